@@ -1,0 +1,32 @@
+"""The one exception that a person causes, and how a command reports it."""
+
+import errno
+import os
+import sys
+from collections.abc import Callable
+
+
+class InputError(ValueError):
+    """Something given by the caller cannot be used.
+
+    The message is one line that names the file, what was wanted and what came. Commands print it
+    and exit with status 2; a traceback would only hide it.
+    """
+
+
+def run_command(main: Callable[[], int | None]) -> int:
+    """Run a command's body; turn bad input and a full disk into one line and exit status 2."""
+    try:
+        return main() or 0
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EPERM):
+            where = f" {error.filename}" if error.filename else ""
+            print(f"error: cannot write{where}: {os.strerror(error.errno)}", file=sys.stderr)
+            return 2
+        raise
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130

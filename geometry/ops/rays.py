@@ -1,0 +1,42 @@
+"""Ray maps: the representation that the depth-ray model predicts beside depth."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from geometry.ops import se3
+from geometry.ops.pinhole import pixel_grid
+from geometry.views import Cameras
+
+
+def rays_from_cameras(
+    cameras: Cameras, image_size: tuple[int, int], grid: tuple[int, int]
+) -> Float[Tensor, "B V h w 6"]:
+    """Ray map of known cameras: the ray head's target.
+
+    Channels are direction, then origin, in world axes and world units. Directions keep z = 1 in their
+    camera, so ``origin + depth * direction`` is the surface point; unit directions would silently turn
+    depth into distance along the ray.
+
+    Args:
+        image_size: (H, W) to which the intrinsics refer.
+        grid: (h, w) cells tiling that image; one ray leaves each cell centre.
+
+    Source: DA3 (arXiv:2511.10647), depth-ray representation.
+    """
+    cam_to_world = se3.invert(cameras.extrinsics)
+    pixels = pixel_grid(image_size, grid, device=cam_to_world.device, dtype=cam_to_world.dtype)
+    pixels = torch.cat((pixels, torch.ones_like(pixels[..., :1])), dim=-1)  # [h, w, 3]
+    map_to_world = cam_to_world[..., :3, :3] @ cameras.intrinsics.inverse()
+    direction = torch.einsum("bvij,hwj->bvhwi", map_to_world, pixels)
+    origin = cam_to_world[..., None, None, :3, 3].expand_as(direction)
+    return torch.cat((direction, origin), dim=-1)
+
+
+def lift(depth: Float[Tensor, "B V h w"], rays: Float[Tensor, "B V h w 6"]) -> Float[Tensor, "B V h w 3"]:
+    """World points of depth along rays on the same grid: P = t + D d.
+
+    Source: DA3 (arXiv:2511.10647), depth-ray representation.
+    """
+    direction, origin = rays.split(3, dim=-1)
+    return origin + depth[..., None] * direction

@@ -1,0 +1,40 @@
+"""What the geometry network returns: everything it computed, nothing deleted."""
+
+from dataclasses import dataclass, field
+
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from geometry.tensors import TensorRecord
+from geometry.views import Cameras
+
+
+@dataclass(frozen=True, kw_only=True)
+class Features(TensorRecord):
+    """Backbone features at four levels, ready for the dense heads.
+
+    With ``cat_token`` variants D is twice the ViT's width: the state after the last within-view block,
+    then the current state; only the second half has passed the final norm.
+    """
+
+    patches: list[Float[Tensor, "B V T D"]]  # one per output level, input view order
+    camera_tokens: list[Float[Tensor, "B V D"]]  # slot 0, un-normed
+    grid: tuple[int, int]  # (h, w) patches; T = h * w
+    image_size: tuple[int, int]  # (H, W)
+    reference: Int[Tensor, " B"] | None = None  # reference view chosen, None where none was
+    exported: dict[int, Float[Tensor, "B V T C"]] = field(default_factory=dict)  # by block index
+
+
+@dataclass(frozen=True, kw_only=True)
+class Geometry(TensorRecord):
+    """Depth, rays and cameras of a set of views; the caller picks which camera estimate to use."""
+
+    depth: Float[Tensor, "B V H W"]  # z-depth, scene units
+    depth_conf: Float[Tensor, "B V H W"] | None = None  # >= 1
+    rays: Float[Tensor, "B V h w 6"] | None = None  # direction (not unit), then origin; world axes
+    ray_conf: Float[Tensor, "B V h w"] | None = None  # >= 1
+    cameras: Cameras | None = None  # from the camera decoder
+    pose_encoding: Float[Tensor, "B V 9"] | None = None  # t, quaternion xyzw (of cam_to_world), fov h, fov w
+    sky: Float[Tensor, "B V H W"] | None = None  # about 1 on sky, about 0 elsewhere
+    scale_factor: Float[Tensor, ""] | None = None  # nested model: scene units to metres, already applied
+    features: Features | None = None

@@ -1,0 +1,65 @@
+"""Records that flow through everything, and the conventions they carry.
+
+Conventions, stated here once and converted in dataset readers and `geometry.formats`, nowhere else:
+
+- Axes are OpenCV's: x right, y down, z forward.
+- ``extrinsics`` is always world-to-camera; its inverse is always named ``cam_to_world``.
+- Intrinsics are in pixels and the first pixel's centre is at (0.5, 0.5): resizing multiplies,
+  cropping subtracts.
+- ``depth`` is z along the camera axis, in scene units unless a name ends ``_m``.
+- Sizes are H x W. Images are channel-first, fields of vectors channel-last.
+- Letters in shapes: B batch, V views, H W image, h w grid, T tokens, D features, N Gaussians, K
+  spherical-harmonics terms.
+"""
+
+from dataclasses import dataclass
+
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from geometry.tensors import TensorRecord
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cameras(TensorRecord):
+    """Pinhole cameras, OpenCV axes (x right, y down, z forward)."""
+
+    extrinsics: Float[Tensor, "B V 4 4"]  # world-to-camera
+    intrinsics: Float[Tensor, "B V 3 3"]  # pixels; first pixel centre at (0.5, 0.5)
+
+    def __getitem__(self, index: object) -> "Cameras":
+        """Select on the leading axes: ``cameras[:, [0, 3]]`` are views 0 and 3 of every scene."""
+        return Cameras(extrinsics=self.extrinsics[index], intrinsics=self.intrinsics[index])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Views(TensorRecord):
+    """What a model may see: images, and cameras where they are given."""
+
+    images: Float[Tensor, "B V 3 H W"]  # sRGB in 0..1
+    cameras: Cameras | None = None
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """(H, W)."""
+        return self.images.shape[-2], self.images.shape[-1]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Truth(TensorRecord):
+    """What a model is judged by; kept apart from `Views` so that hiding cameras cannot touch labels."""
+
+    cameras: Cameras
+    depth: Float[Tensor, "B V H W"]  # z-depth, 0 where not valid
+    valid: Bool[Tensor, "B V H W"]
+    metric: Bool[Tensor, " B"]  # depth and poses are in metres
+    sky: Bool[Tensor, "B V H W"] | None = None
+    objects: Bool[Tensor, "B V H W"] | None = None  # foreground object mask
+
+
+@dataclass(frozen=True, kw_only=True)
+class Example(TensorRecord):
+    """One training sample or batch of them."""
+
+    views: Views
+    truth: Truth

@@ -1,0 +1,1 @@
+"""Novel-view synthesis: Gaussians from features, rendering, training of the Gaussian head."""
