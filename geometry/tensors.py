@@ -11,7 +11,7 @@ T = TypeVar("T", bound="TensorRecord")
 
 
 class TensorRecord:
-    """Base of frozen keyword dataclasses: fields are tensors, records, containers of them, or plain values."""
+    """Base of frozen keyword dataclasses: fields are tensors, records, or containers of them."""
 
     def map(self: T, function: Callable[[Tensor], Tensor]) -> T:
         """Copy of this record with ``function`` applied to every tensor, nested records included."""
