@@ -1,0 +1,1 @@
+"""Building blocks of the vision transformer, one idea per file."""

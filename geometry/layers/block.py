@@ -1,0 +1,40 @@
+"""One pre-norm transformer block."""
+
+from typing import Literal
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from geometry.layers.attention import Attention
+from geometry.layers.layer_scale import LayerScale
+from geometry.layers.mlp import Mlp, SwiGlu
+
+
+class Block(nn.Module):
+    """``x += ls1(attention(norm1(x)))``, then ``x += ls2(feed_forward(norm2(x)))``."""
+
+    def __init__(
+        self,
+        width: int,
+        heads: int,
+        *,
+        feed_forward: Literal["mlp", "swiglu"] = "mlp",
+        qk_norm_eps: float | None = None,
+        norm_eps: float = 1e-6,
+        layer_scale: float = 1.0,
+    ) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(width, eps=norm_eps)
+        self.attn = Attention(width, heads, qk_norm_eps=qk_norm_eps)
+        self.ls1 = LayerScale(width, layer_scale)
+        self.norm2 = nn.LayerNorm(width, eps=norm_eps)
+        self.mlp = SwiGlu(width) if feed_forward == "swiglu" else Mlp(width)
+        self.ls2 = LayerScale(width, layer_scale)
+
+    def forward(
+        self,
+        x: Float[Tensor, "n L D"],
+        rotary: tuple[Float[Tensor, "L d"], Float[Tensor, "L d"]] | None = None,
+    ) -> Float[Tensor, "n L D"]:
+        x = x + self.ls1(self.attn(self.norm1(x), rotary))
+        return x + self.ls2(self.mlp(self.norm2(x)))

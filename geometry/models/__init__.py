@@ -1,0 +1,1 @@
+"""The network: backbone, heads, cameras, variants and checkpoints."""

@@ -1,0 +1,150 @@
+"""Dual-DPT: depth and rays from one reassembly and two fusion chains."""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from geometry.layers.uv_embed import add_uv_embedding
+from geometry.models.dpt import Fusion, Reassemble, over_views, resize
+from geometry.prediction import Features
+
+
+class DualDpt(nn.Module):
+    """Depth with confidence at full size, and rays with confidence on 8 x 8 cells per patch.
+
+    Args:
+        spares: also hold the layers of three coarser ray levels that the released checkpoints carry.
+            They were evaluated and thrown away there; here they never run, and exist so that such a
+            checkpoint is held whole.
+
+    Source: DA3 (arXiv:2511.10647) section 3, Dual-DPT head; activations as in the released network.
+    """
+
+    def __init__(
+        self, in_width: int, channels: Sequence[int], features: int, *, spares: bool = False
+    ) -> None:
+        super().__init__()
+        self.reassemble = Reassemble(in_width, channels, features, pre_norm=True, uv=True)
+        half = features // 2
+
+        self.depth_fusion = Fusion(features)
+        self.depth_neck = nn.Conv2d(features, half, 3, padding=1)
+        self.depth_out = nn.Sequential(nn.Conv2d(half, 32, 3, padding=1), nn.ReLU(), nn.Conv2d(32, 2, 1))
+
+        self.ray_fusion = Fusion(features)
+        self.ray_neck = _ray_neck(features)
+        self.ray_conv = nn.Conv2d(half, 32, 3, padding=1)
+        self.ray_norm = nn.LayerNorm(32)
+        self.ray_out = nn.Conv2d(32, 7, 1)
+        if spares:
+            self.spares = nn.ModuleList(
+                nn.ModuleDict(
+                    {
+                        "neck": _ray_neck(features),
+                        "conv": nn.Conv2d(half, 32, 3, padding=1),
+                        "out": nn.Conv2d(32, 7, 1),
+                    }
+                )
+                for _ in range(3)
+            ).requires_grad_(False)
+
+    def forward(
+        self, features: Features, chunk: int = 8, *, rays: bool = True
+    ) -> tuple[
+        Float[Tensor, "B V H W"],
+        Float[Tensor, "B V H W"],
+        Float[Tensor, "B V h w 6"] | None,
+        Float[Tensor, "B V h w"] | None,
+    ]:
+        """Depth, its confidence, rays (direction then origin) and their confidence.
+
+        Args:
+            chunk: views at a time.
+            rays: False leaves the ray branch out, and returns None for it.
+        """
+        B, V = features.patches[0].shape[:2]
+        H, W = features.image_size
+
+        def run(patches: list[Tensor]) -> tuple[Tensor, ...]:
+            maps = self.reassemble(patches, features.grid, W / H)
+            return self._depth(maps, (H, W)) + (self._rays(maps, W / H) if rays else ())
+
+        outputs = over_views(run, chunk, [p.flatten(0, 1).float() for p in features.patches])
+        outputs = tuple(o.unflatten(0, (B, V)) for o in outputs)
+        return outputs if rays else (*outputs, None, None)
+
+    def _depth(self, maps: list[Tensor], size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+        x = resize(self.depth_neck(self.depth_fusion(maps)), size)
+        logits = self.depth_out(add_uv_embedding(x, size[1] / size[0]))
+        return logits[:, 0].exp(), logits[:, 1].exp() + 1
+
+    def _rays(self, maps: list[Tensor], aspect: float) -> tuple[Tensor, Tensor]:
+        x = add_uv_embedding(self.ray_neck(self.ray_fusion(maps)), aspect)
+        x = self.ray_norm(self.ray_conv(x).movedim(1, -1)).relu()  # the norm is over channels
+        x = nn.functional.linear(x, self.ray_out.weight.flatten(1), self.ray_out.bias)  # [n, h, w, 7]
+        return x[..., :6], x[..., 6].exp() + 1
+
+
+def _ray_neck(features: int) -> nn.Sequential:
+    """Five convolutions with no activation between them, as released."""
+    half = features // 2
+    widths = (features, half, features, half, features, half)
+    return nn.Sequential(*(nn.Conv2d(a, b, 3, padding=1) for a, b in zip(widths, widths[1:])))
+
+
+class MonocularDpt(nn.Module):
+    """One DPT decoder for relative depth and a sky mask; no confidence, no rays.
+
+    Source: DA3 (arXiv:2511.10647) section 4 (teacher, monocular and metric models).
+    """
+
+    def __init__(self, in_width: int, channels: Sequence[int], features: int) -> None:
+        super().__init__()
+        self.reassemble = Reassemble(in_width, channels, features, pre_norm=False, uv=False)
+        self.fusion = Fusion(features)
+        half = features // 2
+        self.neck = nn.Conv2d(features, half, 3, padding=1)
+        self.depth_out = nn.Sequential(nn.Conv2d(half, 32, 3, padding=1), nn.ReLU(), nn.Conv2d(32, 1, 1))
+        self.sky_out = nn.Sequential(nn.Conv2d(half, 32, 3, padding=1), nn.ReLU(), nn.Conv2d(32, 1, 1))
+
+    def forward(
+        self, features: Features, chunk: int = 8
+    ) -> tuple[Float[Tensor, "B V H W"], Float[Tensor, "B V H W"]]:
+        """Depth, and sky (about 1 on sky)."""
+        B, V = features.patches[0].shape[:2]
+        H, W = features.image_size
+
+        def run(patches: list[Tensor]) -> tuple[Tensor, Tensor]:
+            x = self.fusion(self.reassemble(patches, features.grid, W / H))
+            x = resize(self.neck(x), (H, W))
+            return self.depth_out(x)[:, 0].exp(), self.sky_out(x)[:, 0].relu()
+
+        depth, sky = over_views(run, chunk, [p.flatten(0, 1).float() for p in features.patches])
+        return depth.unflatten(0, (B, V)), sky.unflatten(0, (B, V))
+
+
+def fill_sky(
+    depth: Float[Tensor, "*views H W"], sky: Float[Tensor, "*views H W"], *, threshold: float = 0.3
+) -> Float[Tensor, "*views H W"]:
+    """Depth with sky pixels set to the 0.99 quantile of the rest, over all views together.
+
+    Left alone where 10 or fewer pixels are sky, or 10 or fewer are not. The released code estimates the
+    quantile from a random sample of 100 000 pixels; this is the exact one, and the same every time.
+
+    Source: the released DA3 network.
+    """
+    ground = sky < threshold
+    if ground.sum() <= 10 or (~ground).sum() <= 10:
+        return depth
+    return torch.where(ground, depth, quantile(depth[ground], 0.99))
+
+
+def quantile(values: Float[Tensor, " n"], q: float) -> Float[Tensor, ""]:
+    """Linear-interpolated quantile of any number of values (torch.quantile stops at 16 million)."""
+    position = q * (values.numel() - 1)
+    low = int(position)
+    lower = values.kthvalue(low + 1).values
+    upper = values.kthvalue(min(low + 2, values.numel())).values
+    return lower + (upper - lower) * (position - low)

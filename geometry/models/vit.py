@@ -1,0 +1,208 @@
+"""The backbone: a plain DINOv2 transformer whose later blocks alternate between one view and all views."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from geometry.layers.block import Block
+from geometry.layers.patch_embed import PatchEmbed, resample_positions
+from geometry.layers.rope import rotary_tables, token_positions
+from geometry.models.reference_view import choose_reference
+from geometry.prediction import Features
+
+
+class VisionTransformer(nn.Module):
+    """ViT with within-view and cross-view attention by rearranging tokens, no new parameters.
+
+    Blocks before ``alternate_from`` see one view at a time. From it on, odd blocks see all views of a
+    scene at once and even ones one view; queries and keys are normalised and rotated; and slot 0 of
+    every view holds a camera token in place of DINOv2's class token.
+
+    Views are never reordered: attention across views does not know their order, so the reference view
+    is simply the one that receives the reference's camera token.
+
+    Args:
+        output_blocks: indices of the four blocks whose state the dense heads read.
+        alternate_from: first block of the alternating part; None is a plain ViT (monocular models).
+        concat_local: outputs are (state after the last within-view block, state) on the channels.
+        released: the numbers that the released weights were trained with, where they differ from the
+            clean ones: an offset of 0.1 in position-embedding resampling, eps 1e-5 (not the blocks'
+            1e-6) in query/key and final norms, and exported features of scenes whose reference was
+            chosen come reference first.
+
+    Source: DA3 (arXiv:2511.10647) section 3; DINOv2 (arXiv:2304.07193).
+    """
+
+    def __init__(
+        self,
+        width: int,
+        depth: int,
+        heads: int,
+        *,
+        output_blocks: Sequence[int],
+        alternate_from: int | None,
+        concat_local: bool,
+        feed_forward: Literal["mlp", "swiglu"] = "mlp",
+        patch: int = 14,
+        stored_grid: int = 37,
+        released: bool = False,
+    ) -> None:
+        super().__init__()
+        self.width, self.patch = width, patch
+        self.output_blocks = tuple(output_blocks)
+        self.alternate_from = alternate_from
+        self.concat_local = concat_local
+        self.released = released
+        self.activation_checkpointing = False
+
+        eps = 1e-5 if released else 1e-6
+        first = depth if alternate_from is None else alternate_from
+        self.patch_embed = PatchEmbed(width, patch)
+        self.cls_token = nn.Parameter(torch.zeros(1, 1, width))
+        self.pos_embed = nn.Parameter(torch.zeros(1, 1 + stored_grid**2, width))
+        if alternate_from is not None:
+            self.camera_token = nn.Parameter(torch.zeros(1, 2, width))  # the reference's, the others'
+        self.blocks = nn.ModuleList(
+            Block(width, heads, feed_forward=feed_forward, qk_norm_eps=eps if i >= first else None)
+            for i in range(depth)
+        )
+        self.norm = nn.LayerNorm(width, eps=eps)
+        self.head_dim = width // heads
+        self.init_weights()
+
+    @property
+    def feature_width(self) -> int:
+        """Channels of each output level."""
+        return self.width * (2 if self.concat_local else 1)
+
+    def init_weights(self) -> None:
+        """DINOv2's initialisation; used where no checkpoint is loaded."""
+        for token in (self.cls_token, self.pos_embed, getattr(self, "camera_token", None)):
+            if token is not None:
+                nn.init.trunc_normal_(token, std=0.02)
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.trunc_normal_(module.weight, std=0.02)
+                nn.init.zeros_(module.bias)
+
+    def crosses_views(self, index: int) -> bool:
+        return self.alternate_from is not None and index >= self.alternate_from and index % 2 == 1
+
+    def forward(
+        self,
+        images: Float[Tensor, "B V 3 H W"],
+        *,
+        camera_tokens: Float[Tensor, "B V D"] | None = None,
+        conditioned: Bool[Tensor, " B"] | None = None,
+        reference: str | Int[Tensor, " B"] = "saddle_balanced",
+        export_blocks: Sequence[int] = (),
+    ) -> Features:
+        """Features of normalised images whose sides are multiples of the patch size.
+
+        Args:
+            camera_tokens: tokens of given cameras; then no reference is chosen.
+            conditioned: scenes for which ``camera_tokens`` hold; the others get learned tokens. None
+                means all.
+            reference: how to choose the reference view (`choose_reference`), or its index per scene.
+                Scenes of one or two views take view 0, unless indices are given.
+            export_blocks: blocks whose normed patch features are returned in ``Features.exported``.
+        """
+        B, V, _, H, W = images.shape
+        if H % self.patch or W % self.patch:
+            raise ValueError(f"image sides must be multiples of {self.patch}, got {H} x {W}")
+        grid = (H // self.patch, W // self.patch)
+        x = self._embed(images.flatten(0, 1), grid).unflatten(0, (B, V))  # [B, V, 1 + T, D]
+        within, across = self._rotary(grid, V, x.device)
+
+        chosen = None
+        if torch.is_tensor(reference):
+            chosen = reference.to(x.device)
+        outputs: list[Tensor] = []
+        exported: dict[int, Tensor] = {}
+        local = x
+        for index, block in enumerate(self.blocks):
+            if self.alternate_from is not None:
+                if chosen is None and V >= 3 and camera_tokens is None and index == self.alternate_from - 1:
+                    chosen = choose_reference(x[:, :, 0], reference)
+                if index == self.alternate_from:
+                    tokens = self._camera_tokens(B, V, chosen, camera_tokens, conditioned)
+                    x = torch.cat((tokens[:, :, None].to(x.dtype), x[:, :, 1:]), dim=2)
+                rotary = index >= self.alternate_from
+            else:
+                rotary = False
+            if self.crosses_views(index):
+                x = self._run(block, x.flatten(1, 2), across if rotary else None).unflatten(1, (V, -1))
+            else:
+                x = self._run(block, x.flatten(0, 1), within if rotary else None).unflatten(0, (B, V))
+                local = x
+            if index in self.output_blocks:
+                outputs.append(torch.cat((local, x), dim=-1) if self.concat_local else x)
+            if index in export_blocks:
+                exported[index] = self._export(index, x, chosen)
+
+        return Features(
+            patches=[self._norm_current(y[:, :, 1:]) for y in outputs],
+            camera_tokens=[y[:, :, 0] for y in outputs],
+            grid=grid,
+            image_size=(H, W),
+            reference=chosen,
+            exported=exported,
+        )
+
+    def _embed(self, images: Float[Tensor, "n 3 H W"], grid: tuple[int, int]) -> Float[Tensor, "n T D"]:
+        patches = self.patch_embed(images)
+        positions = resample_positions(self.pos_embed, grid, offset=0.1 if self.released else None)
+        patches = patches + positions[:, 1:]
+        first = (self.cls_token + positions[:, :1]).expand(len(images), -1, -1)
+        return torch.cat((first.to(patches.dtype), patches), dim=1)
+
+    def _rotary(self, grid: tuple[int, int], views: int, device: torch.device) -> tuple[tuple, tuple]:
+        within, across = token_positions(grid, device=device)
+        across = across.repeat(views, 1)
+        return rotary_tables(within, self.head_dim), rotary_tables(across, self.head_dim)
+
+    def _camera_tokens(
+        self,
+        B: int,
+        V: int,
+        chosen: Int[Tensor, " B"] | None,
+        given: Float[Tensor, "B V D"] | None,
+        conditioned: Bool[Tensor, " B"] | None,
+    ) -> Float[Tensor, "B V D"]:
+        if given is not None and conditioned is None:
+            return given
+        is_reference = torch.zeros(B, V, dtype=torch.bool, device=self.camera_token.device)
+        first = torch.zeros(B, dtype=torch.long, device=is_reference.device) if chosen is None else chosen
+        is_reference.scatter_(1, first[:, None], True)
+        learned = torch.where(is_reference[..., None], self.camera_token[:, :1], self.camera_token[:, 1:])
+        if given is None:
+            return learned
+        return torch.where(conditioned[:, None, None], given.to(learned.dtype), learned)
+
+    def _run(self, block: nn.Module, x: Tensor, rotary: tuple[Tensor, Tensor] | None) -> Tensor:
+        if self.activation_checkpointing and torch.is_grad_enabled():
+            return checkpoint(block, x, rotary, use_reentrant=False)
+        return block(x, rotary)
+
+    def _norm_current(self, y: Float[Tensor, "B V T D"]) -> Float[Tensor, "B V T D"]:
+        """Final norm of the current state; the within-view half stays as it is."""
+        if not self.concat_local:
+            return self.norm(y)
+        local, current = y.chunk(2, dim=-1)
+        return torch.cat((local, self.norm(current).to(local.dtype)), dim=-1)
+
+    def _export(
+        self, index: int, x: Float[Tensor, "B V L D"], chosen: Int[Tensor, " B"] | None
+    ) -> Float[Tensor, "B V T D"]:
+        features = self.norm(x[:, :, 1:])
+        if self.released and chosen is not None and index >= self.alternate_from - 1:
+            B, V = x.shape[:2]
+            order = torch.arange(V, device=x.device).expand(B, V)
+            # Stable sort by "is not the reference": the reference first, the others as they were.
+            order = (order != chosen[:, None]).long().argsort(dim=-1, stable=True)
+            features = features.take_along_dim(order[..., None, None], dim=1)
+        return features
