@@ -1,0 +1,1 @@
+"""Scenes: photos with or without cameras, from folders, videos and data sets."""

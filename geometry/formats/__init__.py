@@ -1,0 +1,1 @@
+"""File formats: bytes on one side, our conventions on the other; nothing else converts conventions."""

@@ -1,0 +1,191 @@
+"""Lens distortion: three families that cover COLMAP's and nerfstudio's camera models, and undoing it.
+
+Ideal image coordinates (u, v) = (x/z, y/z) are distorted to (u', v'), then pixel = focal * (u', v') +
+principal. With r^2 = u^2 + v^2:
+
+- ``opencv`` (k1 k2 p1 p2 k3 k4 k5 k6): the rational radial and tangential model of OpenCV; SIMPLE_RADIAL,
+  RADIAL, OPENCV and FULL_OPENCV are special cases.
+- ``fisheye`` (k1 k2 k3 k4 p1 p2 sx sy): (u, v) are first scaled to length theta = atan(r), then
+  distorted by a radial polynomial in theta^2, tangential and thin-prism terms; OPENCV_FISHEYE and
+  THIN_PRISM_FISHEYE.
+- ``fov`` (omega): r' = atan(2 r tan(omega / 2)) / omega; COLMAP's FOV.
+"""
+
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from threading import Lock
+
+import cv2
+import numpy as np
+from jaxtyping import Float
+
+from geometry.errors import InputError
+
+_COUNTS = {"opencv": 8, "fisheye": 8, "fov": 1}
+# A pinhole image of a very wide lens is all stretched border: beyond this half angle we cut instead.
+_WIDEST_HALF_ANGLE_RAD = np.deg2rad(70.0)
+_NEGLIGIBLE_PX = 0.02
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lens:
+    """A camera as files store it, distortion included; the first pixel's centre is at (0.5, 0.5)."""
+
+    image_size: tuple[int, int]  # (H, W) to which the pixels below refer
+    focal: tuple[float, float]  # fx, fy, pixels
+    principal: tuple[float, float]  # cx, cy, pixels
+    family: str = "opencv"
+    coefficients: tuple[float, ...] = ()  # in the family's order, missing ones are 0
+
+    def __post_init__(self) -> None:
+        if self.family not in _COUNTS or len(self.coefficients) > _COUNTS[self.family]:
+            raise ValueError(f"no distortion {self.family!r} with {len(self.coefficients)} coefficients")
+        numbers = (*self.focal, *self.principal, *self.coefficients)
+        if not all(np.isfinite(numbers)) or min(self.focal) <= 0 or min(self.image_size) < 1:
+            raise InputError(
+                f"wanted a camera with finite numbers, positive focal length and size, came size (H, W) "
+                f"{self.image_size}, focal {self.focal}, principal point {self.principal}, "
+                f"distortion {self.coefficients}"
+            )
+
+    @property
+    def intrinsics(self) -> Float[np.ndarray, "3 3"]:
+        (fx, fy), (cx, cy) = self.focal, self.principal
+        return np.array([[fx, 0.0, cx], [0.0, fy, cy], [0.0, 0.0, 1.0]])
+
+    def resized(self, image_size: tuple[int, int]) -> "Lens":
+        """The same lens for the image resized to (H, W)."""
+        sy, sx = (new / old for new, old in zip(image_size, self.image_size))
+        return replace(
+            self,
+            image_size=tuple(image_size),
+            focal=(self.focal[0] * sx, self.focal[1] * sy),
+            principal=(self.principal[0] * sx, self.principal[1] * sy),
+        )
+
+    @property
+    def is_pinhole(self) -> bool:
+        """Whether distortion moves no pixel of the image by more than a fiftieth of a pixel."""
+        if self.family == "opencv" and not any(self.coefficients):
+            return True
+        pixels = _border(self.image_size)
+        return bool(np.abs(self._distorted_pixels(pixels, self.intrinsics) - pixels).max() < _NEGLIGIBLE_PX)
+
+    def distort(self, ideal: Float[np.ndarray, "*n 2"]) -> Float[np.ndarray, "*n 2"]:
+        """Distorted image coordinates of ideal ones, both at focal length 1."""
+        c = (*self.coefficients, *[0.0] * (_COUNTS[self.family] - len(self.coefficients)))
+        u, v = ideal[..., 0], ideal[..., 1]
+        if self.family == "fov":
+            r = np.maximum(np.hypot(u, v), 1e-9)
+            omega = c[0]
+            factor = (
+                np.ones_like(r) if abs(omega) < 1e-9 else np.arctan(2 * r * np.tan(omega / 2)) / (r * omega)
+            )
+            return ideal * factor[..., None]
+        sx = sy = 0.0
+        if self.family == "fisheye":
+            r = np.maximum(np.hypot(u, v), 1e-9)
+            u, v = u * np.arctan(r) / r, v * np.arctan(r) / r
+            k1, k2, k3, k4, p1, p2, sx, sy = c
+            r2 = u * u + v * v
+            radial = 1 + r2 * (k1 + r2 * (k2 + r2 * (k3 + r2 * k4)))
+        else:
+            k1, k2, p1, p2, k3, k4, k5, k6 = c
+            r2 = u * u + v * v
+            radial = (1 + r2 * (k1 + r2 * (k2 + r2 * k3))) / (1 + r2 * (k4 + r2 * (k5 + r2 * k6)))
+        du = u * radial + 2 * p1 * u * v + p2 * (r2 + 2 * u * u) + sx * r2
+        dv = v * radial + 2 * p2 * u * v + p1 * (r2 + 2 * v * v) + sy * r2
+        return np.stack((du, dv), axis=-1)
+
+    def _distorted_pixels(self, pixels: np.ndarray, pinhole: np.ndarray) -> np.ndarray:
+        """Where the pixels of a pinhole image lie in the distorted one."""
+        ideal = (pixels - pinhole[:2, 2]) / (pinhole[0, 0], pinhole[1, 1])
+        return self.distort(ideal) * self.focal + self.principal
+
+
+@lru_cache(maxsize=1024)  # a few numbers per distinct camera
+def _pinhole_scale(lens: Lens) -> float:
+    """Smallest focal-length factor for which every pinhole pixel lies inside the distorted image."""
+    if lens.is_pinhole:
+        return 1.0
+    H, W = lens.image_size
+    border = _border(lens.image_size)
+    along = np.linspace(0.02, 1.0, 50)[:, None, None]
+
+    def valid(scale: float) -> bool:
+        ideal = (border - lens.principal) / lens.focal / scale
+        if np.hypot(*ideal.T).max() > np.tan(_WIDEST_HALF_ANGLE_RAD):
+            return False
+        distorted = lens.distort(along * ideal) * lens.focal  # [50, n, 2], from the centre outwards
+        radius = np.linalg.norm(distorted, axis=-1)
+        if not np.isfinite(radius).all() or (np.diff(radius, axis=0) <= 0).any():
+            return False  # the polynomial has folded back: those coefficients hold only further in
+        pixels = distorted[-1] + lens.principal
+        # Half a pixel of tolerance: beyond the outermost centres the edge pixel is repeated.
+        return bool((pixels >= 0).all() and (pixels <= (W, H)).all())
+
+    low, high = 0.2, 8.0
+    if not valid(high):
+        raise InputError(
+            f"wanted lens distortion that can be undone, came {lens.family} {lens.coefficients} for focal "
+            f"{lens.focal} and size (H, W) {lens.image_size}"
+        )
+    for _ in range(40):
+        middle = (low * high) ** 0.5
+        low, high = (low, middle) if valid(middle) else (middle, high)
+    return high
+
+
+def pinhole_intrinsics(lens: Lens) -> Float[np.ndarray, "3 3"]:
+    """Intrinsics of the undistorted image: same size and principal point, one factor on both focal lengths.
+
+    The factor is the smallest that leaves no blank pixel, so the image shows as much as a full
+    rectangle can; very wide lenses are cut at 70 degrees from the axis.
+
+    Raises:
+        InputError: the coefficients fold the image over everywhere.
+    """
+    intrinsics = lens.intrinsics
+    intrinsics[:2, :2] *= _pinhole_scale(lens)
+    return intrinsics
+
+
+def undistort(image: np.ndarray, lens: Lens, *, nearest: bool = False) -> np.ndarray:
+    """The pinhole image of `pinhole_intrinsics`, same size and dtype; ``nearest`` is for masks and depth."""
+    if lens.is_pinhole:
+        return image
+    if image.shape[:2] != tuple(lens.image_size):
+        raise ValueError(f"lens describes {lens.image_size}, image is {image.shape[:2]}")
+    with _REMAP_LOCK:  # threads that load photos of one camera share one table instead of racing for it
+        coordinates, weights = _remap_tables(lens, nearest)
+    mode = cv2.INTER_NEAREST if nearest else cv2.INTER_LINEAR
+    return cv2.remap(image, coordinates, weights, mode, borderMode=cv2.BORDER_REPLICATE)
+
+
+_REMAP_LOCK = Lock()
+
+
+@lru_cache(maxsize=1)  # photos of one camera come in a row; 6 bytes per pixel
+def _remap_tables(lens: Lens, nearest: bool) -> tuple[np.ndarray, np.ndarray | None]:
+    H, W = lens.image_size
+    pinhole = pinhole_intrinsics(lens)
+    coordinates = np.empty((H, W, 2), np.int16)
+    weights = None if nearest else np.empty((H, W), np.uint16)
+    for top in range(0, H, 128):  # in strips: the temporaries of a 12-megapixel photo would take a gigabyte
+        rows = slice(top, min(top + 128, H))
+        y, x = np.mgrid[rows, :W].astype(np.float32) + np.float32(0.5)
+        source = lens._distorted_pixels(np.stack((x, y), axis=-1), pinhole) - 0.5
+        strip = cv2.convertMaps(source.astype(np.float32), None, cv2.CV_16SC2, nninterpolation=nearest)
+        coordinates[rows] = strip[0]
+        if weights is not None:
+            weights[rows] = strip[1]
+    return coordinates, weights
+
+
+def _border(image_size: tuple[int, int], steps: int = 33) -> Float[np.ndarray, "n 2"]:
+    """Centres of pixels around the image's border, and its corners."""
+    H, W = image_size
+    x, y = np.linspace(0.5, W - 0.5, steps), np.linspace(0.5, H - 0.5, steps)
+    edges = [(x, np.full(steps, 0.5)), (x, np.full(steps, H - 0.5))]
+    edges += [(np.full(steps, 0.5), y), (np.full(steps, W - 0.5), y)]
+    return np.concatenate([np.stack(edge, axis=-1) for edge in edges])

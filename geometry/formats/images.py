@@ -1,0 +1,158 @@
+"""Photos from disk: whatever the file holds, an upright 8-bit RGB array comes out, or one clear error."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image, UnidentifiedImageError
+
+from geometry.errors import InputError
+
+IMAGE_SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp", ".avif", ".ppm", ".pgm", ".jp2"}
+)
+# Photos that people have and Pillow cannot decode (or decodes to a thumbnail, as for camera raw files).
+FOREIGN_SUFFIXES = frozenset(
+    {".heic", ".heif", ".hif", ".cr2", ".cr3", ".nef", ".arw", ".dng", ".raf", ".orf", ".rw2", ".jxl"}
+)
+
+_EXIF_ORIENTATION = 0x0112
+# EXIF orientation -> (mirror left-right first, then quarter turns clockwise) that make the photo upright.
+_UPRIGHT = {1: (0, 0), 2: (1, 0), 3: (0, 2), 4: (1, 2), 5: (1, 3), 6: (0, 1), 7: (1, 1), 8: (0, 3)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageHeader:
+    """What a photo's header says, read without decoding pixels."""
+
+    stored_size: tuple[int, int]  # (H, W) of the stored pixels
+    mirrored: bool  # EXIF wants a left-right mirror before turning
+    quarter_turns: int  # EXIF wants this many quarter turns clockwise, 0..3
+
+    @property
+    def upright_size(self) -> tuple[int, int]:
+        """(H, W) as a viewer shows the photo."""
+        return turned_size(self.stored_size, self.quarter_turns)
+
+
+def natural_key(name: str | Path) -> list[tuple[int, int, str]]:
+    """Sort key in which numbers count as numbers: ``2.jpg`` before ``10.jpg``; case does not matter."""
+    parts = re.split(r"(\d+)", str(name))
+    key = [(0, int(p), "") if i % 2 else (1, 0, p.casefold()) for i, p in enumerate(parts) if p]
+    return [*key, (2, 0, str(name))]  # equal but for case or leading zeros: still one order
+
+
+def turned_size(size: tuple[int, int], quarter_turns: int) -> tuple[int, int]:
+    """(H, W) after quarter turns."""
+    return size if quarter_turns % 2 == 0 else (size[1], size[0])
+
+
+def read_header(path: Path) -> ImageHeader:
+    """Size and EXIF orientation of a photo.
+
+    Raises:
+        InputError: the file is missing, empty, or no image that can be decoded.
+    """
+    with _open(path) as image:
+        mirrored, turns = _upright(image)
+        return ImageHeader(stored_size=(image.height, image.width), mirrored=mirrored, quarter_turns=turns)
+
+
+def read_image(path: Path, *, exif: bool = True) -> UInt8[np.ndarray, "H W 3"]:
+    """Decode a photo to 8-bit RGB.
+
+    Transparency is composited over white, the background of the usual synthetic sets; 16-bit greyscale
+    keeps its high byte, so that a full-range image looks the same; CMYK and palettes become RGB. Colour
+    profiles are not applied.
+
+    Args:
+        exif: turn the pixels upright as EXIF asks; False returns them as stored.
+
+    Raises:
+        InputError: the file is missing, truncated, or no photo.
+    """
+    with _open(path) as image:
+        mirrored, turns = _upright(image)
+        try:
+            image.load()
+        except (OSError, SyntaxError, ValueError, EOFError) as error:
+            raise InputError(
+                f"{path}: wanted a whole image, came a damaged or truncated one ({error})"
+            ) from error
+        pixels = _rgb(image, path)
+    if exif:
+        pixels = np.rot90(pixels[:, ::-1] if mirrored else pixels, k=-turns)
+    return np.ascontiguousarray(pixels)
+
+
+def read_map(path: Path) -> np.ndarray:
+    """Decode a one-channel map (mask, depth in integer units) as stored: [H, W], its own dtype, no EXIF.
+
+    Of a colour image the first channel is taken.
+    """
+    with _open(path) as image:
+        try:
+            pixels = np.asarray(image)
+        except (OSError, SyntaxError, ValueError, EOFError) as error:
+            raise InputError(
+                f"{path}: wanted a whole image, came a damaged or truncated one ({error})"
+            ) from error
+    return pixels if pixels.ndim == 2 else pixels[..., 0]
+
+
+def _open(path: Path) -> Image.Image:
+    try:
+        return Image.open(path)
+    except FileNotFoundError:
+        raise InputError(f"{path}: wanted an image, found no such file") from None
+    except IsADirectoryError:
+        raise InputError(f"{path}: wanted an image, came a folder") from None
+    except Image.DecompressionBombError as error:
+        raise InputError(f"{path}: wanted a photo, came one too large to decode ({error})") from error
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+        if isinstance(error, PermissionError):
+            raise InputError(f"{path}: wanted an image, came a file that may not be read") from error
+        raise InputError(f"{path}: wanted an image, came {_describe(Path(path))}") from error
+
+
+def _describe(path: Path) -> str:
+    """What an unreadable file seems to be, for the error message."""
+    with path.open("rb") as file:
+        start = file.read(32)
+    if not start:
+        return "an empty file"
+    if start[4:8] == b"ftyp" and start[8:12] in (b"heic", b"heix", b"hevc", b"mif1", b"msf1", b"heim"):
+        return "a HEIC photo, which is not supported: convert it to JPEG or PNG first"
+    if path.suffix.lower() in FOREIGN_SUFFIXES:
+        return f"a {path.suffix} file, which is not supported: convert it to JPEG or PNG first"
+    if all(byte in b"\t\n\r" or 32 <= byte < 127 for byte in start):
+        return f"a text file starting {start[:16].decode('ascii')!r}"
+    return f"something else, starting with bytes {start[:8].hex(' ')}"
+
+
+def _upright(image: Image.Image) -> tuple[bool, int]:
+    try:
+        orientation = image.getexif().get(_EXIF_ORIENTATION, 1)
+    except (OSError, SyntaxError, ValueError, KeyError, TypeError):
+        orientation = 1  # damaged EXIF is no reason to refuse the pixels
+    mirrored, turns = _UPRIGHT.get(orientation, (0, 0))
+    return bool(mirrored), turns
+
+
+def _rgb(image: Image.Image, path: Path) -> np.ndarray:
+    if image.mode.startswith("I;16") or image.mode == "I":
+        values = np.asarray(image).astype(np.int64)
+        if values.min() < 0 or values.max() > 65535:
+            raise InputError(
+                f"{path}: wanted 8- or 16-bit pixels, came values {values.min()}..{values.max()}"
+            )
+        return np.repeat((values >> 8).astype(np.uint8)[..., None], 3, axis=-1)
+    if image.mode == "F":
+        raise InputError(f"{path}: wanted 8- or 16-bit pixels, came a floating-point image")
+    if image.has_transparency_data:
+        colour = image.convert("RGBA")
+        white = Image.new("RGBA", colour.size, (255, 255, 255, 255))
+        return np.asarray(Image.alpha_composite(white, colour).convert("RGB"))
+    return np.asarray(image.convert("RGB"))

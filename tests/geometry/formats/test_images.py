@@ -1,0 +1,90 @@
+"""Photos from disk: orientation, odd pixel formats, and one clear line for what is no photo."""
+
+import numpy as np
+import pytest
+from PIL import Image, ImageOps
+
+from geometry.errors import InputError
+from geometry.formats.images import natural_key, read_header, read_image, read_map
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation_as_pillow_applies_it(tmp_path, orientation):
+    pixels = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
+    image = Image.fromarray(pixels)
+    exif = image.getexif()
+    exif[0x0112] = orientation
+    image.save(tmp_path / "a.png", exif=exif)
+    expected = np.asarray(ImageOps.exif_transpose(Image.open(tmp_path / "a.png")))
+    np.testing.assert_array_equal(read_image(tmp_path / "a.png"), expected)
+    np.testing.assert_array_equal(read_image(tmp_path / "a.png", exif=False), pixels)
+    header = read_header(tmp_path / "a.png")
+    assert header.stored_size == (20, 30)
+    assert header.upright_size == expected.shape[:2]
+
+
+def test_numbers_sort_as_numbers():
+    names = ["10.jpg", "2.jpg", "a/IMG_100.JPG", "a/img_99.jpg", "frame2b", "frame2a", "02.jpg"]
+    expected = ["02.jpg", "2.jpg", "10.jpg", "a/img_99.jpg", "a/IMG_100.JPG", "frame2a", "frame2b"]
+    assert sorted(names, key=natural_key) == expected
+
+
+def test_transparency_is_composited_over_white(tmp_path):
+    rgba = np.zeros((4, 4, 4), np.uint8)
+    rgba[:2] = (200, 100, 0, 255)
+    rgba[2] = (0, 0, 0, 128)
+    Image.fromarray(rgba).save(tmp_path / "a.png")
+    image = read_image(tmp_path / "a.png")
+    assert image[0, 0].tolist() == [200, 100, 0]
+    assert image[3, 0].tolist() == [255, 255, 255]
+    assert abs(int(image[2, 0, 0]) - 127) <= 1
+
+
+def test_sixteen_bit_grey_keeps_its_range(tmp_path):
+    ramp = np.linspace(0, 65535, 64).astype(np.uint16).reshape(8, 8)
+    Image.fromarray(ramp).save(tmp_path / "a.png")
+    image = read_image(tmp_path / "a.png")
+    assert image.shape == (8, 8, 3)
+    np.testing.assert_array_equal(image[..., 1], ramp >> 8)
+    np.testing.assert_array_equal(read_map(tmp_path / "a.png"), ramp)
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "P", "1", "CMYK", "RGBA"])
+def test_any_mode_becomes_rgb(tmp_path, mode):
+    suffix = "tif" if mode == "CMYK" else "png"
+    Image.new("RGB", (6, 5), (255, 255, 255)).convert(mode).save(tmp_path / f"a.{suffix}")
+    image = read_image(tmp_path / f"a.{suffix}")
+    assert image.shape == (5, 6, 3)
+    assert image.dtype == np.uint8
+    assert image.min() == 255
+
+
+def bad_files(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(tmp_path / "whole.jpg")
+    whole = (tmp_path / "whole.jpg").read_bytes()
+    heic = b"\x00\x00\x00\x18ftypheic" + bytes(40)
+    return {
+        "text.png": (b"hello, I am text", "text file"),
+        "cut.jpg": (whole[: len(whole) // 2], "truncated"),
+        "empty.jpg": (b"", "empty"),
+        "photo.jpg": (heic, "HEIC"),
+        "noise.png": (bytes(range(128, 160)), "bytes 80 81"),
+    }
+
+
+@pytest.mark.parametrize("name", ["text.png", "cut.jpg", "empty.jpg", "photo.jpg", "noise.png"])
+def test_what_is_no_photo_is_one_line_that_names_the_file(tmp_path, name):
+    content, hint = bad_files(tmp_path)[name]
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputError, match=hint) as error:
+        read_image(tmp_path / name)
+    assert name in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_missing_file_and_folder(tmp_path):
+    with pytest.raises(InputError, match="no such file"):
+        read_header(tmp_path / "none.png")
+    with pytest.raises(InputError, match="folder"):
+        read_header(tmp_path)
