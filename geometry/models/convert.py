@@ -94,7 +94,9 @@ _OLDER = [
 
 def is_released(keys: Iterable[str]) -> bool:
     """Whether parameter names are the released ones (or older forms of them), not ours."""
-    signs = re.compile(r"backbone\.pretrained\.|(^|\.)net\.|all_heads\.|(^|\.)gs_head\.|gaussian_param_head\.")
+    signs = re.compile(
+        r"backbone\.pretrained\.|(^|\.)net\.|all_heads\.|(^|\.)gs_head\.|gaussian_param_head\."
+    )
     return any(signs.search(key) for key in keys)
 
 

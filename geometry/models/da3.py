@@ -125,9 +125,7 @@ class MonocularDepth(nn.Module):
         self.backbone = backbone
         self.depth_head = depth_head
 
-    def encode(
-        self, images: Float[Tensor, "B V 3 H W"], *, export_blocks: Sequence[int] = ()
-    ) -> Features:
+    def encode(self, images: Float[Tensor, "B V 3 H W"], *, export_blocks: Sequence[int] = ()) -> Features:
         return self.backbone(images, export_blocks=export_blocks)
 
     def decode(self, features: Features, *, chunk: int = 8, sky_fill: bool = True) -> Geometry:

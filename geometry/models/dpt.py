@@ -101,7 +101,9 @@ class Fusion(nn.Module):
                 size = maps[level - 1].shape[-2:]
             else:
                 size = (2 * maps[0].shape[-2], 2 * maps[0].shape[-1])
-            top = self.blocks[level](maps[3] if top is None else top, None if top is None else maps[level], size)
+            top = self.blocks[level](
+                maps[3] if top is None else top, None if top is None else maps[level], size
+            )
         return top
 
 
