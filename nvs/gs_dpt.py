@@ -20,9 +20,7 @@ class GaussianDpt(nn.Module):
     Source: DA3 (arXiv:2511.10647) section 5, GS-DPT; layers as in the released head.
     """
 
-    def __init__(
-        self, in_width: int, channels: Sequence[int], features: int, *, raw_channels: int
-    ) -> None:
+    def __init__(self, in_width: int, channels: Sequence[int], features: int, *, raw_channels: int) -> None:
         super().__init__()
         half = features // 2
         self.reassemble = Reassemble(in_width, channels, features, pre_norm=False, uv=True)

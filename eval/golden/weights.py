@@ -32,7 +32,7 @@ def rule_tensor(key: str, shape: tuple[int, ...]) -> Float[Tensor, "*shape"]:
 
 
 def fill(module: nn.Module, kind: str, prefix: str = "") -> None:
-    """Replace every parameter of ``module`` by its rule value; meta tensors are fine, nothing is copied twice.
+    """Replace every parameter of ``module`` by its rule value; they may be meta tensors.
 
     Args:
         kind: as in `geometry.models.convert`.

@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -104,7 +105,8 @@ def find_checkpoint(model: str) -> Checkpoint:
         return read_checkpoint(_fetch(model), variant=variant, licence=licence)
     sizes = ", ".join(VARIANTS)
     raise InputError(
-        f"--model {model!r}: expected a size ({sizes}), a hub id (owner/name), a folder or a .safetensors file"
+        f"--model {model!r}: expected a size ({sizes}), a hub id (owner/name), a folder or a .safetensors "
+        "file"
     )
 
 
@@ -125,17 +127,15 @@ def _fetch(repository: str) -> Path:
 
     try:
         # The configuration is small and tells the variant; older repositories may lack it.
-        try:
+        with suppress(EntryNotFoundError):
             hf_hub_download(repository, "config.json")
-        except EntryNotFoundError:
-            pass
         return Path(hf_hub_download(repository, "model.safetensors"))
     except (OSError, HfHubHTTPError, ValueError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:160]
         raise InputError(
             f"weights of {repository} are not on this machine and could not be fetched ({reason}). "
-            f"Fetch https://huggingface.co/{repository}/resolve/main/model.safetensors (and config.json) and put "
-            f"both into {by_hand.parent}, or pass their folder as --model"
+            f"Fetch https://huggingface.co/{repository}/resolve/main/model.safetensors (and config.json) "
+            f"and put both into {by_hand.parent}, or pass their folder as --model"
         ) from error
 
 
@@ -174,7 +174,8 @@ def read_checkpoint(path: Path, *, variant: str | None = None, licence: str | No
     if not is_released(tensors):
         example = next(iter(tensors))
         raise InputError(
-            f"{path}: neither a released Depth Anything 3 checkpoint nor one of ours (first tensor: {example!r})"
+            f"{path}: neither a released Depth Anything 3 checkpoint nor one of ours (first tensor: "
+            f"{example!r})"
         )
     state, unknown = convert(tensors)
     if unknown:

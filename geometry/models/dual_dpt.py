@@ -1,5 +1,6 @@
 """Dual-DPT: depth and rays from one reassembly and two fusion chains."""
 
+import itertools
 from collections.abc import Sequence
 
 import torch
@@ -91,7 +92,7 @@ def _ray_neck(features: int) -> nn.Sequential:
     """Five convolutions with no activation between them, as released."""
     half = features // 2
     widths = (features, half, features, half, features, half)
-    return nn.Sequential(*(nn.Conv2d(a, b, 3, padding=1) for a, b in zip(widths, widths[1:])))
+    return nn.Sequential(*(nn.Conv2d(a, b, 3, padding=1) for a, b in itertools.pairwise(widths)))
 
 
 class MonocularDpt(nn.Module):
