@@ -1,0 +1,256 @@
+"""Checkpoints on disk: written whole or not at all, verified before use, pruned.
+
+    checkpoints/step_00002000/
+        model.pt      weights by name (frozen ones only if asked for)
+        ema.pt        averaged weights, if there is an average
+        training.pt   optimizer, random states and what else an exact resume needs
+        meta.json     step, metrics, config; size and SHA-256 of each file
+
+A checkpoint is written as ``step_00002000.partial``, flushed to the disk, then renamed: a folder
+without that ending is whole, whatever moment the machine died at. Files hold tensors and plain
+values only and are read with ``weights_only=True``, so that a checkpoint cannot run code.
+"""
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, Literal
+
+import torch
+from torch import Tensor
+
+from geometry.errors import InputError
+
+FORMAT = 1
+NAME = re.compile(r"step_(\d{8,})")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Saving:
+    """When checkpoints are written and which are kept.
+
+    Attributes:
+        every: steps between checkpoints; the end of a run and an interruption always save.
+        keep_last: how many of the newest are kept.
+        best_metric: name of a validation metric whose best checkpoint is kept as well; a validation that
+            improves on it saves at once.
+        best_is: "max" or "min".
+        save_frozen: include frozen weights. If not, a resumed run must bring the same ones: their hash is
+            compared.
+    """
+
+    every: int = 1000
+    keep_last: int = 3
+    best_metric: str | None = None
+    best_is: Literal["max", "min"] = "max"
+    save_frozen: bool = False
+
+    def __post_init__(self) -> None:
+        if self.best_is not in ("max", "min"):
+            raise InputError(f"saving.best_is must be max or min, got {self.best_is!r}")
+        if self.every < 1 or self.keep_last < 1:
+            raise InputError("saving.every and saving.keep_last must be at least 1")
+
+    def better(self, metrics: dict[str, float], best: float | None) -> bool:
+        """Whether these metrics improve on the best value so far.
+
+        Raises:
+            InputError: the validation gives no metric of that name.
+        """
+        if self.best_metric is None:
+            return False
+        if self.best_metric not in metrics:
+            raise InputError(
+                f"saving.best_metric: the validation gives no {self.best_metric!r}, only "
+                f"{', '.join(sorted(metrics)) or 'nothing'}"
+            )
+        value = metrics[self.best_metric]
+        if value != value:  # NaN
+            return False
+        return best is None or (value > best if self.best_is == "max" else value < best)
+
+
+def write_checkpoint(folder: Path, step: int, files: dict[str, Any], meta: dict[str, Any]) -> Path:
+    """Write ``folder/step_<step>`` atomically and return it.
+
+    Args:
+        files: name without ending -> tensors and plain values in dicts and lists.
+        meta: JSON values, stored readably beside them.
+    """
+    final = folder / f"step_{step:08d}"
+    partial = final.with_name(final.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        sums = {f"{name}.pt": _write_tensors(partial / f"{name}.pt", value) for name, value in files.items()}
+        meta = {"format": FORMAT, "step": step, **meta, "files": sums}
+        with open(partial / "meta.json", "w") as file:
+            json.dump(meta, file, indent=1)
+            _flush(file)
+        _flush_folder(partial)
+        if final.exists():  # the same step once more, after a resume from an earlier one
+            remove_checkpoint(final)
+        os.rename(partial, final)
+        _flush_folder(folder)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    return final
+
+
+def list_checkpoints(folder: Path) -> list[Path]:
+    """Checkpoint folders, oldest first."""
+    if not folder.is_dir():
+        return []
+    found = [p for p in folder.iterdir() if p.is_dir() and NAME.fullmatch(p.name)]
+    return sorted(found, key=lambda p: int(p.name.removeprefix("step_")))
+
+
+def find_damage(checkpoint: Path) -> str | None:
+    """What is wrong with a checkpoint, or None when every file has its size and hash."""
+    try:
+        files = read_meta(checkpoint)["files"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        return f"meta.json cannot be read ({error})"
+    for name, expected in files.items():
+        path = checkpoint / name
+        if not path.is_file():
+            return f"{name} is missing"
+        if path.stat().st_size != expected["bytes"]:
+            return f"{name} has {path.stat().st_size} bytes, wanted {expected['bytes']}"
+        with open(path, "rb") as file:
+            if hashlib.file_digest(file, "sha256").hexdigest() != expected["sha256"]:
+                return f"{name} does not have the SHA-256 it was written with"
+    return None
+
+
+def newest_whole(folder: Path) -> Path | None:
+    """The newest undamaged checkpoint; newer damaged ones are renamed to ``.damaged`` with a warning.
+
+    Raises:
+        InputError: there are checkpoints, but every one is damaged.
+    """
+    found = list_checkpoints(folder)
+    for ending in ("partial", "removed"):  # left by a kill in the middle of writing or removing
+        for stale in folder.glob(f"step_*.{ending}"):
+            shutil.rmtree(stale, ignore_errors=True)
+    for checkpoint in reversed(found):
+        damage = find_damage(checkpoint)
+        if damage is None:
+            return checkpoint
+        aside = checkpoint.with_name(checkpoint.name + ".damaged")
+        shutil.rmtree(aside, ignore_errors=True)
+        os.rename(checkpoint, aside)
+        warnings.warn(
+            f"{checkpoint}: {damage}; it was renamed to {aside.name}, and the one before is used",
+            stacklevel=2,
+        )
+    if found:
+        raise InputError(
+            f"{folder}: none of the {len(found)} checkpoints is whole, so training cannot resume"
+        )
+    return None
+
+
+def read_meta(checkpoint: Path) -> dict[str, Any]:
+    with open(checkpoint / "meta.json") as file:
+        return json.load(file)
+
+
+def read_file(checkpoint: Path, name: str) -> Any:
+    """Contents of one of a checkpoint's ``.pt`` files, tensors on the CPU."""
+    return torch.load(checkpoint / f"{name}.pt", map_location="cpu", weights_only=True, mmap=True)
+
+
+def load_weights(checkpoint: Path, *, averaged: bool | None = None) -> dict[str, Tensor]:
+    """Weights of a checkpoint by name: for ``model.load_state_dict``, or to export.
+
+    Without `Saving.save_frozen` the frozen weights are not among them.
+
+    Args:
+        averaged: True for the EMA, False for the weights as trained, None for the EMA if there is one.
+
+    Raises:
+        InputError: the checkpoint is damaged, or holds no average and one was asked for.
+    """
+    if damage := find_damage(checkpoint):
+        raise InputError(f"{checkpoint}: {damage}")
+    has_average = "ema.pt" in read_meta(checkpoint)["files"]
+    if averaged and not has_average:
+        raise InputError(f"{checkpoint}: was trained without an average of the weights (ema_decay)")
+    weights = read_file(checkpoint, "model")
+    if has_average and averaged is not False:
+        weights.update(read_file(checkpoint, "ema"))
+    return weights
+
+
+def best_checkpoint(folder: Path, saving: Saving) -> Path | None:
+    """The checkpoint with the best value of ``saving.best_metric``; of equal ones the oldest."""
+    best, value = None, None
+    for checkpoint in list_checkpoints(folder):
+        try:
+            metrics = read_meta(checkpoint)["metrics"]
+        except (OSError, ValueError, KeyError):
+            continue  # damaged: newest_whole deals with it when it matters
+        if saving.best_metric in metrics and saving.better(metrics, value):
+            best, value = checkpoint, metrics[saving.best_metric]
+    return best
+
+
+def prune_checkpoints(folder: Path, saving: Saving) -> None:
+    """Remove all but the newest ``saving.keep_last`` and the best."""
+    found = list_checkpoints(folder)
+    best = best_checkpoint(folder, saving)
+    for checkpoint in found[: -saving.keep_last]:
+        if checkpoint != best:
+            remove_checkpoint(checkpoint)
+
+
+def remove_checkpoint(checkpoint: Path) -> None:
+    """Remove a checkpoint so that no half of it can be taken for a whole one."""
+    doomed = checkpoint.with_name(checkpoint.name + ".removed")
+    shutil.rmtree(doomed, ignore_errors=True)
+    os.rename(checkpoint, doomed)
+    shutil.rmtree(doomed)
+
+
+class _HashingFile:
+    """A file that sums up what is written to it, so that it need not be read again."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.file, self.sum, self.bytes = file, hashlib.sha256(), 0
+
+    def write(self, data: Any) -> int:
+        self.sum.update(data)
+        self.bytes += len(data)
+        return self.file.write(data)
+
+    def flush(self) -> None:
+        self.file.flush()
+
+
+def _write_tensors(path: Path, value: Any) -> dict[str, Any]:
+    with open(path, "wb") as file:
+        hashing = _HashingFile(file)
+        torch.save(value, hashing)
+        _flush(file)
+    return {"bytes": hashing.bytes, "sha256": hashing.sum.hexdigest()}
+
+
+def _flush(file: Any) -> None:
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def _flush_folder(folder: Path) -> None:
+    """Make the names in a folder as durable as the files' contents."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,163 @@
+"""From a dataset to the batches of one process: workers, seeds, order and the way to the device."""
+
+import signal
+from collections.abc import Callable, Iterator, Sized
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader, Dataset, default_collate
+
+from geometry.engine.samplers import SampleRequest, StepSampler
+from geometry.engine.seeding import derive_seed, seeded
+from geometry.errors import InputError
+
+GRACE_S = 60  # how long a worker outlives SIGTERM, so that the step in progress gets its data
+
+
+class DataStream:
+    """A dataset, how it is sampled, and how it is loaded.
+
+    The dataset is asked ``dataset[request]`` with a `SampleRequest`, and must answer from the request
+    alone: global generators of Python, numpy and torch are seeded with ``request.seed`` around the
+    call, so augmentation code that uses them is safe, with and without workers.
+
+    Args:
+        dataset: has ``__getitem__``; a ``__len__`` makes it finite and read in shuffled epochs.
+        sampler: gives the requests of each step.
+        workers: loader processes; 0 loads in the training process (the right choice for a dataset
+            that makes its samples on the GPU).
+        prefetch: batches each worker prepares ahead.
+        collate: list of samples -> batch; None takes ``dataset.collate`` if there is one, else torch's.
+        pin_memory: None pins when training on CUDA.
+        start_method: how workers start: "fork" (fast), "forkserver" or "spawn" (when the dataset uses
+            threads or CUDA); None leaves it to Python.
+        timeout_s: give up when a worker brings nothing for so long; 0 waits for ever.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        sampler: StepSampler,
+        *,
+        workers: int = 0,
+        prefetch: int = 2,
+        collate: Callable[[list[Any]], Any] | None = None,
+        pin_memory: bool | None = None,
+        start_method: str | None = None,
+        timeout_s: float = 0,
+    ) -> None:
+        self.dataset = dataset
+        self.sampler = sampler
+        self.workers = workers
+        self.prefetch = prefetch
+        self.collate = collate or getattr(dataset, "collate", None) or default_collate
+        self.pin_memory = pin_memory
+        self.start_method = start_method
+        self.timeout_s = timeout_s
+        self.length = len(dataset) if isinstance(dataset, Sized) else None
+        if self.length == 0:
+            raise InputError("the training dataset is empty: it needs at least one sample")
+
+    def steps(
+        self,
+        start: int,
+        stop: int,
+        *,
+        seed: int,
+        rank: int,
+        world_size: int,
+        accumulate: int,
+        device: torch.device,
+    ) -> Iterator[list[tuple[int, Any]]]:
+        """For each step in ``start .. stop - 1`` this process's micro-batches, as (samples, batch on device).
+
+        The global batch is cut into ``world_size * accumulate`` equal parts in order; process ``rank``
+        takes parts ``rank * accumulate`` to ``(rank + 1) * accumulate - 1``.
+        """
+        pin = device.type == "cuda" if self.pin_memory is None else self.pin_memory
+        loader = DataLoader(
+            _SeededSamples(self.dataset),
+            batch_sampler=_Parts(self, range(start, stop), seed, rank, world_size, accumulate),
+            collate_fn=_Counted(self.collate),
+            num_workers=self.workers,
+            prefetch_factor=self.prefetch if self.workers else None,
+            pin_memory=pin,
+            multiprocessing_context=self.start_method if self.workers else None,
+            timeout=self.timeout_s if self.workers else 0,
+            worker_init_fn=_start_worker,
+            # Without its own generator the loader would draw from torch's global one, once at each
+            # start: a resumed run would then be one number behind the unbroken run.
+            generator=torch.Generator().manual_seed(derive_seed(seed, "loader", rank)),
+        )
+        batches = iter(loader)
+        for _ in range(start, stop):
+            parts = [next(batches) for _ in range(accumulate)]
+            yield [(samples, to_device(batch, device)) for samples, batch in parts]
+
+
+class _Parts:
+    """Lists of requests in the order in which one process needs them."""
+
+    def __init__(
+        self, stream: DataStream, steps: range, seed: int, rank: int, world_size: int, accumulate: int
+    ) -> None:
+        self.stream, self.step_range, self.seed = stream, steps, seed
+        self.rank, self.world_size, self.accumulate = rank, world_size, accumulate
+
+    def __iter__(self) -> Iterator[list[SampleRequest]]:
+        parts = self.world_size * self.accumulate
+        for step in self.step_range:
+            batch = self.stream.sampler.requests(step, seed=self.seed, parts=parts, length=self.stream.length)
+            size = len(batch) // parts
+            for part in range(self.rank * self.accumulate, (self.rank + 1) * self.accumulate):
+                yield batch[part * size : (part + 1) * size]
+
+    def __len__(self) -> int:
+        return len(self.step_range) * self.accumulate
+
+
+class _Counted:
+    """Collate that also says how many samples went in."""
+
+    def __init__(self, collate: Callable[[list[Any]], Any]) -> None:
+        self.collate = collate
+
+    def __call__(self, samples: list[Any]) -> tuple[int, Any]:
+        return len(samples), self.collate(samples)
+
+
+class _SeededSamples:
+    """The dataset with global generators seeded for each sample."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        self.dataset = dataset
+
+    def __getitem__(self, request: SampleRequest) -> Any:
+        with seeded(request.seed):
+            return self.dataset[request]
+
+
+def _start_worker(worker: int) -> None:
+    """Workers leave signals to the training process, which needs one more batch to stop cleanly.
+
+    Ctrl-C and a scheduler's SIGTERM reach the whole process group. A worker that is told to end does
+    so after a grace period at the latest; it ends at once when the training process is gone.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: signal.alarm(GRACE_S))
+
+
+def to_device(batch: Any, device: torch.device) -> Any:
+    """Move tensors, records with a ``to`` method, and containers of them.
+
+    The copy does not block when the source is pinned, so it overlaps with the end of the step before.
+    """
+    if hasattr(batch, "to"):
+        return batch.to(device, non_blocking=True)
+    if isinstance(batch, dict):
+        return {k: to_device(v, device) for k, v in batch.items()}
+    if isinstance(batch, tuple) and hasattr(batch, "_fields"):
+        return type(batch)(*(to_device(v, device) for v in batch))
+    if isinstance(batch, (list, tuple)):
+        return type(batch)(to_device(v, device) for v in batch)
+    return batch

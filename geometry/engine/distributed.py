@@ -1,0 +1,203 @@
+"""Several processes: who am I, how is the model spread, how do numbers come together.
+
+torchrun sets the environment (RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR); without it there is one
+process. Nothing else in the engine knows torch.distributed, but for sharded tensors in `state`.
+"""
+
+import contextlib
+import datetime
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from geometry.engine.step import TrainingStep, Validation, ValidationRun, blocks_of
+from geometry.errors import InputError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Process:
+    """This process among all."""
+
+    rank: int
+    world_size: int
+    device: torch.device
+
+    @property
+    def is_first(self) -> bool:
+        return self.rank == 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parallel:
+    """How the model is spread over processes; on one process it makes no difference.
+
+    Attributes:
+        strategy: "ddp": a whole copy on each process; "fsdp": weights, gradients and optimizer state
+            are sharded (torch.distributed.fsdp.fully_shard), for models too large for one device.
+        find_unused_parameters: DDP only. True allows steps in which a part of the model has no
+            gradient (a camera encoder in a step without cameras); False is a little faster.
+        reshard_after_forward: FSDP only. True frees a block's whole weights after its forward pass and
+            gathers them again for the backward pass; False keeps them, which is faster.
+        timeout_minutes: a process that waits longer than this for the others stops with an error.
+    """
+
+    strategy: Literal["ddp", "fsdp"] = "ddp"
+    find_unused_parameters: bool = True
+    reshard_after_forward: bool = True
+    timeout_minutes: float = 30
+
+    def __post_init__(self) -> None:
+        if self.strategy not in ("ddp", "fsdp"):
+            raise InputError(f"parallel.strategy must be ddp or fsdp, got {self.strategy!r}")
+
+
+@contextlib.contextmanager
+def processes(parallel: Parallel, device: str | torch.device | None) -> Iterator[Process]:
+    """Join the other processes for the length of the block.
+
+    Args:
+        device: "cpu", "cuda", "cuda:1" or None for CUDA where there is one. Under torchrun "cuda"
+            means the device of this process's local rank.
+    """
+    world_size = int(os.environ.get("WORLD_SIZE", "1"))
+    kind = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    if kind.type == "cuda":
+        if not torch.cuda.is_available():
+            raise InputError(f"device {device} was asked for, but torch sees no CUDA device: use device=cpu")
+        if kind.index is None or world_size > 1:
+            kind = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+        torch.cuda.set_device(kind)
+
+    joined_here = world_size > 1 and not dist.is_initialized()
+    if joined_here:
+        backend = "nccl" if kind.type == "cuda" else "gloo"
+        wait = datetime.timedelta(minutes=parallel.timeout_minutes)
+        dist.init_process_group(backend, timeout=wait)
+    try:
+        if dist.is_initialized():
+            yield Process(rank=dist.get_rank(), world_size=dist.get_world_size(), device=kind)
+        else:
+            yield Process(rank=0, world_size=1, device=kind)
+    finally:
+        if joined_here:
+            dist.destroy_process_group()
+
+
+class StepModule(nn.Module):
+    """The step as a module, so that DDP and FSDP see one forward call whatever the step does inside.
+
+    A step may call any method of its model, several times, in any order: all of it happens inside
+    this forward, where gradients are watched (DDP) and weights are whole (FSDP).
+    """
+
+    def __init__(self, step: TrainingStep) -> None:
+        super().__init__()
+        self.model = step.model
+        object.__setattr__(self, "step", step)  # a step may be a module itself: keep it out of the tree
+
+    def forward(self, batch: Any = None, source: Any = None) -> Any:
+        """Training loss of a batch; or, when ``source`` is a ValidationRun, the validation."""
+        if isinstance(source, ValidationRun):
+            return self.step.validate(source)
+        loss, terms = self.step.training_loss(batch, source)
+        return loss, {name: torch.as_tensor(term).detach() for name, term in terms.items()}
+
+
+class SpreadStep:
+    """A step spread over processes by a strategy."""
+
+    def __init__(self, step: TrainingStep, process: Process, parallel: Parallel) -> None:
+        self.inner = StepModule(step)
+        self.outer: nn.Module = self.inner
+        self.sharded = process.world_size > 1 and parallel.strategy == "fsdp"
+        if self.sharded:
+            self._shard(blocks_of(step), process, parallel)
+        elif process.world_size > 1:
+            self.outer = DistributedDataParallel(
+                self.inner, find_unused_parameters=parallel.find_unused_parameters
+            )
+
+    def _shard(self, blocks: list[nn.Module], process: Process, parallel: Parallel) -> None:
+        # Imported here: it takes a second, and only sharded runs need it.
+        from torch.distributed.device_mesh import init_device_mesh
+        from torch.distributed.fsdp import fully_shard
+
+        # DDP copies the first process's weights to the others by itself; fully_shard does not.
+        for tensor in (*self.inner.parameters(), *self.inner.buffers()):
+            dist.broadcast(tensor.data, src=0)
+        mesh = init_device_mesh(process.device.type, (process.world_size,))
+        for block in blocks:
+            fully_shard(block, mesh=mesh, reshard_after_forward=parallel.reshard_after_forward)
+        fully_shard(self.inner, mesh=mesh, reshard_after_forward=False)
+
+    def loss(self, batch: Any, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
+        return self.outer(batch, generator)
+
+    def validate(self, run: ValidationRun) -> Validation:
+        # Not through DDP, which would exchange buffers at each call.
+        validation = self.inner(None, run)
+        if self.sharded:
+            # No backward pass follows that would free the gathered weights; the next training step would
+            # then go on with them, although the optimizer and the EMA only ever change the shards.
+            for module in self.inner.modules():
+                if hasattr(module, "reshard"):
+                    module.reshard()
+        return validation
+
+    @contextlib.contextmanager
+    def exchange(self, wanted: bool) -> Iterator[None]:
+        """Whether backward passes in the block average gradients over processes.
+
+        Only the last micro-batch of a step needs to; before it, gradients add up locally.
+        """
+        if self.sharded:
+            self.inner.set_requires_gradient_sync(wanted)
+            yield
+        elif self.outer is not self.inner and not wanted:
+            with self.outer.no_sync():
+                yield
+        else:
+            yield
+
+
+def sum_over(process: Process, values: list[float]) -> list[float]:
+    """Each number summed over all processes."""
+    if process.world_size == 1:
+        return values
+    tensor = torch.tensor(values, dtype=torch.float64, device=process.device)
+    dist.all_reduce(tensor)
+    return tensor.tolist()
+
+
+def gather(process: Process, value: Any) -> list[Any]:
+    """Plain values of all processes, in rank order, on every process."""
+    if process.world_size == 1:
+        return [value]
+    values: list[Any] = [None] * process.world_size
+    dist.all_gather_object(values, value)
+    return values
+
+
+def from_first(process: Process, value: Any) -> Any:
+    """The first process's plain value, on every process."""
+    if process.world_size == 1:
+        return value
+    box = [value]
+    dist.broadcast_object_list(box, src=0)
+    return box[0]
+
+
+def weighted_means(parts: list[tuple[dict[str, float], float]]) -> dict[str, float]:
+    """Mean of each named number over (numbers, weight) parts that have it."""
+    means: dict[str, float] = {}
+    for name in sorted({name for numbers, _ in parts for name in numbers}):
+        having = [(numbers[name], weight) for numbers, weight in parts if name in numbers]
+        total = sum(weight for _, weight in having)
+        means[name] = sum(v * w for v, w in having) / total if total else float("nan")
+    return means

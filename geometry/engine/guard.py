@@ -1,0 +1,79 @@
+"""Notice a run that has gone wrong, and say so in one word."""
+
+import math
+import statistics
+from collections import deque
+from dataclasses import dataclass, field
+
+from geometry.errors import InputError
+
+
+class Diverged(InputError):
+    """Training stopped because the loss or the gradient made no sense any more."""
+
+
+@dataclass(kw_only=True)
+class DivergenceGuard:
+    """Stops a run whose loss is not finite, or far above its recent values for many steps on end.
+
+    A loss is *far above* when it exceeds the median of the recent good ones by ``factor`` times their
+    spread (upper quartile minus median). That works for losses of any sign and scale, and lets single hard
+    batches pass.
+
+    Attributes:
+        factor: how many spreads; None looks for non-finite numbers only.
+        patience: so many such steps in a row stop the run.
+        window: how many good losses are remembered; nothing is judged before a fifth of it is full.
+    """
+
+    factor: float | None = 20.0
+    patience: int = 50
+    window: int = 500
+    losses: deque[float] = field(default_factory=deque, init=False)
+    bad_steps: int = field(default=0, init=False)
+
+    @property
+    def healthy(self) -> bool:
+        """False during a row of bad steps: such weights do not replace a good checkpoint."""
+        return self.bad_steps == 0
+
+    def check(self, loss: float, gradient_norm: float, *, scaled: bool) -> str | None:
+        """The reason to stop, or None.
+
+        Args:
+            scaled: an overflowing gradient is expected now and then under fp16's loss scaling, which
+                skips the update and lowers its scale by itself.
+        """
+        if not math.isfinite(loss):
+            return f"the loss is not finite ({loss})"
+        if not math.isfinite(gradient_norm):
+            self.bad_steps += 1
+            if scaled and self.bad_steps < self.patience:
+                return None
+            return f"the gradient is not finite (norm {gradient_norm})"
+        if self.factor is not None and len(self.losses) >= max(self.window // 5, 4):
+            median, upper = _median_and_upper_quartile(self.losses)
+            # The floor keeps a loss that has settled to a constant from raising the alarm at a tremor.
+            limit = median + self.factor * max(upper - median, 0.01 * abs(median), 1e-12)
+            if loss > limit:
+                self.bad_steps += 1
+                if self.bad_steps < self.patience:
+                    return None
+                return f"the loss ({loss:.4g}) was above {limit:.4g} for {self.patience} steps on end"
+        self.bad_steps = 0
+        self.losses.append(loss)
+        while len(self.losses) > self.window:
+            self.losses.popleft()
+        return None
+
+    def state(self) -> dict:
+        return {"losses": list(self.losses), "bad_steps": self.bad_steps}
+
+    def load(self, state: dict) -> None:
+        self.losses = deque(state["losses"])
+        self.bad_steps = state["bad_steps"]
+
+
+def _median_and_upper_quartile(values: deque[float]) -> tuple[float, float]:
+    _, median, upper = statistics.quantiles(values, n=4, method="inclusive")
+    return median, upper

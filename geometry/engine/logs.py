@@ -1,0 +1,173 @@
+"""What a run tells: a progress line, a JSONL file, TensorBoard, validation images. First process only."""
+
+import json
+import math
+import os
+import sys
+from pathlib import Path
+from typing import Any, TextIO
+
+import torch
+from torch import Tensor
+
+from geometry.engine.throughput import readable_time
+
+
+class Meter:
+    """Means of named numbers since the last reading; sums stay on the device until they are read."""
+
+    def __init__(self) -> None:
+        self.sums: dict[str, list[Any]] = {}
+
+    def add(self, numbers: dict[str, Tensor | float]) -> None:
+        for name, number in numbers.items():
+            number = number.detach().double() if isinstance(number, Tensor) else number
+            entry = self.sums.setdefault(name, [0.0, 0])
+            entry[0] = entry[0] + number
+            entry[1] += 1
+
+    def state(self) -> dict[str, list[float]]:
+        return {name: [float(total), count] for name, (total, count) in self.sums.items()}
+
+    def load(self, state: dict[str, list[float]]) -> None:
+        self.sums = {name: list(entry) for name, entry in state.items()}
+
+
+def combined_means(states: list[dict[str, list[float]]]) -> dict[str, float]:
+    """Means over the meters of all processes; a name that one of them lacks is no error."""
+    names = dict.fromkeys(name for state in states for name in state)  # keeps the step's order
+    means = {}
+    for name in names:
+        entries = [state[name] for state in states if name in state]
+        means[name] = sum(total for total, _ in entries) / sum(count for _, count in entries)
+    return means
+
+
+class RunLog:
+    """Writes ``log.jsonl``, ``tensorboard/`` and ``images/`` in the run's folder, and the progress line.
+
+    Args:
+        active: False on all processes but the first, where every method does nothing.
+        step: steps already done; what a killed run logged beyond them is dropped, since those steps
+            are going to be logged again.
+    """
+
+    def __init__(
+        self, out: Path, *, active: bool, step: int, tensorboard: bool, console: TextIO | None = None
+    ) -> None:
+        self.out, self.active = out, active
+        self.console = console or sys.stdout
+        self.live = self.console.isatty()  # rewrite one line; else print a line each time
+        self.writer = None
+        if not active:
+            return
+        out.mkdir(parents=True, exist_ok=True)
+        path = out / "log.jsonl"
+        drop_lines_after(path, step)
+        self.file = open(path, "a", buffering=1)  # noqa: SIM115 - closed by close()
+        if tensorboard:
+            # Imported here: it takes over a second, and tests and short runs go without.
+            from torch.utils.tensorboard import SummaryWriter
+
+            self.writer = SummaryWriter(str(out / "tensorboard"), purge_step=step + 1 if step else None)
+
+    def write(self, kind: str, step: int, **values: Any) -> None:
+        """One JSONL object; numbers also go to TensorBoard, nested ones as ``kind/outer/inner``."""
+        if not self.active:
+            return
+        self.file.write(json.dumps(_strict({"kind": kind, "step": step, **values})) + "\n")
+        if self.writer:
+            for name, value in _numbers(values):
+                self.writer.add_scalar(f"{kind}/{name}", value, step)
+
+    def progress(self, text: str) -> None:
+        """Show the line that tells how training goes."""
+        if self.active:
+            print(f"\r\x1b[K{text}" if self.live else text, end="" if self.live else "\n", file=self.console)
+            self.console.flush()
+
+    def say(self, text: str) -> None:
+        """Print a line that stays."""
+        if self.active:
+            print(f"\r\x1b[K{text}" if self.live else text, file=self.console, flush=True)
+
+    def images(self, step: int, images: dict[str, Tensor]) -> None:
+        """Keep validation pictures, [3, H, W] in 0..1, as ``images/step_<step>/<name>.png``."""
+        if not self.active or not images:
+            return
+        from torchvision.io import write_png
+
+        for name, image in images.items():
+            path = self.out / "images" / f"step_{step:08d}" / f"{name}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            pixels = (image.detach().float().clamp(0, 1) * 255).round().to(torch.uint8).cpu()
+            write_png(pixels, str(path))
+            if self.writer:
+                self.writer.add_image(name, pixels, step)
+
+    def close(self) -> None:
+        if not self.active:
+            return
+        if self.live:
+            print(file=self.console)
+        self.file.close()
+        if self.writer:
+            self.writer.close()
+
+
+def drop_lines_after(path: Path, step: int) -> None:
+    """Drop lines of a JSONL log that belong to later steps, and a last line cut short by a kill."""
+    if not path.exists():
+        return
+    kept = []
+    for line in path.read_text().splitlines():
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            continue
+        if entry["step"] <= step:
+            kept.append(line + "\n")
+    beside = path.with_name(path.name + ".new")
+    beside.write_text("".join(kept))
+    os.replace(beside, path)
+
+
+def progress_line(
+    *,
+    step: int,
+    steps: int,
+    loss: float,
+    terms: dict[str, float],
+    lr: float,
+    rates: dict[str, float],
+    memory_bytes: int,
+    seconds_left: float | None,
+) -> str:
+    """For example ``step 1200/200000  loss 0.412  depth 0.2  lr 1.9e-04  34.2 images/s  12.3 GB``, then the time left."""
+    parts = [f"step {step}/{steps}", f"loss {loss:.4g}"]
+    parts += [f"{name} {value:.4g}" for name, value in terms.items()]
+    parts.append(f"lr {lr:.2g}")
+    parts += [f"{rate:{',.0f' if rate >= 100 else '.3g'}} {name}/s" for name, rate in rates.items()]
+    parts.append(f"{memory_bytes / 1e9:.2f} GB")
+    if seconds_left is not None:
+        parts.append(f"{readable_time(seconds_left)} left")
+    return "  ".join(parts)
+
+
+def _strict(value: Any) -> Any:
+    """JSON has no word for NaN and infinity: write them as text."""
+    if isinstance(value, dict):
+        return {k: _strict(v) for k, v in value.items()}
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return value
+
+
+def _numbers(values: dict[str, Any], prefix: str = "") -> list[tuple[str, float]]:
+    found = []
+    for name, value in values.items():
+        if isinstance(value, dict):
+            found += _numbers(value, f"{prefix}{name}/")
+        elif isinstance(value, (int, float)) and not isinstance(value, bool):
+            found.append((prefix + name, value))
+    return found

@@ -1,0 +1,143 @@
+"""Which parameters are trained, how fast, and with what weight decay."""
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+from geometry.errors import InputError
+
+# Learned positions and tokens are inputs, not maps: pulling them to zero has no regularising sense.
+NO_DECAY_NAME = re.compile(r"(^|[._])(bias|tokens?|pos_embed|gamma)($|[._])")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ParameterGroup:
+    """Parameters that share a learning-rate factor, under a name that the log shows.
+
+    Attributes:
+        parameters: by their names in the step's model.
+        lr_factor: on the optimizer's learning rate.
+    """
+
+    name: str
+    parameters: dict[str, nn.Parameter]
+    lr_factor: float = 1.0
+
+
+def parameter_groups(
+    model: nn.Module,
+    lr_factors: Mapping[str, float] | None = None,
+    *,
+    layers: str | None = None,
+    layer_decay: float = 1.0,
+) -> list[ParameterGroup]:
+    """Groups by the beginning of a parameter's name; what has factor 0 is left out, so it stays frozen.
+
+    Args:
+        lr_factors: prefix -> factor, for example ``{"": 1.0, "backbone": 0.1}``; the longest prefix
+            that fits counts, whole name parts only. None trains everything at factor 1. A parameter
+            that no prefix fits is frozen.
+        layers: prefix of a list of blocks, say "backbone.blocks", to which ``layer_decay`` applies.
+        layer_decay: block i of n gets ``layer_decay ** (n - 1 - i)`` on top of its factor; parameters
+            beside the list that come before block 0 (same parent module: patch embedding, tokens, but
+            not a final norm) get ``layer_decay ** n``.
+
+    Raises:
+        InputError: a prefix fits no parameter.
+    """
+    factors = {"": 1.0} if lr_factors is None else dict(lr_factors)
+    names = [name for name, _ in model.named_parameters()]
+    for prefix in [*factors, *([layers] if layers else [])]:
+        if not any(_starts(name, prefix) for name in names):
+            some = ", ".join(sorted({n.split(".")[0] for n in names}))
+            raise InputError(f"lr_factors: no parameter begins with {prefix!r}; there are {some}")
+
+    depth = _layer_finder(names, layers) if layers else None
+    groups: dict[tuple[str, float], dict[str, nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        fitting = [p for p in factors if _starts(name, p)]
+        if not fitting or factors[max(fitting, key=len)] == 0:
+            continue
+        prefix = max(fitting, key=len)
+        factor, label = factors[prefix], prefix or "all"
+        below = depth(name) if depth else 0
+        if below:
+            factor, label = factor * layer_decay**below, f"{label}-{below}"
+        groups.setdefault((label, factor), {})[name] = parameter
+    return [ParameterGroup(name=n, parameters=p, lr_factor=f) for (n, f), p in groups.items()]
+
+
+def decays(name: str, parameter: nn.Parameter) -> bool:
+    """Whether weight decay applies: not to norms, biases, tokens and anything else that is 1-D."""
+    wide = sum(size > 1 for size in parameter.shape)
+    return wide > 1 and not NO_DECAY_NAME.search(name)
+
+
+def build_optimizer(
+    factory: Callable[[list[dict]], Optimizer], groups: Iterable[ParameterGroup]
+) -> Optimizer:
+    """Optimizer over the groups, each split in two where weight decay applies to a part of it.
+
+    Args:
+        factory: for example ``functools.partial(torch.optim.AdamW, lr=2e-4)``; Hydra makes one with
+            ``_partial_: true``.
+    """
+    built: list[dict] = []
+    for group in groups:
+        for decay in (True, False):
+            chosen = {n: p for n, p in group.parameters.items() if decays(n, p) == decay}
+            if chosen:
+                options = {"params": list(chosen.values()), "name": group.name, "lr_factor": group.lr_factor}
+                built.append(options if decay else {**options, "weight_decay": 0.0})
+    optimizer = factory(built)
+    for options in optimizer.param_groups:
+        options["base_lr"] = options["lr"] * options["lr_factor"]
+    return optimizer
+
+
+def set_learning_rate(optimizer: Optimizer, factor: float) -> None:
+    """Give every group its own rate times the schedule's factor."""
+    for options in optimizer.param_groups:
+        options["lr"] = options["base_lr"] * factor
+
+
+def clip_gradients(parameters: Iterable[nn.Parameter], max_norm: float | None) -> float:
+    """Scale gradients down to a total norm of ``max_norm``; returns the norm before.
+
+    None or 0 clips nothing, but still measures.
+    """
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    if not gradients:
+        return 0.0
+    norm = torch.nn.utils.get_total_norm(gradients)
+    if hasattr(norm, "full_tensor"):  # sharded: the norm over all shards
+        norm = norm.full_tensor()
+    value = norm.item()
+    if max_norm and value > max_norm:
+        scale = max_norm / (value + 1e-6)
+        torch._foreach_mul_(gradients, scale)
+    return value
+
+
+def _starts(name: str, prefix: str) -> bool:
+    return not prefix or name == prefix or name.startswith(prefix + ".")
+
+
+def _layer_finder(names: list[str], layers: str) -> Callable[[str], int]:
+    """Function: parameter name -> how many layers it lies below the last block."""
+    parent = layers.rpartition(".")[0]
+    block = re.compile(re.escape(layers) + r"\.(\d+)\.")
+    count = 1 + max((int(m[1]) for n in names if (m := block.match(n))), default=-1)
+    first = next((i for i, n in enumerate(names) if block.match(n)), 0)
+    before = {n for n in names[:first] if _starts(n, parent)}
+
+    def below(name: str) -> int:
+        if m := block.match(name):
+            return count - 1 - int(m[1])
+        return count if name in before else 0
+
+    return below

@@ -1,0 +1,56 @@
+"""Learning rate over the run, as a pure function of the step: nothing to save, nothing to restore."""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from geometry.errors import InputError
+
+ONE_CYCLE_START = 1 / 25  # torch.optim.lr_scheduler.OneCycleLR: div_factor
+ONE_CYCLE_END = 1 / 25 / 1e4  # and final_div_factor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schedule:
+    """Factor on every learning rate.
+
+    Attributes:
+        kind: "cosine": linear warm-up from 0, then half a cosine down to ``final_factor``;
+            "constant": linear warm-up, then 1;
+            "one_cycle": cosine from 1/25 up to 1 during warm-up, then cosine down to 4e-6, as
+            torch's OneCycleLR does by default (without its cycling of momentum).
+        warmup_steps: length of the warm-up.
+        final_factor: where "cosine" ends.
+    """
+
+    kind: Literal["cosine", "constant", "one_cycle"] = "cosine"
+    warmup_steps: int = 0
+    final_factor: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("cosine", "constant", "one_cycle"):
+            raise InputError(f"schedule.kind must be cosine, constant or one_cycle, got {self.kind!r}")
+        if self.warmup_steps < 0:
+            raise InputError(f"schedule.warmup_steps must be at least 0, got {self.warmup_steps}")
+
+    def factor(self, step: int, steps: int) -> float:
+        """Factor for the update of ``step``, which counts from 0 to ``steps - 1``.
+
+        The first update already has ``1 / (warmup_steps + 1)``: a factor of exactly 0 would waste it.
+        """
+        warmup = min(self.warmup_steps, steps)
+        done = (step - warmup) / max(steps - 1 - warmup, 1)  # 0 at the peak, 1 at the last step
+        if self.kind == "one_cycle":
+            if step < warmup:
+                return _cosine(ONE_CYCLE_START, 1.0, step / warmup)
+            return _cosine(1.0, ONE_CYCLE_END, min(done, 1.0))
+        if step < warmup:
+            return (step + 1) / (warmup + 1)
+        if self.kind == "constant":
+            return 1.0
+        return _cosine(1.0, self.final_factor, min(done, 1.0))
+
+
+def _cosine(start: float, end: float, done: float) -> float:
+    """Half a cosine from start (done = 0) to end (done = 1)."""
+    return end + (start - end) * (1 + math.cos(math.pi * done)) / 2

@@ -1,0 +1,47 @@
+"""Ctrl-C and SIGTERM: finish the step, save, say how to go on. A second Ctrl-C ends at once."""
+
+import os
+import signal
+import sys
+import threading
+import time
+from types import FrameType, TracebackType
+
+ECHO_S = 0.5  # one Ctrl-C under torchrun may arrive twice, from the terminal and from torchrun
+
+
+class StopSignal:
+    """Context in which SIGINT and SIGTERM set ``requested`` instead of ending the process."""
+
+    def __init__(self) -> None:
+        self.requested = False
+        self._first = 0.0
+        self._old: dict[int, object] = {}
+
+    def __enter__(self) -> "StopSignal":
+        # Python allows handlers in the main thread only; elsewhere (a notebook's worker) there are none.
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._old[number] = signal.signal(number, self._handle)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number, handler in self._old.items():
+            signal.signal(number, handler)
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        now = time.monotonic()
+        if self.requested:
+            if number == signal.SIGINT and now - self._first > ECHO_S:
+                _say("stopped at once, nothing saved")
+                os._exit(130)
+            return
+        self.requested, self._first = True, now
+        _say("stopping after this step; press Ctrl-C again to stop at once without saving")
+
+
+def _say(text: str) -> None:
+    # os.write, since print is not safe inside a signal handler that interrupted a print.
+    os.write(sys.__stderr__.fileno(), f"\n{text}\n".encode())

@@ -1,0 +1,87 @@
+"""What the engine asks of the thing it trains: the step is the only place that knows the task."""
+
+from dataclasses import dataclass, field
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+
+from geometry.engine.optim import ParameterGroup
+
+
+@dataclass(frozen=True, kw_only=True)
+class ValidationRun:
+    """What a step is told when it is to validate.
+
+    Attributes:
+        step: updates done so far.
+        generator: on the training device, seeded by the run's seed only: each validation draws the
+            same numbers.
+        rank, world_size: a step may score the share ``items[rank::world_size]``. Under FSDP all
+            processes must call the model equally often.
+    """
+
+    step: int
+    generator: torch.Generator
+    device: torch.device
+    rank: int = 0
+    world_size: int = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Validation:
+    """What a validation gives.
+
+    Attributes:
+        metrics: means over the items this process scored.
+        weight: how many items that were; the engine averages processes with these weights.
+        images: pictures by name, ``[3, H, W]`` in 0..1; the first process's are kept.
+    """
+
+    metrics: dict[str, float]
+    weight: float = 1.0
+    images: dict[str, Tensor] = field(default_factory=dict)
+
+
+@runtime_checkable
+class TrainingStep(Protocol):
+    """A model with its losses and its validation.
+
+    ``fit`` freezes every parameter that `trainable_parameters` does not name, moves the step to the
+    device (through ``step.to(device)`` if it has that, else the model alone), and wraps it for DDP or
+    FSDP by itself: a step calls ``self.model`` and its methods as on one process.
+    """
+
+    model: nn.Module
+    """All that is trained or kept in checkpoints. Several models go into one `nn.ModuleDict`. ``fit``
+    calls ``model.train()``; a model whose frozen part must stay in eval mode overrides ``train``."""
+
+    def trainable_parameters(self) -> list[ParameterGroup]:
+        """What is trained and how fast; see `geometry.engine.optim.parameter_groups`."""
+
+    def training_loss(self, batch: Any, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss (a mean over the batch) and its terms by name, for the log.
+
+        ``generator`` is on the training device and seeded by (seed, step, part of the batch); draw
+        from it, not from the global one. Randomness that must not depend on how a batch is cut
+        into parts belongs into the dataset, from ``request.seed``.
+        """
+
+    def validate(self, run: ValidationRun) -> Validation:
+        """Score the model; called without gradients, in eval mode, with the EMA weights if there are any."""
+
+
+def blocks_of(step: TrainingStep) -> list[nn.Module]:
+    """The step's repeated modules, from its optional method ``blocks()``; empty if it has none.
+
+    They are the units of activation checkpointing, of compilation and of FSDP's sharding.
+    """
+    return list(step.blocks()) if hasattr(step, "blocks") else []
+
+
+def items_in(step: TrainingStep, batch: Any, samples: int) -> dict[str, float]:
+    """What the throughput counts, from the optional method ``count_items(batch) -> dict``.
+
+    Without it, samples. Useful names are images and tokens.
+    """
+    return step.count_items(batch) if hasattr(step, "count_items") else {"samples": samples}

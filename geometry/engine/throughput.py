@@ -1,0 +1,62 @@
+"""Speed and time left, from the wall clock of training steps alone."""
+
+import time
+from collections import Counter
+from collections.abc import Callable
+
+
+class Throughput:
+    """Counts items over training steps; validation and saving are left out by `pause`.
+
+    Args:
+        clock: seconds; tests pass their own.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
+        self.clock = clock
+        self.items: Counter[str] = Counter()
+        self.steps = 0
+        self.seconds = 0.0
+        self.step_seconds: float | None = None  # smoothed over logging intervals
+        self.mark = clock()
+
+    def step(self, items: dict[str, float]) -> None:
+        """One step is done, having handled so many items of each kind (on all processes)."""
+        now = self.clock()
+        self.seconds += now - self.mark
+        self.mark = now
+        self.steps += 1
+        self.items.update(items)
+
+    def pause(self) -> None:
+        """Forget the time since the last step: it was no training."""
+        self.mark = self.clock()
+
+    def rates(self) -> dict[str, float]:
+        """Items per second since the last call."""
+        if not self.steps:
+            return {}
+        seconds = max(self.seconds, 1e-9)
+        now = seconds / self.steps
+        # Sizes vary from step to step, so one interval says little about the whole run.
+        self.step_seconds = now if self.step_seconds is None else 0.8 * self.step_seconds + 0.2 * now
+        rates = {name: count / seconds for name, count in self.items.items()}
+        self.items.clear()
+        self.steps, self.seconds = 0, 0.0
+        return rates
+
+    def seconds_left(self, steps: int) -> float | None:
+        """Estimate for so many more steps; None before the first `rates`."""
+        return None if self.step_seconds is None else steps * self.step_seconds
+
+
+def readable_time(seconds: float) -> str:
+    """For example 45s, 12m 05s, 3h 20m, 2d 04h."""
+    s = round(seconds)
+    if s < 60:
+        return f"{s}s"
+    if s < 3600:
+        return f"{s // 60}m {s % 60:02d}s"
+    if s < 86400:
+        return f"{s // 3600}h {s % 3600 // 60:02d}m"
+    return f"{s // 86400}d {s % 86400 // 3600:02d}h"

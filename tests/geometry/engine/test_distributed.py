@@ -1,0 +1,107 @@
+"""Two gloo processes against one: same losses, same checkpoints, for DDP and for FSDP."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import toy
+import torch
+
+from geometry.engine import Schedule, load_weights
+from geometry.engine.distributed import weighted_means
+
+ROOT = Path(__file__).resolve().parents[3]
+
+# Each entry is a run on both processes. Runs share one start of torch, which takes most of the time.
+RUNS = {
+    # Whole batch of 8 against two halves; nothing random in the step.
+    "ddp": {"strategy": "ddp", "branch": False},
+    # Random numbers and a branch that only some parts of the batch take: against accumulation in one process.
+    "ddp_noise": {"strategy": "ddp", "noise": 0.1},
+    "ddp_accumulate": {"strategy": "ddp", "noise": 0.1, "accumulate": 2},
+    "fsdp": {"strategy": "fsdp", "noise": 0.1, "every": 4},
+    "fsdp_checkpointing": {
+        "strategy": "fsdp",
+        "noise": 0.1,
+        "accumulate": 2,
+        "activation_checkpointing": True,
+    },
+}
+SCRIPT = """
+import json, sys
+from pathlib import Path
+import torch, torch.distributed as dist
+sys.path.insert(0, sys.argv[1])
+import toy
+from geometry.engine import Schedule
+torch.set_num_threads(1)
+dist.init_process_group("gloo")
+for name, options in json.loads(sys.argv[3]).items():
+    toy.train(Path(sys.argv[2]) / name, steps=8, schedule=Schedule(kind="constant"), **options)
+# Resume what FSDP began, still on two processes; the run is shorter, so it ends in the middle.
+toy.train(Path(sys.argv[2]) / "fsdp", steps=12, schedule=Schedule(kind="constant"), **json.loads(sys.argv[3])["fsdp"])
+dist.destroy_process_group()
+"""
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory) -> Path:
+    """Folder with the results of RUNS on two processes."""
+    out = tmp_path_factory.mktemp("two")
+    (out / "script.py").write_text(SCRIPT)
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    done = subprocess.run(
+        [*launch, str(out / "script.py"), str(Path(toy.__file__).parent), str(out), json.dumps(RUNS)],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return out
+
+
+def one_process(out: Path, steps: int = 8, **options) -> dict[int, float]:
+    toy.train(out, steps=steps, schedule=Schedule(kind="constant"), **options)
+    return toy.losses(out)
+
+
+def assert_same(ours: dict[int, float], theirs: dict[int, float]) -> None:
+    assert ours.keys() == theirs.keys()
+    assert list(ours.values()) == pytest.approx(list(theirs.values()), rel=2e-5)
+
+
+def test_two_halves_of_a_batch_make_the_whole(two, tmp_path):
+    assert_same(toy.losses(two / "ddp"), one_process(tmp_path, branch=False))
+
+
+def test_processes_and_accumulation_are_the_same_cut(two, tmp_path):
+    assert_same(toy.losses(two / "ddp_noise"), one_process(tmp_path / "2", noise=0.1, accumulate=2))
+    assert_same(toy.losses(two / "ddp_accumulate"), one_process(tmp_path / "4", noise=0.1, accumulate=4))
+
+
+def test_sharding_changes_no_loss_also_after_a_resume_and_a_validation(two, tmp_path):
+    # 12 steps with a resume at 8 and validations (with the average swapped in) at 8, 10 and 12.
+    assert_same(toy.losses(two / "fsdp"), one_process(tmp_path / "2", steps=12, noise=0.1, accumulate=2))
+    assert_same(toy.losses(two / "fsdp_checkpointing"), one_process(tmp_path / "4", noise=0.1, accumulate=4))
+
+
+def test_one_process_goes_on_from_a_sharded_checkpoint(two, tmp_path):
+    weights = load_weights(two / "fsdp/checkpoints/step_00000012", averaged=True)
+    one_process(tmp_path, steps=12, noise=0.1, accumulate=2)
+    expected = load_weights(tmp_path / "checkpoints/step_00000012", averaged=True)
+    assert weights.keys() == expected.keys()
+    for name in expected:
+        torch.testing.assert_close(weights[name], expected[name], rtol=1e-4, atol=1e-6)
+    with pytest.warns(UserWarning, match="resuming on 1 processes what 2 trained"):
+        longer = one_process(two / "fsdp", steps=16, noise=0.1, accumulate=2)
+    assert_same(longer, one_process(tmp_path / "longer", steps=16, noise=0.1, accumulate=2))
+
+
+def test_validation_is_the_mean_over_items_not_over_processes():
+    parts = [({"a": 1.0, "b": 5.0}, 3.0), ({"a": 2.0}, 1.0)]
+    assert weighted_means(parts) == {"a": 1.25, "b": 5.0}

@@ -1,0 +1,129 @@
+"""A run that is killed at any moment goes on exactly as if it had not been."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+import toy
+
+from geometry.engine import Schedule, load_weights
+from geometry.engine.checkpoint import list_checkpoints
+from geometry.errors import InputError
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def start(out: Path, **options) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, toy.__file__, str(out), json.dumps(options)],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def wait_for_step(out: Path, step: int, process: subprocess.Popen) -> None:
+    for _ in range(3000):
+        if (out / "log.jsonl").exists() and f'"step": {step},' in (out / "log.jsonl").read_text():
+            return
+        assert process.poll() is None, process.stdout.read()
+        time.sleep(0.01)
+    raise AssertionError(f"step {step} was not reached")
+
+
+def test_after_kill_9_the_losses_are_those_of_an_unbroken_run(tmp_path):
+    toy.train(tmp_path / "unbroken", steps=24, dropout=0.2, noise=0.1)
+    process = start(tmp_path / "killed", steps=24, dropout=0.2, noise=0.1, pause_s=0.05, workers=1)
+    wait_for_step(tmp_path / "killed", 13, process)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    process.stdout.close()
+    assert max(toy.losses(tmp_path / "killed")) < 24
+
+    result = toy.train(tmp_path / "killed", steps=24, dropout=0.2, noise=0.1)
+    assert result.finished
+    assert toy.losses(tmp_path / "killed") == toy.losses(tmp_path / "unbroken")  # to the bit
+    for averaged in (False, True):
+        ours = load_weights(result.checkpoint, averaged=averaged)
+        theirs = load_weights(tmp_path / "unbroken/checkpoints/step_00000024", averaged=averaged)
+        assert all(torch.equal(ours[n], theirs[n]) for n in theirs)
+
+
+def test_sigterm_finishes_the_step_saves_and_says_how_to_go_on(tmp_path):
+    process = start(tmp_path, steps=1000, pause_s=0.02, every=1000, workers=1)
+    wait_for_step(tmp_path, 2, process)
+    process.send_signal(signal.SIGTERM)
+    said = process.communicate(timeout=20)[0]
+    assert process.returncode == 0
+    assert "interrupted: saved" in said and "same command" in said
+    (checkpoint,) = list_checkpoints(tmp_path / "checkpoints")
+    assert checkpoint.name == f"step_{max(toy.losses(tmp_path)):08d}"
+
+
+@pytest.mark.slow
+def test_a_second_ctrl_c_ends_at_once(tmp_path):
+    process = start(tmp_path, steps=1000, pause_s=3.0, every=1000)
+    wait_for_step(tmp_path, 1, process)
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.8)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=2)
+    assert process.returncode == 130
+    assert not list_checkpoints(tmp_path / "checkpoints")
+
+
+def test_a_truncated_newest_checkpoint_falls_back_to_the_one_before(tmp_path):
+    toy.train(tmp_path / "unbroken", steps=20, dropout=0.2, schedule=Schedule(kind="constant"))
+    toy.train(tmp_path / "cut", steps=15, dropout=0.2, schedule=Schedule(kind="constant"))
+    newest = list_checkpoints(tmp_path / "cut/checkpoints")[-1]
+    os.truncate(newest / "training.pt", 1000)
+    with pytest.warns(UserWarning, match=r"step_00000015: training.pt has 1000 bytes, wanted \d+"):
+        toy.train(tmp_path / "cut", steps=20, dropout=0.2, schedule=Schedule(kind="constant"))
+    assert toy.losses(tmp_path / "cut") == toy.losses(tmp_path / "unbroken")
+
+
+def test_logging_intervals_do_not_notice_the_resume(tmp_path):
+    """Saved in the middle of an interval, whose mean must still be over all its steps."""
+    constant = Schedule(kind="constant")
+    toy.train(tmp_path / "a", steps=12, log_every=4, schedule=constant)
+    toy.train(tmp_path / "b", steps=6, every=3, log_every=4, schedule=constant)
+    # The end of a run always reports and closes its interval; a kill at step 3 does not.
+    for path in list_checkpoints(tmp_path / "b/checkpoints")[1:]:
+        path.rename(path.with_suffix(".gone"))
+    toy.train(tmp_path / "b", steps=12, log_every=4, schedule=constant)
+    assert toy.losses(tmp_path / "a") == toy.losses(tmp_path / "b")
+
+
+def test_a_resume_refuses_other_frozen_weights(tmp_path):
+    toy.train(tmp_path, steps=5)
+    step = toy.ToyStep()
+    with torch.no_grad():
+        step.model.body.weight[0, 0] += 1e-6
+    with pytest.raises(InputError, match="frozen weights are not those"):
+        toy.train(tmp_path, steps=10, step=step)
+
+
+def test_a_resume_refuses_other_trained_parameters(tmp_path):
+    toy.train(tmp_path, steps=5)
+    step = toy.ToyStep()
+    step.model.norm = torch.nn.LayerNorm(8, bias=False)
+    with pytest.raises(InputError, match="only in the checkpoint"):
+        toy.train(tmp_path, steps=10, step=step)
+
+
+def test_a_resume_refuses_another_seed_and_reports_other_config(tmp_path):
+    toy.train(tmp_path, steps=5, config={"optimizer": {"lr": 0.01}})
+    with pytest.raises(InputError, match="seed 0, this run has seed 1"):
+        toy.train(tmp_path, steps=10, seed=1)
+    with pytest.warns(UserWarning, match=r"changed config: optimizer.lr: 0.01 -> 0.02"):
+        toy.train(tmp_path, steps=10, config={"optimizer": {"lr": 0.02}})
+    with pytest.raises(InputError, match="holds checkpoints already"):
+        toy.train(tmp_path, steps=10, resume=False)
