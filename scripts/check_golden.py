@@ -1,0 +1,41 @@
+"""Compare this code with numbers of the released networks: python scripts/check_golden.py DIR.
+
+DIR holds golden files as its README describes (see docs/correctness.md). Each network that they name is
+built, filled with weights by the rule, and run. Prints the largest error of every array in units of its
+tolerance's scale; exits 1 if any array is off or was not compared.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from eval.golden.check import check_folder
+from eval.golden.compare import Row
+from geometry.errors import InputError, run_command
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path, metavar="DIR", help="folder of golden files")
+    parser.add_argument("--only", default="", metavar="TEXT", help="files whose name contains TEXT")
+    parser.add_argument("--quiet", action="store_true", help="print failures and the summary only")
+    args = parser.parse_args()
+    if not args.folder.is_dir():
+        raise InputError(f"{args.folder}: no such folder of golden files")
+
+    def show(row: Row) -> None:
+        if not (row.passed and args.quiet):
+            verdict = "ok  " if row.passed else "FAIL"
+            print(f"{verdict} {row.file:38} {row.array:44} {row.largest:9.2e} {row.note}", flush=True)
+
+    report = check_folder(args.folder, only=args.only, on_row=show)
+    for file, array in report.uncompared:
+        print(f"UNCOMPARED {file}: {array}")
+    failed = [row for row in report.rows if not row.passed]
+    print(f"{len(report.inputs)} further arrays are inputs of these; {len(failed)} of the comparisons failed")
+    print(f"compared {report.compared} of {report.total} arrays")
+    return 0 if report.passed else 1
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(main))
