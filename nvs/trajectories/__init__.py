@@ -1,0 +1,42 @@
+"""Camera paths for rendering: the released eight, an orbit, a spline through the inputs, files."""
+
+from jaxtyping import Float
+from torch import Tensor
+
+from geometry.errors import InputError
+from geometry.views import Cameras
+from nvs.trajectories.files import cameras_from_file
+from nvs.trajectories.orbit import orbit
+from nvs.trajectories.released import RELEASED_MODES, released
+from nvs.trajectories.spline import spline
+
+PATHS = (*RELEASED_MODES, "orbit", "spline")
+
+__all__ = ["PATHS", "RELEASED_MODES", "camera_path", "cameras_from_file", "orbit", "released", "spline"]
+
+
+def camera_path(
+    name: str,
+    cameras: Cameras,
+    image_size: tuple[int, int],
+    *,
+    depth: Float[Tensor, "B V H W"] | None = None,
+    frames: int = 120,
+) -> Cameras:
+    """The path of this name (see `PATHS`) around or through the given cameras, in their world.
+
+    Args:
+        image_size: (H, W) to which the intrinsics refer, before and after.
+        depth: z-depth of the cameras' images; ``orbit`` needs it where the optical axes do not meet.
+        frames: length of ``orbit`` and ``spline``; the released paths have lengths of their own.
+
+    Raises:
+        InputError: an unknown name, or too few views for the path.
+    """
+    if name == "orbit":
+        return orbit(cameras, depth=depth, frames=frames)
+    if name == "spline":
+        return spline(cameras, frames=frames)
+    if name in RELEASED_MODES:
+        return released(name, cameras, image_size)
+    raise InputError(f"camera path {name!r}: wanted one of {', '.join(PATHS)}")
