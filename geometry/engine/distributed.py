@@ -41,7 +41,9 @@ class Parallel:
         strategy: "ddp": a whole copy on each process; "fsdp": weights, gradients and optimizer state
             are sharded (torch.distributed.fsdp.fully_shard), for models too large for one device.
         find_unused_parameters: DDP only. True allows steps in which a part of the model has no
-            gradient (a camera encoder in a step without cameras); False is a little faster.
+            gradient (a camera encoder in a step without cameras); False is a little faster. Under FSDP
+            parameters outside blocks may lack one as well, and then count as having gradient zero, where DDP
+            leaves them alone; but all processes must call the same blocks equally often.
         reshard_after_forward: FSDP only. True frees a block's whole weights after its forward pass and
             gathers them again for the backward pass; False keeps them, which is faster.
         timeout_minutes: a process that waits longer than this for the others stops with an error.
@@ -100,13 +102,21 @@ class StepModule(nn.Module):
         super().__init__()
         self.model = step.model
         object.__setattr__(self, "step", step)  # a step may be a module itself: keep it out of the tree
+        self.touch_all = False
 
     def forward(self, batch: Any = None, source: Any = None) -> Any:
         """Training loss of a batch; or, when ``source`` is a ValidationRun, the validation."""
         if isinstance(source, ValidationRun):
             return self.step.validate(source)
         loss, terms = self.step.training_loss(batch, source)
+        if self.touch_all:
+            loss = loss + 0 * sum(p.flatten()[0] for p in self.parameters() if _is_whole_and_trained(p))
         return loss, {name: torch.as_tensor(term).detach() for name, term in terms.items()}
+
+
+def _is_whole_and_trained(parameter: nn.Parameter) -> bool:
+    """Inside StepModule.forward under FSDP: True for what is in no block, since blocks are sharded there."""
+    return parameter.requires_grad and not hasattr(parameter, "full_tensor")
 
 
 class SpreadStep:
@@ -135,6 +145,9 @@ class SpreadStep:
         for block in blocks:
             fully_shard(block, mesh=mesh, reshard_after_forward=parallel.reshard_after_forward)
         fully_shard(self.inner, mesh=mesh, reshard_after_forward=False)
+        # FSDP packs the gradients that are there into one message. If a branch were used on one process
+        # only, the messages would differ in length and the run would crash: let each have a gradient.
+        self.inner.touch_all = True
 
     def loss(self, batch: Any, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         return self.outer(batch, generator)

@@ -143,7 +143,7 @@ def progress_line(
     memory_bytes: int,
     seconds_left: float | None,
 ) -> str:
-    """For example ``step 1200/200000  loss 0.412  depth 0.2  lr 1.9e-04  34.2 images/s  12.3 GB``, then the time left."""
+    """``step 1200/200000  loss 0.412  depth 0.2  lr 0.00019  34.2 images/s  12.30 GB  2h 13m left``."""
     parts = [f"step {step}/{steps}", f"loss {loss:.4g}"]
     parts += [f"{name} {value:.4g}" for name, value in terms.items()]
     parts.append(f"lr {lr:.2g}")

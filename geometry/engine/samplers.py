@@ -158,6 +158,8 @@ class TokenBudgetSampler:
                 f"batch_multiple {multiple} must be a multiple of {parts} "
                 "(processes x accumulated micro-batches)"
             )
+        if (seed, multiple) not in self._chunks:
+            self._require_room(multiple)
         chunks = self._chunks.setdefault((seed, multiple), [])
         # A sample's running number is the sum of all batches before it, so chunks are planned in order.
         # Planning 200,000 steps takes a fraction of a second.
@@ -175,21 +177,21 @@ class TokenBudgetSampler:
         batch = self.tokens // (views * cells) // multiple * multiple
         if self.max_batch is not None:
             batch = np.minimum(batch, self.max_batch // multiple * multiple)
-        if batch.min() < 1:
-            self._refuse(multiple)
         end = first + np.cumsum(batch)
         return _Chunk(size=size, views=views, batch=batch, first=end - batch, end=int(end[-1]))
 
-    def _refuse(self, multiple: int) -> None:
+    def _require_room(self, multiple: int) -> None:
+        """Fail at the first step, not at the one that happens to draw the largest sample."""
         if self.max_batch is not None and self.max_batch < multiple:
             raise InputError(f"max_batch {self.max_batch} is less than the {multiple} parts of a step")
         needs = [most * h * w // self.patch**2 for (h, w), (_, most) in zip(self.image_sizes, self.views)]
         i = int(np.argmax(needs))
-        (h, w), most = self.image_sizes[i], self.views[i][1]
-        raise InputError(
-            f"a budget of {self.tokens} tokens a step cannot hold {multiple} samples (one for each part) of "
-            f"{most} views of {h} x {w}, {multiple * needs[i]} tokens: raise tokens, or lower views"
-        )
+        if multiple * needs[i] > self.tokens:
+            (h, w), most = self.image_sizes[i], self.views[i][1]
+            raise InputError(
+                f"a budget of {self.tokens} tokens a step cannot hold {multiple} samples (one for each part) "
+                f"of {most} views of {h} x {w}, {multiple * needs[i]} tokens: raise tokens, or lower views"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

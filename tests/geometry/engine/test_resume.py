@@ -63,7 +63,8 @@ def test_sigterm_finishes_the_step_saves_and_says_how_to_go_on(tmp_path):
     process.send_signal(signal.SIGTERM)
     said = process.communicate(timeout=20)[0]
     assert process.returncode == 0
-    assert "interrupted: saved" in said and "same command" in said
+    assert "interrupted: saved" in said
+    assert "same command" in said
     (checkpoint,) = list_checkpoints(tmp_path / "checkpoints")
     assert checkpoint.name == f"step_{max(toy.losses(tmp_path)):08d}"
 

@@ -81,7 +81,7 @@ class ToyStep:
 
 
 def target(x: torch.Tensor) -> torch.Tensor:
-    return x.sum(-1, keepdim=True).sin()
+    return (x[..., :1] + x[..., 1:2]).tanh()
 
 
 class Points:
@@ -105,6 +105,7 @@ def train(
         "saving": Saving(every=every, keep_last=3),
         "validate_every": 10,
         "device": "cpu",
+        "parallel": Parallel(strategy=strategy),
     }
     return fit(
         options.pop("step", None) or ToyStep(**step_options),
@@ -112,7 +113,6 @@ def train(
         or DataStream(Points(), FixedBatchSampler(batch_size=batch_size), workers=workers),
         options.pop("optimizer", partial(torch.optim.AdamW, lr=1e-2)),
         out=out,
-        parallel=Parallel(strategy=strategy),
         **{**settings, **options},
     )
 

@@ -1,0 +1,279 @@
+"""What `fit` promises, on the toy task."""
+
+import json
+from functools import partial
+
+import pytest
+import torch
+import toy
+
+from geometry.engine import (
+    DataStream,
+    Diverged,
+    DivergenceGuard,
+    FixedBatchSampler,
+    Precision,
+    Saving,
+    Schedule,
+    Validation,
+    load_weights,
+    parameter_groups,
+)
+from geometry.engine.checkpoint import list_checkpoints, read_file
+from geometry.errors import InputError
+
+
+def entries(out, kind):
+    return [e for e in map(json.loads, (out / "log.jsonl").read_text().splitlines()) if e["kind"] == kind]
+
+
+def test_training_learns(tmp_path):
+    result = toy.train(tmp_path, steps=300, batch_size=32, log_every=300, every=300, validate_every=100)
+    scores = [e["metrics"]["l1"] for e in entries(tmp_path, "validation")]
+    assert scores[-1] < 0.3  # predicting zero gives about 0.7
+    assert result.metrics == {"l1": scores[-1]}
+
+
+def test_frozen_weights_keep_every_bit_and_cost_nothing(tmp_path):
+    step = toy.ToyStep()
+    before = {n: p.detach().clone() for n, p in step.model.body.named_parameters()}
+    made = []
+
+    def factory(groups):
+        made.append(torch.optim.AdamW(groups, lr=1e-2))
+        return made[0]
+
+    result = toy.train(tmp_path, step=step, optimizer=factory)
+    for name, parameter in step.model.body.named_parameters():
+        assert torch.equal(parameter, before[name])
+        assert parameter.grad is None
+        assert not parameter.requires_grad
+        assert parameter not in made[0].state
+    assert not any(name.startswith("body") for name in load_weights(result.checkpoint))
+    assert not any(name.startswith("body") for name in read_file(result.checkpoint, "training")["optimizer"])
+
+
+def test_frozen_weights_are_kept_in_checkpoints_if_asked(tmp_path):
+    result = toy.train(tmp_path, steps=5, saving=Saving(save_frozen=True))
+    toy.ToyStep().model.load_state_dict(load_weights(result.checkpoint))  # complete: strict
+
+
+def test_the_best_checkpoint_is_kept_and_holds_the_average(tmp_path):
+    scores = iter([3.0, 1.0, 2.0, 2.5])
+
+    class Scored(toy.ToyStep):
+        def validate(self, run):
+            seen[run.step] = self.model.head.weight.detach().clone()
+            return Validation(metrics={"l1": next(scores)})
+
+    seen = {}
+    step = Scored()
+    saving = Saving(every=100, keep_last=1, best_metric="l1", best_is="min")
+    result = toy.train(tmp_path, step=step, steps=40, saving=saving)
+    assert result.best.name == "step_00000020"
+    assert [p.name for p in list_checkpoints(tmp_path / "checkpoints")] == ["step_00000020", "step_00000040"]
+    assert torch.equal(load_weights(result.best)["head.weight"], seen[20])
+    trained = load_weights(result.checkpoint, averaged=False)["head.weight"]
+    assert torch.equal(trained, step.model.head.weight)  # the average was taken out again
+    assert not torch.equal(trained, seen[40])
+
+
+def test_validation_does_not_move_the_training(tmp_path):
+    toy.train(tmp_path / "often", dropout=0.2, validate_every=1)
+    toy.train(tmp_path / "never", dropout=0.2, validate_every=None)
+    assert toy.losses(tmp_path / "often") == toy.losses(tmp_path / "never")
+
+
+def test_the_first_validation_sees_the_untouched_model(tmp_path):
+    weights = {}
+
+    class Looking(toy.ToyStep):
+        def validate(self, run):
+            weights[run.step] = self.model.head.weight.detach().clone()
+            assert not self.model.training
+            return super().validate(run)
+
+    untouched = toy.ToyStep().model.head.weight
+    toy.train(tmp_path, step=Looking(), steps=1, validate_first=True, ema_decay=None)
+    assert list(weights) == [0, 1]
+    assert torch.equal(weights[0], untouched)
+    assert not torch.equal(weights[1], untouched)
+
+
+def test_accumulated_micro_batches_make_the_same_gradient(tmp_path):
+    toy.train(tmp_path / "1", branch=False, accumulate=1)
+    toy.train(tmp_path / "4", branch=False, accumulate=4)
+    a, b = toy.losses(tmp_path / "1"), toy.losses(tmp_path / "4")
+    assert list(a.values()) == pytest.approx(list(b.values()), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        {"activation_checkpointing": True},
+        {"compile_scope": "blocks", "compile_options": {"backend": "eager"}},
+        {"compile_scope": "model", "compile_options": {"backend": "eager"}},
+    ],
+    ids=["activation_checkpointing", "compile_blocks", "compile_model"],
+)
+def test_ways_of_computing_do_not_change_the_numbers(tmp_path, option):
+    toy.train(tmp_path / "plain", steps=4, dropout=0.2)
+    toy.train(tmp_path / "other", steps=4, dropout=0.2, **option)
+    plain, other = toy.losses(tmp_path / "plain"), toy.losses(tmp_path / "other")
+    assert list(plain.values()) == pytest.approx(list(other.values()), rel=1e-5)
+    result = toy.train(tmp_path / "plain", steps=4)  # and names in checkpoints are the same
+    assert load_weights(result.checkpoint).keys() == toy_names(tmp_path / "other")
+
+
+def toy_names(out):
+    return load_weights(list_checkpoints(out / "checkpoints")[-1]).keys()
+
+
+@pytest.mark.parametrize("compute", ["bf16", "fp16"])
+def test_narrow_formats_train_and_keep_weights_wide(tmp_path, compute):
+    seen = set()
+
+    class Watching(toy.ToyStep):
+        def training_loss(self, batch, generator):
+            seen.add(self.model.body(batch[0]).dtype)
+            return super().training_loss(batch, generator)
+
+    result = toy.train(tmp_path, step=Watching(), precision=Precision(compute=compute))
+    assert seen == {torch.bfloat16 if compute == "bf16" else torch.float16}
+    assert {t.dtype for t in load_weights(result.checkpoint).values()} == {torch.float32}
+    toy.train(tmp_path / "wide")
+    narrow, wide = toy.losses(tmp_path), toy.losses(tmp_path / "wide")
+    # fp16 begins with a loss scale that is too large, and skips updates until it has come down.
+    skipped = sum(e["gradient_norm"] == "inf" for e in entries(tmp_path, "train"))
+    assert skipped == 0 if compute == "bf16" else 0 < skipped < 5
+    assert narrow[1] == pytest.approx(wide[1], rel=0.01)
+    assert narrow[20] == pytest.approx(wide[20], rel=0.25)
+
+
+@pytest.mark.parametrize(
+    ("where", "word"), [("loss", "loss is not finite"), ("gradient", "gradient is not finite")]
+)
+def test_a_nan_stops_before_it_reaches_the_weights(tmp_path, where, word):
+    class Broken(toy.ToyStep):
+        count = 0
+
+        def training_loss(self, batch, generator):
+            loss, terms = super().training_loss(batch, generator)
+            self.count += 1
+            if self.count == 8:
+                weight = self.model.head.weight.sum()
+                # sqrt at 0 is finite, its gradient is not
+                loss = loss * float("nan") if where == "loss" else loss + (0 * weight).sqrt()
+            return loss, terms
+
+    step = Broken()
+    with pytest.raises(Diverged, match=rf"diverged at step 8: the {word}.*terms here: l1 .*step_00000005"):
+        toy.train(tmp_path, step=step)
+    assert all(p.isfinite().all() for p in step.model.parameters())
+    assert [p.name for p in list_checkpoints(tmp_path / "checkpoints")] == ["step_00000005"]
+    (event,) = entries(tmp_path, "diverged")
+    assert event["step"] == 8
+
+
+def test_an_exploding_loss_stops_and_saves_nothing_of_it(tmp_path):
+    guard = DivergenceGuard(factor=20, patience=10, window=50)
+
+    class Exploding(toy.ToyStep):
+        count = 0
+
+        def training_loss(self, batch, generator):
+            loss, terms = super().training_loss(batch, generator)
+            self.count += 1
+            return loss * (1000 if self.count > 30 else 1), terms
+
+    step = Exploding()
+    with pytest.raises(Diverged, match=r"at step 40: .*for 10 steps on end.*step_00000030"):
+        toy.train(tmp_path, step=step, steps=100, guard=guard)
+    assert list_checkpoints(tmp_path / "checkpoints")[-1].name == "step_00000030"
+
+
+def test_the_log_says_what_a_person_wants_to_know(tmp_path, capsys):
+    toy.train(tmp_path, steps=20, log_every=5, schedule=Schedule(kind="constant"))
+    said = capsys.readouterr().out
+    line = next(text for text in said.splitlines() if text.startswith("step 10/20"))
+    for word in ("loss", "l1", "l2", "lr 0.01", "samples/s", "GB", "left"):
+        assert word in line
+    assert "step 20 validation: l1" in said
+    logged = entries(tmp_path, "train")
+    assert [e["step"] for e in logged] == [5, 10, 15, 20]
+    assert logged[0]["lr"] == {"blocks": 0.005, "all": 0.01}
+    assert logged[0]["loss"] == pytest.approx(sum(logged[0]["terms"].values()))
+    assert (tmp_path / "images/step_00000010/error.png").stat().st_size > 0
+
+
+def test_tensorboard_is_written(tmp_path):
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    toy.train(tmp_path, steps=4, tensorboard=True, validate_every=4)
+    events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    assert {"train/loss", "train/terms/l1", "train/lr/all", "validation/metrics/l1"} <= set(
+        events.Tags()["scalars"]
+    )
+    written = [e.value for e in events.Scalars("train/loss")]
+    assert written == pytest.approx(list(toy.losses(tmp_path).values()))
+    assert events.Tags()["images"] == ["error"]
+
+
+def test_items_are_counted_by_the_step(tmp_path):
+    class Counting(toy.ToyStep):
+        def count_items(self, batch):
+            return {"images": 3 * len(batch[0])}
+
+    toy.train(tmp_path, step=Counting(), steps=2, accumulate=2)
+    assert [list(e["per_second"]) for e in entries(tmp_path, "train")] == [["images"], ["images"]]
+
+
+def test_a_step_that_makes_no_sense_is_refused(tmp_path):
+    class Nothing(toy.ToyStep):
+        def trainable_parameters(self):
+            return []
+
+    class Twice(toy.ToyStep):
+        def trainable_parameters(self):
+            return parameter_groups(self.model) + parameter_groups(self.model, {"head": 0.1})
+
+    class Foreign(toy.ToyStep):
+        def trainable_parameters(self):
+            return parameter_groups(toy.Net(0.0))
+
+    class Blockless(toy.ToyStep):
+        blocks = None
+
+        def __getattribute__(self, name):
+            if name == "blocks":
+                raise AttributeError(name)
+            return super().__getattribute__(name)
+
+    with pytest.raises(InputError, match="nothing to train"):
+        toy.train(tmp_path, step=Nothing())
+    with pytest.raises(InputError, match=r"head\.weight is in another group too"):
+        toy.train(tmp_path, step=Twice())
+    with pytest.raises(InputError, match=r"no parameter 'body\.weight'"):
+        toy.train(tmp_path, step=Foreign())
+    with pytest.raises(InputError, match="has no method blocks"):
+        toy.train(tmp_path, step=Blockless(), activation_checkpointing=True)
+
+
+def test_an_error_in_the_data_names_itself(tmp_path):
+    class Failing:
+        def __getitem__(self, request):
+            raise InputError(f"photos/{request.number}.jpg: cannot be read")
+
+    data = DataStream(Failing(), FixedBatchSampler(batch_size=2), workers=1)
+    with pytest.raises(InputError, match=r"photos/0.jpg: cannot be read"):
+        toy.train(tmp_path, data=data)
+
+
+def test_any_optimizer_works_and_resumes(tmp_path):
+    sgd = partial(torch.optim.SGD, lr=1e-2, momentum=0.9)
+    constant = Schedule(kind="constant")
+    toy.train(tmp_path / "a", steps=12, optimizer=sgd, schedule=constant)
+    toy.train(tmp_path / "b", steps=6, optimizer=sgd, schedule=constant)
+    toy.train(tmp_path / "b", steps=12, optimizer=sgd, schedule=constant)
+    assert toy.losses(tmp_path / "a") == toy.losses(tmp_path / "b")

@@ -1,0 +1,26 @@
+"""Speed, by a clock that the test holds."""
+
+import pytest
+
+from geometry.engine.throughput import Throughput, readable_time
+
+
+def test_pauses_do_not_count():
+    now = [0.0]
+    speed = Throughput(clock=lambda: now[0])
+    assert speed.seconds_left(10) is None
+    for pause in (0.0, 100.0):
+        now[0] += pause
+        speed.pause()
+        now[0] += 2.0
+        speed.step({"images": 8})
+    assert speed.rates() == {"images": 4.0}
+    assert speed.seconds_left(10) == 20.0
+    assert speed.rates() == {}
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(4.4, "4s"), (61, "1m 01s"), (3 * 3600 + 125, "3h 02m"), (90000, "1d 01h")]
+)
+def test_readable_time(seconds, text):
+    assert readable_time(seconds) == text
