@@ -1,0 +1,213 @@
+"""How near a rendered view is to the photo: PSNR, SSIM, LPIPS.
+
+Images are [N, 3, H, W], sRGB in 0..1; every function returns one number per image. Settings are those of
+the benchmark: SSIM with an 11 x 11 Gaussian window of sigma 1.5 and data range 1; LPIPS v0.1.
+"""
+
+import hashlib
+import warnings
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from geometry.errors import InputError
+
+Images = Float[Tensor, "N 3 H W"]
+PerImage = Float[Tensor, " N"]
+
+METRICS = ("psnr", "ssim", "lpips_vgg", "lpips_alex")
+_SSIM_WINDOW, _SSIM_SIGMA = 11, 1.5
+
+# Trunks of LPIPS: torchvision's ImageNet weights. The name ends with the start of the file's SHA-256.
+_TRUNKS = {"vgg": "vgg16-397923af.pth", "alex": "alexnet-owt-7be5be79.pth"}
+_TRUNK_URL = "https://download.pytorch.org/models/"
+
+
+class MissingWeights(InputError):
+    """A metric needs a file that is not on this machine; the message says which and where to put it."""
+
+
+def psnr(pred: Images, target: Images) -> PerImage:
+    """Peak signal-to-noise ratio, dB, for data range 1; infinite where the images are equal."""
+    return -10 * (pred - target).square().flatten(1).mean(dim=1).log10()
+
+
+def ssim(pred: Images, target: Images) -> PerImage:
+    """Structural similarity, mean over channels and all positions where the window fits.
+
+    Raises:
+        InputError: the image is smaller than the window.
+
+    Source: Wang et al. 2004; equals scikit-image with ``gaussian_weights=True, sigma=1.5,
+    use_sample_covariance=False``.
+    """
+    H, W = pred.shape[-2:]
+    if min(H, W) < _SSIM_WINDOW:
+        raise InputError(
+            f"SSIM: wanted images of at least {_SSIM_WINDOW} x {_SSIM_WINDOW} pixels, came {H} x {W}"
+        )
+    # Double: the variances are small differences of large means.
+    x, y = pred.double(), target.double()
+    mean_x, mean_y, mean_xx, mean_yy, mean_xy = _windowed(torch.stack((x, y, x * x, y * y, x * y)))
+    variances = mean_xx - mean_x**2 + mean_yy - mean_y**2
+    covariance = mean_xy - mean_x * mean_y
+    c1, c2 = 0.01**2, 0.03**2
+    similarity = ((2 * mean_x * mean_y + c1) * (2 * covariance + c2)) / (
+        (mean_x**2 + mean_y**2 + c1) * (variances + c2)
+    )
+    return similarity.flatten(1).mean(dim=1).to(pred.dtype)
+
+
+def _windowed(maps: Float[Tensor, "M N 3 H W"]) -> Float[Tensor, "M N 3 h w"]:
+    """Gaussian-weighted means in all windows that fit, rows first and then columns."""
+    at = torch.arange(_SSIM_WINDOW, device=maps.device, dtype=maps.dtype) - _SSIM_WINDOW // 2
+    kernel = (-(at**2) / (2 * _SSIM_SIGMA**2)).exp()
+    kernel = kernel / kernel.sum()
+    flat = maps.flatten(0, 2)[:, None]
+    flat = torch.nn.functional.conv2d(flat, kernel.view(1, 1, -1, 1))
+    flat = torch.nn.functional.conv2d(flat, kernel.view(1, 1, 1, -1))
+    return flat[:, 0].unflatten(0, maps.shape[:3])
+
+
+def lpips(pred: Images, target: Images, model: nn.Module) -> PerImage:
+    """Learned perceptual distance, differentiable in both images.
+
+    Args:
+        model: of `load_lpips`, on the images' device.
+    """
+    return model(pred, target, normalize=True).flatten()  # normalize: from 0..1 to the -1..1 it expects
+
+
+def load_lpips(net: str = "vgg", trunk: dict[str, Tensor] | None = None) -> nn.Module:
+    """LPIPS v0.1 with the weights of its authors on a torchvision trunk; frozen, in evaluation mode.
+
+    Nothing is downloaded: the trunk is looked for where torchvision caches it, and its hash is checked, for
+    a metric with other weights is another metric.
+
+    Args:
+        net: ``vgg`` or ``alex``.
+        trunk: the trunk's torchvision state dict, instead of the cached file.
+
+    Raises:
+        MissingWeights: the trunk's file is absent or damaged.
+
+    Source: Zhang et al. 2018.
+    """
+    import lpips as package
+
+    if net not in _TRUNKS:
+        raise InputError(f"LPIPS: wanted a net of {', '.join(_TRUNKS)}, came {net!r}")
+    trunk = _read_trunk(net) if trunk is None else trunk
+    # On meta no random numbers are drawn for weights that are replaced at once. The package calls torchvision
+    # in a way that it warns of.
+    with torch.device("meta"), warnings.catch_warnings(action="ignore"):
+        model = package.LPIPS(net=net, pretrained=False, pnet_rand=True, verbose=False)
+    model.scaling_layer = package.ScalingLayer()  # constants, which meta would lose
+
+    linear = Path(package.__file__).parent / "weights" / "v0.1" / f"{net}.pth"
+    state = {f"scaling_layer.{k}": v for k, v in model.scaling_layer.state_dict().items()}
+    for key, value in torch.load(linear, map_location="cpu", weights_only=True).items():
+        state[key] = value
+        state[key.replace("lin", "lins.", 1)] = value  # the package registers each layer twice
+    for key in model.net.state_dict():
+        state[f"net.{key}"] = trunk["features." + key.split(".", 1)[1]]  # sliceK.INDEX.weight
+    model.load_state_dict(state, assign=True)
+    return model.eval().requires_grad_(False)
+
+
+def _read_trunk(net: str) -> dict[str, Tensor]:
+    name = _TRUNKS[net]
+    path = Path(torch.hub.get_dir()) / "checkpoints" / name
+    if not path.is_file():
+        raise MissingWeights(f"LPIPS ({net}): {path} is missing; fetch {_TRUNK_URL}{name} and put it there")
+    with path.open("rb") as handle:
+        digest = hashlib.file_digest(handle, "sha256").hexdigest()
+    wanted = path.stem.rsplit("-", 1)[1]
+    if not digest.startswith(wanted):
+        raise MissingWeights(
+            f"LPIPS ({net}): {path} is damaged (SHA-256 should start with {wanted}, is {digest[:8]}); "
+            f"fetch {_TRUNK_URL}{name} again"
+        )
+    return torch.load(path, map_location="cpu", weights_only=True)
+
+
+@dataclass
+class Scores:
+    """Values of every image, added view by view so that memory does not grow with their number."""
+
+    metrics: tuple[str, ...] = METRICS
+    per_image: dict[str, list[float]] = field(init=False)
+    reasons: dict[str, str] = field(default_factory=dict)  # why a metric has no value
+
+    def __post_init__(self) -> None:
+        unknown = [m for m in self.metrics if m not in METRICS]
+        if unknown:
+            raise InputError(f"metrics: wanted some of {', '.join(METRICS)}, came {', '.join(unknown)}")
+        self.per_image = {metric: [] for metric in self.metrics}
+
+    @torch.no_grad()
+    def add(self, pred: Images, target: Images) -> None:
+        """Score images against photos, clamped to 0..1 as they would be stored.
+
+        A metric that cannot be computed is left out from here on, with its reason.
+        """
+        if pred.shape != target.shape:
+            raise ValueError(f"wanted two stacks of one shape, got {list(pred.shape)}, {list(target.shape)}")
+        for metric in self.metrics:
+            try:
+                for p, t in zip(pred.clamp(0, 1).split(1), target.clamp(0, 1).split(1)):
+                    if metric not in self.reasons:
+                        self.per_image[metric].append(_measure(metric, p, t))
+            except InputError as error:
+                self.reasons[metric] = str(error)
+
+    @property
+    def means(self) -> dict[str, float | None]:
+        """Mean over images; None where there is a reason."""
+        return {m: self._mean(m) for m in self.metrics}
+
+    def as_json(self) -> dict[str, object]:
+        """For metrics.json: the means, the number of images, and the reason of every null."""
+        reasons = dict(self.reasons)
+        for metric, mean in self.means.items():
+            if mean is None and metric not in reasons:
+                images = len(self.per_image[metric])
+                reasons[metric] = "infinite: an image equals its photo" if images else "no images"
+        return {**self.means, "images": max(map(len, self.per_image.values()), default=0), "reasons": reasons}
+
+    def _mean(self, metric: str) -> float | None:
+        values = self.per_image[metric]
+        if metric in self.reasons or not values:
+            return None
+        mean = sum(values) / len(values)
+        return mean if mean < float("inf") else None
+
+
+def score(pred: Images, target: Images, metrics: tuple[str, ...] = METRICS) -> dict[str, object]:
+    """Means over the images, None with a reason for each metric that cannot be computed; see `Scores`."""
+    scores = Scores(metrics)
+    scores.add(pred, target)
+    return scores.as_json()
+
+
+def _measure(metric: str, pred: Float[Tensor, "1 3 H W"], target: Float[Tensor, "1 3 H W"]) -> float:
+    if metric == "psnr":
+        return float(psnr(pred, target))
+    if metric == "ssim":
+        return float(ssim(pred, target))
+    net = metric.removeprefix("lpips_")
+    if min(pred.shape[-2:]) < 32:  # the trunk halves the image four or five times
+        raise InputError(
+            f"LPIPS ({net}): wanted images of at least 32 x 32 pixels, came {tuple(pred.shape[-2:])}"
+        )
+    return float(lpips(pred, target, _cached_lpips(net, pred.device)))
+
+
+@lru_cache
+@torch.inference_mode(False)  # kept for later callers, who may need gradients
+def _cached_lpips(net: str, device: torch.device) -> nn.Module:
+    return load_lpips(net).to(device)
