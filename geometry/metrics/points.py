@@ -1,0 +1,64 @@
+"""Point clouds against each other: accuracy, completeness, F-score."""
+
+import numpy as np
+from jaxtyping import Float
+from scipy.spatial import cKDTree
+
+Cloud = Float[np.ndarray, "N 3"]
+
+
+def point_cloud_metrics(pred: Cloud, truth: Cloud, threshold: float) -> dict[str, float]:
+    """Distances to nearest neighbours and the share of them below a threshold.
+
+    ``acc``, ``comp`` and ``overall`` (their mean) are mean distances, prediction to truth and back;
+    ``precision`` and ``recall`` are shares strictly below ``threshold``, ``fscore`` their harmonic mean.
+    An empty cloud on either side has infinite distances and zero shares.
+
+    Args:
+        pred: in the world and units of ``truth``; both thinned beforehand if the protocol says so
+            (`voxel_downsample`), since dense places weigh more.
+        threshold: in those units.
+
+    Source: Knapitsch et al. 2017 (Tanks and Temples); definitions as in DA3's released evaluation.
+    """
+    if len(pred) == 0 or len(truth) == 0:
+        return {
+            "acc": np.inf,
+            "comp": np.inf,
+            "overall": np.inf,
+            "precision": 0.0,
+            "recall": 0.0,
+            "fscore": 0.0,
+        }
+    to_truth, _ = cKDTree(truth).query(pred, workers=-1)
+    to_pred, _ = cKDTree(pred).query(truth, workers=-1)
+    acc, comp = float(to_truth.mean()), float(to_pred.mean())
+    precision, recall = float((to_truth < threshold).mean()), float((to_pred < threshold).mean())
+    both = precision + recall
+    return {
+        "acc": acc,
+        "comp": comp,
+        "overall": (acc + comp) / 2,
+        "precision": precision,
+        "recall": recall,
+        "fscore": 2 * precision * recall / both if both > 0 else 0.0,
+    }
+
+
+def voxel_downsample(points: Cloud, voxel: float) -> Float[np.ndarray, "M 3"]:
+    """One point per occupied cube of a grid of side ``voxel``: the mean of the points in it."""
+    if len(points) == 0:
+        return points
+    origin = points.min(axis=0) - voxel / 2
+    cells = np.floor((points - origin) / voxel).astype(np.int64)
+    # One number per cell sorts much faster than rows of three.
+    extent = cells.max(axis=0) + 1
+    if np.prod(extent.astype(np.float64)) > 2**62:
+        raise ValueError(
+            f"voxel_downsample: voxel {voxel} is too small for points {np.ptp(points, axis=0)} wide"
+        )
+    _, index, count = np.unique(
+        np.ravel_multi_index(tuple(cells.T), tuple(extent)), return_inverse=True, return_counts=True
+    )
+    sums = [np.bincount(index, weights=points[:, k]) for k in range(3)]
+    return (np.stack(sums, axis=1) / count[:, None]).astype(points.dtype)
