@@ -28,7 +28,8 @@ class DataStream:
             that makes its samples on the GPU).
         prefetch: batches each worker prepares ahead.
         collate: list of samples -> batch; None takes ``dataset.collate`` if there is one, else torch's.
-        pin_memory: None pins when training on CUDA.
+        pin_memory: None pins what workers load when training on CUDA (what is loaded without workers may
+            be on the GPU already).
         start_method: how workers start: "fork" (fast), "forkserver" or "spawn" (when the dataset uses
             threads or CUDA); None leaves it to Python.
         timeout_s: give up when a worker brings nothing for so long; 0 waits for ever.
@@ -74,7 +75,8 @@ class DataStream:
         The global batch is cut into ``world_size * accumulate`` equal parts in order; process ``rank``
         takes parts ``rank * accumulate`` to ``(rank + 1) * accumulate - 1``.
         """
-        pin = device.type == "cuda" if self.pin_memory is None else self.pin_memory
+        wanted = device.type == "cuda" and self.workers > 0
+        pin = wanted if self.pin_memory is None else self.pin_memory
         loader = DataLoader(
             _SeededSamples(self.dataset),
             batch_sampler=_Parts(self, range(start, stop), seed, rank, world_size, accumulate),

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import shutil
 import sys
 from pathlib import Path
 from typing import Any, TextIO
@@ -82,9 +83,11 @@ class RunLog:
 
     def progress(self, text: str) -> None:
         """Show the line that tells how training goes."""
-        if self.active:
-            print(f"\r\x1b[K{text}" if self.live else text, end="" if self.live else "\n", file=self.console)
-            self.console.flush()
+        if self.active and self.live:
+            fitting = text[: shutil.get_terminal_size().columns - 1]  # a wrapped line cannot be rewritten
+            print(f"\r\x1b[K{fitting}", end="", file=self.console, flush=True)
+        elif self.active:
+            print(text, file=self.console, flush=True)
 
     def say(self, text: str) -> None:
         """Print a line that stays."""

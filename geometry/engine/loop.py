@@ -1,5 +1,6 @@
 """The training loop: one function, `fit`, for every model of this project."""
 
+import json
 import math
 import warnings
 from collections.abc import Callable
@@ -54,7 +55,7 @@ from geometry.engine.state import (
     frozen_hash,
     restore_optimizer,
 )
-from geometry.engine.step import TrainingStep, ValidationRun, blocks_of, items_in
+from geometry.engine.step import TrainingStep, ValidationRun, begin_step, blocks_of, items_in
 from geometry.engine.throughput import Throughput, readable_time
 from geometry.errors import InputError
 
@@ -153,7 +154,7 @@ def fit(
             guard=guard or DivergenceGuard(),
             validate_every=validate_every,
             log_every=log_every,
-            config=config or {},
+            config=_plain(config or {}),
         )
         run.prepare(
             optimizer,
@@ -267,6 +268,10 @@ class _Run:
             raise InputError(
                 f"{checkpoint} was trained with seed {meta['seed']}, this run has seed {self.seed}"
             )
+        if meta["save_frozen"] != self.saving.save_frozen:
+            raise InputError(
+                f"{checkpoint} was written with saving.save_frozen={meta['save_frozen']}: keep it"
+            )
         if meta["frozen_sha256"] != self.frozen:
             raise InputError(
                 f"{checkpoint}: the frozen weights are not those this run was started with (or others are "
@@ -344,6 +349,7 @@ class _Run:
         process, index = self.process, self.done
         factor = self.schedule.factor(index, self.steps)
         set_learning_rate(self.optimizer, factor)
+        begin_step(self.step, index, self.steps)
         total = torch.zeros((), device=process.device)
         items: dict[str, float] = {}
         for i, (samples, batch) in enumerate(parts):
@@ -470,6 +476,7 @@ class _Run:
         meta = {
             "seed": self.seed,
             "metrics": self.metrics if self.metrics_step == self.done else {},
+            "save_frozen": self.saving.save_frozen,
             "frozen_sha256": self.frozen,
             "config": self.config,
         }
@@ -537,6 +544,14 @@ def _check_groups(model: torch.nn.Module, groups: list[ParameterGroup]) -> None:
             seen.add(name)
     if not seen:
         raise InputError("trainable_parameters() names no parameter: there is nothing to train")
+
+
+def _plain(config: dict[str, Any]) -> dict[str, Any]:
+    """The config as JSON gives it back, so that it can be stored and compared."""
+    try:
+        return json.loads(json.dumps(config))
+    except TypeError as error:
+        raise InputError(f"config must hold plain values only, to be stored as JSON: {error}") from error
 
 
 def _changes(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[str]:

@@ -27,6 +27,7 @@ class SampleRequest:
 
     index: int  # entry of a dataset with a length; of one without, the running number itself
     number: int  # running number of the sample in the run: never repeats
+    step: int  # the training step it is for, from 0: a dataset may change its labels at some step
     seed: int  # the sample's only source of randomness, from (run seed, number)
     image_size: tuple[int, int] | None = None  # (H, W) in pixels; None leaves it to the dataset
     views: int | None = None  # number of views; None leaves it to the dataset
@@ -74,7 +75,7 @@ class FixedBatchSampler:
         size = None if self.image_size is None else (int(self.image_size[0]), int(self.image_size[1]))
         first = step * self.batch_size
         return [
-            _request(number, seed=seed, length=length, image_size=size, views=self.views)
+            _request(number, step, seed=seed, length=length, image_size=size, views=self.views)
             for number in range(first, first + self.batch_size)
         ]
 
@@ -147,7 +148,7 @@ class TokenBudgetSampler:
         size, views, batch = self.shape(step, seed=seed, parts=parts)
         first = int(chunk.first[i])
         return [
-            _request(number, seed=seed, length=length, image_size=size, views=views)
+            _request(number, step, seed=seed, length=length, image_size=size, views=views)
             for number in range(first, first + batch)
         ]
 
@@ -218,14 +219,26 @@ def _view_ranges(views: Sequence, sizes: int) -> list[tuple[int, int]]:
 
 
 def _request(
-    number: int, *, seed: int, length: int | None, image_size: tuple[int, int] | None, views: int | None
+    number: int,
+    step: int,
+    *,
+    seed: int,
+    length: int | None,
+    image_size: tuple[int, int] | None,
+    views: int | None,
 ) -> SampleRequest:
     index = number
     if length is not None:
         epoch, place = divmod(number, length)
         index = int(_permutation(seed, epoch, length)[place])
-    sample_seed = derive_seed(seed, "sample", number)
-    return SampleRequest(index=index, number=number, seed=sample_seed, image_size=image_size, views=views)
+    return SampleRequest(
+        index=index,
+        number=number,
+        step=step,
+        seed=derive_seed(seed, "sample", number),
+        image_size=image_size,
+        views=views,
+    )
 
 
 @lru_cache(maxsize=2)  # a batch may span the end of one epoch and the start of the next

@@ -45,7 +45,7 @@ class Validation:
 
 @runtime_checkable
 class TrainingStep(Protocol):
-    """A model with its losses and its validation.
+    """A model with its losses and its validation; it keeps no state of its own from step to step.
 
     ``fit`` freezes every parameter that `trainable_parameters` does not name, moves the step to the
     device (through ``step.to(device)`` if it has that, else the model alone), and wraps it for DDP or
@@ -77,6 +77,16 @@ def blocks_of(step: TrainingStep) -> list[nn.Module]:
     They are the units of activation checkpointing, of compilation and of FSDP's sharding.
     """
     return list(step.blocks()) if hasattr(step, "blocks") else []
+
+
+def begin_step(step: TrainingStep, index: int, steps: int) -> None:
+    """Tell the step's optional method ``begin_step(index, steps)`` which of the run's steps comes next.
+
+    A loss whose weights change during the run takes its place from here. A counter of its own would start
+    at zero again when the run resumes.
+    """
+    if hasattr(step, "begin_step"):
+        step.begin_step(index, steps)
 
 
 def items_in(step: TrainingStep, batch: Any, samples: int) -> dict[str, float]:

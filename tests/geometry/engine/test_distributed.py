@@ -24,7 +24,7 @@ RUNS = {
     "ddp": {"strategy": "ddp", "branch": False},
     # Random numbers and a branch that only some parts of the batch take: against accumulation in one process.
     "ddp_noise": {"strategy": "ddp", "noise": 0.1},
-    "ddp_accumulate": {"strategy": "ddp", "noise": 0.1, "accumulate": 2},
+    "ddp_accumulate": {"strategy": "ddp", "noise": 0.1, "accumulate": 2, "activation_checkpointing": True},
     "fsdp": {**FSDP, "every": 4},
     "fsdp_checkpointing": {**FSDP, "accumulate": 2, "activation_checkpointing": True},
     "fsdp_branch": {"strategy": "fsdp"},

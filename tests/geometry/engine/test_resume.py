@@ -12,7 +12,7 @@ import pytest
 import torch
 import toy
 
-from geometry.engine import Schedule, load_weights
+from geometry.engine import Saving, Schedule, load_weights
 from geometry.engine.checkpoint import list_checkpoints
 from geometry.errors import InputError
 
@@ -27,6 +27,7 @@ def start(out: Path, **options) -> subprocess.Popen:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        start_new_session=True,  # a process group of its own, as a scheduler makes
     )
 
 
@@ -59,8 +60,8 @@ def test_after_kill_9_the_losses_are_those_of_an_unbroken_run(tmp_path):
 
 def test_sigterm_finishes_the_step_saves_and_says_how_to_go_on(tmp_path):
     process = start(tmp_path, steps=1000, pause_s=0.02, every=1000, workers=1)
-    wait_for_step(tmp_path, 2, process)
-    process.send_signal(signal.SIGTERM)
+    wait_for_step(tmp_path, 5, process)
+    os.killpg(process.pid, signal.SIGTERM)  # the loader's worker gets it as well
     said = process.communicate(timeout=20)[0]
     assert process.returncode == 0
     assert "interrupted: saved" in said
@@ -110,6 +111,24 @@ def test_a_resume_refuses_other_frozen_weights(tmp_path):
         step.model.body.weight[0, 0] += 1e-6
     with pytest.raises(InputError, match="frozen weights are not those"):
         toy.train(tmp_path, steps=10, step=step)
+
+
+def test_a_resume_refuses_another_way_of_saving(tmp_path):
+    toy.train(tmp_path, steps=5)
+    with pytest.raises(InputError, match="save_frozen=False: keep it"):
+        toy.train(tmp_path, steps=10, saving=Saving(save_frozen=True))
+
+
+def test_the_step_is_told_its_place_also_after_a_resume(tmp_path):
+    places = []
+
+    class Placed(toy.ToyStep):
+        def begin_step(self, index, steps):
+            places.append((index, steps))
+
+    toy.train(tmp_path, step=Placed(), steps=2)
+    toy.train(tmp_path, step=Placed(), steps=4)
+    assert places == [(0, 2), (1, 2), (2, 4), (3, 4)]
 
 
 def test_a_resume_refuses_other_trained_parameters(tmp_path):

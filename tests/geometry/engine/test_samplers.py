@@ -25,11 +25,11 @@ def test_without_a_length_the_index_is_the_running_number():
     (a, b) = FixedBatchSampler(batch_size=2, image_size=[28, 42], views=3).requests(
         5, seed=0, parts=1, length=None
     )
-    assert (a.index, b.index, a.image_size, a.views) == (10, 11, (28, 42), 3)
+    assert (a.index, b.index, a.step, a.image_size, a.views) == (10, 11, 5, (28, 42), 3)
 
 
 def test_a_request_is_an_index():
-    request = SampleRequest(index=2, number=7, seed=1)
+    request = SampleRequest(index=2, number=7, step=3, seed=1)
     assert "abc"[request] == "c"
     assert np.arange(4)[request] == 2
     assert int(request) == 2
