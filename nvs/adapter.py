@@ -54,6 +54,11 @@ class GaussianAdapter:
         self.scale_px = scale_px
 
     @property
+    def settings(self) -> dict[str, object]:
+        """Arguments that make this adapter again; stored in checkpoints."""
+        return {"flavour": self.flavour, "sh_degree": self.sh_degree, "scale_px": list(self.scale_px)}
+
+    @property
     def raw_channels(self) -> int:
         return 3 + 4 + 3 * (self.sh_degree + 1) ** 2 + (3 if self.offsets else 0)
 
@@ -112,8 +117,12 @@ class ReleasedAdapter:
     """The released head's convention, quirks included: for its weights only.
 
     Its rays are unit vectors multiplied by z-depth; the depth offset is absolute and may turn depth
-    negative; quaternions are read and returned in mixed component orders; SH is colour-major; and always
-    the predicted cameras lift, their centres and depth scaled to given ones.
+    negative; quaternions are read and returned in mixed component orders; SH is colour-major; and the
+    predicted cameras lift even where cameras are given, centres and depth scaled to those.
+
+    Args:
+        lift_with_given: lift with the given cameras instead, so that the Gaussians lie in their world.
+            No weight depends on this one.
 
     Source: the released DA3 network.
     """
@@ -123,6 +132,14 @@ class ReleasedAdapter:
     sh_degree = 2
     raw_channels = 37
     scale_range = (1e-5, 30.0)
+
+    def __init__(self, *, lift_with_given: bool = False) -> None:
+        self.lift_with_given = lift_with_given
+
+    @property
+    def settings(self) -> dict[str, object]:
+        """Arguments that make this adapter again; stored in checkpoints."""
+        return {"released": True, "lift_with_given": self.lift_with_given}
 
     def __call__(
         self,
@@ -135,16 +152,19 @@ class ReleasedAdapter:
         """World-frame Gaussians, as `GaussianAdapter`; ``images`` do not enter."""
         _, _, H, W = density.shape
         offset, scale, quat, sh, depth_offset = raw.split((2, 3, 4, 27, 1), dim=-1)
-        cam_to_world = se3.invert(geometry.cameras.extrinsics)
-        rotation, centre = cam_to_world[..., :3, :3], cam_to_world[..., :3, 3]
+        cameras = geometry.cameras
         depth = geometry.depth + depth_offset[..., 0]
+        factor = torch.ones_like(depth[:, 0, 0, 0])
         if given is not None:
-            factor = camera_scale(given.extrinsics, geometry.cameras.extrinsics).to(depth)
-            centre = centre * factor[:, None, None]
+            factor = camera_scale(given.extrinsics, cameras.extrinsics).to(depth)
             depth = depth * factor[:, None, None, None]
+        if given is not None and self.lift_with_given:
+            cameras, factor = given, torch.ones_like(factor)
+        cam_to_world = se3.invert(cameras.extrinsics)
+        rotation, centre = cam_to_world[..., :3, :3], cam_to_world[..., :3, 3] * factor[:, None, None]
 
         pixels = pixel_grid((H, W), device=depth.device, dtype=depth.dtype) + offset
-        focal, principal = _focal_and_principal(geometry.cameras)
+        focal, principal = _focal_and_principal(cameras)
         slope = (pixels - principal[:, :, None, None]) / focal[:, :, None, None]
         direction = torch.cat((slope, torch.ones_like(slope[..., :1])), dim=-1)
         direction = direction / direction.norm(dim=-1, keepdim=True)
@@ -155,9 +175,9 @@ class ReleasedAdapter:
         pixel = 0.1 * (1 / focal).sum(-1)[..., None, None]
         scales = (low + (high - low) * scale.sigmoid()) * (depth * pixel)[..., None]
 
-        quat = quat / (quat.norm(dim=-1, keepdim=True) + 1e-8)
-        # Moved to scalar-first and then read as scalar-last; the result is scalar-last and used as wxyz.
-        quats = _rotate_quats(rotation, wxyz_from_xyzw(quat))
+        quats = released_world_quats(
+            rotation[:, :, None, None], quat / (quat.norm(dim=-1, keepdim=True) + 1e-8)
+        )
 
         sh = rotate_sh(_damp(sh.unflatten(-1, (3, 9)).mT), rotation[:, :, None, None])
         return _flatten(means, quats, scales, density, sh)
@@ -181,6 +201,17 @@ def _rotate_quats(
 ) -> Float[Tensor, "B V H W 4"]:
     """Quaternions (xyzw) turned by each view's rotation, from the left."""
     return quat_xyzw_from_matrix(rotation[:, :, None, None] @ matrix_from_quat_xyzw(quat))
+
+
+def released_world_quats(
+    rotation: Float[Tensor, "*groups 3 3"], quat: Float[Tensor, "*batch 4"]
+) -> Float[Tensor, "*batch 4"]:
+    """Local xyzw quaternions as the released code turns them into its renderer's wxyz ones.
+
+    It moves them to scalar-first, reads that as scalar-last, turns it, and hands the scalar-last result
+    over as scalar-first. The weights learned to live with it.
+    """
+    return quat_xyzw_from_matrix(rotation @ matrix_from_quat_xyzw(wxyz_from_xyzw(quat)))
 
 
 def _damp(sh: Float[Tensor, "*batch K 3"]) -> Float[Tensor, "*batch K 3"]:

@@ -1,11 +1,173 @@
 """Photos to Gaussians in one pass: geometry network, Gaussian head, adapter."""
 
-from geometry.models.zoo import VARIANTS
-from nvs.adapter import ReleasedAdapter
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from jaxtyping import Int
+from torch import Tensor, nn
+
+from geometry.errors import InputError
+from geometry.models.checkpoints import Checkpoint, load_network, load_strict, save_checkpoint
+from geometry.models.da3 import DepthAnything3, MonocularDepth, normalise_images
+from geometry.models.nested import NestedDepthAnything3, align_to_metric
+from geometry.models.zoo import VARIANTS, any_view_variant
+from geometry.predict import condition, in_given_world
+from geometry.prediction import Geometry
+from geometry.tensors import TensorRecord
+from geometry.views import Views
+from nvs.adapter import GaussianAdapter, ReleasedAdapter
+from nvs.gaussians import Gaussians
 from nvs.gs_dpt import GaussianDpt
+from nvs.similarity import transform_gaussians
+
+
+@dataclass(frozen=True, kw_only=True)
+class Splats(TensorRecord):
+    """Gaussians, and the geometry that they were made from, in one world."""
+
+    gaussians: Gaussians  # V * H * W per scene, in view, row, column order
+    geometry: Geometry
+
+
+class Splatter(nn.Module):
+    """A geometry network, a Gaussian head and the convention that they agree on.
+
+    The world is the given cameras' where cameras are given, else the network's own.
+
+    Source: DA3 (arXiv:2511.10647) section 5.
+    """
+
+    def __init__(
+        self,
+        network: DepthAnything3 | NestedDepthAnything3,
+        head: GaussianDpt,
+        adapter: GaussianAdapter | ReleasedAdapter,
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.head = head
+        self.adapter = adapter
+
+    def forward(
+        self,
+        views: Views,
+        *,
+        reference: str | Int[Tensor, " B"] = "saddle_balanced",
+        chunk: int = 8,
+        rays: bool = False,
+    ) -> Splats:
+        """Gaussians of views in 0..1, one per pixel.
+
+        Args:
+            chunk: views that the dense heads take at a time.
+            rays: also compute the ray maps.
+        """
+        given, world = None, None
+        if views.cameras is not None:
+            given, world = condition(views.cameras)
+        nested = isinstance(self.network, NestedDepthAnything3)
+        any_view = self.network.any_view if nested else self.network
+
+        images = normalise_images(views.images)
+        features = any_view.encode(images, given, reference=reference)
+        geometry = any_view.decode(features, chunk=chunk, rays=rays)
+        raw, density = self.head(features.patches, features.grid, images, chunk)
+        gaussians = self.adapter(raw, density, geometry, views.images, given=given)
+
+        if given is not None:
+            gaussians = transform_gaussians(gaussians, world)
+            geometry = in_given_world(geometry, views.cameras, given, world)
+        elif nested:
+            # The released nested model leaves its Gaussians behind when it scales everything else.
+            geometry = align_to_metric(geometry, self.network.metric(views, chunk=chunk))
+            gaussians = replace(
+                gaussians,
+                means=gaussians.means * geometry.scale_factor,
+                scales=gaussians.scales * geometry.scale_factor,
+            )
+        return Splats(gaussians=gaussians, geometry=geometry)
 
 
 def released_gaussian_head(variant: str) -> GaussianDpt:
     """The released kind of head at any size, fresh weights; only Giant's were published."""
-    v = VARIANTS[variant]
-    return GaussianDpt(v.feature_width, v.channels, v.features, raw_channels=ReleasedAdapter.raw_channels)
+    return _head(variant, ReleasedAdapter.raw_channels)
+
+
+def new_gaussian_head(variant: str, adapter: GaussianAdapter) -> GaussianDpt:
+    """A head that starts from the unprojected photo: raw zeros, and density 0.9 everywhere."""
+    head = _head(variant, adapter.raw_channels)
+    nn.init.zeros_(head.out[2].weight)
+    nn.init.zeros_(head.out[2].bias)
+    with torch.no_grad():
+        head.out[2].bias[-1] = 2.2  # sigmoid(2.2) = 0.9
+    return head
+
+
+def _head(variant: str, raw_channels: int) -> GaussianDpt:
+    v = VARIANTS[any_view_variant(variant)]
+    return GaussianDpt(v.feature_width, v.channels, v.features, raw_channels=raw_channels)
+
+
+def load_splatter(checkpoint: Checkpoint) -> tuple[Splatter, bool]:
+    """The splatter of a checkpoint, and whether its Gaussian head was in it.
+
+    Weights without a head (the released small and base, for instance) get `new_gaussian_head`: each
+    pixel is then unprojected to one Gaussian of its own colour.
+
+    Raises:
+        InputError: a monocular model, or weights that do not fit.
+    """
+    network = load_network(checkpoint)
+    if isinstance(network, MonocularDepth):
+        raise InputError(
+            f"{checkpoint.source}: {checkpoint.variant!r} is monocular and places no cameras; novel views "
+            "need an any-view model (tiny, small, base, large, giant, nested-giant-large)"
+        )
+    if not checkpoint.gaussian_head:
+        adapter = GaussianAdapter("rgb")
+        return Splatter(network, new_gaussian_head(checkpoint.variant, adapter).eval(), adapter).eval(), False
+    adapter = _adapter(checkpoint)
+    with torch.device("meta"):
+        head = _head(checkpoint.variant, adapter.raw_channels)
+    what = f"the Gaussian head of {checkpoint.variant!r}"
+    load_strict(head, checkpoint.gaussian_head, checkpoint.source, what=what)
+    return Splatter(network, head, adapter).eval(), True
+
+
+def _adapter(checkpoint: Checkpoint) -> GaussianAdapter | ReleasedAdapter:
+    stored = checkpoint.metadata.get("adapter")
+    if stored is None:
+        # Only released files have a head without saying of which kind.
+        return ReleasedAdapter(lift_with_given=True)
+    settings = json.loads(stored)
+    if settings.pop("released", False):
+        return ReleasedAdapter(**settings)
+    settings["scale_px"] = tuple(settings["scale_px"])
+    return GaussianAdapter(**settings)
+
+
+def save_splatter(
+    path: Path,
+    splatter: Splatter,
+    *,
+    variant: str,
+    released: bool,
+    licence: str,
+    with_network: bool = True,
+    dtype: torch.dtype = torch.float32,
+    **metadata: str,
+) -> None:
+    """Write a splatter, or its head alone, as one .safetensors that ``--model`` takes."""
+    save_checkpoint(
+        path,
+        splatter.network if with_network else None,
+        gaussian_head=splatter.head,
+        variant=variant,
+        released=released,
+        licence=licence,
+        dtype=dtype,
+        adapter=json.dumps(splatter.adapter.settings),
+        **metadata,
+    )

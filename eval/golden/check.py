@@ -24,9 +24,7 @@ def check_file(path: Path, report: Report) -> None:
         check_network(path, report)
 
 
-def check_folder(
-    folder: Path, *, only: str = "", on_row: Callable[[Row], None] = lambda row: None
-) -> Report:
+def check_folder(folder: Path, *, only: str = "", on_row: Callable[[Row], None] = lambda row: None) -> Report:
     """Compare every golden file whose name contains ``only``.
 
     Raises:

@@ -1,0 +1,104 @@
+"""Photos kept out of the input, and how near renderings from their places come."""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from geometry.ops import se3
+from geometry.ops.align import umeyama
+from geometry.ops.pinhole import resize_intrinsics
+from geometry.predict import Network, predict_geometry
+from geometry.views import Cameras, Views
+from nvs.gaussians import Gaussians
+from nvs.metrics import Scores
+from nvs.rasterize import rasterize
+
+
+@dataclass(frozen=True)
+class Holdout:
+    """Target photos at the rendered size, with cameras in the Gaussians' world."""
+
+    names: list[str]
+    images: Float[Tensor, "1 T 3 H W"]
+    cameras: Cameras
+    alignment: str  # how the targets' cameras came into that world
+
+
+def place_targets(
+    network: Network,
+    context: Views,
+    context_cameras: Cameras,
+    targets: Views,
+    names: list[str],
+    size: tuple[int, int],
+    **options: object,
+) -> Holdout:
+    """Targets at their cameras: given ones as they are, others by the network and a similarity.
+
+    Without poses a second pass over context and targets together places the targets, in a world of its
+    own. The similarity between the context cameras of both passes (Umeyama on camera centres) carries
+    them over. Gaussians come from the first pass, so no target pixel enters them.
+
+    Args:
+        context_cameras: of the first pass.
+        size: (H, W) to compare at.
+        options: for `predict_geometry`.
+    """
+    if targets.cameras is not None:
+        cameras, alignment = targets.cameras, "given poses"
+    else:
+        together = Views(images=torch.cat((context.images, targets.images), dim=1))
+        second = predict_geometry(network, together, **options).cameras
+        V = context.images.shape[1]
+        carry = umeyama(
+            se3.centres(second.extrinsics[:, :V].double()),
+            se3.centres(context_cameras.extrinsics.double()),
+            min_rank=1,
+        )
+        extrinsics = carry.extrinsics(second.extrinsics[:, V:].double()).to(second.extrinsics)
+        cameras = Cameras(extrinsics=extrinsics, intrinsics=second.intrinsics[:, V:])
+        alignment = (
+            "umeyama: targets placed by a second pass over all photos, carried over by context cameras"
+        )
+    K = resize_intrinsics(cameras.intrinsics, targets.image_size, size)
+    placed = Cameras(extrinsics=cameras.extrinsics, intrinsics=K)
+    return Holdout(names, resize_images(targets.images, size), placed, alignment)
+
+
+def resize_images(images: Float[Tensor, "B V 3 h w"], size: tuple[int, int]) -> Float[Tensor, "B V 3 H W"]:
+    """Antialiased resize; pixel centres stay at 0.5, so that intrinsics follow by a factor."""
+    if images.shape[-2:] == tuple(size):
+        return images
+    flat = F.interpolate(images.flatten(0, 1), size=size, mode="bicubic", antialias=True).clamp(0, 1)
+    return flat.unflatten(0, images.shape[:2])
+
+
+def evaluate(gaussians: Gaussians, holdout: Holdout, *, backend: str = "auto") -> dict[str, object]:
+    """Mean and per-image metrics of renderings against the targets, ready for JSON.
+
+    A metric that cannot be computed is None, and ``reasons`` says why.
+    """
+    size = tuple(holdout.images.shape[-2:])
+    scores = Scores()
+    for t in range(len(holdout.names)):
+        # One view at a time: memory does not grow with the number of targets.
+        view = rasterize(gaussians, holdout.cameras[:, t : t + 1], size, backend=backend)
+        scores.add(view.rgb[0], holdout.images[:, t])
+    per_image = [
+        {"name": name} | {m: finite(values[t]) for m, values in scores.per_image.items() if len(values) > t}
+        for t, name in enumerate(holdout.names)
+    ]
+    return {
+        **scores.as_json(),
+        "alignment": holdout.alignment,
+        "size": list(size),
+        "targets": per_image,
+    }
+
+
+def finite(value: float) -> float | None:
+    """JSON knows no infinity."""
+    return value if abs(value) < float("inf") else None
