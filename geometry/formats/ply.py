@@ -103,7 +103,7 @@ def read_vertices(path: Path | str) -> np.ndarray:
                     data = file.read(size)
                     if len(data) < size:
                         raise InputError(
-                            f"{path}: wanted {count} vertices of {dtype.itemsize} bytes, the file is too short"
+                            f"{path}: wanted {count} vertices of {dtype.itemsize} bytes, it is too short"
                         )
                     return np.frombuffer(data, dtype)
                 file.seek(size, io.SEEK_CUR)
