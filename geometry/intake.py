@@ -2,13 +2,11 @@
 
 import argparse
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
 
 from geometry.cli import say
-from geometry.data.convention_check import check_convention
 from geometry.data.photos import open_photos
 from geometry.data.scene import Scene
 from geometry.data.view_selection import holdout_split, select_views
@@ -42,10 +40,8 @@ def open_capture(args: argparse.Namespace, device: torch.device) -> Intake:
     Raises:
         InputError: no usable photos, or poses that contradict themselves.
     """
-    scene = open_photos(args.photos, poses=Path(args.poses) if args.poses else None, unposed=args.unposed)
+    scene = open_photos(args.photos, poses=args.poses, unposed=args.unposed, check=not args.no_pose_check)
     say(f"{len(scene)} photos; poses: {scene.source}")
-    if scene.posed and not args.no_pose_check:
-        check_convention(scene)
     every = getattr(args, "holdout", None)
     candidates, targets = holdout_split(len(scene), every) if every else (list(range(len(scene))), [])
     wanted = getattr(args, "context", None)
@@ -55,7 +51,8 @@ def open_capture(args: argparse.Namespace, device: torch.device) -> Intake:
         how = "farthest-point sampling of their poses" if scene.posed else "an even spread"
         option = "--context" if wanted else "--max-views"
         say(
-            f"the network takes {len(context)} of {len(candidates)} photos, chosen by {how} ({option} N for more)"
+            f"the network takes {len(context)} of {len(candidates)} photos, chosen by {how}; "
+            f"{option} N takes more"
         )
     return Intake(scene, context, targets)
 
@@ -72,9 +69,7 @@ def load_views(
     )
     cut = [1 - m.kept for m in maps]
     if max(cut) > 0.02:
-        worst = int(np.argmax(cut))
-        say(
-            f"photos of mixed shapes share one canvas of {maps[0].network_size[0]}x{maps[0].network_size[1]} (H x W): "
-            f"up to {100 * cut[worst]:.0f}% of a photo is cut off ({intake.scene.frames[indices[worst]].name})"
-        )
+        worst, (H, W) = int(np.argmax(cut)), maps[0].network_size
+        name = intake.scene.frames[indices[worst]].name
+        say(f"photos of mixed shapes share a canvas of {H}x{W} (H x W): {name} loses {100 * cut[worst]:.0f}%")
     return views.to(device), maps

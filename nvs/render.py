@@ -75,8 +75,8 @@ def parser() -> argparse.ArgumentParser:
         "--world",
         choices=("opencv", "y-up"),
         default="opencv",
-        help="frame of every file written: opencv is the poses' own (unposed: the reference camera's, y down); "
-        "y-up is turned so that y points up, for viewers that expect it",
+        help="frame of every file written: opencv is the poses' own (unposed: the reference camera's, y "
+        "down); y-up is turned so that y points up, for viewers that expect it",
     )
     g.add_argument("--no-prune", action="store_true", help="keep border, far and transparent Gaussians")
     g.add_argument(
@@ -108,8 +108,8 @@ def run(args: argparse.Namespace) -> int:
         splatter = splatter.to(device)
         if not has_head and checkpoint.trained:
             say(
-                f"{checkpoint.variant!r} has no Gaussian head: every pixel becomes one Gaussian of its own colour at "
-                "the predicted depth. `nvs finetune` trains a head."
+                f"{checkpoint.variant!r} has no Gaussian head: every pixel becomes one Gaussian of its own "
+                "colour at the predicted depth"
             )
     with watch("network"), precision(args.precision, device):
         splats = splatter(views, reference=args.ref_view, chunk=args.chunk or 8)
