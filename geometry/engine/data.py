@@ -2,16 +2,24 @@
 
 import signal
 from collections.abc import Callable, Iterator, Sized
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
-from torch.utils.data import DataLoader, Dataset, default_collate
+from torch.utils.data import DataLoader, default_collate
 
 from geometry.engine.samplers import SampleRequest, StepSampler
 from geometry.engine.seeding import derive_seed, seeded
 from geometry.errors import InputError
 
 GRACE_S = 60  # how long a worker outlives SIGTERM, so that the step in progress gets its data
+
+
+@runtime_checkable
+class Samples(Protocol):
+    """What a dataset must offer; a ``__len__`` and a ``collate`` are optional."""
+
+    def __getitem__(self, request: SampleRequest) -> Any:
+        """One sample, determined by the request."""
 
 
 class DataStream:
@@ -37,7 +45,7 @@ class DataStream:
 
     def __init__(
         self,
-        dataset: Dataset,
+        dataset: Samples,
         sampler: StepSampler,
         *,
         workers: int = 0,
@@ -131,7 +139,7 @@ class _Counted:
 class _SeededSamples:
     """The dataset with global generators seeded for each sample."""
 
-    def __init__(self, dataset: Dataset) -> None:
+    def __init__(self, dataset: Samples) -> None:
         self.dataset = dataset
 
     def __getitem__(self, request: SampleRequest) -> Any:

@@ -7,7 +7,7 @@ one process and eight see the same samples in the same step.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -39,6 +39,7 @@ class SampleRequest:
         return self.index
 
 
+@runtime_checkable
 class StepSampler(Protocol):
     """What a data stream needs of a sampler."""
 
@@ -63,7 +64,7 @@ class FixedBatchSampler:
     """
 
     batch_size: int
-    image_size: tuple[int, int] | None = None
+    image_size: Sequence[int] | None = None
     views: int | None = None
 
     def requests(self, step: int, *, seed: int, parts: int, length: int | None) -> list[SampleRequest]:
@@ -110,8 +111,8 @@ class TokenBudgetSampler:
         self,
         *,
         tokens: int,
-        image_sizes: Sequence[tuple[int, int]],
-        views: tuple[int, int] | Sequence[tuple[int, int]],
+        image_sizes: Sequence[Sequence[int]],
+        views: Sequence[int] | Sequence[Sequence[int]],
         weights: Sequence[float] | None = None,
         patch: int = 14,
         batch_multiple: int | None = None,
