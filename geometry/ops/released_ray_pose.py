@@ -1,0 +1,116 @@
+"""Cameras from rays as the released network computes them, defects included: for comparison with it.
+
+Use `geometry.ops.ray_pose.cameras_from_rays`, whose default is exact for any principal point.
+"""
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+ITERATIONS = 100
+SAMPLE = 8
+INLIER_ERROR = 0.2  # in units of direction / z
+MAX_REFIT = 8000
+VIEWS_AT_A_TIME = 2
+
+
+def released_decomposition(
+    rays: Float[Tensor, "n r 6"],
+    conf: Float[Tensor, "n r"],
+    points: Float[Tensor, "r 3"],
+    *,
+    indices: Int[Tensor, "i s"] | None,
+    generator: torch.Generator,
+) -> tuple[Float[Tensor, "n 3 3"], Float[Tensor, "n 3"], Float[Tensor, "n 2"], Float[Tensor, "n 2"]]:
+    """cam_to_world rotation, centre, focal and principal point (NDC, 0 at the centre) of each view.
+
+    The direction map R K^-1 is decomposed as orthogonal times *lower* triangular, which is right only if
+    the principal point is central: elsewhere rotation and intrinsics are biased.
+
+    Args:
+        points: cell centres (x, y, 1) in -1..1.
+        indices: ranks, in falling confidence, that each iteration samples; drawn if None.
+        generator: on the CPU.
+
+    Source: the released DA3 network.
+    """
+    z = rays[..., 2:3]
+    usable = z.abs() > 1e-4
+    slopes = rays[..., :2] / torch.where(usable, z, torch.ones_like(z))
+    conf = torch.where(usable[..., 0], conf, torch.zeros_like(conf))
+    candidates = max(SAMPLE, int(0.3 * rays.shape[1]))
+    if indices is None:
+        indices = torch.stack(
+            [torch.randperm(candidates, generator=generator)[:SAMPLE] for _ in range(ITERATIONS)]
+        )
+    indices = indices.to(rays.device)
+
+    maps = torch.cat(
+        [
+            _fit_views(
+                slopes[i : i + VIEWS_AT_A_TIME], conf[i : i + VIEWS_AT_A_TIME], points, indices, generator
+            )
+            for i in range(0, len(rays), VIEWS_AT_A_TIME)
+        ]
+    )
+    maps = torch.where((torch.linalg.det(maps) < 0)[:, None, None], -maps, maps)
+    rotation, lower = _ql(maps)
+    lower = lower / lower[:, 2:, 2:]
+    focal = 1 / torch.stack((lower[:, 0, 0], lower[:, 1, 1]), dim=-1)
+    share = conf / conf.sum(-1, keepdim=True)
+    centre = (share[..., None] * rays[..., 3:]).sum(-2)
+    return rotation, centre, focal, lower[:, 2, :2]
+
+
+def _fit_views(
+    slopes: Tensor, conf: Tensor, points: Tensor, indices: Tensor, generator: torch.Generator
+) -> Tensor:
+    n = len(slopes)
+    order = conf.argsort(dim=-1, descending=True)
+    chosen = order[:, indices.flatten()]  # [n, iterations * sample]
+    split = (len(indices), -1)
+    sampled = slopes.gather(1, chosen[..., None].expand(-1, -1, 2)).unflatten(1, split)
+    hypotheses = _homography(
+        points[chosen].unflatten(1, split), sampled, conf.gather(1, chosen).unflatten(1, split)
+    )
+    inliers = _errors(hypotheses, slopes, points) < INLIER_ERROR  # [n, iterations, r]
+    best = (inliers * conf[:, None]).sum(-1).argmax(-1)
+    refitted = []
+    for view in range(n):
+        kept = inliers[view, best[view]].nonzero()[:, 0]
+        if len(kept) > MAX_REFIT:
+            kept = kept[conf[view, kept].argsort(descending=True)]
+            kept = kept[: max(MAX_REFIT, int(0.95 * len(kept)))]
+            kept = kept[torch.randperm(len(kept), generator=generator)[:MAX_REFIT].to(kept.device)]
+        refitted.append(_homography(points[kept], slopes[view, kept], conf[view, kept]))
+    return torch.stack(refitted)
+
+
+def _homography(points: Tensor, slopes: Tensor, weights: Tensor) -> Tensor:
+    """Weighted DLT: [..., k, 3] points to [..., k, 2] slopes, as [..., 3, 3] with last element 1."""
+    root = weights.sqrt()[..., None]
+    zero = torch.zeros_like(points)
+    u, v = slopes[..., :1], slopes[..., 1:]
+    rows = torch.cat(
+        (
+            torch.cat((-points, zero, u * points), dim=-1) * root,
+            torch.cat((zero, -points, v * points), dim=-1) * root,
+        ),
+        dim=-2,
+    )
+    # With k >= 5 rays there are at least nine rows, and the thin factor holds all nine right vectors: the
+    # square one would be [2k, 2k].
+    solution = torch.linalg.svd(rows, full_matrices=False).Vh[..., -1, :].unflatten(-1, (3, 3))
+    return solution / solution[..., 2:, 2:]
+
+
+def _errors(hypotheses: Tensor, slopes: Tensor, points: Tensor) -> Tensor:
+    mapped = points @ hypotheses.mT  # [n, iterations, r, 3]
+    return (mapped[..., :2] / mapped[..., 2:] - slopes[:, None]).norm(dim=-1)
+
+
+def _ql(matrix: Tensor) -> tuple[Tensor, Tensor]:
+    """Orthogonal times lower triangular with positive diagonal: the QR of the column-reversed matrix."""
+    Q, R = torch.linalg.qr(matrix.flip(-1))
+    sign = torch.where(R.diagonal(dim1=-2, dim2=-1) < 0, -1.0, 1.0).to(matrix)
+    return (Q * sign[..., None, :]).flip(-1), (R * sign[..., :, None]).flip((-2, -1))
