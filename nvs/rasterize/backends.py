@@ -16,7 +16,7 @@ def choose_backend(wanted: str, device: torch.device) -> str:
     if wanted not in BACKENDS:
         raise InputError(f"backend must be one of {', '.join(BACKENDS)}, got {wanted!r}")
     if wanted == "auto":
-        return {"cuda": "cuda"}.get(device.type, "torch")
+        return {"cuda": "cuda", "cpu": "cpu"}.get(device.type, "torch")
     if wanted in ("cuda", "cpu") and device.type != wanted:
         raise InputError(f"backend {wanted!r} needs tensors on {wanted}, got {device}: move them with .to()")
     return wanted
