@@ -25,7 +25,7 @@ class GaussianAdapter:
     """One Gaussian per pixel, in the clean convention: what heads trained here use.
 
     Every raw parameter lives in the local camera frame. Zeros everywhere give the pixel's own colour, a
-    round Gaussian of three quarters of a pixel, and no offset: an untrained head starts from the unprojected
+    round Gaussian of half a pixel, and no offset: an untrained head starts from the unprojected
     photo.
 
     Raw channels: log-scale position (3), quaternion wxyz (4), SH (3 per term, term-major), and with
@@ -46,7 +46,7 @@ class GaussianAdapter:
         flavour: Literal["rgb", "sh"] = "sh",
         *,
         sh_degree: int = 2,
-        scale_px: tuple[float, float] = (0.02, 30.0),
+        scale_px: tuple[float, float] = (0.01, 30.0),
     ) -> None:
         self.flavour = flavour
         self.sh_degree = 0 if flavour == "rgb" else sh_degree

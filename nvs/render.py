@@ -116,7 +116,7 @@ def run(args: argparse.Namespace) -> int:
     say(f"{splats.gaussians.means.shape[1]:,} Gaussians from {len(intake.context)} photos")
 
     size = tuple(args.size) if args.size else default_size(views.image_size)
-    kept = splats.gaussians if args.no_prune else prune(splats.gaussians, splats.geometry)
+    kept = splats.gaussians if args.no_prune else prune(splats)
     metrics = None
     if intake.targets:
         with watch("hold-out"):

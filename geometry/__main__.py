@@ -1,0 +1,32 @@
+"""The `geometry` command: its subcommands, each in the module that does the work."""
+
+import importlib
+import sys
+
+# Name -> (module with main(argv), what it does). Imported only when asked for: starting stays quick.
+COMMANDS = {
+    "infer": ("geometry.infer", "photos to depth, cameras and a point cloud"),
+}
+
+
+def main(argv: list[str] | None = None) -> int:
+    return dispatch("geometry", COMMANDS, sys.argv[1:] if argv is None else argv)
+
+
+def dispatch(program: str, commands: dict[str, tuple[str, str]], argv: list[str]) -> int:
+    """Run one of a program's subcommands, or list them."""
+    if argv and argv[0] in commands:
+        return importlib.import_module(commands[argv[0]][0]).main(argv[1:])
+    width = max(map(len, commands))
+    lines = [f"  {program} {name:<{width}}  {text}" for name, (_, text) in commands.items()]
+    usage = "\n".join([f"usage: {program} COMMAND ... (--help after a command tells more)", *lines])
+    if argv in (["--help"], ["-h"]):
+        print(usage)
+        return 0
+    print(f"error: unknown command {argv[0]!r}" if argv else "error: a command is wanted", file=sys.stderr)
+    print(usage, file=sys.stderr)
+    return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

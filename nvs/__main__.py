@@ -1,0 +1,18 @@
+"""The `nvs` command: its subcommands, each in the module that does the work."""
+
+import sys
+
+from geometry.__main__ import dispatch
+
+COMMANDS = {
+    "render": ("nvs.render", "photos to Gaussians and a video of novel views"),
+    "view": ("nvs.view", "look at a rendered folder in the browser"),
+}
+
+
+def main(argv: list[str] | None = None) -> int:
+    return dispatch("nvs", COMMANDS, sys.argv[1:] if argv is None else argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

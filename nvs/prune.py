@@ -1,0 +1,29 @@
+"""Leaving out Gaussians that only disturb: at image borders, far behind everything, transparent."""
+
+from nvs.gaussians import Gaussians
+from nvs.splat_files import keep_mask, select
+from nvs.splatter import Splats
+
+SKY_THRESHOLD = 0.3
+FAR_QUANTILE = 0.98
+MIN_OPACITY = 1 / 255  # below this a Gaussian is skipped by every renderer
+
+
+def prune(splats: Splats) -> Gaussians:
+    """Gaussians of one scene without floaters; what is rendered and what is written to files.
+
+    Predictions at image borders are the least certain, and a border pixel of one view lies in the middle
+    of another, so with several views nothing is lost. A lone photo keeps its border. Sky, where it is
+    known, and the farthest 2 % of each view's pixels hang in the air wherever they are put.
+    """
+    geometry, gaussians = splats.geometry, splats.gaussians
+    several = geometry.depth.shape[1] > 1
+    keep = keep_mask(
+        geometry.depth,
+        gaussians.opacities.view_as(geometry.depth),
+        None if geometry.sky is None else geometry.sky >= SKY_THRESHOLD,
+        border=8 / 256 if several else 0.0,
+        depth_quantile=FAR_QUANTILE if several else 1.0,
+        min_opacity=MIN_OPACITY,
+    )
+    return select(gaussians, keep[0].flatten())
