@@ -1,0 +1,35 @@
+import cv2
+import numpy as np
+import pytest
+
+from geometry.visualize import even_padded, side_by_side, write_image
+
+
+def test_png_is_exact_and_rgb(tmp_path):
+    image = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
+    write_image(tmp_path / "a.png", image)
+    np.testing.assert_array_equal(cv2.imread(str(tmp_path / "a.png"))[..., ::-1], image)
+
+
+def test_an_unknown_ending_is_refused(tmp_path):
+    with pytest.raises((ValueError, cv2.error)):
+        write_image(tmp_path / "a.xyz", np.zeros((2, 2, 3), np.uint8))
+
+
+def test_side_by_side_takes_the_first_height_and_keeps_aspects():
+    left, right = np.full((40, 30, 3), 7, np.uint8), np.full((20, 50, 3), 200, np.uint8)
+    both = side_by_side(left, right, gap=2)
+    assert both.shape == (40, 30 + 2 + 100, 3)
+    assert (both[:, :30] == 7).all()
+    assert (both[:, 30:32] == 0).all()
+    assert (both[:, 32:] == 200).all()
+
+
+def test_even_padding_repeats_the_last_row_and_column():
+    image = np.arange(15, dtype=np.uint8).reshape(3, 5, 1).repeat(3, axis=2)
+    padded = even_padded(image)
+    assert padded.shape == (4, 6, 3)
+    np.testing.assert_array_equal(padded[:3, :5], image)
+    np.testing.assert_array_equal(padded[3, :5], image[2])
+    np.testing.assert_array_equal(padded[:3, 5], image[:, 4])
+    assert even_padded(padded) is padded

@@ -1,0 +1,94 @@
+import imageio_ffmpeg
+import numpy as np
+import pytest
+
+from geometry.errors import InputError
+from geometry.visualize import VideoWriter, write_video
+
+
+def read(path) -> tuple[dict, np.ndarray]:
+    reader = imageio_ffmpeg.read_frames(str(path))
+    meta = next(reader)
+    w, h = meta["size"]
+    return meta, np.stack([np.frombuffer(frame, np.uint8).reshape(h, w, 3) for frame in reader])
+
+
+def test_frames_come_back_nearly_as_they_were(tmp_path):
+    # Smooth pictures with strong colours: a wrong matrix (BT.601) would be off by 10 and more.
+    y, x = np.mgrid[0:48, 0:64] / 64
+    frames = [
+        np.stack((200 * x + 5 * t, 180 * (1 - y), np.full_like(x, 30 + 4 * t)), -1).astype(np.uint8)
+        for t in range(12)
+    ]
+    assert write_video(tmp_path / "v.mp4", frames, fps=12, crf=8) == 12
+    meta, back = read(tmp_path / "v.mp4")
+    assert meta["codec"] == "h264"
+    assert meta["pix_fmt"].startswith("yuv420p(tv, bt709")
+    assert meta["fps"] == 12
+    assert back.shape == (12, 48, 64, 3)
+    assert np.abs(back.astype(int) - np.stack(frames)).mean() < 3
+
+
+def test_odd_sizes_are_padded_not_stretched(tmp_path):
+    frame = np.zeros((31, 45, 3), np.uint8)
+    frame[:, ::6] = 255
+    write_video(tmp_path / "v.mp4", [frame] * 3, crf=5)
+    _, back = read(tmp_path / "v.mp4")
+    assert back.shape == (3, 32, 46, 3)
+    assert np.abs(back[0, :31, :45].astype(int) - frame).mean() < 12
+
+
+def test_frames_are_taken_one_at_a_time(tmp_path):
+    alive, most = 0, 0
+
+    class Frame(np.ndarray):
+        def __del__(self) -> None:
+            nonlocal alive
+            alive -= 1
+
+    def frames():
+        nonlocal alive, most
+        for _ in range(20):
+            frame = np.zeros((16, 16, 3), np.uint8).view(Frame)
+            alive += 1
+            most = max(most, alive)
+            yield frame
+            del frame
+
+    write_video(tmp_path / "v.mp4", frames())
+    assert most < 8  # views of one frame are counted too
+
+
+def test_a_failure_leaves_no_file_and_no_process(tmp_path):
+    writer = VideoWriter(tmp_path / "v.mp4")
+
+    def render() -> None:
+        with writer as video:
+            video.add(np.zeros((16, 16, 3), np.uint8))
+            raise RuntimeError("the renderer failed")
+
+    with pytest.raises(RuntimeError, match="renderer"):
+        render()
+    assert writer._process.poll() is not None
+    assert not list(tmp_path.iterdir())
+
+
+def test_ffmpeg_that_cannot_write_is_one_line(tmp_path):
+    def render() -> None:
+        with VideoWriter(tmp_path / "v.mp4") as video:
+            video._target = tmp_path / "gone" / "v.mp4"
+            for _ in range(200):
+                video.add(np.zeros((64, 64, 3), np.uint8))
+
+    with pytest.raises(InputError, match=r"v\.mp4: ffmpeg could not write") as caught:
+        render()
+    assert "\n" not in str(caught.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_no_frames_and_changing_sizes_are_refused(tmp_path):
+    with pytest.raises(InputError, match="at least one frame"):
+        write_video(tmp_path / "v.mp4", [])
+    with pytest.raises(ValueError, match="wanted frames"):
+        write_video(tmp_path / "v.mp4", [np.zeros((8, 8, 3), np.uint8), np.zeros((8, 10, 3), np.uint8)])
+    assert not list(tmp_path.iterdir())
