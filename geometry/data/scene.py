@@ -36,6 +36,8 @@ class Frame:
     quarter_turns: int = 0  # clockwise turns after undistortion, already in the camera above
     depth: Callable[[], Float[np.ndarray, "h w"]] | None = None  # z-depth as stored, 0 = unknown
     mask: Path | None = None  # as stored; 0 = ignore
+    sky: Callable[[], Bool[np.ndarray, "h w"]] | None = None  # True on sky, as stored; None where unlabelled
+    objects: Callable[[], Bool[np.ndarray, "h w"]] | None = None  # True on the foreground object, as stored
     timestamp: float | None = None  # seconds
 
     def __post_init__(self) -> None:
@@ -76,6 +78,19 @@ class Frame:
         H, W = self.image_size
         mask = self._straighten(stored, nearest=True)
         return cv2.resize(mask, (W, H), interpolation=cv2.INTER_NEAREST) > 0
+
+    def load_sky(self) -> Bool[np.ndarray, "h w"] | None:
+        """True on sky, in the geometry of `load`, at its own resolution; None where the set has no such label."""
+        return self._load_label(self.sky)
+
+    def load_objects(self) -> Bool[np.ndarray, "h w"] | None:
+        """True on the foreground object, in the geometry of `load`, at its own resolution; None without."""
+        return self._load_label(self.objects)
+
+    def _load_label(self, label: Callable[[], np.ndarray] | None) -> np.ndarray | None:
+        if label is None:
+            return None
+        return self._straighten(np.asarray(label()).astype(np.uint8), nearest=True) > 0
 
     def _straighten(self, pixels: np.ndarray, *, nearest: bool) -> np.ndarray:
         """Decoded pixels to the pinhole, upright image."""
