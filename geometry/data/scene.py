@@ -80,7 +80,7 @@ class Frame:
         return cv2.resize(mask, (W, H), interpolation=cv2.INTER_NEAREST) > 0
 
     def load_sky(self) -> Bool[np.ndarray, "h w"] | None:
-        """True on sky, in the geometry of `load`, at its own resolution; None where the set has no such label."""
+        """True on sky, in the geometry of `load`, at its own resolution; None where the set labels none."""
         return self._load_label(self.sky)
 
     def load_objects(self) -> Bool[np.ndarray, "h w"] | None:
