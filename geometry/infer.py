@@ -61,7 +61,7 @@ def main(argv: list[str] | None = None) -> int:
     return run_command(lambda: run(parser().parse_args(argv)))
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def run(args: argparse.Namespace) -> int:
     watch = Stopwatch()
     device = pick_device(args.device)

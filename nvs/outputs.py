@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
@@ -14,7 +13,7 @@ from geometry.formats import transforms_json
 from geometry.infer import file_names
 from geometry.prediction import Geometry
 from geometry.views import Cameras, Views
-from geometry.visualize import VideoWriter, colour_depth, contact_sheet, write_image
+from geometry.visualize import VideoWriter, colour_depth, contact_sheet, depth_limits, write_image
 from nvs.gaussians import Gaussians
 from nvs.rasterize import rasterize
 from nvs.splat_files import write_ply
@@ -65,12 +64,10 @@ def write_outputs(
     total = path.extrinsics.shape[1]
     shown = {round(i * (total - 1) / (SHEET_COLUMNS - 1)) for i in range(SHEET_COLUMNS)}
     samples: list[tuple[np.ndarray, np.ndarray]] = []
-    depth_range = None
+    depths = geometry.depth[0].float().cpu().numpy()
+    depth_range = depth_limits(depths)  # one for all frames, so that colours do not flicker
     with VideoWriter(folder / "video.mp4", fps=fps) as video:
         for f, (rgb, depth, alpha) in enumerate(render_frames(gaussians, path, size, backend=backend)):
-            if depth_range is None:
-                # One range for all frames, so that colours do not flicker.
-                depth_range = depth_limits(geometry.depth)
             coloured = colour_depth(np.where(alpha > 0.5, depth, 0), limits=depth_range)
             video.add(rgb)
             write_image(folder / "frames" / f"{f:04d}.png", rgb)
@@ -86,7 +83,6 @@ def write_outputs(
     _write_cameras(folder, stems, views, geometry, path, size)
     some = [round(i * (len(inputs) - 1) / (SHEET_COLUMNS - 1)) for i in range(SHEET_COLUMNS)]
     some = sorted(set(some))
-    depths = geometry.depth[0].float().cpu().numpy()
     write_image(
         folder / "contact_sheet.png",
         contact_sheet(
@@ -100,13 +96,6 @@ def write_outputs(
         ),
     )
     (folder / "scene.json").write_text(json.dumps(about, indent=2) + "\n")
-
-
-def depth_limits(depth: Float[Tensor, "B V H W"]) -> tuple[float, float]:
-    """Near and far (2 % and 98 %) of the inputs' depth."""
-    values = depth.flatten()[:: max(1, depth.numel() // 1_000_000)].float()
-    low, high = torch.quantile(values, values.new_tensor([0.02, 0.98])).tolist()
-    return low, max(high, low + 1e-6)
 
 
 def _write_cameras(
