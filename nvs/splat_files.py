@@ -251,8 +251,8 @@ def read_spz(path: Path | str, *, world: Literal["y_down", "y_up"] = "y_down") -
     return turn_gaussians(gaussians, _SPZ_FLIP[None]) if world == "y_down" else gaussians
 
 
-def select(gaussians: Gaussians, which: Tensor) -> Gaussians:
-    """Some Gaussians of one scene, by a boolean mask [N] or by indices."""
+def select(gaussians: Gaussians, which: Tensor | slice) -> Gaussians:
+    """Some Gaussians of one scene, by a boolean mask [N], indices or a slice."""
     return gaussians.map(lambda t: t[:, which])
 
 

@@ -13,7 +13,7 @@ from typing import Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, UInt8, UInt16
 
 from geometry.atomic import atomic_file
 from geometry.ops import se3
@@ -139,7 +139,7 @@ class _Buffer:
         return len(self.accessors) - 1
 
 
-def _linear_from_srgb() -> UInt8[np.ndarray, "256"]:
+def _linear_from_srgb() -> UInt16[np.ndarray, "256"]:
     s = np.arange(256) / 255
     linear = np.where(s <= 0.04045, s / 12.92, ((s + 0.055) / 1.055) ** 2.4)
     return np.round(linear * 65535).astype("<u2")

@@ -4,7 +4,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.spatial import cKDTree
 
-Cloud = Float[np.ndarray, "N 3"]
+Cloud = Float[np.ndarray, "_ 3"]
 
 
 def point_cloud_metrics(pred: Cloud, truth: Cloud, threshold: float) -> dict[str, float]:

@@ -33,7 +33,7 @@ class VideoWriter:
         ValueError: frames differ in size.
     """
 
-    def __init__(self, path: Path | str, *, fps: float = 24, crf: int = 18) -> None:
+    def __init__(self, path: Path | str, *, fps: int | float = 24, crf: int = 18) -> None:
         self.path, self.fps, self.crf = Path(path), fps, crf
         self._frames = 0
         self._size: tuple[int, ...] | None = None
@@ -108,7 +108,7 @@ class VideoWriter:
             raise InputError(f"{self.path}: ffmpeg could not write the video ({reason})")
 
 
-def write_video(path: Path | str, frames: Iterable[Image], *, fps: float = 24, crf: int = 18) -> int:
+def write_video(path: Path | str, frames: Iterable[Image], *, fps: int | float = 24, crf: int = 18) -> int:
     """Write frames as they come; returns how many. See `VideoWriter`."""
     count = 0
     with VideoWriter(path, fps=fps, crf=crf) as video:

@@ -86,7 +86,7 @@ def _viewer_matrix(
 def _matrix(
     focal: tuple[float, float],
     principal: tuple[float, float],
-    size: tuple[float, float],
+    size: tuple[float, float] | tuple[int, int],
     wanted: tuple[int, int] | None,
 ) -> np.ndarray:
     """Intrinsics after scaling an image of ``size`` to cover ``wanted`` and cutting it at the centre."""

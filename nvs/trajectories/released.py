@@ -19,8 +19,8 @@ from geometry.ops import se3
 from geometry.ops.pinhole import resize_intrinsics
 from geometry.views import Cameras
 
-Poses = Float[Tensor, "F 4 4"]  # cam_to_world, one per frame
-Matrices = Float[Tensor, "F 3 3"]  # intrinsics of those frames, relative to the image's width and height
+Poses = Float[Tensor, "_ 4 4"]  # cam_to_world, one per frame
+Matrices = Float[Tensor, "_ 3 3"]  # intrinsics of those frames, relative to the image's width and height
 Path = tuple[Poses, Matrices]
 
 

@@ -2,6 +2,7 @@
 
 import torch
 from jaxtyping import Float, Int
+from scipy.interpolate import PchipInterpolator
 from torch import Tensor
 
 from geometry.errors import InputError
@@ -58,9 +59,12 @@ def _spline(cameras: Cameras, frames: int, closed: bool) -> Cameras:
     extrinsics, K = cameras.extrinsics[0, order].double(), cameras.intrinsics[0, order].double()
     distance = _pose_distance(extrinsics)
     steps = distance.diagonal(offset=1)
-    # Equal neighbours would give a step of no time.
+    # Equal neighbours would give a step of no length.
     steps = steps.clamp(min=1e-6 * float(steps.max()) or 1.0)
-    times = torch.cat((steps.new_zeros(1), steps.cumsum(0)))
+    travelled = torch.cat((steps.new_zeros(1), steps.cumsum(0)))
+    # Knots at the square root of their distance (centripetal): with the distance itself a short step beside
+    # a long one makes the path swing out far beyond both.
+    times = torch.cat((steps.new_zeros(1), steps.sqrt().cumsum(0)))
 
     cam_to_world = se3.invert(extrinsics)
     knots = torch.cat(
@@ -73,9 +77,11 @@ def _spline(cameras: Cameras, frames: int, closed: bool) -> Cameras:
         dim=-1,
     )
     if closed:
-        at = torch.linspace(float(times[1]), float(times[-2]), frames + 1, dtype=times.dtype)[:-1]
+        way = torch.linspace(float(travelled[1]), float(travelled[-2]), frames + 1, dtype=times.dtype)[:-1]
     else:
-        at = torch.linspace(0, float(times[-1]), frames, dtype=times.dtype)
+        way = torch.linspace(0, float(travelled[-1]), frames, dtype=times.dtype)
+    # Frames are even in distance; the monotone cubic from distance to time keeps the speed free of jumps.
+    at = torch.from_numpy(PchipInterpolator(travelled.numpy(), times.numpy())(way.numpy()))
     centre, quat, log_focal, principal = _hermite(times, knots, at).split((3, 4, 2, 2), dim=-1)
     path = se3.from_rotation_translation(matrix_from_quat_xyzw(quat), centre)
     return Cameras(
@@ -113,7 +119,7 @@ def _pose_distance(extrinsics: Float[Tensor, "V 4 4"]) -> Float[Tensor, "V V"]:
     """Distance of centres relative to the largest, plus the angle in half turns."""
     centres, rotation = se3.centres(extrinsics), extrinsics[:, :3, :3]
     apart = torch.cdist(centres, centres, compute_mode="donot_use_mm_for_euclid_dist")
-    angle = angle_between(rotation[:, None], rotation[None])
+    angle = angle_between(*torch.broadcast_tensors(rotation[:, None], rotation[None]))
     return apart / apart.max().clamp(min=1e-12) + angle / torch.pi
 
 

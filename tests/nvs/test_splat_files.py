@@ -265,19 +265,19 @@ class TestKeepMask:
         assert (keep == wanted).all()
 
     def test_without_border_nothing_is_lost_at_the_edge(self):
-        assert keep_mask(torch.ones(1, 1, 8, 8), border=0).all()
+        assert keep_mask(torch.ones(1, 1, 8, 8), border=0.0).all()
 
     def test_far_depth_of_each_view(self):
         depth = torch.arange(1.0, 101.0).reshape(1, 1, 10, 10).repeat(1, 2, 1, 1)
         depth[:, 1] *= 50
-        keep = keep_mask(depth, border=0, depth_quantile=0.9)
+        keep = keep_mask(depth, border=0.0, depth_quantile=0.9)
         assert keep.sum((-2, -1)).tolist() == [[90, 90]]
         assert not keep[0, 0, 9].any()
 
     def test_sky_opacity_and_depth_behind_the_camera(self):
         depth, opacity, sky = torch.ones(1, 1, 2, 2), torch.full((1, 1, 2, 2), 0.5), torch.zeros(1, 1, 2, 2)
         depth[..., 0, 0], opacity[..., 0, 1], sky[..., 1, 0] = -1, 0.01, 1
-        keep = keep_mask(depth, opacity, sky.bool(), border=0, min_opacity=0.02)
+        keep = keep_mask(depth, opacity, sky.bool(), border=0.0, min_opacity=0.02)
         assert keep[0, 0].tolist() == [[False, False], [False, True]]
 
     def test_selects_in_the_order_of_heads(self, generator):

@@ -19,7 +19,7 @@ def test_near_is_brighter_than_far_all_the_way():
 
 def test_steps_are_even_in_inverse_depth():
     inverse = np.linspace(1, 0.1, 256)
-    image = colour_depth(1 / inverse[None], limits=(1, 10))
+    image = colour_depth(1 / inverse[None], limits=(1.0, 10.0))
     assert len({tuple(c) for c in image[0].tolist()}) > 240  # of 256 colours
 
 
@@ -33,7 +33,7 @@ def test_unknown_depth_is_grey_and_does_not_move_the_limits():
 
 
 def test_given_limits_hold_and_clip():
-    frames = [colour_depth(np.array([[d]]), limits=(1, 4)) for d in (0.5, 1.0, 4.0, 9.0)]
+    frames = [colour_depth(np.array([[d]]), limits=(1.0, 4.0)) for d in (0.5, 1.0, 4.0, 9.0)]
     np.testing.assert_array_equal(frames[0], frames[1])
     np.testing.assert_array_equal(frames[2], frames[3])
     assert (frames[0] != frames[2]).any()
