@@ -42,8 +42,8 @@ def read_scene(
     describe another resolution than the photos found (DL3DV's ``images_8``) are rescaled to them.
 
     Args:
-        image_folder: where to look for photos whose ``file_path`` does not exist beside the file;
-            its last part is looked up there.
+        image_folder: take photos only from there: the listed path if it lies inside, else its last
+            part looked up there (DL3DV's file says ``images/``, the folder is ``images_8/``).
         only: resolved paths to keep, when the caller chose some of the photos.
         natural_order: sort by name, numbers as numbers; False keeps the file's order.
         split: key of the frame list (ScanNet++ also has ``test_frames``).
@@ -242,8 +242,13 @@ def _read_json(path: Path) -> dict:
 
 
 def _locate(name: str, folder: Path, image_folder: Path | None) -> Path | None:
-    """The photo that a ``file_path`` means: beside the file, else its last part in ``image_folder``."""
-    places = [folder / name] if image_folder is None else [image_folder / Path(name).name, folder / name]
+    """The photo that a ``file_path`` means: beside the file; with ``image_folder``, only in there."""
+    if image_folder is None:
+        places = [folder / name]
+    else:
+        places = [image_folder / Path(name).name, image_folder / name]
+        if (folder / name).resolve().is_relative_to(image_folder.resolve()):
+            places.insert(0, folder / name)
     for place in places:
         if place.is_file():
             return place
