@@ -16,10 +16,10 @@ from geometry.tensors import TensorRecord
 from geometry.views import Cameras
 
 HYPOTHESES = 256
-MAX_SCORED = 2048  # rays on which a hypothesis is scored
-REFINEMENTS = 20
-VIEWS_AT_A_TIME = 4  # bounds memory: about 60 MB at MAX_RAYS
-MAX_RAYS = 16384
+MAX_SCORED = 1024  # rays on which a hypothesis is scored
+REFINEMENTS = 10
+VIEWS_AT_A_TIME = 4  # bounds memory: about 30 MB at MAX_RAYS
+MAX_RAYS = 8192
 RAYLEIGH_MEDIAN = 1.1774  # median length of a 2-D Gaussian vector of unit deviation
 SMALLEST_SLOPE = 1e-4  # 1 / focal_ndc: keeps a camera from garbage rays finite
 
