@@ -10,7 +10,10 @@ from torch.testing import assert_close
 from geometry.errors import InputError
 from geometry.formats.ply import read_vertices
 from geometry.ops.rotations import matrix_from_quat_xyzw, xyzw_from_wxyz
+from geometry.views import Cameras
 from nvs.gaussians import SH_C0, Gaussians
+from nvs.metrics import psnr
+from nvs.rasterize import rasterize
 from nvs.splat_files import (
     keep_mask,
     read_gaussians,
@@ -23,7 +26,7 @@ from nvs.splat_files import (
     write_splat,
     write_spz,
 )
-from nvs.world import turn_gaussians
+from nvs.world import turn_cameras, turn_gaussians, y_up_turn
 
 
 def random_gaussians(generator: torch.Generator, n: int = 300, degree: int = 2) -> Gaussians:
@@ -285,3 +288,35 @@ class TestKeepMask:
         keep = torch.zeros(1, 2, 3, 4, dtype=torch.bool)
         keep[0, 1, 2, 3] = True
         assert_close(select(g, keep.flatten(1)[0]).means, g.means[:, -1:])
+
+
+@pytest.fixture
+def seen(generator) -> tuple[Gaussians, Cameras]:
+    """Gaussians in front of two cameras."""
+    g = random_gaussians(generator, n=60)
+    offset = torch.tensor([0.0, 0.0, 12.0])
+    g = replace(g, means=g.means + offset, scales=10 * g.scales, sh=0.5 * g.sh)
+    extrinsics = torch.eye(4).repeat(1, 2, 1, 1)
+    extrinsics[0, 1, 0, 3] = 1.0
+    K = torch.tensor([[40.0, 0, 20], [0, 40, 16], [0, 0, 1]])
+    return g, Cameras(extrinsics=extrinsics, intrinsics=K.expand(1, 2, 3, 3))
+
+
+@pytest.mark.parametrize(("suffix", "least_db"), [("ply", 60), ("spz", 35)])
+def test_the_file_looks_like_the_render(tmp_path, seen, suffix, least_db):
+    g, cameras = seen
+    file = tmp_path / f"g.{suffix}"
+    write_gaussians(file, g)
+    before, after = (
+        rasterize(x, cameras, (32, 40), backend="torch").rgb[0] for x in (g, read_gaussians(file))
+    )
+    assert before.std() > 0.05
+    assert psnr(after, before).min() > least_db
+
+
+def test_a_turned_world_looks_the_same_from_turned_cameras(seen):
+    g, cameras = seen
+    R = y_up_turn(cameras)
+    before = rasterize(g, cameras, (32, 40), backend="torch").rgb[0]
+    after = rasterize(turn_gaussians(g, R), turn_cameras(cameras, R), (32, 40), backend="torch").rgb[0]
+    assert psnr(after, before).min() > 60
