@@ -54,7 +54,7 @@ class CameraVerdict:
     verdict: Literal["consistent", "contradiction", "undecided"]
     evidence: str  # "points", "photos", "frusta" or "none"
     support: dict[str, float]  # per hypothesis: part of the evidence that agrees, 0..1
-    better: str | None = None  # the hypothesis that would be consistent, if one stands out
+    better: tuple[str, ...] = ()  # hypotheses that would be consistent, if any and "given" is not
 
 
 def require_consistent_cameras(scene: Scene, *, use_photos: bool = True) -> CameraVerdict:
@@ -74,10 +74,10 @@ def require_consistent_cameras(scene: Scene, *, use_photos: bool = True) -> Came
         "frusta": "no camera sees anything that another one sees",
     }[result.evidence]
     message = f"{scene.source}: wanted cameras that agree with each other, but {found}"
-    if result.better is not None:
-        raise InputError(
-            f"{message}; they would agree ({result.support[result.better]:.0%}) {HYPOTHESES[result.better]}"
-        )
+    if result.better:
+        share = result.support[result.better[0]]
+        ways = ", or ".join(HYPOTHESES[name] for name in result.better)
+        raise InputError(f"{message}; they would agree ({share:.0%}) {ways}")
     if result.evidence == "photos":  # bad intrinsics or repeated texture can do this too
         warnings.warn(f"{message}; poses or focal lengths may belong to other photos", stacklevel=2)
         return result
@@ -95,7 +95,10 @@ def check_cameras(scene: Scene, *, use_photos: bool = True, pairs: int = 5) -> C
     extrinsics = scene.extrinsics
     if scene.points is not None and len(scene.points) >= 10:
         support = {name: _point_support(scene, poses) for name, poses in candidates(extrinsics).items()}
-        return _decide("points", support, low=0.4, high=0.9)
+        result = _decide("points", support, low=0.4, high=0.9)
+        # Without visibility the points say only that a camera sees nothing: enough to refuse, not to accept.
+        if result.verdict == "contradiction" or scene.visibility is not None:
+            return result
     if len(scene) >= 3:
         support = {name: _frustum_support(scene, poses) for name, poses in candidates(extrinsics).items()}
         if support["given"] == 0.0 and max(support.values()) >= 0.8:
@@ -139,10 +142,12 @@ def check_scale(scene: Scene) -> None:
 
 
 def _decide(evidence: str, support: dict[str, float], *, low: float, high: float) -> CameraVerdict:
-    """Refuse ``given`` below ``low``, or below 0.8 ``high`` if another is above ``high``; name that other."""
-    best = max(support, key=support.__getitem__)
-    better = best if support[best] >= high and support["given"] < 0.8 * high else None
-    if support["given"] < low or better is not None:
+    """Refuse ``given`` below ``low``, or below 0.8 ``high`` if another is above ``high``; name the others."""
+    best = max(support.values())
+    better = ()
+    if best >= high and support["given"] < 0.8 * high:
+        better = tuple(name for name, share in support.items() if share >= max(high, best - 0.1))
+    if support["given"] < low or better:
         verdict = "contradiction"
     else:
         verdict = "consistent" if support["given"] >= high else "undecided"
