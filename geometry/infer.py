@@ -184,7 +184,12 @@ def write_geometry(
     colmap.write_model(folder / "sparse" / "0", model)
     write_points(folder / "points.ply", cloud.points, cloud.colours)
     write_glb(
-        folder / "points.glb", cloud.points, cloud.colours, cameras=cameras, image_size=views.image_size
+        folder / "points.glb",
+        cloud.points,
+        cloud.colours,
+        extrinsics=extrinsics,
+        intrinsics=intrinsics,
+        image_sizes=sizes,
     )
 
 
