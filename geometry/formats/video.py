@@ -43,26 +43,21 @@ def probe(path: Path) -> VideoInfo:
 
 
 def read_frame(path: Path, seconds: float) -> UInt8[np.ndarray, "H W 3"]:
-    """The frame shown at a time, 8-bit RGB; rotation stored by phones is applied.
+    """The first frame at or after a time, 8-bit RGB; rotation stored by phones is applied.
+
+    Containers with a varying frame rate can state a duration beyond their last frame; after the end
+    the search goes back in growing steps, up to two seconds.
 
     Raises:
         InputError: there is no frame, or it is damaged.
     """
-    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-nostdin", "-ss", f"{seconds:.6f}"]
-    command += [
-        "-i",
-        str(path),
-        "-frames:v",
-        "1",
-        "-f",
-        "image2pipe",
-        "-c:v",
-        "ppm",
-        "-pix_fmt",
-        "rgb24",
-        "-",
-    ]
-    done = subprocess.run(command, capture_output=True, check=False)
+    for back in (0.0, 0.2, 0.5, 2.0):
+        seek = f"-v error -nostdin -ss {max(0.0, seconds - back):.6f} -i".split()
+        out = ["-frames:v", "1", "-f", "image2pipe", "-c:v", "ppm", "-pix_fmt", "rgb24", "-"]
+        command = [imageio_ffmpeg.get_ffmpeg_exe(), *seek, str(path), *out]
+        done = subprocess.run(command, capture_output=True, check=False)
+        if done.stdout or done.stderr:
+            break
     try:
         return np.array(Image.open(io.BytesIO(done.stdout)).convert("RGB"))
     except (UnidentifiedImageError, OSError) as error:
@@ -71,22 +66,26 @@ def read_frame(path: Path, seconds: float) -> UInt8[np.ndarray, "H W 3"]:
 
 
 def read_scene(path: Path, max_frames: int = 300) -> Scene:
-    """Unposed scene of at most ``max_frames`` frames, evenly spaced in time, the middle of each span.
+    """Unposed scene of at most ``max_frames`` frames, evenly spaced, the middle of each span.
 
-    Frames are found again by time when loaded, so nothing is kept in memory or on disk.
+    ``timestamp`` is a frame's time at a constant frame rate. Frames are found again by time when
+    loaded, so nothing is kept in memory or on disk.
     """
     info = probe(path)
     count = min(max_frames, info.frame_count)
-    times = [(i + 0.5) * info.duration / count for i in range(count)]
-    H, W = read_frame(path, times[0]).shape[:2]
+    chosen = [(2 * i + 1) * info.frame_count // (2 * count) for i in range(count)]
+    step = info.duration / info.frame_count
+    # Half a frame early: ffmpeg gives the first frame at or after the time asked for.
+    times = [(max(0.0, (k - 0.5) * step), k * step) for k in chosen]
+    H, W = read_frame(path, times[0][0]).shape[:2]
     digits = max(4, len(str(count)))
     frames = tuple(
         Frame(
             name=f"{path.stem}_{i + 1:0{digits}d}.png",
-            image=partial(read_frame, path, time),
+            image=partial(read_frame, path, seek),
             image_size=(H, W),
             timestamp=time,
         )
-        for i, time in enumerate(times)
+        for i, (seek, time) in enumerate(times)
     )
     return Scene(name=path.stem, frames=frames, folder=path.parent)
