@@ -143,14 +143,20 @@ def progress_line(
     terms: dict[str, float],
     lr: float,
     rates: dict[str, float],
+    data_share: float,
     memory_bytes: int,
     seconds_left: float | None,
 ) -> str:
-    """``step 1200/200000  loss 0.412  depth 0.2  lr 0.00019  34.2 images/s  12.30 GB  2h 13m left``."""
+    """``step 1200/200000  loss 0.412  depth 0.2  lr 0.00019  34.2 images/s  12.30 GB  2h 13m left``.
+
+    Waiting for data is shown where it takes 5% of the time or more: then loading is the bottleneck.
+    """
     parts = [f"step {step}/{steps}", f"loss {loss:.4g}"]
     parts += [f"{name} {value:.4g}" for name, value in terms.items()]
     parts.append(f"lr {lr:.2g}")
     parts += [f"{rate:{',.0f' if rate >= 100 else '.3g'}} {name}/s" for name, rate in rates.items()]
+    if data_share >= 0.05:
+        parts.append(f"data {data_share:.0%}")
     parts.append(f"{memory_bytes / 1e9:.2f} GB")
     if seconds_left is not None:
         parts.append(f"{readable_time(seconds_left)} left")

@@ -1,6 +1,5 @@
 """The training loop: one function, `fit`, for every model of this project."""
 
-import json
 import math
 import warnings
 from collections.abc import Callable
@@ -37,7 +36,13 @@ from geometry.engine.distributed import (
 from geometry.engine.ema import WeightAverage
 from geometry.engine.guard import Diverged, DivergenceGuard
 from geometry.engine.logs import Meter, RunLog, combined_means, progress_line
-from geometry.engine.optim import ParameterGroup, build_optimizer, clip_gradients, set_learning_rate
+from geometry.engine.optim import (
+    ParameterGroup,
+    build_optimizer,
+    check_groups,
+    clip_gradients,
+    set_learning_rate,
+)
 from geometry.engine.precision import Precision
 from geometry.engine.schedule import Schedule
 from geometry.engine.seeding import (
@@ -47,6 +52,7 @@ from geometry.engine.seeding import (
     set_random_state,
     unchanged_random_state,
 )
+from geometry.engine.settings import changes, plain
 from geometry.engine.signals import StopSignal
 from geometry.engine.state import (
     ModelTensors,
@@ -154,7 +160,7 @@ def fit(
             guard=guard or DivergenceGuard(),
             validate_every=validate_every,
             log_every=log_every,
-            config=_plain(config or {}),
+            config=plain(config or {}),
         )
         run.prepare(
             optimizer,
@@ -215,7 +221,7 @@ class _Run:
         self.precision.apply()
         getattr(self.step, "to", model.to)(device)
         groups = self.step.trainable_parameters()
-        _check_groups(model, groups)
+        check_groups(model, groups)
         freeze_all_but(model, {n: p for group in groups for n, p in group.parameters.items()})
         self.frozen = "" if self.saving.save_frozen else frozen_hash(model)
         model.train()
@@ -301,7 +307,7 @@ class _Run:
                 f"resuming on {self.process.world_size} processes what {len(state['processes'])} trained: "
                 "the same samples follow, but not the same global random numbers (dropout)"
             )
-        for change in _changes(meta["config"], self.config):
+        for change in changes(meta["config"], self.config):
             self._warn(f"resuming with a changed config: {change}")
 
     # ------------------------------------------------------------------ training
@@ -320,6 +326,7 @@ class _Run:
         )
         self.throughput.pause()
         for parts in batches:
+            self.throughput.data_arrived()
             interrupted = self.update(parts)
             last = self.done == self.steps
             if self.done % self.log_every == 0 or last:
@@ -406,7 +413,8 @@ class _Run:
         numbers = {name: float(value) for name, value in result.metrics.items()}
         self.metrics = weighted_means(gather(process, (numbers, float(result.weight))))
         self.metrics_step = self.done
-        improved = self.saving.better(self.metrics, self.best)
+        # Not during a row of bad steps, whose checkpoint would not be written.
+        improved = self.guard.healthy and self.saving.better(self.metrics, self.best)
         if improved:
             self.best = self.metrics[self.saving.best_metric]
         seconds = self.throughput.clock() - started
@@ -421,8 +429,9 @@ class _Run:
         """Log the means since the last report."""
         process = self.process
         peak = memory.peak_bytes(process.device)
-        local = (self.terms.state(), self.throughput.rates(), peak)
-        all_terms, all_rates, peaks = zip(*gather(process, local))
+        waiting = self.throughput.data_share()
+        local = (self.terms.state(), self.throughput.rates(), peak, waiting)
+        all_terms, all_rates, peaks, waits = zip(*gather(process, local))
         own = combined_means([self.meter.state()])  # the same on all processes
         terms = combined_means(list(all_terms))
         rates = {name: sum(r.get(name, 0.0) for r in all_rates) for name in all_rates[0]}
@@ -436,6 +445,7 @@ class _Run:
             gradient_norm=own["gradient_norm"],
             lr={group["name"]: group["lr"] for group in self.optimizer.param_groups},
             per_second=rates,
+            data_share=max(waits),
             memory_bytes=max(peaks),
             seconds_left=left,
         )
@@ -447,6 +457,7 @@ class _Run:
                 terms=terms,
                 lr=rate,
                 rates=rates,
+                data_share=max(waits),
                 memory_bytes=max(peaks),
                 seconds_left=left,
             )
@@ -526,41 +537,3 @@ class _Run:
     def _warn(self, text: str) -> None:
         if self.process.is_first:
             warnings.warn(text, stacklevel=2)
-
-
-def _check_groups(model: torch.nn.Module, groups: list[ParameterGroup]) -> None:
-    """
-    Raises:
-        InputError: nothing is trained, a parameter is in two groups, or it is not the model's.
-    """
-    own = dict(model.named_parameters())
-    seen: set[str] = set()
-    for group in groups:
-        for name, parameter in group.parameters.items():
-            if own.get(name) is not parameter:
-                raise InputError(f"trainable group {group.name!r}: the model has no parameter {name!r}")
-            if name in seen:
-                raise InputError(f"trainable group {group.name!r}: {name} is in another group too")
-            seen.add(name)
-    if not seen:
-        raise InputError("trainable_parameters() names no parameter: there is nothing to train")
-
-
-def _plain(config: dict[str, Any]) -> dict[str, Any]:
-    """The config as JSON gives it back, so that it can be stored and compared."""
-    try:
-        return json.loads(json.dumps(config))
-    except TypeError as error:
-        raise InputError(f"config must hold plain values only, to be stored as JSON: {error}") from error
-
-
-def _changes(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[str]:
-    """Readable differences of two nested configs."""
-    found = []
-    for key in sorted({*old, *new}):
-        before, after = old.get(key), new.get(key)
-        if isinstance(before, dict) and isinstance(after, dict):
-            found += _changes(before, after, f"{prefix}{key}.")
-        elif before != after:
-            found.append(f"{prefix}{key}: {before!r} -> {after!r}")
-    return found

@@ -77,6 +77,25 @@ def decays(name: str, parameter: nn.Parameter) -> bool:
     return wide > 1 and not NO_DECAY_NAME.search(name)
 
 
+def check_groups(model: nn.Module, groups: list[ParameterGroup]) -> None:
+    """Make sure that the groups fit the model.
+
+    Raises:
+        InputError: nothing is trained, a parameter is in two groups, or it is not the model's.
+    """
+    own = dict(model.named_parameters())
+    seen: set[str] = set()
+    for group in groups:
+        for name, parameter in group.parameters.items():
+            if own.get(name) is not parameter:
+                raise InputError(f"trainable group {group.name!r}: the model has no parameter {name!r}")
+            if name in seen:
+                raise InputError(f"trainable group {group.name!r}: {name} is in another group too")
+            seen.add(name)
+    if not seen:
+        raise InputError("trainable_parameters() names no parameter: there is nothing to train")
+
+
 def build_optimizer(
     factory: Callable[[list[dict]], Optimizer], groups: Iterable[ParameterGroup]
 ) -> Optimizer:

@@ -17,6 +17,7 @@ class Throughput:
         self.items: Counter[str] = Counter()
         self.steps = 0
         self.seconds = 0.0
+        self.waiting = 0.0  # part of the seconds spent waiting for data
         self.step_seconds: float | None = None  # smoothed over logging intervals
         self.mark = clock()
 
@@ -27,6 +28,14 @@ class Throughput:
         self.mark = now
         self.steps += 1
         self.items.update(items)
+
+    def data_arrived(self) -> None:
+        """The step's data is here: the time since the last step or pause was spent waiting for it."""
+        self.waiting += self.clock() - self.mark
+
+    def data_share(self) -> float:
+        """Share of the time since the last `rates` spent waiting for data."""
+        return self.waiting / self.seconds if self.seconds else 0.0
 
     def pause(self) -> None:
         """Forget the time since the last step: it was no training."""
@@ -42,7 +51,7 @@ class Throughput:
         self.step_seconds = now if self.step_seconds is None else 0.8 * self.step_seconds + 0.2 * now
         rates = {name: count / seconds for name, count in self.items.items()}
         self.items.clear()
-        self.steps, self.seconds = 0, 0.0
+        self.steps, self.seconds, self.waiting = 0, 0.0, 0.0
         return rates
 
     def seconds_left(self, steps: int) -> float | None:

@@ -12,8 +12,11 @@ def test_pauses_do_not_count():
     for pause in (0.0, 100.0):
         now[0] += pause
         speed.pause()
-        now[0] += 2.0
+        now[0] += 0.5
+        speed.data_arrived()
+        now[0] += 1.5
         speed.step({"images": 8})
+    assert speed.data_share() == 0.25
     assert speed.rates() == {"images": 4.0}
     assert speed.seconds_left(10) == 20.0
     assert speed.rates() == {}
