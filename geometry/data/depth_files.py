@@ -4,7 +4,8 @@ Functions of a path, used through `functools.partial` as the lazy loaders of `Fr
 travel to worker processes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import h5py
@@ -97,3 +98,18 @@ def read_pfm(path: Path) -> Float[np.ndarray, "H W"]:
     order = "<f4" if scale < 0 else ">f4"
     rows = np.frombuffer(data, order, width * height, offset).reshape(height, width)
     return rows[::-1].astype(np.float32)
+
+
+def find_depth(folder: Path, stem: str, *, unit: float) -> Callable[[], Float[np.ndarray, "H W"]] | None:
+    """Lazy loader of the depth file of a photo, found by the photo's stem; None where there is none.
+
+    ``.png`` holds integers times ``unit``; ``.npy``, ``.pfm`` and ``.h5`` (dataset ``depth``) hold scene
+    units themselves.
+    """
+    readers = {".png": partial(read_png_depth, unit=unit), ".npy": read_npy_depth}
+    readers |= {".pfm": read_pfm, ".h5": read_h5_depth}
+    for suffix, reader in readers.items():
+        path = folder / f"{stem}{suffix}"
+        if path.is_file():
+            return partial(reader, path)
+    return None

@@ -1,0 +1,64 @@
+"""The readers by name, and which of them a folder is for."""
+
+from pathlib import Path
+
+from geometry.data.arkitscenes import ARKitScenes
+from geometry.data.blended_mvs import BlendedMVS
+from geometry.data.chunks import Chunks
+from geometry.data.co3d import CO3D
+from geometry.data.colmap_folder import ColmapFolders
+from geometry.data.dl3dv import DL3DV
+from geometry.data.hypersim import Hypersim
+from geometry.data.megadepth import MegaDepthColmap
+from geometry.data.scannetpp import ScanNetPP
+from geometry.data.sources import SceneSource
+from geometry.data.tanks_and_temples import TanksAndTemples
+from geometry.data.tartanair import TartanAir
+from geometry.data.transforms_folder import TransformsFolders
+from geometry.data.vkitti2 import VirtualKitti2
+from geometry.data.wildrgbd import WildRGBD
+from geometry.errors import InputError
+
+# Sets with a layout of their own come before the general forms, which would take some of them too.
+READERS: dict[str, type[SceneSource]] = {
+    "dl3dv": DL3DV,
+    "chunks": Chunks,
+    "megadepth": MegaDepthColmap,
+    "co3d": CO3D,
+    "scannetpp": ScanNetPP,
+    "blended_mvs": BlendedMVS,
+    "hypersim": Hypersim,
+    "tartanair": TartanAir,
+    "vkitti2": VirtualKitti2,
+    "arkitscenes": ARKitScenes,
+    "wildrgbd": WildRGBD,
+    "tanks_and_temples": TanksAndTemples,
+    "colmap": ColmapFolders,
+    "transforms": TransformsFolders,
+}
+_NEEDED = {"dl3dv": {"exclude": None}}  # arguments that looking at a download needs, but training must choose
+
+
+def recognise(root: str | Path) -> str:
+    """Name of the reader whose layout the folder has.
+
+    Raises:
+        InputError: no reader knows it; the message lists what there is.
+    """
+    root = Path(root).expanduser()
+    if not root.is_dir():
+        raise InputError(f"{root}: wanted a folder of a data set, found no such folder")
+    for name, reader in READERS.items():
+        if reader.recognises(root):
+            return name
+    raise InputError(
+        f"{root}: wanted a data set in a known layout ({', '.join(READERS)}), found none of them"
+    )
+
+
+def open_source(root: str | Path, kind: str | None = None, **options: object) -> SceneSource:
+    """A reader for the folder, recognised by its layout unless ``kind`` names one."""
+    kind = recognise(root) if kind is None else kind
+    if kind not in READERS:
+        raise InputError(f"{root}: wanted a kind among {', '.join(READERS)}, came {kind}")
+    return READERS[kind](root, **_NEEDED.get(kind, {}) | options)
