@@ -14,7 +14,7 @@ def read(path) -> tuple[dict, np.ndarray]:
 
 
 def test_frames_come_back_nearly_as_they_were(tmp_path):
-    # Flat patches of strong colours: a matrix other than the one in the file's header shifts them by far more.
+    # Flat patches of strong colours: another matrix than the one in the file's header shifts them far more.
     colours = np.array([[200, 30, 30], [30, 200, 30], [30, 30, 200], [128, 128, 128]], np.uint8)
     frames = [np.tile(np.roll(colours, t, axis=0).repeat(16, axis=0), (48, 1, 1)) for t in range(12)]
     assert write_video(tmp_path / "v.mp4", frames, fps=12, crf=8) == 12
@@ -25,6 +25,15 @@ def test_frames_come_back_nearly_as_they_were(tmp_path):
     assert back.shape == (12, 48, 64, 3)
     middles = [8, 24, 40, 56]
     assert np.abs(back[:, 24, middles].astype(int) - np.stack(frames)[:, 24, middles]).max() <= 6
+
+
+def test_luma_is_what_the_header_says(tmp_path):
+    write_video(tmp_path / "v.mp4", [np.full((16, 16, 3), (200, 30, 30), np.uint8)] * 3, crf=5)
+    reader = imageio_ffmpeg.read_frames(str(tmp_path / "v.mp4"), pix_fmt="yuv420p", bits_per_pixel=12)
+    next(reader)
+    luma = np.frombuffer(next(reader), np.uint8)[: 16 * 16]
+    wanted = 16 + 219 * (0.2126 * 200 + 0.7152 * 30 + 0.0722 * 30) / 255  # BT.709, limited; BT.601 gives 85
+    assert np.abs(luma - wanted).max() <= 2
 
 
 def test_odd_sizes_are_padded_not_stretched(tmp_path):
