@@ -17,7 +17,8 @@ from nvs.gaussians import Gaussians
 from nvs.rasterize.gsplat_functions import gsplat_functions
 from nvs.rasterize.settings import ALPHA_MIN, TRANSMITTANCE_MIN, Settings
 
-TILE = 16
+TILE = 8  # side of the squares in which pairs are sought
+AT_ONCE = 512  # Gaussians tried together in such a square
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,15 +159,21 @@ def touched_pixels(projected: Projected, settings: Settings) -> tuple[Int[Tensor
                 torch.arange(left, min(left + TILE, W), device=device),
                 indexing="ij",
             )
-            pixel = (y * W + x).flatten()
-            at = (x.flatten()[:, None].to(dtype) + 0.5, y.flatten()[:, None].to(dtype) + 0.5)
-            exponent = falloff(projected, near[None], *at)  # [pixels, entries]
-            alpha = (projected.opacities[near] * torch.exp(-exponent)).clamp(max=settings.constants.alpha_max)
-            weak = (exponent < 0) | (alpha < ALPHA_MIN)
-            light = (1 - alpha.masked_fill(weak, 0.0)).cumprod(dim=1)
-            p, e = (~weak & (light > TRANSMITTANCE_MIN)).nonzero().unbind(-1)
-            pixels.append(pixel[p])
-            entries.append(near[e])
+            pixel, (x, y) = (y * W + x).flatten(), (t.reshape(-1, 1).to(dtype) + 0.5 for t in (x, y))
+            light = torch.ones_like(x)  # [pixels, 1]
+            for some in near.split(AT_ONCE):
+                exponent = falloff(projected, some[None], x, y)  # [pixels, entries]
+                alpha = (projected.opacities[some] * torch.exp(-exponent)).clamp(
+                    max=settings.constants.alpha_max
+                )
+                counts = (exponent >= 0) & (alpha >= ALPHA_MIN)
+                left_over = light * (1 - alpha * counts).cumprod(dim=1)
+                p, e = (counts & (left_over > TRANSMITTANCE_MIN)).nonzero().unbind(-1)
+                pixels.append(pixel[p])
+                entries.append(some[e])
+                light = left_over[:, -1:]
+                if not (light > TRANSMITTANCE_MIN).any():
+                    break
     pixels, entries = torch.cat(pixels), torch.cat(entries)
     order = pixels.sort(stable=True).indices
     return pixels[order], entries[order]

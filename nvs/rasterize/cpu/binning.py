@@ -6,7 +6,7 @@ disjoint ranges, so no two threads ever touch the same word.
 """
 
 import numpy as np
-from numba import njit, prange
+from numba import njit
 
 from nvs.rasterize.cpu.layout import (
     OPTIONS,
@@ -49,11 +49,11 @@ def place_chunks(histogram, chunk_entries, chunk_slots, offsets):
     return total
 
 
-@njit(parallel=True, **OPTIONS)
-def scatter(places, shift, histogram, tiles_x, entries):
+@njit(**OPTIONS)
+def scatter(worker, workers, places, shift, histogram, tiles_x, entries):
     """Write every entry to its tile's range, in order of index."""
     count = places.shape[0] // PLACE
-    for chunk in prange(histogram.shape[0]):
+    for chunk in range(worker, histogram.shape[0], workers):
         for i in range(chunk << shift, min(count, (chunk + 1) << shift)):
             at = PLACE * i
             if places[at + PLACE_SLOT] < 0:

@@ -5,7 +5,7 @@ blocks that its extent reaches and that still let light through; the tile ends w
 """
 
 import numpy as np
-from numba import njit, prange
+from numba import njit
 
 from nvs.rasterize.cpu.lanes import (
     LANES,
@@ -148,40 +148,29 @@ def blend_tile(
     return end - begin
 
 
-@njit(parallel=True, **OPTIONS)
+@njit(**OPTIONS)
 def blend(
-    height, width, records, record_ints, entries, order, offsets, states, alpha_max, rgb, depth, alpha, used
-):
-    """Composite all tiles: colour over black, accumulated depth, alpha, and entries used per tile.
+    worker, workers,
+    height, width, records, record_ints, entries, order, offsets, states, alpha_max, rgb, depth, alpha, used,
+):  # fmt: skip
+    """Composite this worker's tiles: colour over black, accumulated depth, alpha, and entries used.
 
-    Tiles are dealt out to the workers in turn, so that a crowded corner of the image is shared.
+    Tiles are dealt out in turn, so that a crowded corner of the image is shared.
     """
     tiles_x, tiles = (width + TILE - 1) // TILE, offsets.shape[0] - 1
-    workers = states.shape[0]
-    for worker in prange(workers):
-        state = states[worker]
-        starts = np.empty(MOST_BUCKETS + 2, np.int64)
-        for tile in range(worker, tiles, workers):
-            used[tile] = blend_tile(
-                tile,
-                tiles_x,
-                height,
-                width,
-                records,
-                record_ints,
-                entries,
-                order,
-                offsets,
-                state,
-                starts,
-                alpha_max,
-            )
-            x0, y0 = tile % tiles_x * TILE, tile // tiles_x * TILE
-            for y in range(min(TILE, height - y0)):
-                for x in range(min(TILE, width - x0)):
-                    at = STATE * (4 * (y >> 2) + (x >> 2)) + 4 * (y & 3) + (x & 3)
-                    rgb[0, y0 + y, x0 + x] = state[at + LANES]
-                    rgb[1, y0 + y, x0 + x] = state[at + 2 * LANES]
-                    rgb[2, y0 + y, x0 + x] = state[at + 3 * LANES]
-                    depth[y0 + y, x0 + x] = state[at + 4 * LANES]
-                    alpha[y0 + y, x0 + x] = ONE - abs(state[at])
+    state = states[worker]
+    starts = np.empty(MOST_BUCKETS + 2, np.int64)
+    for tile in range(worker, tiles, workers):
+        used[tile] = blend_tile(
+            tile, tiles_x, height, width, records, record_ints, entries, order, offsets, state, starts,
+            alpha_max,
+        )  # fmt: skip
+        x0, y0 = tile % tiles_x * TILE, tile // tiles_x * TILE
+        for y in range(min(TILE, height - y0)):
+            for x in range(min(TILE, width - x0)):
+                at = STATE * (4 * (y >> 2) + (x >> 2)) + 4 * (y & 3) + (x & 3)
+                rgb[0, y0 + y, x0 + x] = state[at + LANES]
+                rgb[1, y0 + y, x0 + x] = state[at + 2 * LANES]
+                rgb[2, y0 + y, x0 + x] = state[at + 3 * LANES]
+                depth[y0 + y, x0 + x] = state[at + 4 * LANES]
+                alpha[y0 + y, x0 + x] = ONE - abs(state[at])

@@ -9,7 +9,7 @@ With w = light * alpha and q = sum of channel gradients times the Gaussian's cha
 """
 
 import numpy as np
-from numba import njit, prange
+from numba import njit
 
 from nvs.rasterize.cpu.blending import (
     INDEX,
@@ -156,24 +156,26 @@ def blend_tile_backward(
             )
 
 
-@njit(parallel=True, **OPTIONS)
+@njit(**OPTIONS)
 def blend_backward(
+    worker, workers,
     height, width, records, record_ints, order, offsets, used, states, alpha_max,
     rgb, depth, alpha, rgb_gradient, depth_gradient, alpha_gradient,
     chunk_shift, chunk_slots, entry_sums, touched,
 ):  # fmt: skip
-    """Sums of every entry that any pixel used; ``touched`` comes zeroed and marks their slots."""
+    """Sums of every entry of this worker's tiles that any pixel used.
+
+    ``touched`` comes zeroed and marks their slots; the other slots of ``entry_sums`` stay as they are.
+    """
     tiles_x, tiles = (width + TILE - 1) // TILE, offsets.shape[0] - 1
-    workers = states.shape[0]
-    for worker in prange(workers):
-        state = states[worker]
-        for tile in range(worker, tiles, workers):
-            live = start_tile_backward(
-                state, tile % tiles_x * TILE, tile // tiles_x * TILE, height, width,
-                rgb, depth, alpha, rgb_gradient, depth_gradient, alpha_gradient,
-            )  # fmt: skip
-            blend_tile_backward(
-                tile, tiles_x, height, width, records, record_ints, order,
-                offsets[tile], offsets[tile] + used[tile], live, state,
-                chunk_shift, chunk_slots, entry_sums, touched, alpha_max,
-            )  # fmt: skip
+    state = states[worker]
+    for tile in range(worker, tiles, workers):
+        live = start_tile_backward(
+            state, tile % tiles_x * TILE, tile // tiles_x * TILE, height, width,
+            rgb, depth, alpha, rgb_gradient, depth_gradient, alpha_gradient,
+        )  # fmt: skip
+        blend_tile_backward(
+            tile, tiles_x, height, width, records, record_ints, order,
+            offsets[tile], offsets[tile] + used[tile], live, state,
+            chunk_shift, chunk_slots, entry_sums, touched, alpha_max,
+        )  # fmt: skip

@@ -13,14 +13,12 @@ from nvs.gaussians import Gaussians
 from nvs.rasterize.cpu.binning import chunk_shift
 from nvs.rasterize.cpu.layout import CENTRE, CX, CY, FX, FY
 from nvs.rasterize.cpu.view import (
-    KERNELS,
     Binned,
     Scene,
     blend_view,
     blend_view_backward,
     project_view,
     project_view_backward,
-    use_torch_threads,
 )
 from nvs.rasterize.cpu.workspace import workspace
 from nvs.rasterize.settings import Settings
@@ -86,16 +84,14 @@ class _Rasterize(torch.autograd.Function):
         ctx.degree, ctx.settings = degree, settings
         differentiable = any(ctx.needs_input_grad)
         views: list[Tensor] = []
-        with KERNELS:
-            use_torch_threads()
-            for b in range(B):
-                scene = _scene(inputs, b, degree)
-                for v in range(V):
-                    binned, entries = project_view(scene, packed[b, v], settings)
-                    planes = [t[b, v].numpy() for t in (rgb, depth, alpha)]
-                    blend_view(binned, entries, settings, *planes)
-                    if differentiable:
-                        views += [torch.from_numpy(a) for a in vars(binned).values()]
+        for b in range(B):
+            scene = _scene(inputs, b, degree)
+            for v in range(V):
+                binned, entries = project_view(scene, packed[b, v], settings)
+                planes = [t[b, v].numpy() for t in (rgb, depth, alpha)]
+                blend_view(binned, entries, settings, *planes)
+                if differentiable:
+                    views += [torch.from_numpy(a) for a in vars(binned).values()]
         # Autograd frees what is saved as soon as it can, and the workspace gets its buffers back.
         ctx.save_for_backward(*inputs, torch.from_numpy(packed), rgb, depth, alpha, *views)
         return rgb, depth, alpha
@@ -113,36 +109,34 @@ class _Rasterize(torch.autograd.Function):
         gradients = [torch.from_numpy(workspace.take(tuple(t.shape))) for t in inputs]
         camera_gradients = torch.zeros(packed.shape, dtype=torch.float64)
         per_view = len(Binned.__dataclass_fields__)
-        with KERNELS:
-            use_torch_threads()
-            for b in range(B):
-                scene = _scene(inputs, b, ctx.degree)
-                outputs = [t[b].view(-1).numpy() for t in gradients]
-                if V == 0:
-                    for output in outputs:
-                        output.fill(0)
-                for v in range(V):
-                    first = per_view * (b * V + v)
-                    binned = Binned(*(t.numpy() for t in views[first : first + per_view]))
-                    entry_sums, touched = blend_view_backward(
+        for b in range(B):
+            scene = _scene(inputs, b, ctx.degree)
+            outputs = [t[b].view(-1).numpy() for t in gradients]
+            if V == 0:
+                for output in outputs:
+                    output.fill(0)
+            for v in range(V):
+                first = per_view * (b * V + v)
+                binned = Binned(*(t.numpy() for t in views[first : first + per_view]))
+                entry_sums, touched = blend_view_backward(
+                    binned,
+                    ctx.settings,
+                    chunk_shift(scene.count),
+                    [t[b, v].numpy() for t in image],
+                    [t[b, v].numpy() for t in given],
+                )
+                camera_gradients[b, v] = torch.from_numpy(
+                    project_view_backward(
+                        scene,
+                        packed[b, v].numpy(),
                         binned,
                         ctx.settings,
-                        chunk_shift(scene.count),
-                        [t[b, v].numpy() for t in image],
-                        [t[b, v].numpy() for t in given],
+                        entry_sums,
+                        touched,
+                        outputs,
+                        fresh=v == 0,
                     )
-                    camera_gradients[b, v] = torch.from_numpy(
-                        project_view_backward(
-                            scene,
-                            packed[b, v].numpy(),
-                            binned,
-                            ctx.settings,
-                            entry_sums,
-                            touched,
-                            outputs,
-                            fresh=v == 0,
-                        )  # fmt: skip
-                    )
+                )
         return *gradients, *_unpack_cameras(camera_gradients.to(torch.float32)), None, None
 
 

@@ -8,6 +8,7 @@ giving `Mask`, ``&`` of masks, and the functions below. A float64 operand is a t
 """
 
 import operator
+from typing import ClassVar
 
 import numpy as np
 from llvmlite import ir
@@ -69,7 +70,7 @@ def _register(operation, emit, result, operands) -> None:
 
     @infer_global(operation)
     class _Typing(ConcreteTemplate):
-        cases = [signature(result, *kinds) for kinds in operands]
+        cases: ClassVar = [signature(result, *kinds) for kinds in operands]
 
     def lower(context, builder, sig, args):
         return emit(builder, *args)

@@ -35,4 +35,4 @@ LOG2_E = np.float32(1.4426950408889634)
 
 # Fused multiply-add and reciprocals are allowed; NaN and infinity keep their meaning, since they decide
 # which Gaussians are left out.
-OPTIONS = {"cache": True, "error_model": "numpy", "fastmath": {"contract", "arcp", "nsz"}}
+OPTIONS = {"cache": True, "nogil": True, "error_model": "numpy", "fastmath": {"contract", "arcp", "nsz"}}

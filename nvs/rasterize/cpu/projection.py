@@ -7,7 +7,7 @@ with slot -1 and no record.
 import math
 
 import numpy as np
-from numba import njit, prange
+from numba import njit
 
 from nvs.rasterize.cpu.harmonics import harmonic_color
 from nvs.rasterize.cpu.lanes import element, float_bits
@@ -129,8 +129,9 @@ def pixel_range(centre, extent, side):
     return int(first), int(last)
 
 
-@njit(parallel=True, **OPTIONS)
+@njit(**OPTIONS)
 def project(
+    worker, workers,
     means, quats, scales, opacities, colors, degree, camera, height, width,
     near, far, eps2d, antialiased, compensation_min, chunk_shift,
     records, record_ints, places, histogram, chunk_entries,
@@ -146,7 +147,7 @@ def project(
     stride = 3 * max(degree + 1, 1) ** 2
     fx, fy, cx, cy = camera[FX], camera[FY], camera[CX], camera[CY]
     w_side, h_side = F(width), F(height)
-    for chunk in prange(chunks):
+    for chunk in range(worker, chunks, workers):
         entries = 0
         for i in range(chunk << chunk_shift, min(count, (chunk + 1) << chunk_shift)):
             places[PLACE * i + PLACE_SLOT] = -1

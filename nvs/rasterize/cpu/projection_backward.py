@@ -8,7 +8,7 @@ chunks. So the result does not depend on the number of threads.
 import math
 
 import numpy as np
-from numba import njit, prange
+from numba import njit
 
 from nvs.rasterize.cpu.harmonics import A0, basis, direction, harmonic_color
 from nvs.rasterize.cpu.lanes import element
@@ -81,7 +81,7 @@ def to_world(camera, x, y, z):
 
 @njit(**OPTIONS)
 def harmonics_backward(sh, at, degree, x, y, z, v_red, v_green, v_blue, v_sh, fresh):
-    """Gradients of `harmonic_color`: writes (or adds, unless fresh) to ``v_sh``, returns d loss / d (x, y, z)."""
+    """Gradients of `harmonic_color`: writes (or adds, unless fresh) to ``v_sh``, returns d loss / d xyz."""
     if fresh:
         v_sh[at], v_sh[at + 1], v_sh[at + 2] = A0 * v_red, A0 * v_green, A0 * v_blue
     else:
@@ -110,8 +110,9 @@ def harmonics_backward(sh, at, degree, x, y, z, v_red, v_green, v_blue, v_sh, fr
     return (v_x - along * x) * inverse, (v_y - along * y) * inverse, (v_z - along * z) * inverse
 
 
-@njit(parallel=True, **OPTIONS)
+@njit(**OPTIONS)
 def project_backward(
+    worker, workers,
     means, quats, scales, opacities, colors, degree, camera, height, width,
     eps2d, antialiased, compensation_min, chunk_shift, chunk_slots, places, entry_sums, touched, fresh,
     v_means, v_quats, v_scales, v_opacities, v_colors, v_camera,
@@ -125,7 +126,7 @@ def project_backward(
     stride = 3 * max(degree + 1, 1) ** 2
     fx, fy, cx, cy = camera[FX], camera[FY], camera[CX], camera[CY]
     w_side, h_side = F(width), F(height)
-    for chunk in prange(chunk_slots.shape[0]):
+    for chunk in range(worker, chunk_slots.shape[0], workers):
         total = np.zeros(SUMS, np.float32)
         v_cam = np.zeros(CAMERA, np.float64)
         for i in range(chunk << chunk_shift, min(count, (chunk + 1) << chunk_shift)):

@@ -4,7 +4,6 @@
 bucket only when it gets there: most tiles are opaque long before their last Gaussian.
 """
 
-import numpy as np
 from numba import njit
 
 from nvs.rasterize.cpu.layout import OPTIONS

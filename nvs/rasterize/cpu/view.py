@@ -1,11 +1,8 @@
 """One view on the CPU: the kernels in order, forward and backward, on NumPy arrays."""
 
-import threading
 from dataclasses import dataclass
 
-import numba
 import numpy as np
-import torch
 
 from nvs.rasterize.cpu.binning import chunk_shift, place_chunks, scatter
 from nvs.rasterize.cpu.blending import STATE, blend
@@ -14,11 +11,9 @@ from nvs.rasterize.cpu.blending_backward import blend_backward
 from nvs.rasterize.cpu.layout import CAMERA, PLACE, RECORD, SUMS, TILE
 from nvs.rasterize.cpu.projection import project
 from nvs.rasterize.cpu.projection_backward import project_backward
+from nvs.rasterize.cpu.threads import run, worker_count
 from nvs.rasterize.cpu.workspace import workspace
 from nvs.rasterize.settings import Settings
-
-# Numba's simplest thread pool must not be entered by two Python threads at once.
-KERNELS = threading.RLock()
 
 
 @dataclass(frozen=True)
@@ -49,13 +44,6 @@ class Binned:
     used: np.ndarray  # entries used per tile
 
 
-def use_torch_threads() -> int:
-    """Let Numba use as many threads as torch does; returns how many."""
-    threads = max(1, min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS))
-    numba.set_num_threads(threads)
-    return threads
-
-
 def chunk_count(scene: Scene) -> int:
     return max(1, -(-scene.count // (1 << chunk_shift(scene.count))))
 
@@ -70,7 +58,8 @@ def project_view(scene: Scene, camera: np.ndarray, settings: Settings) -> tuple[
     histogram = np.zeros((chunks, tiles_x * tiles_y), np.int64)
     chunk_entries, chunk_slots = np.empty(chunks, np.int64), np.empty(chunks, np.int64)
     offsets = np.empty(tiles_x * tiles_y + 1, np.int64)
-    project(
+    run(
+        project,
         scene.means, scene.quats, scene.scales, scene.opacities, scene.colors, scene.degree, camera, H, W,
         np.float32(settings.near), np.float32(min(settings.far, np.finfo(np.float32).max)),
         np.float32(settings.eps2d), settings.antialiased, np.float32(settings.constants.compensation_min),
@@ -78,7 +67,7 @@ def project_view(scene: Scene, camera: np.ndarray, settings: Settings) -> tuple[
     )  # fmt: skip
     total = place_chunks(histogram, chunk_entries, chunk_slots, offsets)
     entries, order = workspace.take(total, np.int64), workspace.take(total, np.int64)
-    scatter(places, shift, histogram, tiles_x, entries)
+    run(scatter, places, shift, histogram, tiles_x, entries)
     used = np.empty(tiles_x * tiles_y, np.int64)
     return Binned(places, chunk_slots, records, order, offsets, used), entries
 
@@ -92,8 +81,9 @@ def blend_view(
     alpha: np.ndarray,
 ) -> None:
     """Composite into the given image planes; fills ``order`` and ``used``."""
-    states = workspace.take((numba.get_num_threads(), 16 * STATE))
-    blend(
+    states = workspace.take((worker_count(), 16 * STATE))
+    run(
+        blend,
         *settings.image_size, binned.records, binned.records.view(np.int32), entries, binned.order,
         binned.offsets, states, np.float32(settings.constants.alpha_max), rgb, depth, alpha, binned.used,
     )  # fmt: skip
@@ -104,10 +94,11 @@ def blend_view_backward(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Sums per entry, and which of them were touched; image and gradients are (rgb, depth, alpha)."""
     total = int(binned.offsets[-1])
-    states = workspace.take((numba.get_num_threads(), 16 * STATE_BACKWARD))
+    states = workspace.take((worker_count(), 16 * STATE_BACKWARD))
     entry_sums, touched = workspace.take(total * SUMS), workspace.take(total, np.uint8)
     touched.fill(0)
-    blend_backward(
+    run(
+        blend_backward,
         *settings.image_size, binned.records, binned.records.view(np.int32), binned.order, binned.offsets,
         binned.used, states, np.float32(settings.constants.alpha_max), *image, *gradients, shift,
         binned.chunk_slots, entry_sums, touched,
@@ -128,7 +119,8 @@ def project_view_backward(
 ) -> np.ndarray:
     """Write (or add) the gradients of means, quats, scales, opacities, colours; returns the camera's."""
     camera_gradient = np.empty((chunk_count(scene), CAMERA), np.float64)
-    project_backward(
+    run(
+        project_backward,
         scene.means, scene.quats, scene.scales, scene.opacities, scene.colors, scene.degree, camera,
         *settings.image_size, np.float32(settings.eps2d), settings.antialiased,
         np.float32(settings.constants.compensation_min), chunk_shift(scene.count), binned.chunk_slots,
