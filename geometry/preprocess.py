@@ -134,7 +134,7 @@ def released_size(image_size: tuple[int, int], process_res: int, method: str) ->
 
 
 def released_crop_to_common(
-    images: Sequence[UInt8[np.ndarray, "h w 3"]], maps: Sequence[PixelMap]
+    images: Sequence[UInt8[np.ndarray, "_ _ 3"]], maps: Sequence[PixelMap]
 ) -> tuple[list[UInt8[np.ndarray, "H W 3"]], list[PixelMap]]:
     """Cut all prepared photos to the smallest height and width among them, as the released code does.
 

@@ -84,7 +84,7 @@ class ColmapPoints:
     xyz: Float[np.ndarray, "n 3"]
     rgb: UInt8[np.ndarray, "n 3"]
     errors_px: Float[np.ndarray, " n"]
-    tracks: tuple[Int[np.ndarray, "k 2"], ...]  # (image id, index of the keypoint)
+    tracks: tuple[Int[np.ndarray, "_ 2"], ...]  # (image id, index of the keypoint)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

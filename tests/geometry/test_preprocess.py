@@ -111,7 +111,7 @@ def test_intrinsics_follow_the_pixels(mixed):
         total = white.sum()
         x = (white.sum(0) * (torch.arange(white.shape[1]) + 0.5)).sum() / total
         y = (white.sum(1) * (torch.arange(white.shape[0]) + 0.5)).sum() / total
-        np.testing.assert_allclose(pixel_map.to_network([160.0, 160.0]), [x, y], atol=0.05)
+        np.testing.assert_allclose(pixel_map.to_network(np.array([160.0, 160.0])), [x, y], atol=0.05)
         ray = np.linalg.inv(original.intrinsics) @ [160, 160, 1]
         projected = views.cameras.intrinsics[0, view].double().numpy() @ ray
         np.testing.assert_allclose(projected[:2] / projected[2], [x, y], atol=0.05)
@@ -180,7 +180,7 @@ def test_unposed_has_no_cameras_and_bad_requests_are_refused():
     with pytest.raises(InputError, match="at least one photo"):
         prepare_views(scene((30, 40)), [])
     with pytest.raises(ValueError, match="squash"):
-        prepare_views(scene((30, 40)), mixed="squash")
+        prepare_views(scene((30, 40)), method="squash")
 
 
 def test_a_size_that_differs_from_the_header_is_reported():

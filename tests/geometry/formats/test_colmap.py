@@ -27,7 +27,7 @@ def model():
         K,
         [(60, 80)] * 3,
         points=rng.normal(size=(20, 3)),
-        colours=rng.integers(0, 256, (20, 3)),
+        colours=rng.integers(0, 256, (20, 3), dtype=np.uint8),
         seen_by=rng.integers(0, 3, 20),
     )
 
@@ -120,7 +120,7 @@ def test_every_camera_model_round_trips_and_has_a_lens(tmp_path, model, model_ro
 
 
 def test_thin_prism_parameters_go_to_their_places():
-    params = (50.0, 60.0, 20.0, 30.0, 1, 2, 3, 4, 5, 6, 7, 8)  # k1 k2 p1 p2 k3 k4 sx1 sy1
+    params = (50.0, 60.0, 20.0, 30.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0)  # k1 k2 p1 p2 k3 k4 sx1 sy1
     camera = colmap.ColmapCamera(model="THIN_PRISM_FISHEYE", image_size=(60, 40), params=params)
     assert camera.lens().coefficients == (1, 2, 5, 6, 3, 4, 7, 8)  # k1 k2 k3 k4 p1 p2 sx sy
 

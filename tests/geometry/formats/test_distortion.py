@@ -52,7 +52,7 @@ def test_fov_by_hand():
 
 def test_thin_prism_by_hand():
     # r = tan(0.5): the point moves to theta = 0.5 on the x axis; du = sx r^2, dv = sy r^2 with r = 0.5.
-    model = lens("fisheye", (0, 0, 0, 0, 0, 0, 0.1, 0.2))
+    model = lens("fisheye", (0.0,) * 6 + (0.1, 0.2))
     np.testing.assert_allclose(model.distort(np.array([np.tan(0.5), 0.0])), [0.525, 0.05], atol=1e-12)
 
 
