@@ -45,9 +45,9 @@ class CameraDecoder(nn.Module):
         self.quaternion = nn.Linear(in_width, 4)
         self.fov = nn.Linear(in_width, 2)
         # Fields of view pass a ReLU: start them at a common lens (about 57 degrees), not on its dead side.
-        nn.init.normal_(self.fov.weight, std=0.01)
+        nn.init.trunc_normal_(self.fov.weight, std=0.01)
         nn.init.ones_(self.fov.bias)
-        nn.init.normal_(self.quaternion.weight, std=0.01)
+        nn.init.trunc_normal_(self.quaternion.weight, std=0.01)
         with torch.no_grad():
             self.quaternion.bias.copy_(torch.tensor([0.0, 0.0, 0.0, 1.0]))
 
