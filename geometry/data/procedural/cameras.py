@@ -10,7 +10,7 @@ from torch import Tensor
 
 from geometry.data.procedural import kernel
 from geometry.data.procedural.paths import PATHS, Proposal, look_at
-from geometry.data.procedural.rendering import WorldViews, arrays_of, render
+from geometry.data.procedural.rendering import WorldViews, render
 from geometry.data.procedural.scene import Scene
 from geometry.ops.pinhole import project, resize_intrinsics, unproject
 from geometry.views import Cameras
@@ -173,7 +173,7 @@ def _probe(world: Scene, cameras: Cameras, image_size: tuple[int, int], threads:
 
 def judge(world: Scene, cameras: Cameras, probes: WorldViews) -> Bool[Tensor, " V"]:
     """Which views stand free and see something: shape, texture or both."""
-    arrays = arrays_of(world)
+    arrays = kernel.arrays_of(world)
     centres = -(cameras.extrinsics[0, :, :3, :3].mT @ cameras.extrinsics[0, :, :3, 3:])[..., 0]
     free = torch.tensor([not kernel.inside(arrays, *c) for c in centres.double().tolist()])
     solid = ~probes.sky[0].flatten(1)

@@ -9,6 +9,7 @@ import math
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from numba import njit
 from numpy.typing import NDArray
 
@@ -28,7 +29,9 @@ from geometry.data.procedural.scene import (
     OCCLUSION,
     SPECULAR,
     SUN,
+    TEXTURE_CHANNELS,
     TEXTURE_SCALE,
+    Scene,
 )
 
 BOX, ELLIPSOID, FRUSTUM, POLYTOPE, TORUS, ROUND_BOX, BLOB, HEIGHT = range(8)
@@ -37,21 +40,29 @@ MARCH_STEPS = 80
 SUBROWS = (0.375, 0.875, 0.125, 0.625)
 EDGE_COSINE = 0.9  # neighbouring normals further apart than this make an edge
 
-_jit = njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "nsz", "arcp", "reassoc"})
+_options = {
+    "cache": True,
+    "nogil": True,
+    "error_model": "numpy",
+    "fastmath": {"contract", "nsz", "arcp", "reassoc"},
+}
+_jit = njit(**_options)
+_inline = njit(forceinline=True, **_options)
+
+
+# Columns of `Arrays.primitives`.
+CENTRE, ROTATION, HALF, UV, TINT = 0, 3, 12, 15, 19
+KIND, MATERIAL, CASTS_SHADOW, SHAPE = 22, 23, 24, 25
 
 
 class Arrays(NamedTuple):
-    """Fields of `Scene` as numpy arrays, in the form that compiled code takes."""
+    """Fields of `Scene` in the form that compiled code takes.
 
-    kind: NDArray
-    material: NDArray
-    casts_shadow: NDArray
-    centre: NDArray
-    rotation: NDArray
-    half_size: NDArray
-    uv: NDArray
-    tint: NDArray
-    shape: NDArray
+    What belongs to one primitive is one row: few arrays make cheap calls, and no function below takes a
+    view of a row, since every view counts references, over which threads would wait for each other.
+    """
+
+    primitives: NDArray  # [N, 74] float32
     node_box: NDArray
     node_child: NDArray
     materials: NDArray
@@ -64,12 +75,48 @@ class Arrays(NamedTuple):
     air: NDArray
 
 
+def arrays_of(scene: Scene) -> Arrays:
+    """The scene's tensors, which must be on the CPU, as compiled code takes them."""
+    scalars = torch.stack((scene.kind, scene.material, scene.casts_shadow), 1).float()
+    columns = (
+        scene.centre,
+        scene.rotation.flatten(1),
+        scene.half_size,
+        scene.uv,
+        scene.tint,
+        scalars,
+        scene.shape,
+    )
+    rest = (getattr(scene, name).numpy() for name in Arrays._fields[1:])
+    return Arrays(torch.cat(columns, 1).contiguous().numpy(), *rest)
+
+
 # ---------------------------------------------------------------------------------------------
 # Shapes
 # ---------------------------------------------------------------------------------------------
 
 
-@_jit
+@_inline
+def _to_local(P, i, x, y, z):
+    """Turn a world vector into primitive i's frame."""
+    return (
+        P[i, ROTATION] * x + P[i, ROTATION + 1] * y + P[i, ROTATION + 2] * z,
+        P[i, ROTATION + 3] * x + P[i, ROTATION + 4] * y + P[i, ROTATION + 5] * z,
+        P[i, ROTATION + 6] * x + P[i, ROTATION + 7] * y + P[i, ROTATION + 8] * z,
+    )
+
+
+@_inline
+def _to_world(P, i, x, y, z):
+    """Turn a vector of primitive i's frame into the world's."""
+    return (
+        P[i, ROTATION] * x + P[i, ROTATION + 3] * y + P[i, ROTATION + 6] * z,
+        P[i, ROTATION + 1] * x + P[i, ROTATION + 4] * y + P[i, ROTATION + 7] * z,
+        P[i, ROTATION + 2] * x + P[i, ROTATION + 5] * y + P[i, ROTATION + 8] * z,
+    )
+
+
+@_inline
 def height_at(heights, which, x, y):
     """Bilinear height at x, y in 0..1 of the map; cells at the border are extended."""
     size = heights.shape[1]
@@ -84,49 +131,45 @@ def height_at(heights, which, x, y):
 
 
 @_jit
-def distance_to(kind, half, shape, x, y, z):
+def distance_to(P, i, kind, x, y, z):
     """Signed distance of the marched shapes, local metres."""
     if kind == TORUS:
-        ring = math.sqrt(x * x + y * y) - shape[0]
-        return math.sqrt(ring * ring + z * z) - shape[1]
+        ring = math.sqrt(x * x + y * y) - P[i, SHAPE]
+        return math.sqrt(ring * ring + z * z) - P[i, SHAPE + 1]
     if kind == ROUND_BOX:
-        radius = shape[0]
-        a = abs(x) - half[0] + radius
-        b = abs(y) - half[1] + radius
-        c = abs(z) - half[2] + radius
+        radius = P[i, SHAPE]
+        a = abs(x) - P[i, HALF] + radius
+        b = abs(y) - P[i, HALF + 1] + radius
+        c = abs(z) - P[i, HALF + 2] + radius
         inside = min(max(a, max(b, c)), 0.0)
         a, b, c = max(a, 0.0), max(b, 0.0), max(c, 0.0)
         return math.sqrt(a * a + b * b + c * c) + inside - radius
-    blend = shape[1]
+    blend = P[i, SHAPE + 1]
     total = 1e9
-    for k in range(int(shape[0])):
-        dx, dy, dz = x - shape[2 + 4 * k], y - shape[3 + 4 * k], z - shape[4 + 4 * k]
-        ball = math.sqrt(dx * dx + dy * dy + dz * dz) - shape[5 + 4 * k]
+    for k in range(int(P[i, SHAPE])):
+        dx, dy, dz = x - P[i, SHAPE + 2 + 4 * k], y - P[i, SHAPE + 3 + 4 * k], z - P[i, SHAPE + 4 + 4 * k]
+        ball = math.sqrt(dx * dx + dy * dy + dz * dz) - P[i, SHAPE + 5 + 4 * k]
         gap = max(blend - abs(total - ball), 0.0) / blend
         total = min(total, ball) - gap * gap * blend * 0.25
     return total
 
 
-@_jit
+@_inline
 def intersect(S, i, ox, oy, oz, dx, dy, dz, tmin, tmax):
     """Nearest parameter in (tmin, tmax) at which the ray meets primitive i, from either side; else inf."""
-    c, R, half, shape = S.centre[i], S.rotation[i], S.half_size[i], S.shape[i]
-    px, py, pz = ox - c[0], oy - c[1], oz - c[2]
+    P = S.primitives
+    px, py, pz = ox - P[i, CENTRE], oy - P[i, CENTRE + 1], oz - P[i, CENTRE + 2]
     # Start at the point nearest the primitive's centre: quadratics then keep their digits from afar.
     shift = -(px * dx + py * dy + pz * dz) / (dx * dx + dy * dy + dz * dz)
     px, py, pz = px + shift * dx, py + shift * dy, pz + shift * dz
-    qx = R[0, 0] * px + R[0, 1] * py + R[0, 2] * pz
-    qy = R[1, 0] * px + R[1, 1] * py + R[1, 2] * pz
-    qz = R[2, 0] * px + R[2, 1] * py + R[2, 2] * pz
-    ex = R[0, 0] * dx + R[0, 1] * dy + R[0, 2] * dz
-    ey = R[1, 0] * dx + R[1, 1] * dy + R[1, 2] * dz
-    ez = R[2, 0] * dx + R[2, 1] * dy + R[2, 2] * dz
+    qx, qy, qz = _to_local(P, i, px, py, pz)
+    ex, ey, ez = _to_local(P, i, dx, dy, dz)
     lo, hi = tmin - shift, tmax - shift
-    kind = S.kind[i]
+    kind = int(P[i, KIND])
 
     if kind in (ELLIPSOID, FRUSTUM, POLYTOPE):
-        qx, qy, qz = qx / half[0], qy / half[1], qz / half[2]
-        ex, ey, ez = ex / half[0], ey / half[1], ez / half[2]
+        qx, qy, qz = qx / P[i, HALF], qy / P[i, HALF + 1], qz / P[i, HALF + 2]
+        ex, ey, ez = ex / P[i, HALF], ey / P[i, HALF + 1], ez / P[i, HALF + 2]
 
     if kind == ELLIPSOID:
         aa = ex * ex + ey * ey + ez * ez
@@ -142,7 +185,7 @@ def intersect(S, i, ox, oy, oz, dx, dy, dz, tmin, tmax):
         return t + shift if lo < t < hi else INF
 
     if kind == FRUSTUM:
-        mean, slope = 0.5 * (shape[0] + 1.0), 0.5 * (shape[0] - 1.0)
+        mean, slope = 0.5 * (P[i, SHAPE] + 1.0), 0.5 * (P[i, SHAPE] - 1.0)
         radius = mean + slope * qz
         aa = ex * ex + ey * ey - slope * slope * ez * ez
         if abs(aa) < 1e-9:
@@ -157,7 +200,7 @@ def intersect(S, i, ox, oy, oz, dx, dy, dz, tmin, tmax):
                 t = (-bb + sign * root) / aa
                 if lo < t < hi and t < best and abs(qz + t * ez) <= 1.0:
                     best = t
-        if shape[1] < 0.5 and ez != 0.0:
+        if P[i, SHAPE + 1] < 0.5 and ez != 0.0:
             for cap in (-1.0, 1.0):
                 t = (cap - qz) / ez
                 x, y = qx + t * ex, qy + t * ey
@@ -168,8 +211,13 @@ def intersect(S, i, ox, oy, oz, dx, dy, dz, tmin, tmax):
 
     enter, leave = -INF, INF
     if kind == POLYTOPE:
-        for k in range(int(shape[0])):
-            nx, ny, nz, d = shape[1 + 4 * k], shape[2 + 4 * k], shape[3 + 4 * k], shape[4 + 4 * k]
+        for k in range(int(P[i, SHAPE])):
+            nx, ny, nz, d = (
+                P[i, SHAPE + 1 + 4 * k],
+                P[i, SHAPE + 2 + 4 * k],
+                P[i, SHAPE + 3 + 4 * k],
+                P[i, SHAPE + 4 + 4 * k],
+            )
             speed = nx * ex + ny * ey + nz * ez
             gap = d - (nx * qx + ny * qy + nz * qz)
             if speed < 0:
@@ -179,7 +227,7 @@ def intersect(S, i, ox, oy, oz, dx, dy, dz, tmin, tmax):
             elif gap < 0:
                 return INF
     else:
-        for q, e, h in ((qx, ex, half[0]), (qy, ey, half[1]), (qz, ez, half[2])):
+        for q, e, h in ((qx, ex, P[i, HALF]), (qy, ey, P[i, HALF + 1]), (qz, ez, P[i, HALF + 2])):
             if e == 0.0:
                 if abs(q) > h:
                     return INF
@@ -196,12 +244,12 @@ def intersect(S, i, ox, oy, oz, dx, dy, dz, tmin, tmax):
 
     t, end = max(enter, lo), min(leave, hi)
     if kind == HEIGHT:
-        which = int(shape[0])
+        which = int(P[i, SHAPE])
         flat = math.sqrt(ex * ex + ey * ey)
-        bound = abs(ez) + shape[1] * flat + 1e-12
+        bound = abs(ez) + P[i, SHAPE + 1] * flat + 1e-12
         # Never less than a quarter of a cell on: peaks thinner than that do not exist in the map.
-        least = 0.5 * min(half[0], half[1]) / (S.heights.shape[1] - 1) / (flat + abs(ez) + 1e-12)
-        sx, sy = 0.5 / half[0], 0.5 / half[1]
+        least = 0.5 * min(P[i, HALF], P[i, HALF + 1]) / (S.heights.shape[1] - 1) / (flat + abs(ez) + 1e-12)
+        sx, sy = 0.5 / P[i, HALF], 0.5 / P[i, HALF + 1]
         above = qz + t * ez - height_at(S.heights, which, (qx + t * ex) * sx + 0.5, (qy + t * ey) * sy + 0.5)
         for _ in range(4 * MARCH_STEPS):
             last, last_above = t, above
@@ -230,9 +278,9 @@ def intersect(S, i, ox, oy, oz, dx, dy, dz, tmin, tmax):
         return INF
 
     speed = math.sqrt(ex * ex + ey * ey + ez * ez)
-    close = 2e-5 * max(half[0], max(half[1], half[2]))
+    close = 2e-5 * max(P[i, HALF], max(P[i, HALF + 1], P[i, HALF + 2]))
     for _ in range(MARCH_STEPS):
-        d = abs(distance_to(kind, half, shape, qx + t * ex, qy + t * ey, qz + t * ez))
+        d = abs(distance_to(P, i, kind, qx + t * ex, qy + t * ey, qz + t * ez))
         t += d / speed
         if t >= end:
             return INF
@@ -244,8 +292,9 @@ def intersect(S, i, ox, oy, oz, dx, dy, dz, tmin, tmax):
 @_jit
 def local_normal(S, i, x, y, z):
     """Unit outward normal at a surface point, both in the primitive's frame."""
-    kind, half, shape = S.kind[i], S.half_size[i], S.shape[i]
-    hx, hy, hz = half[0], half[1], half[2]
+    P = S.primitives
+    kind = int(P[i, KIND])
+    hx, hy, hz = P[i, HALF], P[i, HALF + 1], P[i, HALF + 2]
     nx, ny, nz = 0.0, 0.0, 0.0
     if kind == BOX:
         ax, ay, az = abs(x) / hx, abs(y) / hy, abs(z) / hz
@@ -260,25 +309,30 @@ def local_normal(S, i, x, y, z):
     elif kind == ELLIPSOID:
         nx, ny, nz = x / (hx * hx), y / (hy * hy), z / (hz * hz)
     elif kind == FRUSTUM:
-        mean, slope = 0.5 * (shape[0] + 1.0), 0.5 * (shape[0] - 1.0)
+        mean, slope = 0.5 * (P[i, SHAPE] + 1.0), 0.5 * (P[i, SHAPE] - 1.0)
         ux, uy, uz = x / hx, y / hy, z / hz
         radius = mean + slope * uz
         side = abs(math.sqrt(ux * ux + uy * uy) - radius) * hx
-        if shape[1] < 0.5 and (1.0 - abs(uz)) * hz < side:
+        if P[i, SHAPE + 1] < 0.5 and (1.0 - abs(uz)) * hz < side:
             nz = math.copysign(1.0, z)
         else:
             nx, ny, nz = ux / hx, uy / hy, -slope * radius / hz
     elif kind == POLYTOPE:
         ux, uy, uz = x / hx, y / hy, z / hz
         most = -INF
-        for k in range(int(shape[0])):
-            a, b, c, d = shape[1 + 4 * k], shape[2 + 4 * k], shape[3 + 4 * k], shape[4 + 4 * k]
+        for k in range(int(P[i, SHAPE])):
+            a, b, c, d = (
+                P[i, SHAPE + 1 + 4 * k],
+                P[i, SHAPE + 2 + 4 * k],
+                P[i, SHAPE + 3 + 4 * k],
+                P[i, SHAPE + 4 + 4 * k],
+            )
             value = a * ux + b * uy + c * uz - d
             if value > most:
                 most = value
                 nx, ny, nz = a / hx, b / hy, c / hz
     elif kind == HEIGHT:
-        which = int(shape[0])
+        which = int(P[i, SHAPE])
         step = 1.0 / (S.heights.shape[1] - 1)
         u, v = 0.5 * x / hx + 0.5, 0.5 * y / hy + 0.5
         nx = -(height_at(S.heights, which, u + step, v) - height_at(S.heights, which, u - step, v)) / (
@@ -290,9 +344,9 @@ def local_normal(S, i, x, y, z):
         nz = 1.0
     else:
         step = 1e-3 * max(hx, max(hy, hz))
-        nx = distance_to(kind, half, shape, x + step, y, z) - distance_to(kind, half, shape, x - step, y, z)
-        ny = distance_to(kind, half, shape, x, y + step, z) - distance_to(kind, half, shape, x, y - step, z)
-        nz = distance_to(kind, half, shape, x, y, z + step) - distance_to(kind, half, shape, x, y, z - step)
+        nx = distance_to(P, i, kind, x + step, y, z) - distance_to(P, i, kind, x - step, y, z)
+        ny = distance_to(P, i, kind, x, y + step, z) - distance_to(P, i, kind, x, y - step, z)
+        nz = distance_to(P, i, kind, x, y, z + step) - distance_to(P, i, kind, x, y, z - step)
     inv = 1.0 / math.sqrt(nx * nx + ny * ny + nz * nz + 1e-30)
     return nx * inv, ny * inv, nz * inv
 
@@ -300,14 +354,12 @@ def local_normal(S, i, x, y, z):
 @_jit
 def inside(S, x, y, z):
     """Whether a world point lies in any solid, or under a sheet that it is above or below of."""
-    for i in range(S.kind.shape[0]):
-        c, R, half, shape = S.centre[i], S.rotation[i], S.half_size[i], S.shape[i]
-        px, py, pz = x - c[0], y - c[1], z - c[2]
-        qx = R[0, 0] * px + R[0, 1] * py + R[0, 2] * pz
-        qy = R[1, 0] * px + R[1, 1] * py + R[1, 2] * pz
-        qz = R[2, 0] * px + R[2, 1] * py + R[2, 2] * pz
-        kind = S.kind[i]
-        ux, uy, uz = qx / half[0], qy / half[1], qz / half[2]
+    P = S.primitives
+    for i in range(P.shape[0]):
+        px, py, pz = x - P[i, CENTRE], y - P[i, CENTRE + 1], z - P[i, CENTRE + 2]
+        qx, qy, qz = _to_local(P, i, px, py, pz)
+        kind = int(P[i, KIND])
+        ux, uy, uz = qx / P[i, HALF], qy / P[i, HALF + 1], qz / P[i, HALF + 2]
         if abs(ux) > 1.0 or abs(uy) > 1.0 or uz > 1.0 or (uz < -1.0 and kind != HEIGHT):
             continue
         if kind == BOX:
@@ -316,22 +368,25 @@ def inside(S, x, y, z):
             if ux * ux + uy * uy + uz * uz < 1.0:
                 return True
         elif kind == FRUSTUM:
-            radius = 0.5 * (shape[0] + 1.0) + 0.5 * (shape[0] - 1.0) * uz
+            radius = 0.5 * (P[i, SHAPE] + 1.0) + 0.5 * (P[i, SHAPE] - 1.0) * uz
             if ux * ux + uy * uy < radius * radius:
                 return True
         elif kind == POLYTOPE:
             most = -INF
-            for k in range(int(shape[0])):
+            for k in range(int(P[i, SHAPE])):
                 most = max(
                     most,
-                    shape[1 + 4 * k] * ux + shape[2 + 4 * k] * uy + shape[3 + 4 * k] * uz - shape[4 + 4 * k],
+                    P[i, SHAPE + 1 + 4 * k] * ux
+                    + P[i, SHAPE + 2 + 4 * k] * uy
+                    + P[i, SHAPE + 3 + 4 * k] * uz
+                    - P[i, SHAPE + 4 + 4 * k],
                 )
             if most < 0.0:
                 return True
         elif kind == HEIGHT:
-            if qz < height_at(S.heights, int(shape[0]), 0.5 * ux + 0.5, 0.5 * uy + 0.5):
+            if qz < height_at(S.heights, int(P[i, SHAPE]), 0.5 * ux + 0.5, 0.5 * uy + 0.5):
                 return True
-        elif distance_to(kind, half, shape, qx, qy, qz) < 0.0:
+        elif distance_to(P, i, kind, qx, qy, qz) < 0.0:
             return True
     return False
 
@@ -341,14 +396,14 @@ def inside(S, x, y, z):
 # ---------------------------------------------------------------------------------------------
 
 
-@_jit
-def _enters(box, ox, oy, oz, ix, iy, iz, tmax):
+@_inline
+def _enters(box, n, ox, oy, oz, ix, iy, iz, tmax):
     """Where the ray enters a node's box, or inf; reciprocal directions are given."""
-    a, b = (box[0] - ox) * ix, (box[3] - ox) * ix
+    a, b = (box[n, 0] - ox) * ix, (box[n, 3] - ox) * ix
     enter, leave = min(a, b), max(a, b)
-    a, b = (box[1] - oy) * iy, (box[4] - oy) * iy
+    a, b = (box[n, 1] - oy) * iy, (box[n, 4] - oy) * iy
     enter, leave = max(enter, min(a, b)), min(leave, max(a, b))
-    a, b = (box[2] - oz) * iz, (box[5] - oz) * iz
+    a, b = (box[n, 2] - oz) * iz, (box[n, 5] - oz) * iz
     enter, leave = max(enter, min(a, b)), min(leave, max(a, b))
     return enter if leave >= max(enter, 0.0) and enter < tmax else INF
 
@@ -362,7 +417,7 @@ def trace(S, stack, ox, oy, oz, dx, dy, dz, tmin, tmax, shadow):
     iz = 1.0 / (dz if abs(dz) > 1e-12 else 1e-12)
     best, hit = tmax, -1
     depth = 0
-    if _enters(S.node_box[0], ox, oy, oz, ix, iy, iz, best) < INF:
+    if _enters(S.node_box, 0, ox, oy, oz, ix, iy, iz, best) < INF:
         stack[0] = 0
         depth = 1
     while depth > 0:
@@ -371,7 +426,7 @@ def trace(S, stack, ox, oy, oz, dx, dy, dz, tmin, tmax, shadow):
         left = S.node_child[node, 0]
         if left < 0:
             i = -1 - left
-            if shadow and not S.casts_shadow[i]:
+            if shadow and S.primitives[i, CASTS_SHADOW] == 0:
                 continue
             t = intersect(S, i, ox, oy, oz, dx, dy, dz, tmin, best)
             if t < best:
@@ -380,8 +435,8 @@ def trace(S, stack, ox, oy, oz, dx, dy, dz, tmin, tmax, shadow):
                     return best, hit
             continue
         right = S.node_child[node, 1]
-        a = _enters(S.node_box[left], ox, oy, oz, ix, iy, iz, best)
-        b = _enters(S.node_box[right], ox, oy, oz, ix, iy, iz, best)
+        a = _enters(S.node_box, left, ox, oy, oz, ix, iy, iz, best)
+        b = _enters(S.node_box, right, ox, oy, oz, ix, iy, iz, best)
         if b < a:  # the nearer child is visited first: it is pushed last
             left, right, a, b = right, left, b, a
         if b < INF:
@@ -398,40 +453,77 @@ def trace(S, stack, ox, oy, oz, dx, dy, dz, tmin, tmax, shadow):
 # ---------------------------------------------------------------------------------------------
 
 
+@_inline
+def _bilinear(pixels, m, offset, size, u, v, weight, out):
+    """Add ``weight`` times one level's lookup to ``out``, all eight channels side by side."""
+    x, y = u * size - 0.5, v * size - 0.5
+    fx, fy = math.floor(x), math.floor(y)
+    a, b = np.float32(x - fx), np.float32(y - fy)
+    mask = size - 1
+    i0, j0 = int(fx) & mask, int(fy) & mask
+    i1, j1 = (i0 + 1) & mask, (j0 + 1) & mask
+    one, scale = np.float32(1.0), np.float32(weight / 255.0)
+    w00, w10 = (one - a) * (one - b) * scale, a * (one - b) * scale
+    w01, w11 = (one - a) * b * scale, a * b * scale
+    k00, k10 = offset + j0 * size + i0, offset + j0 * size + i1
+    k01, k11 = offset + j1 * size + i0, offset + j1 * size + i1
+    for c in range(TEXTURE_CHANNELS):
+        out[c] += (
+            w00 * np.float32(pixels[m, k00, c])
+            + w10 * np.float32(pixels[m, k10, c])
+            + w01 * np.float32(pixels[m, k01, c])
+            + w11 * np.float32(pixels[m, k11, c])
+        )
+
+
+@_inline
+def _level(size, footprint):
+    """Mip level of a footprint in tiles: the finer of the two levels, and the share of the coarser."""
+    last = 0
+    while (size >> last) > 1:
+        last += 1
+    level = min(max(math.log2(max(footprint * size, 1e-6)), 0.0), float(last))
+    base = min(int(level), last - 1)
+    return base, level - base
+
+
 @_jit
-def _bilinear(pixels, offset, size, u, v, weight, out):
+def sample(pixels, m, size, u, v, footprint, out):
+    """Trilinear lookup in mip pyramid m of values 0..255, scaled to 0..1; ``footprint`` in tiles."""
+    for c in range(TEXTURE_CHANNELS):
+        out[c] = 0.0
+    base, part = _level(size, footprint)
+    top, fine, coarse = size * size, size >> base, size >> (base + 1)
+    if part < 1.0:
+        _bilinear(pixels, m, (4 * top - 4 * fine * fine) // 3, fine, u, v, 1.0 - part, out)
+    if part > 0.0:
+        _bilinear(pixels, m, (4 * top - 4 * coarse * coarse) // 3, coarse, u, v, part, out)
+
+
+@_inline
+def _bilinear_noise(noise, offset, size, u, v):
     x, y = u * size - 0.5, v * size - 0.5
     fx, fy = math.floor(x), math.floor(y)
     a, b = x - fx, y - fy
     mask = size - 1
     i0, j0 = int(fx) & mask, int(fy) & mask
     i1, j1 = (i0 + 1) & mask, (j0 + 1) & mask
-    w00, w10 = (1 - a) * (1 - b) * weight, a * (1 - b) * weight
-    w01, w11 = (1 - a) * b * weight, a * b * weight
-    k00, k10 = offset + j0 * size + i0, offset + j0 * size + i1
-    k01, k11 = offset + j1 * size + i0, offset + j1 * size + i1
-    for c in range(pixels.shape[1]):
-        out[c] += w00 * pixels[k00, c] + w10 * pixels[k10, c] + w01 * pixels[k01, c] + w11 * pixels[k11, c]
+    low = (1 - a) * noise[offset + j0 * size + i0] + a * noise[offset + j0 * size + i1]
+    high = (1 - a) * noise[offset + j1 * size + i0] + a * noise[offset + j1 * size + i1]
+    return ((1 - b) * low + b * high) / 255.0
 
 
 @_jit
-def sample(pixels, size, u, v, footprint, out):
-    """Trilinear lookup in a mip pyramid of values 0..255, scaled to 0..1; ``footprint`` in tiles."""
-    for c in range(pixels.shape[1]):
-        out[c] = 0.0
-    last = 0
-    while (size >> last) > 1:
-        last += 1
-    level = math.log2(max(footprint * size, 1e-6))
-    level = min(max(level, 0.0), float(last))
-    base = min(int(level), last - 1)
-    part = level - base
-    top = size * size
-    fine, coarse = size >> base, size >> (base + 1)
+def sample_noise(noise, size, u, v, footprint):
+    """As `sample`, of the shared noise."""
+    base, part = _level(size, footprint)
+    top, fine, coarse = size * size, size >> base, size >> (base + 1)
+    total = 0.0
     if part < 1.0:
-        _bilinear(pixels, (4 * top - 4 * fine * fine) // 3, fine, u, v, (1.0 - part) / 255.0, out)
+        total += (1.0 - part) * _bilinear_noise(noise, (4 * top - 4 * fine * fine) // 3, fine, u, v)
     if part > 0.0:
-        _bilinear(pixels, (4 * top - 4 * coarse * coarse) // 3, coarse, u, v, part / 255.0, out)
+        total += part * _bilinear_noise(noise, (4 * top - 4 * coarse * coarse) // 3, coarse, u, v)
+    return total
 
 
 @_jit
@@ -466,19 +558,17 @@ def shade(S, size, stack, texel, i, x, y, z, dx, dy, dz, width, shadows):
     ``width`` is the pixel's width there in metres. Returns colour, shading normal, geometric normal,
     which lights are visible (as bits), and the share of the mirrored ray.
     """
-    c, R = S.centre[i], S.rotation[i]
-    px, py, pz = x - c[0], y - c[1], z - c[2]
-    qx = R[0, 0] * px + R[0, 1] * py + R[0, 2] * pz
-    qy = R[1, 0] * px + R[1, 1] * py + R[1, 2] * pz
-    qz = R[2, 0] * px + R[2, 1] * py + R[2, 2] * pz
+    P = S.primitives
+    px, py, pz = x - P[i, CENTRE], y - P[i, CENTRE + 1], z - P[i, CENTRE + 2]
+    qx, qy, qz = _to_local(P, i, px, py, pz)
     lx, ly, lz = local_normal(S, i, qx, qy, qz)
 
     # Texture coordinates in metres: around the axis of a frustum, else along the axes that the normal
     # faces least. a, b are the local directions in which u and v grow.
     ax, ay, az, bx, by, bz = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
-    if S.kind[i] == FRUSTUM and abs(lz) < 0.99:
+    if int(P[i, KIND]) == FRUSTUM and abs(lz) < 0.99:
         angle = math.atan2(qy, qx)
-        u, v = angle * S.half_size[i, 0], qz
+        u, v = angle * P[i, HALF], qz
         ax, ay, bz = -math.sin(angle), math.cos(angle), 1.0
     elif abs(lz) >= abs(lx) and abs(lz) >= abs(ly):
         u, v = qx, qy
@@ -489,62 +579,58 @@ def shade(S, size, stack, texel, i, x, y, z, dx, dy, dz, width, shadows):
     else:
         u, v = qx, qz
         ax, bz = 1.0, 1.0
-    turn = S.uv[i]
-    u, v = turn[0] * u - turn[1] * v + turn[2], turn[1] * u + turn[0] * v + turn[3]
+    c, s = P[i, UV], P[i, UV + 1]
+    u, v = c * u - s * v + P[i, UV + 2], s * u + c * v + P[i, UV + 3]
     ax, ay, az, bx, by, bz = (
-        turn[0] * ax - turn[1] * bx,
-        turn[0] * ay - turn[1] * by,
-        turn[0] * az - turn[1] * bz,
-        turn[1] * ax + turn[0] * bx,
-        turn[1] * ay + turn[0] * by,
-        turn[1] * az + turn[0] * bz,
+        c * ax - s * bx,
+        c * ay - s * by,
+        c * az - s * bz,
+        s * ax + c * bx,
+        s * ay + c * by,
+        s * az + c * bz,
     )
 
-    gx = R[0, 0] * lx + R[1, 0] * ly + R[2, 0] * lz
-    gy = R[0, 1] * lx + R[1, 1] * ly + R[2, 1] * lz
-    gz = R[0, 2] * lx + R[1, 2] * ly + R[2, 2] * lz
+    gx, gy, gz = _to_world(P, i, lx, ly, lz)
     facing = gx * dx + gy * dy + gz * dz
     side = 1.0
     if facing > 0:  # seen from inside: an open tube, the under-side of a sheet
         gx, gy, gz, side = -gx, -gy, -gz, -1.0
     cosine = max(abs(facing), 0.08)
 
-    m = S.material[i]
-    M = S.materials[m]
-    scale = M[TEXTURE_SCALE]
+    m = int(P[i, MATERIAL])
+    M = S.materials
+    scale = M[m, TEXTURE_SCALE]
     # Between the footprint's two widths: sharper than the long one, calmer than the short one.
     footprint = width * scale / math.sqrt(cosine)
     u, v = u * scale, v * scale
-    sample(S.noise, size, u * MACRO_SCALE, v * MACRO_SCALE, footprint * MACRO_SCALE, texel)
-    vary = 1.0 + M[MACRO] * (2.0 * texel[0] - 1.0)
-    if M[DETAIL] > 0.0:
-        sample(S.noise, size, u * DETAIL_SCALE, v * DETAIL_SCALE, footprint * DETAIL_SCALE, texel)
-        vary *= 1.0 + M[DETAIL] * (2.0 * texel[0] - 1.0)
-    sample(S.textures[m], size, u, v, footprint, texel)
-    tint = S.tint[i]
-    red = min(max(texel[0] * texel[0] * tint[0] * vary, 0.0), 1.0)
-    green = min(max(texel[1] * texel[1] * tint[1] * vary, 0.0), 1.0)
-    blue = min(max(texel[2] * texel[2] * tint[2] * vary, 0.0), 1.0)
+    grey = sample_noise(S.noise, size, u * MACRO_SCALE, v * MACRO_SCALE, footprint * MACRO_SCALE)
+    vary = 1.0 + M[m, MACRO] * (2.0 * grey - 1.0)
+    if M[m, DETAIL] > 0.0:
+        grey = sample_noise(S.noise, size, u * DETAIL_SCALE, v * DETAIL_SCALE, footprint * DETAIL_SCALE)
+        vary *= 1.0 + M[m, DETAIL] * (2.0 * grey - 1.0)
+    sample(S.textures, m, size, u, v, footprint, texel)
+    red = min(max(texel[0] * texel[0] * P[i, TINT] * vary, 0.0), 1.0)
+    green = min(max(texel[1] * texel[1] * P[i, TINT + 1] * vary, 0.0), 1.0)
+    blue = min(max(texel[2] * texel[2] * P[i, TINT + 2] * vary, 0.0), 1.0)
     mask = texel[5]
 
-    su, sv = side * M[BUMP] * (2.0 * texel[3] - 1.0), side * M[BUMP] * (2.0 * texel[4] - 1.0)
+    su, sv = side * M[m, BUMP] * (2.0 * texel[3] - 1.0), side * M[m, BUMP] * (2.0 * texel[4] - 1.0)
     tx, ty, tz = su * ax + sv * bx, su * ay + sv * by, su * az + sv * bz
-    nx = gx - (R[0, 0] * tx + R[1, 0] * ty + R[2, 0] * tz)
-    ny = gy - (R[0, 1] * tx + R[1, 1] * ty + R[2, 1] * tz)
-    nz = gz - (R[0, 2] * tx + R[1, 2] * ty + R[2, 2] * tz)
+    wx, wy, wz = _to_world(P, i, tx, ty, tz)
+    nx, ny, nz = gx - wx, gy - wy, gz - wz
     inv = 1.0 / math.sqrt(nx * nx + ny * ny + nz * nz + 1e-30)
     nx, ny, nz = nx * inv, ny * inv, nz * inv
 
     air = S.air
     open_share = 1.0
-    for k in range(S.occluders.shape[0]):
-        o = S.occluders[k]
-        vx, vy, vz = o[0] - x, o[1] - y, o[2] - z
+    o = S.occluders
+    for k in range(o.shape[0]):
+        vx, vy, vz = o[k, 0] - x, o[k, 1] - y, o[k, 2] - z
         square = vx * vx + vy * vy + vz * vz
-        if square < 16.0 * o[3] * o[3] and int(o[4]) != i:
+        if square < 16.0 * o[k, 3] * o[k, 3] and int(o[k, 4]) != i:
             up = (vx * gx + vy * gy + vz * gz) / math.sqrt(square + 1e-12)
             open_share *= 1.0 - min(
-                0.9, air[OCCLUSION] * max(up, 0.0) * o[3] * o[3] / max(square, o[3] * o[3])
+                0.9, air[OCCLUSION] * max(up, 0.0) * o[k, 3] * o[k, 3] / max(square, o[k, 3] * o[k, 3])
             )
     up = 0.5 + 0.5 * nz
     lr = (air[AMBIENT_DOWN] + (air[AMBIENT_UP] - air[AMBIENT_DOWN]) * up) * open_share
@@ -555,16 +641,16 @@ def shade(S, size, stack, texel, i, x, y, z, dx, dy, dz, width, shadows):
     visible = 0
     lift = 1e-3 + 5e-4 * width
     sx, sy, sz = x + lift * gx, y + lift * gy, z + lift * gz
-    for k in range(S.lights.shape[0]):
-        light = S.lights[k]
-        if light[0] == SUN:
-            vx, vy, vz, reach, fall = light[1], light[2], light[3], 1e6, 1.0
+    light = S.lights
+    for k in range(light.shape[0]):
+        if light[k, 0] == SUN:
+            vx, vy, vz, reach, fall = light[k, 1], light[k, 2], light[k, 3], 1e6, 1.0
         else:
-            vx, vy, vz = light[1] - x, light[2] - y, light[3] - z
+            vx, vy, vz = light[k, 1] - x, light[k, 2] - y, light[k, 3] - z
             square = vx * vx + vy * vy + vz * vz
             reach = math.sqrt(square)
             vx, vy, vz = vx / reach, vy / reach, vz / reach
-            fall = 1.0 / (square + light[7] * light[7])
+            fall = 1.0 / (square + light[k, 7] * light[k, 7])
         if vx * gx + vy * gy + vz * gz <= 0.0:
             continue
         lambert = vx * nx + vy * ny + vz * nz
@@ -574,16 +660,16 @@ def shade(S, size, stack, texel, i, x, y, z, dx, dy, dz, width, shadows):
             continue
         visible |= 1 << k
         power = lambert * fall
-        lr, lg, lb = lr + power * light[4], lg + power * light[5], lb + power * light[6]
-        if M[SPECULAR] > 0.0:
+        lr, lg, lb = lr + power * light[k, 4], lg + power * light[k, 5], lb + power * light[k, 6]
+        if M[m, SPECULAR] > 0.0:
             hx, hy, hz = vx - dx, vy - dy, vz - dz
             inv = 1.0 / math.sqrt(hx * hx + hy * hy + hz * hz + 1e-30)
-            shine = max((hx * nx + hy * ny + hz * nz) * inv, 0.0) ** M[GLOSS]
-            shine *= M[SPECULAR] * mask * (M[GLOSS] + 8.0) * 0.04 * power
-            sr, sg, sb = sr + shine * light[4], sg + shine * light[5], sb + shine * light[6]
-    glow = M[EMISSION]
+            shine = max((hx * nx + hy * ny + hz * nz) * inv, 0.0) ** M[m, GLOSS]
+            shine *= M[m, SPECULAR] * mask * (M[m, GLOSS] + 8.0) * 0.04 * power
+            sr, sg, sb = sr + shine * light[k, 4], sg + shine * light[k, 5], sb + shine * light[k, 6]
+    glow = M[m, EMISSION]
     grazing = 1.0 - min(abs(dx * nx + dy * ny + dz * nz), 1.0)
-    mirror = M[MIRROR] * mask * (0.25 + 0.75 * grazing**4)
+    mirror = M[m, MIRROR] * mask * (0.25 + 0.75 * grazing**4)
     return (
         red * (lr + glow) + sr,
         green * (lg + glow) + sg,
@@ -599,7 +685,7 @@ def shade(S, size, stack, texel, i, x, y, z, dx, dy, dz, width, shadows):
     )
 
 
-@_jit
+@_inline
 def _fogged(air, r, g, b, distance):
     keep = math.exp(-air[FOG_DENSITY] * distance)
     return (
@@ -663,7 +749,7 @@ def radiance(S, size, stack, texel, ox, oy, oz, dx, dy, dz, pixel):
 def render_rows(S, size, origin, to_world, first, last, rgb, depth, index, normal, visible):
     """One ray through every pixel centre of rows first..last of one view; ``to_world`` maps (x, y, 1)."""
     stack = np.empty(64, np.int64)
-    texel = np.empty(8)
+    texel = np.empty(TEXTURE_CHANNELS, np.float32)
     pixel = 0.5 * (
         math.sqrt(to_world[0, 0] ** 2 + to_world[1, 0] ** 2 + to_world[2, 0] ** 2)
         + math.sqrt(to_world[0, 1] ** 2 + to_world[1, 1] ** 2 + to_world[2, 1] ** 2)
@@ -688,7 +774,7 @@ def render_rows(S, size, origin, to_world, first, last, rgb, depth, index, norma
 def smooth_rows(S, size, origin, to_world, first, last, rgb, index, normal, visible, smooth):
     """Average four more rays in pixels at an edge of shape, fold or shadow; others keep their colour."""
     stack = np.empty(64, np.int64)
-    texel = np.empty(8)
+    texel = np.empty(TEXTURE_CHANNELS, np.float32)
     height, width = index.shape
     pixel = 0.5 * (
         math.sqrt(to_world[0, 0] ** 2 + to_world[1, 0] ** 2 + to_world[2, 0] ** 2)

@@ -92,16 +92,11 @@ def _pinholes(cameras: Cameras) -> tuple[Float[Tensor, "V 3"], Float[Tensor, "V 
     return cam_to_world[:, :3, 3], cam_to_world[:, :3, :3] @ cameras.intrinsics[0].double().inverse()
 
 
-def arrays_of(scene: Scene) -> kernel.Arrays:
-    """The scene's tensors as the compiled code takes them, without copying."""
-    return kernel.Arrays(*(getattr(scene, name).numpy() for name in kernel.Arrays._fields))
-
-
 def _render_compiled(
     scene: Scene, origins: Tensor, maps: Tensor, image_size: tuple[int, int], smooth: bool, threads: int
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     (H, W), V = image_size, len(origins)
-    arrays = arrays_of(scene)
+    arrays = kernel.arrays_of(scene)
     size = scene.texture_size
     radiance = torch.empty(V, 3, H, W)
     smoothed = torch.empty(V, 3, H, W)

@@ -45,7 +45,9 @@ MATERIAL_COLUMNS = 8
 
 MACRO_SCALE = 0.137  # tiles of the shared noise per tile of the texture: slow variation ...
 DETAIL_SCALE = 7.3  # ... and fine grain
-TEXTURE_CHANNELS = 6  # square root of linear red, green, blue; bump slopes along u and v; gloss mask
+# Square root of linear red, green, blue; bump slopes along u and v; gloss mask; two of padding, since eight
+# bytes are read at once.
+TEXTURE_CHANNELS = 8
 
 # Columns of `Scene.lights`: kind, then direction to the light or its position, colour, radius.
 SUN, LAMP = 0, 1
@@ -78,8 +80,8 @@ class Scene(TensorRecord):
     node_child: Int[Tensor, "nodes 2"]  # children, or (-1 - primitive, 0) at a leaf
 
     materials: Float[Tensor, "M 8"]
-    textures: UInt8[Tensor, "M T 6"]  # mip pyramids, finest level first
-    noise: UInt8[Tensor, "T 1"]  # shared mip pyramid of fine and slow variation
+    textures: UInt8[Tensor, "M T 8"]  # mip pyramids, finest level first
+    noise: UInt8[Tensor, " T"]  # shared mip pyramid of fine and slow variation
     heights: Float[Tensor, "maps G G"]  # metres in a sheet's local frame, rows along y
 
     sky: UInt8[Tensor, "sky_h sky_w 3"]  # square root of linear colour; top row is the zenith

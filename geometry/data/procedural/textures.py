@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from geometry.data.procedural import patterns
 from geometry.data.procedural.patterns import Image
+from geometry.data.procedural.scene import TEXTURE_CHANNELS
 
 BUMP_RANGE = 4.0  # slopes are stored within +- this many texel heights, in units of BUMP strength
 
@@ -111,7 +112,7 @@ def pyramid(levels0: NDArray) -> NDArray:
 
 
 def bake(colour: NDArray, height: Image, gloss: Image) -> NDArray:
-    """A material's mip pyramid [T, 6] uint8; see `scene.TEXTURE_CHANNELS`.
+    """A material's mip pyramid [T, 8] uint8; see `scene.TEXTURE_CHANNELS`.
 
     Colours are averaged in linear light and stored as square roots: equal steps for the eye.
     """
@@ -122,10 +123,11 @@ def bake(colour: NDArray, height: Image, gloss: Image) -> NDArray:
     slopes = np.clip(np.stack((du, dv), -1) * BUMP_RANGE, -1, 1) * 0.5 + 0.5
     levels = pyramid(np.concatenate((colour, slopes, gloss[..., None]), -1).astype(np.float32))
     levels[:, :3] = np.sqrt(np.clip(levels[:, :3], 0, 1))
-    return np.round(levels * 255).astype(np.uint8)
+    padding = np.zeros((len(levels), TEXTURE_CHANNELS - levels.shape[1]), np.float32)
+    return np.round(np.concatenate((levels, padding), -1) * 255).astype(np.uint8)
 
 
 def shared_noise(rng: np.random.Generator, size: int) -> NDArray:
-    """Pyramid [T, 1] uint8 of the noise that gives every material slow variation and fine grain."""
+    """Pyramid [T] uint8 of the noise that gives every material slow variation and fine grain."""
     noise = patterns.spectral(rng, size, slope=rng.uniform(0.5, 0.9))
-    return np.round(pyramid(noise[..., None]) * 255).astype(np.uint8)
+    return np.round(pyramid(noise[..., None])[:, 0] * 255).astype(np.uint8)
