@@ -3,6 +3,7 @@
 import errno
 import os
 import sys
+import warnings
 from collections.abc import Callable
 
 
@@ -16,6 +17,7 @@ class InputError(ValueError):
 
 def run_command(main: Callable[[], int | None]) -> int:
     """Run a command's body; turn bad input and a full disk into one line and exit status 2."""
+    warnings.formatwarning = _one_line_warning
     try:
         return main() or 0
     except InputError as error:
@@ -30,3 +32,8 @@ def run_command(main: Callable[[], int | None]) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
+
+
+def _one_line_warning(message: Warning | str, *where: object, **more: object) -> str:
+    """What a person needs of a warning: not the line of code that raised it."""
+    return f"warning: {message}\n"
