@@ -31,20 +31,27 @@ def develop(
     return (picture + contrast * (curved - picture)).clamp(0, 1)
 
 
+def meter(radiance: Float[Tensor, "*views 3 H W"]) -> float:
+    """Exposure that a camera's meter sets for a clip: between the mean tone and the highlights."""
+    light = radiance.mean(-3).flatten()
+    middle = light.clamp(1e-4, 10).log().mean().exp()
+    # A sorted thinning instead of a quantile: that refuses more than sixteen million values.
+    high = light[:: max(len(light) // 10_000, 1)].quantile(0.95).clamp(min=1e-3)
+    return float(((0.17 / middle) ** 0.55 * (0.8 / high) ** 0.45).clamp(0.03, 100))
+
+
 def photograph(
     radiance: Float[Tensor, "V 3 H W"],
     generator: torch.Generator,
     *,
-    exposure: float,
     strength: float = 1.0,
 ) -> Float[Tensor, "V 3 H W"]:
     """Photos of one camera: settings drawn once per scene, with mild drift from view to view.
 
-    Exposure, white balance, contrast, vignetting and noise level are the scene's; exposure and balance
-    drift by a few per cent per view as automatic cameras do. Lens blur and 8-bit rounding end the chain.
+    The clip is metered as a whole; exposure, white balance, contrast, vignetting and noise level deviate
+    from that by one draw for the clip. Exposure and balance drift by a few per cent per view as automatic cameras do. Lens blur and 8-bit rounding end the chain.
 
     Args:
-        exposure: the scene's own exposure, around which is drawn.
         strength: 0 gives clean pictures, 1 the full range.
 
     Returns:
@@ -58,7 +65,7 @@ def photograph(
     def uniform() -> float:
         return torch.rand((), generator=generator).item()
 
-    stops = 0.5 * normal(1) + 0.08 * normal(V, 1, 1, 1)
+    stops = (0.35 * normal(1)).clamp(-0.8, 0.8) + 0.07 * normal(V, 1, 1, 1)
     gains = 0.08 * normal(1, 3, 1, 1) + 0.012 * normal(V, 3, 1, 1)
     gains = gains - gains.mean(1, keepdim=True)
     y = (torch.arange(H).to(radiance) + 0.5) / H - 0.5
@@ -67,7 +74,7 @@ def photograph(
     vignette = 1 - strength * 0.35 * max(uniform() - 0.4, 0.0) * corner
     picture = develop(
         radiance * vignette,
-        exposure * torch.exp2(strength * stops),
+        meter(radiance) * torch.exp2(strength * stops),
         torch.exp(strength * gains),
         strength * (0.7 * uniform() - 0.1),
     )

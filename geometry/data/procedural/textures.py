@@ -19,9 +19,13 @@ BUMP_RANGE = 4.0  # slopes are stored within +- this many texel heights, in unit
 def palette(rng: np.random.Generator, count: int, saturation: float | None = None) -> NDArray:
     """``count`` linear colours [count, 3] of one mood: neighbouring or opposed hues, mostly muted."""
     if saturation is None:
-        saturation = rng.choice([rng.beta(1.5, 5), rng.beta(2, 2), rng.beta(4, 1.5)], p=[0.6, 0.28, 0.12])
-    hue = rng.random()
-    spread = rng.choice([0.03, 0.08, 0.5, 1.0], p=[0.35, 0.35, 0.15, 0.15])
+        saturation = rng.choice([rng.beta(1.5, 5), rng.beta(2, 2.5), rng.beta(4, 1.5)], p=[0.62, 0.28, 0.1])
+    # The hues of rooms and streets are mostly wood, stone, skin and sky; any hue at all is the rest.
+    hue = rng.choice(
+        [rng.normal(0.08, 0.035), rng.normal(0.6, 0.04), rng.normal(0.3, 0.07), rng.random()],
+        p=[0.5, 0.13, 0.12, 0.25],
+    )
+    spread = rng.choice([0.03, 0.08, 0.5, 1.0], p=[0.4, 0.35, 0.15, 0.1])
     # Values are spaced apart, so that patterns show; their order is random.
     low, high = sorted(rng.uniform(0.12, 0.98, 2))
     if high - low < 0.25:

@@ -8,6 +8,7 @@ import torch
 from geometry.data.procedural.builder import Builder
 from geometry.data.procedural.cameras import sample_cameras
 from geometry.data.procedural.layouts import LAYOUTS
+from geometry.data.procedural.photometry import meter
 from geometry.data.procedural.rendering import render
 from geometry.data.procedural.scene import EXPOSURE, Scene
 
@@ -68,17 +69,12 @@ def procedural_world(
 def _exposed(scene: Scene, seed: int) -> Scene:
     """Set the exposure as a camera's meter would, from small pictures of a few views.
 
-    The judge of views rejects the dark, so the first guess comes from views that nobody judged.
+    The judge of views rejects the dark and the glaring as it is exposed now, so this is done twice.
     """
-    for path in (None, None):
+    for _ in range(2):
         generator = torch.Generator().manual_seed(seed)
-        cameras = sample_cameras(scene, 4, (32, 32), generator, path, threads=1)
-        light = render(scene, cameras, (32, 32), smooth=False, threads=1).radiance.mean(2).flatten()
-        # Half-way between the mean and the highlights: neither lamps nor shadows decide alone.
-        middle = light.clamp(1e-4, 10).log().mean().exp()
-        high = light.quantile(0.95).clamp(min=1e-3)
-        exposure = scene.air[EXPOSURE] * 0 + (0.17 / middle) ** 0.6 * (0.9 / high) ** 0.4
+        cameras = sample_cameras(scene, 4, (32, 32), generator, threads=1)
         air = scene.air.clone()
-        air[EXPOSURE] = exposure.clamp(0.05, 60)
+        air[EXPOSURE] = meter(render(scene, cameras, (32, 32), smooth=False, threads=1).radiance)
         scene = dataclasses.replace(scene, air=air)
     return scene
