@@ -1,0 +1,214 @@
+"""L_gl: depth up to scale and shift, over the whole image and inside many small spheres."""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from geometry.losses.reduce import masked_mean
+from geometry.ops.pinhole import pixel_grid
+from geometry.ops.roe import truncated_l1_scale_shift
+
+LEVELS = (4, 16, 64)
+LATTICE = 16  # points across a sphere's window
+MIN_POINTS = 32  # fewer say nothing about scale and shift
+GLOBAL_LATTICE = 32  # points across the image for the global alignment
+
+
+def inverse_depth_weight(
+    target: Float[Tensor, "*views H W"], valid: Bool[Tensor, "*views H W"], *, most: float = 10.0
+) -> Float[Tensor, "*views H W"]:
+    """1 / D, 0 where not valid, at most ``most`` times its mean over the view's valid pixels.
+
+    The bound is against single wrong labels next to the camera, whose weight would drown the image.
+
+    Source: MoGe (arXiv:2410.19115), training code.
+    """
+    weight = torch.where(valid, 1 / torch.where(valid, target, 1.0).clamp(min=1e-6), 0.0)
+    mean = weight.sum((-1, -2), keepdim=True) / valid.sum((-1, -2), keepdim=True).clamp(min=1)
+    return torch.minimum(weight, most * mean)
+
+
+@torch.no_grad()
+def align_globally(
+    depth: Float[Tensor, "n H W"],
+    target: Float[Tensor, "n H W"],
+    weight: Float[Tensor, "n H W"],
+    *,
+    generator: torch.Generator,
+    truncation: float = 1.0,
+    anchors: int = 16,
+) -> tuple[Float[Tensor, " n"], Float[Tensor, " n"]]:
+    """Scale and shift of each view by robust optimal alignment on a lattice of its pixels; (0, 0) if none."""
+    H, W = depth.shape[-2:]
+    rows = torch.linspace(0, H - 1, min(H, GLOBAL_LATTICE), device=depth.device).round().long()
+    columns = torch.linspace(0, W - 1, min(W, GLOBAL_LATTICE), device=depth.device).round().long()
+    chosen = (..., rows[:, None], columns)
+    flat = [torch.nan_to_num(v[chosen].flatten(-2)) for v in (depth, target, weight)]
+    return truncated_l1_scale_shift(*flat, truncation=truncation, anchors=anchors, generator=generator)
+
+
+def global_loss(
+    depth: Float[Tensor, "n H W"],
+    target: Float[Tensor, "n H W"],
+    valid: Bool[Tensor, "n H W"],
+    scale: Float[Tensor, " n"],
+    shift: Float[Tensor, " n"],
+    *,
+    loss_truncation: float = torch.inf,
+) -> Float[Tensor, ""]:
+    """L_g = 1/Z sum m min(truncation, |s D^ + t - D| / D), with the view's optimal s and t as constants.
+
+    A view whose alignment failed (scale 0) is left out.
+
+    Args:
+        loss_truncation: the alignment ignores errors beyond its truncation; here the default keeps their
+            gradient, as MoGe does, since a pixel that far off is the one to be corrected.
+    """
+    valid = valid & (scale > 0)[:, None, None]
+    aligned = scale[:, None, None] * depth + shift[:, None, None]
+    error = (aligned - torch.where(valid, target, 0.0)).abs() * inverse_depth_weight(target, valid)
+    return masked_mean(error.clamp(max=loss_truncation), valid)
+
+
+def local_loss(
+    depth: Float[Tensor, "n H W"],
+    target: Float[Tensor, "n H W"],
+    valid: Bool[Tensor, "n H W"],
+    intrinsics: Float[Tensor, "n 3 3"],
+    global_scale: Float[Tensor, " n"],
+    level: int,
+    *,
+    generator: torch.Generator,
+    spheres: int = 16,
+    truncation: float = 1.0,
+    loss_truncation: float = torch.inf,
+    anchors: int = 8,
+) -> Float[Tensor, ""]:
+    """L_l = mean over spheres S of 1/|S| sum over S of |s D^ + t - D| / D, with each sphere's optimal s, t.
+
+    A sphere sits on a random valid pixel's true point; its radius is D diag / (2 level f), the half
+    diagonal of the image seen at that depth, divided by the level. It holds the true points of a jittered
+    lattice of at most 16 x 16 pixels around. Errors for the alignment are relative to the radius, so that its
+    truncation is one radius. Spheres with fewer than 32 points are left out, and so are those whose scale is
+    not within a factor of 10 of the image's: there noise decided.
+
+    Args:
+        generator: on the depth's device.
+
+    Source: MoGe (arXiv:2410.19115), multi-scale local loss, on depth instead of points.
+    """
+    with torch.no_grad():
+        view, inside, rows, columns, radius = _draw_spheres(
+            target, valid, intrinsics, level, spheres, generator
+        )
+    if not len(view):
+        return masked_mean(depth, torch.zeros_like(valid))
+    ours, theirs = depth[view[:, None], rows, columns], target[view[:, None], rows, columns]
+    with torch.no_grad():
+        scale, shift = truncated_l1_scale_shift(
+            torch.nan_to_num(ours),
+            torch.where(inside, theirs, 0.0),
+            inside / radius[:, None],
+            truncation=truncation,
+            anchors=anchors,
+            generator=generator,
+        )
+        ratio = scale / global_scale[view].clamp(min=1e-12)
+        inside = inside & ((ratio > 0.1) & (ratio < 10) & (inside.sum(-1) >= MIN_POINTS))[:, None]
+        weight = inverse_depth_weight(target, valid)[view[:, None], rows, columns]
+    error = (scale[:, None] * ours + shift[:, None] - torch.where(inside, theirs, 0.0)).abs() * weight
+    error = torch.where(inside, error.clamp(max=loss_truncation), 0.0)
+    per_sphere = error.sum(-1) / inside.sum(-1).clamp(min=1)
+    return masked_mean(per_sphere, inside.any(-1))
+
+
+def _draw_spheres(
+    target: Tensor,
+    valid: Tensor,
+    intrinsics: Tensor,
+    level: int,
+    spheres: int,
+    generator: torch.Generator,
+) -> tuple[
+    Int[Tensor, " s"], Bool[Tensor, "s k"], Int[Tensor, "s k"], Int[Tensor, "s k"], Float[Tensor, " s"]
+]:
+    """View, membership, pixel rows and columns, and radius of spheres around random valid pixels."""
+    n, H, W = target.shape
+    device = target.device
+    likely = valid.flatten(1).float()
+    seen = (likely.sum(-1) > 0).nonzero()[:, 0]  # views with anything to see
+    view = seen.repeat_interleave(spheres)
+    centre = view
+    if len(seen):
+        centre = torch.multinomial(likely[seen], spheres, replacement=True, generator=generator).flatten()
+    row, column = centre // W, centre % W
+
+    half = -(-((H * H + W * W) ** 0.5) // (2 * level))
+    offset = torch.linspace(-half, half, min(LATTICE, int(2 * half) + 1), device=device)
+    spacing = 2 * half / (len(offset) - 1)
+    jitter = (torch.rand(len(view), 2, generator=generator, device=device) - 0.5) * (spacing - 1)
+    rows = (row[:, None] + offset + jitter[:, :1]).round().long()[:, :, None].expand(-1, -1, len(offset))
+    columns = (column[:, None] + offset + jitter[:, 1:]).round().long()[:, None, :].expand_as(rows)
+    rows, columns = rows.flatten(1), columns.flatten(1)
+    inside = (rows >= 0) & (rows < H) & (columns >= 0) & (columns < W)
+    rows, columns = rows.clamp(0, H - 1), columns.clamp(0, W - 1)
+
+    points = _camera_points(target, intrinsics)
+    middle = points[view, row, column]
+    focal = (intrinsics[:, 0, 0] + intrinsics[:, 1, 1]) / 2
+    radius = middle[:, 2].clamp(min=1e-12) * ((H * H + W * W) ** 0.5 / (2 * level)) / focal[view]
+    distance = (points[view[:, None], rows, columns] - middle[:, None]).norm(dim=-1)
+    inside = inside & valid[view[:, None], rows, columns] & (distance <= radius[:, None])
+    return view, inside, rows, columns, radius
+
+
+def _camera_points(depth: Tensor, intrinsics: Tensor) -> Tensor:
+    pixels = pixel_grid((depth.shape[-2], depth.shape[-1]), device=depth.device, dtype=depth.dtype)
+    pixels = torch.cat((pixels, torch.ones_like(pixels[..., :1])), dim=-1)
+    return depth[..., None] * torch.einsum("nij,hwj->nhwi", torch.linalg.inv(intrinsics), pixels)
+
+
+def global_local_terms(
+    depth: Float[Tensor, "n H W"],
+    target: Float[Tensor, "n H W"],
+    valid: Bool[Tensor, "n H W"],
+    intrinsics: Float[Tensor, "n 3 3"],
+    *,
+    generator: torch.Generator,
+    levels: Sequence[int] = LEVELS,
+    spheres: int = 16,
+    truncation: float = 1.0,
+    loss_truncation: float = torch.inf,
+) -> tuple[dict[str, Float[Tensor, ""]], Float[Tensor, "n H W"]]:
+    """The terms whose sum is L_gl, ``global`` and ``local_<level>``, and the globally aligned depth.
+
+    A prediction s D + t, s > 0, of the truth D has zero loss. Without a valid alignment the aligned depth
+    is the prediction itself, for a view that carries no loss.
+
+    Args:
+        levels: half image diagonals per sphere radius. The paper names MoGe's losses only; these are
+            MoGe's.
+        truncation: of the alignments: relative error (global), radii (local). MoGe's value.
+    """
+    scale, shift = align_globally(
+        depth, target, inverse_depth_weight(target, valid), generator=generator, truncation=truncation
+    )
+    terms = {"global": global_loss(depth, target, valid, scale, shift, loss_truncation=loss_truncation)}
+    for level in levels:
+        terms[f"local_{level}"] = local_loss(
+            depth,
+            target,
+            valid,
+            intrinsics,
+            scale,
+            level,
+            generator=generator,
+            spheres=spheres,
+            truncation=truncation,
+            loss_truncation=loss_truncation,
+        )
+    found = (scale > 0)[:, None, None]
+    aligned = scale[:, None, None] * depth + shift[:, None, None]
+    return terms, torch.where(found, aligned, depth)

@@ -1,0 +1,241 @@
+"""The objectives: named terms, their weights, and one visible sum.
+
+Each objective returns its terms by name, unweighted, for the log; `weighted_sum` adds them up. A term of
+weight 0 is not computed.
+"""
+
+from collections.abc import Mapping
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from geometry.losses.camera import camera_loss
+from geometry.losses.depth import LAMBDA_C, depth_loss
+from geometry.losses.global_local import LEVELS, global_local_terms
+from geometry.losses.gradient import gradient_loss
+from geometry.losses.mask import mask_loss
+from geometry.losses.metric import canonical_depth
+from geometry.losses.normal import normal_loss
+from geometry.losses.point import point_loss, point_map_loss
+from geometry.losses.ray import ray_loss
+from geometry.losses.reduce import Components
+from geometry.ops.metric import CANONICAL_FOCAL_PX
+from geometry.ops.pinhole import unproject
+from geometry.ops.pose_encoding import encode_cameras
+from geometry.ops.ray_grid import resize_rays
+from geometry.ops.rays import rays_from_cameras
+from geometry.prediction import Geometry
+from geometry.views import Truth
+
+Terms = dict[str, Tensor]
+
+
+def weighted_sum(terms: Mapping[str, Tensor], weights: Mapping[str, float]) -> Float[Tensor, ""]:
+    """L = sum_k w_k L_k.
+
+    Raises:
+        ValueError: a term has no weight.
+    """
+    missing = terms.keys() - weights.keys()
+    if missing:
+        raise ValueError(f"no weight for the loss terms {sorted(missing)}; there are {sorted(weights)}")
+    return torch.stack([weights[name] * term for name, term in terms.items()]).sum()
+
+
+class Objective:
+    """Base of objectives: weights by term name, checked against the names that exist."""
+
+    names: tuple[str, ...] = ()
+
+    def __init__(self, **weights: float) -> None:
+        self.weights = weights
+        if not any(self.weights.values()):
+            raise ValueError(f"all loss weights are 0; set one of {list(weights)}")
+
+    def on(self, name: str) -> bool:
+        return self.weights[name] != 0
+
+    def total(self, terms: Terms) -> Float[Tensor, ""]:
+        return weighted_sum(terms, self.weights)
+
+
+class AnyViewObjective(Objective):
+    """L = L_D + L_M + L_P + beta L_C + alpha L_grad: the student's.
+
+    The paper's ablations by weights: depth+cam is ``ray=0, point=0``; depth+ray is ``camera=0``;
+    depth+pcd+cam is ``ray=0, point=0, point_map=1``, where the last three channels of the ray branch are
+    trained as world points, so that the architecture stays the same.
+
+    Args:
+        camera, gradient: beta and alpha.
+        lambda_c, ray_conf, components: see the losses.
+
+    Source: DA3 (arXiv:2511.10647) section 3; alpha = beta = 1.
+    """
+
+    def __init__(
+        self,
+        *,
+        depth: float = 1.0,
+        ray: float = 1.0,
+        point: float = 1.0,
+        camera: float = 1.0,
+        gradient: float = 1.0,
+        point_map: float = 0.0,
+        lambda_c: float = LAMBDA_C,
+        ray_conf: bool = True,
+        components: Components = "mean",
+    ) -> None:
+        super().__init__(
+            depth=depth, ray=ray, point=point, camera=camera, gradient=gradient, point_map=point_map
+        )
+        self.lambda_c, self.ray_conf, self.components = lambda_c, ray_conf, components
+
+    def __call__(self, geometry: Geometry, truth: Truth) -> Terms:
+        """Terms by name.
+
+        Args:
+            truth: of `geometry.ops.scale.normalise_truth`, in the frame of the reference view that the
+                network was told.
+        """
+        H, W = truth.depth.shape[-2:]
+        rays, valid, terms = geometry.rays, truth.valid, {}
+        if self.on("depth"):
+            terms["depth"] = depth_loss(
+                geometry.depth, truth.depth, valid, geometry.depth_conf, lambda_c=self.lambda_c
+            )
+        if self.on("ray"):
+            grid = (rays.shape[2], rays.shape[3])
+            target = rays_from_cameras(truth.cameras, (H, W), grid)
+            conf = geometry.ray_conf if self.ray_conf else None
+            terms["ray"] = ray_loss(rays, target, conf, lambda_c=self.lambda_c, components=self.components)
+        if self.on("point") or self.on("point_map"):
+            points = unproject(truth.depth, truth.cameras)
+            if self.on("point"):
+                terms["point"] = point_loss(geometry.depth, rays, points, valid, components=self.components)
+            if self.on("point_map"):
+                ours = resize_rays(rays, (H, W))[..., 3:]
+                terms["point_map"] = point_map_loss(ours, points, valid, components=self.components)
+        if self.on("camera"):
+            target = encode_cameras(truth.cameras, (H, W))
+            terms["camera"] = camera_loss(geometry.pose_encoding, target, components=self.components)
+        if self.on("gradient"):
+            terms["gradient"] = gradient_loss(geometry.depth, truth.depth, valid)
+        return terms
+
+
+class RelativeDepthObjective(Objective):
+    """L_T = 0.5 L_grad + L_gl + L_N + L_sky + L_obj: the teacher's, and the monocular student's.
+
+    Each view's truth is divided by its mean valid depth, so that L_grad has no unit; L_grad and L_N
+    judge the prediction after the global alignment, without which they would ask for a scale. Sky and
+    background carry no depth loss: pixels of ``truth.sky``, and those outside ``truth.objects`` where that is
+    given, count as not valid.
+
+    Args:
+        levels, spheres: of the local loss.
+
+    Source: DA3 (arXiv:2511.10647) section 4.
+    """
+
+    def __init__(
+        self,
+        *,
+        gradient: float = 0.5,
+        global_local: float = 1.0,
+        normal: float = 1.0,
+        sky: float = 1.0,
+        objects: float = 1.0,
+        levels: tuple[int, ...] = LEVELS,
+        spheres: int = 16,
+    ) -> None:
+        self.levels, self.spheres = tuple(levels), spheres
+        local = {f"local_{level}": global_local for level in self.levels}
+        super().__init__(
+            gradient=gradient, normal=normal, sky=sky, objects=objects, **{"global": global_local}, **local
+        )
+
+    def __call__(
+        self,
+        geometry: Geometry,
+        truth: Truth,
+        generator: torch.Generator,
+        objects: Float[Tensor, "B V H W"] | None = None,
+    ) -> Terms:
+        """Terms by name; a mask term is absent where prediction or label is.
+
+        Args:
+            objects: predicted object mask.
+        """
+        depth, target = geometry.depth.flatten(0, 1), truth.depth.flatten(0, 1)
+        valid = depth_carrying(truth).flatten(0, 1) & (target > 0)
+        intrinsics = truth.cameras.intrinsics.flatten(0, 1)
+        mean = torch.where(valid, target, 0.0).sum((-1, -2)) / valid.sum((-1, -2)).clamp(min=1)
+        target = torch.where(valid, target, 0.0) / torch.where(mean > 0, mean, 1.0)[:, None, None]
+
+        terms, aligned = global_local_terms(
+            depth,
+            target,
+            valid,
+            intrinsics,
+            generator=generator,
+            levels=self.levels,
+            spheres=self.spheres,
+        )
+        terms = {name: term for name, term in terms.items() if self.on(name)}
+        if self.on("gradient"):
+            terms["gradient"] = gradient_loss(aligned, target, valid)
+        if self.on("normal"):
+            terms["normal"] = normal_loss(aligned, target, valid, intrinsics)
+        if self.on("sky") and geometry.sky is not None and truth.sky is not None:
+            terms["sky"] = mask_loss(geometry.sky, truth.sky)
+        if self.on("objects") and objects is not None and truth.objects is not None:
+            terms["objects"] = mask_loss(objects, truth.objects)
+        return terms
+
+
+class MetricObjective(Objective):
+    """L = L_D + L_grad + L_sky on labels of the canonical focal length: the metric model's.
+
+    Depth is plain l1, as the model predicts no confidence. The paper names the three terms, not their
+    weights: 1 each.
+
+    Source: DA3 (arXiv:2511.10647) section 4.4.
+    """
+
+    def __init__(
+        self,
+        *,
+        depth: float = 1.0,
+        gradient: float = 1.0,
+        sky: float = 1.0,
+        canonical_focal_px: float = CANONICAL_FOCAL_PX,
+    ) -> None:
+        super().__init__(depth=depth, gradient=gradient, sky=sky)
+        self.canonical_focal_px = canonical_focal_px
+
+    def __call__(self, geometry: Geometry, truth: Truth) -> Terms:
+        """Terms by name; samples whose depth is not in metres count for the sky only."""
+        target = canonical_depth(
+            truth.depth, truth.cameras.intrinsics, canonical_focal_px=self.canonical_focal_px
+        )
+        valid = depth_carrying(truth) & truth.metric[:, None, None, None]
+        terms = {}
+        if self.on("depth"):
+            terms["depth"] = depth_loss(geometry.depth, target, valid)
+        if self.on("gradient"):
+            terms["gradient"] = gradient_loss(geometry.depth, target, valid)
+        if self.on("sky") and geometry.sky is not None and truth.sky is not None:
+            terms["sky"] = mask_loss(geometry.sky, truth.sky)
+        return terms
+
+
+def depth_carrying(truth: Truth) -> Bool[Tensor, "B V H W"]:
+    """Valid pixels that are neither sky nor background."""
+    valid = truth.valid
+    if truth.sky is not None:
+        valid = valid & ~truth.sky
+    if truth.objects is not None:
+        valid = valid & truth.objects
+    return valid
