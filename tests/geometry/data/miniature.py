@@ -164,3 +164,21 @@ def epipolar_error_px(first, second):
     da = value / np.linalg.norm((b @ F)[:, :2], axis=1)
     db = value / np.linalg.norm((a @ F.T)[:, :2], axis=1)
     return float(np.median((da + db) / 2)), len(good)
+
+
+def scene_of(room, *, depth=True, name="room", **fields):
+    """The room as a scene record, without files."""
+    from geometry.data.scene import Frame, Scene
+
+    frames = [
+        Frame(
+            name=f"{i:02d}",
+            image=(lambda v=v: v.image),
+            image_size=v.image.shape[:2],
+            extrinsics=v.extrinsics,
+            intrinsics=v.intrinsics,
+            depth=(lambda v=v: v.depth.astype(np.float32)) if depth else None,
+        )
+        for i, v in enumerate(room)
+    ]
+    return Scene(name=name, frames=tuple(frames), source=name, **fields)
