@@ -81,9 +81,7 @@ class SamplingDataset:
         request = plain_request(request, self.seed)
         image_size, views = request.image_size or self.image_size, request.views or self.views
         if image_size is None or views is None:
-            raise InputError(
-                "sampling: wanted an image size and a number of views, neither is given"
-            )
+            raise InputError("sampling: wanted an image size and a number of views, neither is given")
 
         def make(scene: Scene, without_sky: bool, rng: np.random.Generator) -> Example:
             chosen = sample_views(scene, views, rng, least=self.least_overlap)
