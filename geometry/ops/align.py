@@ -270,15 +270,16 @@ def robust_scale_shift(
     generator: torch.Generator,
     hypotheses: int = 512,
     max_scored: int = 4096,
-    polish_rounds: int = 5,
+    polish_rounds: int = 10,
     positive: bool = True,
 ) -> RobustFit:
     """argmin over (s > 0, t) of sum m (s * source + t - target)^2 by RANSAC least squares.
 
     Lines through random pairs of points are scored by truncated absolute residuals. The truncation is the
     mean absolute deviation of residuals from their median, taken for the line where it is smallest. Since a
-    mean over 40 % outliers is wide, a few refits follow that keep points within 2.5 standard deviations,
-    the deviation estimated by the median: without them outliers just inside the threshold bias the fit.
+    mean over 40 % outliers is wide, and one without outliers narrow (it cuts off 43 % of Gaussian noise), a
+    few refits follow that keep points within three standard deviations, estimated from the median residual
+    of the points kept before.
 
     Args:
         generator: on the points' device; the same generator state gives the same answer.
@@ -337,7 +338,7 @@ def robust_scale_shift(
             break
         error = (scale * source + shift - target).abs()
         sigma = 1.4826 * error[inliers].median()
-        closer = error <= torch.minimum(2.5 * sigma, threshold).clamp(min=floor)
+        closer = error <= (3 * sigma).clamp(min=floor)
         if torch.equal(closer, inliers):
             break
         inliers = closer
