@@ -5,9 +5,8 @@
 - official: photos ``<Scene>/000001.jpg ...`` (1-based), ``<Scene>_COLMAP_SfM.log`` beside or in the folder,
   and intrinsics from elsewhere, since no official file has any.
 
-The .log has five lines for each image: three integers ``k k 0``, the second -1 where the photo was not
-registered, then the 4 x 4 camera-to-world matrix (OpenCV axes). Entry k is the k-th photo in name order.
-Scale is arbitrary. No depth.
+The .log (`geometry.formats.tanks_log`) has one entry for each photo in name order, registered or not. Scale
+is arbitrary. No depth.
 
 Source: isl-org/TanksAndTemples ``python_toolbox/convert_to_logfile.py``, ``evaluation/``. Checked on real
 frames of Barn.
@@ -18,18 +17,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-import torch
-from jaxtyping import Float
-
-from geometry.data.scene import Scene, check_pose, photo_frame
+from geometry.data.scene import Scene, photo_frame
 from geometry.data.sources import SceneSource, chosen_scenes, existing_folder, found_scenes
 from geometry.errors import InputError
-from geometry.formats import colmap
+from geometry.formats import colmap, tanks_log
 from geometry.formats.distortion import Lens
 from geometry.formats.images import IMAGE_SUFFIXES, natural_key, read_header
 from geometry.formats.transforms_json import lens_from_keys
-from geometry.ops import se3
 
 
 class TanksAndTemples(SceneSource):
@@ -97,56 +91,27 @@ def read_official(photos: Path, log: Path, lens: Lens, *, name: str) -> Scene:
     Raises:
         InputError: the log is damaged, or does not belong to these photos.
     """
-    poses = read_log(log)
+    trajectory = tanks_log.read_log(log)
+    entries = len(trajectory.extrinsics)
     files = _photos(photos)
     if not files:
         raise InputError(f"{photos}: wanted photos, found none")
     if all(file.stem.isdigit() for file in files):
         places = [int(file.stem) - 1 for file in files]
-    elif len(files) == len(poses):
-        places = list(range(len(files)))
+    elif len(files) == entries:
+        places = list(range(entries))
     else:
-        raise InputError(f"{log}: wanted one entry for each of {len(files)} photos, came {len(poses)}")
+        raise InputError(f"{log}: wanted one entry for each of {len(files)} photos, came {entries}")
     frames = []
     for file, place in zip(files, places):
-        if not 0 <= place < len(poses):
-            raise InputError(f"{log}: wanted an entry for {file.name}, came only {len(poses)} entries")
-        if poses[place] is not None:
-            frames.append(photo_frame(file, name=file.name, extrinsics=poses[place], lens=lens))
+        if not 0 <= place < entries:
+            raise InputError(f"{log}: wanted an entry for {file.name}, came only {entries} entries")
+        if trajectory.registered[place]:
+            pose = trajectory.extrinsics[place]
+            frames.append(photo_frame(file, name=file.name, extrinsics=pose, lens=lens))
     if not frames:
         raise InputError(f"{log}: wanted registered photos, none of {len(files)} is")
     return Scene(name=name, frames=tuple(frames), source=str(log), folder=photos)
-
-
-def read_log(path: Path) -> list[Float[np.ndarray, "4 4"] | None]:
-    """World-to-camera poses of a .log file in order of its entries, None where not registered.
-
-    Raises:
-        InputError: not five lines of numbers per entry, entries out of order, or a pose that is none.
-    """
-    try:
-        lines = [line.split() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: wanted a camera trajectory (.log), could not read it ({error})") from error
-    if not lines or len(lines) % 5:
-        raise InputError(f"{path}: wanted five lines for each image, came {len(lines)} lines")
-    poses: list[np.ndarray | None] = []
-    for k in range(len(lines) // 5):
-        head, rows = lines[5 * k], lines[5 * k + 1 : 5 * k + 5]
-        where = f"{path}, entry {k}"
-        try:
-            first, second = int(head[0]), int(head[1])
-            cam_to_world = np.array(rows, dtype=np.float64)
-        except (ValueError, IndexError):
-            raise InputError(f"{where}: wanted three integers and a 4x4 matrix, came {head} ...") from None
-        if first != k:
-            raise InputError(f"{where}: wanted entries in order, came number {first}")
-        if second == -1:
-            poses.append(None)
-            continue
-        check_pose(cam_to_world, where)
-        poses.append(se3.invert(torch.from_numpy(cam_to_world)).numpy())
-    return poses
 
 
 def _find_log(folder: Path) -> Path | None:
