@@ -75,6 +75,24 @@ def atomic_folder(path: Path | str) -> Iterator[Path]:
             _remove_empty(made)
 
 
+def require_folder(path: Path | str) -> None:
+    """Refuse now what `atomic_folder` would refuse after the work is done; leaves nothing behind.
+
+    Raises:
+        InputError: ``path`` is a file, or nothing can be written there.
+    """
+    path = Path(path)
+    if path.exists() and not path.is_dir():
+        raise InputError(f"{path}: wanted an output folder, found a file")
+    with _one_line(path):
+        made = _make_parents(path.parent)
+        probe = path.with_name(f".{path.name}-{secrets.token_hex(4)}.part")
+        try:
+            probe.mkdir()
+        finally:
+            _remove_empty([probe, *made])
+
+
 def _merge(source: Path, target: Path, files: list[Path]) -> None:
     for file in files:  # look before the first move, so that a clash changes nothing
         place = target / file.relative_to(source)

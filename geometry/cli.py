@@ -29,7 +29,7 @@ def add_photo_arguments(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--max-views",
-        type=int,
+        type=positive,
         default=None,
         metavar="N",
         help="photos the network takes at most (default: 16 on CPU, 64 on CUDA); more photos are sampled, "
@@ -37,7 +37,7 @@ def add_photo_arguments(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--process-res",
-        type=int,
+        type=positive,
         default=504,
         metavar="PX",
         help="longest side of the images that the network sees (default 504)",
@@ -72,7 +72,7 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
         help="of the backbone; heads are always float32 (default: bfloat16 on CUDA, float32 on CPU)",
     )
     group.add_argument(
-        "--chunk", type=int, default=None, metavar="N", help="views that the dense heads take at a time"
+        "--chunk", type=positive, default=None, metavar="N", help="views that the dense heads take at a time"
     )
 
 

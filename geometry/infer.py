@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from geometry.atomic import atomic_folder
+from geometry.atomic import atomic_folder, require_folder
 from geometry.cli import (
     Stopwatch,
     add_model_arguments,
@@ -65,6 +65,7 @@ def main(argv: list[str] | None = None) -> int:
 def run(args: argparse.Namespace) -> int:
     watch = Stopwatch()
     device = pick_device(args.device)
+    require_folder(args.out)
     with watch("photos"):
         intake = open_capture(args, device)
         views, maps = load_views(intake, intake.context, args, device)

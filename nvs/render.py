@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from geometry.atomic import atomic_folder
+from geometry.atomic import atomic_folder, require_folder
 from geometry.cli import (
     Stopwatch,
     add_model_arguments,
@@ -96,6 +96,9 @@ def main(argv: list[str] | None = None) -> int:
 def run(args: argparse.Namespace) -> int:
     watch = Stopwatch()
     device = pick_device(args.device)
+    require_folder(args.out)
+    if args.path and args.path not in PATHS and not Path(args.path).is_file():
+        raise InputError(f"--path {args.path}: neither a file of cameras nor one of {', '.join(PATHS)}")
     if args.holdout and args.holdout < 2:
         raise InputError(f"--holdout {args.holdout}: expected 2 or more, so that photos remain as input")
     with watch("photos"):
@@ -174,8 +177,6 @@ def render_path(
     V = geometry.depth.shape[1]
     name = args.path or ("spline" if V > 1 else "wander")
     if name not in PATHS:
-        if not Path(name).is_file():
-            raise InputError(f"--path {name}: neither a file of cameras nor one of {', '.join(PATHS)}")
         return cameras_from_file(name, size).to(geometry.depth)
     cameras = camera_path(name, geometry.cameras, image_size, depth=geometry.depth, frames=args.frames)
     return fit_cameras(cameras, image_size, size)

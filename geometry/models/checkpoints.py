@@ -2,10 +2,13 @@
 
 import json
 import os
+import socket
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -88,17 +91,17 @@ def find_checkpoint(model: str) -> Checkpoint:
     """
     if model.startswith("untrained:"):
         return untrained(model.removeprefix("untrained:"))
+    if model == "tiny":
+        bundled = BUNDLED / "tiny.safetensors"
+        return read_checkpoint(bundled) if bundled.is_file() else untrained("tiny")
+    if model in RELEASES:  # a folder of that name is ./small
+        release = RELEASES[model]
+        return read_checkpoint(_fetch(release.repository), variant=model, licence=release.licence)
     path = Path(model).expanduser()
     if path.is_dir():
         return read_checkpoint(path / "model.safetensors")
     if path.suffix == ".safetensors" or path.is_file():
         return read_checkpoint(path)
-    if model == "tiny":
-        bundled = BUNDLED / "tiny.safetensors"
-        return read_checkpoint(bundled) if bundled.is_file() else untrained("tiny")
-    if model in RELEASES:
-        release = RELEASES[model]
-        return read_checkpoint(_fetch(release.repository), variant=model, licence=release.licence)
     if model.count("/") == 1 and not model.startswith((".", "/")):
         known = {r.repository.lower(): (v, r.licence) for v, r in RELEASES.items()}
         variant, licence = known.get(model.lower(), (None, None))
@@ -122,21 +125,40 @@ def _fetch(repository: str) -> Path:
     if by_hand.is_file():
         return by_hand
     # Imported here: it costs half a second that local files need not pay.
-    from huggingface_hub import hf_hub_download
+    from huggingface_hub import hf_hub_download, try_to_load_from_cache
     from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError
 
+    cached = try_to_load_from_cache(repository, "model.safetensors")
+    if isinstance(cached, str):
+        return Path(cached)
     try:
+        _require_network()
         # The configuration is small and tells the variant; older repositories may lack it.
         with suppress(EntryNotFoundError):
             hf_hub_download(repository, "config.json")
         return Path(hf_hub_download(repository, "model.safetensors"))
     except (OSError, HfHubHTTPError, ValueError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:160]
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise InputError(
             f"weights of {repository} are not on this machine and could not be fetched ({reason}). "
             f"Fetch https://huggingface.co/{repository}/resolve/main/model.safetensors (and config.json) "
             f"and put both into {by_hand.parent}, or pass their folder as --model"
         ) from error
+
+
+def _require_network() -> None:
+    """Fail at once where the hub cannot be reached: its own client retries for half a minute first."""
+    from huggingface_hub import constants
+
+    if constants.HF_HUB_OFFLINE:
+        raise OSError("HF_HUB_OFFLINE is set")
+    if getproxies():
+        return  # the proxy resolves names; only a real request can tell
+    url = urlsplit(constants.ENDPOINT)
+    try:
+        socket.create_connection((url.hostname, url.port or 443), timeout=10).close()
+    except OSError as error:
+        raise OSError(f"no connection to {url.hostname}") from error
 
 
 def untrained(variant: str) -> Checkpoint:

@@ -124,7 +124,8 @@ def test_offline_says_which_file_to_put_where(monkeypatch, tmp_path):
     def no_network(*args, **kwargs):
         raise OSError("no network in this test")
 
-    monkeypatch.setattr(huggingface_hub, "hf_hub_download", no_network)
+    monkeypatch.setattr(checkpoints, "_require_network", no_network)
+    monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda *args: None)
     monkeypatch.setenv("FEEDFORWARD_NVS_CACHE", str(tmp_path))
     with pytest.raises(InputError) as error:
         find_checkpoint("giant")
@@ -132,6 +133,14 @@ def test_offline_says_which_file_to_put_where(monkeypatch, tmp_path):
     assert "DA3-GIANT-1.1/resolve/main/model.safetensors" in message
     assert str(tmp_path / "DA3-GIANT-1.1") in message
     assert "\n" not in message
+
+
+def test_a_size_is_a_size_even_beside_a_folder_of_that_name(monkeypatch, tmp_path):
+    (tmp_path / "tiny").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert find_checkpoint("tiny").variant == "tiny"
+    with pytest.raises(InputError, match=r"tiny/model\.safetensors: no such"):
+        find_checkpoint("./tiny")
 
 
 @pytest.mark.parametrize("model", ["huge", "untrained:huge", "no/such/file.safetensors"])
