@@ -57,6 +57,10 @@ def rasterize(
         raise InputError(f"depth must be 'expected' or 'accumulated', got {depth!r}")
     if constants not in CONSTANTS:
         raise InputError(f"constants must be one of {', '.join(CONSTANTS)}, got {constants!r}")
+    if not 0 < near < far:
+        raise InputError(f"0 < near < far is needed, got near={near}, far={far}")
+    if not eps2d >= 0:
+        raise InputError(f"eps2d must be at least 0 square pixels, got {eps2d}")
     _check(gaussians, cameras, colors)
     settings = Settings(
         image_size=_checked_size(image_size),

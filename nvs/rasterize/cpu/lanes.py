@@ -8,13 +8,12 @@ giving `Mask`, ``&`` of masks, and the functions below. A float64 operand is a t
 """
 
 import operator
-from typing import ClassVar
 
 import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-from numba.core.typing.templates import ConcreteTemplate, infer_global, signature
+from numba.core.typing.templates import AbstractTemplate, infer_global, signature
 from numba.extending import intrinsic, lower_builtin, models, register_model
 
 LANES = 16
@@ -69,8 +68,10 @@ def _register(operation, emit, result, operands) -> None:
     """Teach Numba ``operation`` for the given operand types; ``emit(builder, *vectors)`` writes the code."""
 
     @infer_global(operation)
-    class _Typing(ConcreteTemplate):
-        cases: ClassVar = [signature(result, *kinds) for kinds in operands]
+    class _Typing(AbstractTemplate):
+        def generic(self, args, kws):
+            # Exact types only: Numba would otherwise convert a float64 without a word.
+            return signature(result, *args) if args in operands else None
 
     def lower(context, builder, sig, args):
         return emit(builder, *args)

@@ -39,14 +39,14 @@ def worker_count() -> int:
     return SHARES * threads if threads > 1 else 1
 
 
-def run(kernel: Callable[..., None], *arguments: Any) -> None:
+def run(kernel: Callable[..., None], *arguments: Any, workers: int | None = None) -> None:
     """Call ``kernel(worker, workers, *arguments)`` for every worker number and wait for all.
 
     Kernels share out their work by ``range(worker, items, workers)``, and items write to disjoint memory, so
-    results do not depend on the number of workers.
+    results do not depend on the number of workers: by default `worker_count`.
     """
     global _pool
-    threads, workers = thread_count(), worker_count()
+    threads, workers = thread_count(), workers or worker_count()
     if threads > 1 and _pool is None:
         _pool = ThreadPoolExecutor(
             max_workers=max(threads, os.cpu_count() or 1), thread_name_prefix="rasterize"

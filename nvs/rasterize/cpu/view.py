@@ -86,6 +86,7 @@ def blend_view(
         blend,
         *settings.image_size, binned.records, binned.records.view(np.int32), entries, binned.order,
         binned.offsets, states, np.float32(settings.constants.alpha_max), rgb, depth, alpha, binned.used,
+        workers=len(states),
     )  # fmt: skip
 
 
@@ -102,6 +103,7 @@ def blend_view_backward(
         *settings.image_size, binned.records, binned.records.view(np.int32), binned.order, binned.offsets,
         binned.used, states, np.float32(settings.constants.alpha_max), *image, *gradients, shift,
         binned.chunk_slots, entry_sums, touched,
+        workers=len(states),
     )  # fmt: skip
     return entry_sums, touched
 

@@ -1,0 +1,166 @@
+"""The CUDA backend: gsplat's own kernels.
+
+gsplat is imported here and nowhere else, on the first rendering of CUDA tensors: its import (1.6) or its
+first use (1.5.3) starts a compiler. Written against the sources of gsplat 1.5.3.
+"""
+
+from functools import cache
+from importlib.metadata import version
+from types import ModuleType
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from geometry.errors import InputError
+from geometry.views import Cameras
+from nvs.gaussians import Gaussians
+from nvs.rasterize import twin
+from nvs.rasterize.settings import CONSTANTS, Settings
+
+TILE = 16
+
+
+@cache
+def import_gsplat() -> ModuleType:
+    """gsplat with its kernels loaded, which compiles them on a machine's first use (minutes).
+
+    Raises:
+        ImportError: they cannot be loaded; the message says what to do.
+    """
+    try:
+        import gsplat
+        from gsplat.cuda._backend import _C as kernels
+    except Exception as error:  # a failed compilation raises OSError, RuntimeError, CalledProcessError, ...
+        raise ImportError(_mend(f"{type(error).__name__}: {error}")) from error
+    if kernels is None:
+        raise ImportError(_mend("gsplat found no CUDA toolkit (nvcc) to compile them with"))
+    return gsplat
+
+
+def _mend(reason: str) -> str:
+    return (
+        f"gsplat's CUDA kernels cannot be loaded ({reason}). They are compiled on first use: install the "
+        f"CUDA toolkit of torch's version ({torch.version.cuda}) so that nvcc is on PATH or under CUDA_HOME, "
+        "and `pip install gsplat==1.5.3 packaging ninja`. Until then, backend='torch' runs on the same "
+        "tensors (slowly), and backend='cpu' on tensors moved to the CPU."
+    )
+
+
+def _check_constants(settings: Settings) -> None:
+    """gsplat's constants are compiled in: only those of the installed version can be had."""
+    installed = version("gsplat")
+    number = tuple(int(part) for part in installed.split(".")[:2])
+    name = "gsplat-1.6" if number >= (1, 6) else "gsplat-1.5.3"
+    if settings.constants != CONSTANTS[name]:
+        raise InputError(
+            f"constants={name!r} are those of the installed gsplat {installed}, others were asked for: "
+            "install the other gsplat, or use backend='cpu' or 'torch'"
+        )
+
+
+def render(
+    gaussians: Gaussians,
+    colors: Float[Tensor, "B N 3"] | None,
+    cameras: Cameras,
+    settings: Settings,
+) -> tuple[Float[Tensor, "B V 3 H W"], Float[Tensor, "B V H W"], Float[Tensor, "B V H W"]]:
+    """Colour over black, accumulated depth, alpha.
+
+    Raises:
+        ImportError: gsplat's kernels cannot be loaded.
+        InputError: the installed gsplat has other constants than those asked for.
+    """
+    _check_constants(settings)
+    gsplat = import_gsplat()
+    if gaussians.means.shape[1] == 0:
+        return _nothing(gaussians, colors, cameras, settings)
+    if cameras.intrinsics.requires_grad:
+        image, alpha = _render_projected_in_torch(gsplat, gaussians, colors, cameras, settings)
+    else:
+        image, alpha = _render(gsplat, gaussians, colors, cameras, settings)
+    return image[..., :3].movedim(-1, -3), image[..., 3], alpha[..., 0]
+
+
+def _render(
+    gsplat: ModuleType, gaussians: Gaussians, colors: Tensor | None, cameras: Cameras, settings: Settings
+) -> tuple[Float[Tensor, "B V H W 4"], Float[Tensor, "B V H W 1"]]:
+    H, W = settings.image_size
+    image, alpha, _ = gsplat.rasterization(
+        gaussians.means,
+        gaussians.quats,
+        gaussians.scales,
+        gaussians.opacities,
+        gaussians.sh if colors is None else colors,
+        cameras.extrinsics,
+        cameras.intrinsics,
+        W,
+        H,
+        near_plane=settings.near,
+        far_plane=settings.far,
+        eps2d=settings.eps2d,
+        sh_degree=gaussians.sh_degree if colors is None else None,
+        packed=False,
+        tile_size=TILE,
+        render_mode="RGB+D",
+        rasterize_mode="antialiased" if settings.antialiased else "classic",
+    )
+    return image, alpha
+
+
+def _render_projected_in_torch(
+    gsplat: ModuleType, gaussians: Gaussians, colors: Tensor | None, cameras: Cameras, settings: Settings
+) -> tuple[Float[Tensor, "B V H W 4"], Float[Tensor, "B V H W 1"]]:
+    """As `_render`, with gradients of the intrinsics, which gsplat's projection kernel does not give.
+
+    Projection is the twin's, compositing gsplat's kernels.
+    """
+    H, W = settings.image_size
+    tiles_x, tiles_y = -(-W // TILE), -(-H // TILE)
+    B, V = cameras.extrinsics.shape[:2]
+    images, alphas = [], []
+    for b in range(B):
+        scene = gaussians.map(lambda t, b=b: t[b])
+        for v in range(V):
+            seen = twin.project(
+                scene,
+                None if colors is None else colors[b],
+                cameras.extrinsics[b, v],
+                cameras.intrinsics[b, v],
+                settings,
+            )
+            if seen.index.numel() == 0:
+                images.append(seen.features.sum() + gaussians.means.new_zeros(H, W, 4))
+                alphas.append(seen.opacities.sum() + gaussians.means.new_zeros(H, W, 1))
+                continue
+            _, keys, order = gsplat.isect_tiles(
+                seen.means[None], seen.radii[None].int(), seen.features[None, :, 3], TILE, tiles_x, tiles_y
+            )
+            offsets = gsplat.isect_offset_encode(keys, 1, tiles_x, tiles_y)
+            image, alpha = gsplat.rasterize_to_pixels(
+                seen.means[None],
+                seen.conics[None],
+                seen.features[None],
+                seen.opacities[None],
+                W,
+                H,
+                TILE,
+                offsets.reshape(1, tiles_y, tiles_x),
+                order,
+            )
+            images.append(image[0])
+            alphas.append(alpha[0])
+    return torch.stack(images).unflatten(0, (B, V)), torch.stack(alphas).unflatten(0, (B, V))
+
+
+def _nothing(
+    gaussians: Gaussians, colors: Tensor | None, cameras: Cameras, settings: Settings
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Black, empty images that still carry (zero) gradients: kernels cannot be launched on no Gaussians."""
+    tensors = [*vars(gaussians).values(), *vars(cameras).values()]
+    if colors is not None:
+        tensors.append(colors)
+    zero = sum((t * 0).sum() for t in tensors)
+    views = tuple(cameras.extrinsics.shape[:2])
+    rgb, plane = (zero.expand(*views, *shape, *settings.image_size) for shape in ((3,), ()))
+    return rgb, plane, plane

@@ -1,0 +1,145 @@
+"""gsplat's CUDA kernels against the PyTorch twin, values and gradients; and what happens without CUDA."""
+
+import sys
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from geometry.errors import InputError
+from geometry.views import Cameras
+from nvs.gaussians import Gaussians
+from nvs.rasterize import rasterize
+from nvs.rasterize.settings import CONSTANTS, Settings
+
+SIZE = (40, 56)
+
+
+def rendered_with_gradients(gaussians, cameras, backend, *, intrinsics_gradient=True, **options):
+    gaussians = gaussians.map(lambda t: t.detach().clone().requires_grad_())
+    extrinsics = cameras.extrinsics.detach().clone().requires_grad_()
+    intrinsics = cameras.intrinsics.detach().clone().requires_grad_(intrinsics_gradient)
+    view = Cameras(extrinsics=extrinsics, intrinsics=intrinsics)
+    image = rasterize(gaussians, view, SIZE, backend=backend, **options)
+    outputs = [image.rgb, image.depth, image.alpha]
+    generator = torch.Generator().manual_seed(7)
+    weights = [torch.randn(t.shape, generator=generator).to(t) for t in outputs]
+    sum((w * t).sum() for w, t in zip(weights, outputs)).backward()
+    leaves = [*vars(gaussians).values(), extrinsics, *([intrinsics] if intrinsics_gradient else [])]
+    return [t.detach().double().cpu() for t in outputs], [t.grad.double().cpu() for t in leaves]
+
+
+def off_by(actual: torch.Tensor, wanted: torch.Tensor) -> float:
+    return ((actual - wanted).norm() / wanted.norm().clamp(min=1e-12)).item()
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("intrinsics_gradient", [False, True])
+@pytest.mark.parametrize(("degree", "antialiased"), [(0, False), (1, True), (3, False)])
+def test_gsplat_s_kernels_match_the_twin(scene, cameras, degree, antialiased, intrinsics_gradient):
+    gaussians, views = scene(1500, batch=2, degree=degree), cameras(2, SIZE, batch=2)
+    options = {
+        "antialiased": antialiased,
+        "background": torch.tensor([0.2, 0.3, 0.4]),
+        "intrinsics_gradient": intrinsics_gradient,
+    }
+    values, gradients = rendered_with_gradients(gaussians.to("cuda"), views.to("cuda"), "cuda", **options)
+    # The twin in float64 on the CPU: fewer roundings than either.
+    wanted = rendered_with_gradients(gaussians.to(torch.float64), views.to(torch.float64), "torch", **options)
+    for actual, expected in zip(values, wanted[0]):
+        assert ((actual - expected).abs() > 1e-3).double().mean() < 5e-4
+    for actual, expected in zip(gradients, wanted[1]):
+        assert off_by(actual, expected) < 5e-3
+
+
+@pytest.mark.gpu
+def test_gsplat_s_kernels_match_the_numba_kernels(scene, cameras):
+    gaussians, views = scene(20000, degree=1, size=0.03), cameras(1, SIZE)
+    for depth in ("expected", "accumulated"):
+        values, gradients = rendered_with_gradients(
+            gaussians.to("cuda"), views.to("cuda"), "cuda", depth=depth, intrinsics_gradient=False
+        )
+        wanted = rendered_with_gradients(gaussians, views, "cpu", depth=depth, intrinsics_gradient=False)
+        for actual, expected in zip(values, wanted[0]):
+            assert ((actual - expected).abs() > 1e-3).double().mean() < 5e-4
+        for actual, expected in zip(gradients, wanted[1]):
+            assert off_by(actual, expected) < 5e-3
+
+
+@pytest.mark.gpu
+def test_colours_given_and_no_gaussians_at_all(scene, cameras):
+    gaussians, views = scene(300).to("cuda"), cameras(1, SIZE).to("cuda")
+    colors = torch.rand(1, 300, 3, device="cuda")
+    image = rasterize(gaussians, views, SIZE, colors=colors)
+    wanted = rasterize(gaussians.to("cpu"), views.to("cpu"), SIZE, colors=colors.cpu(), backend="torch")
+    assert ((image.rgb.cpu() - wanted.rgb).abs() > 1e-3).double().mean() < 5e-4
+    nothing = rasterize(gaussians.map(lambda t: t[:, :0]), views, SIZE)
+    assert nothing.rgb.abs().max() == 0
+    assert nothing.depth.abs().max() == 0
+
+
+@pytest.mark.gpu
+def test_degenerate_gaussians_stay_finite_on_cuda(scene, cameras):
+    gaussians = scene(64).to("cuda")
+    gaussians.means[0, 0, 2] = -1.0
+    gaussians.scales[0, 1] = 0.0
+    gaussians.quats[0, 2] = 0.0
+    gaussians.opacities[0, 3], gaussians.opacities[0, 4] = 0.0, 1.0
+    image = rasterize(gaussians, cameras(1, SIZE).to("cuda"), SIZE)
+    assert all(t.isfinite().all() for t in vars(image).values())
+
+
+def test_constants_of_another_version_are_refused(monkeypatch):
+    from nvs.rasterize import cuda
+
+    settings = Settings(
+        image_size=SIZE, near=0.01, far=1e10, eps2d=0.3, antialiased=False, constants=CONSTANTS["gsplat-1.6"]
+    )
+    monkeypatch.setattr(cuda, "version", lambda name: "1.5.3")
+    with pytest.raises(InputError, match=r"installed gsplat 1\.5\.3"):
+        cuda._check_constants(settings)
+    monkeypatch.setattr(cuda, "version", lambda name: "1.6.0")
+    cuda._check_constants(settings)
+
+
+def test_a_failing_import_says_how_to_mend_it(monkeypatch):
+    from nvs.rasterize import cuda
+
+    cuda.import_gsplat.cache_clear()
+    monkeypatch.setitem(sys.modules, "gsplat", None)  # makes `import gsplat` raise
+    with pytest.raises(ImportError, match=r"nvcc.*backend='torch'"):
+        cuda.import_gsplat()
+    cuda.import_gsplat.cache_clear()
+
+
+def test_gsplat_s_layouts_are_turned_into_ours(scene, cameras, monkeypatch):
+    """With the twin in gsplat's place, returning gsplat's layouts, the backend gives the twin's images."""
+    from nvs.rasterize import cuda, twin
+
+    gaussians, views = scene(40, batch=2, degree=1), cameras(3, (6, 9), batch=2)
+    settings = Settings(
+        image_size=(6, 9), near=0.1, far=9.0, eps2d=0.3, antialiased=True, constants=CONSTANTS["gsplat-1.5.3"]
+    )
+
+    def rasterization(means, quats, scales, opacities, colors, viewmats, Ks, width, height, **options):
+        assert (width, height, options["near_plane"], options["far_plane"]) == (9, 6, 0.1, 9.0)
+        assert (options["sh_degree"], options["rasterize_mode"]) == (1, "antialiased")
+        rgb, depth, alpha = twin.render(
+            Gaussians(means=means, quats=quats, scales=scales, opacities=opacities, sh=colors),
+            None,
+            Cameras(extrinsics=viewmats, intrinsics=Ks),
+            settings,
+        )
+        return torch.cat((rgb, depth[:, :, None]), dim=2).movedim(2, -1), alpha[..., None], {}
+
+    monkeypatch.setattr(cuda, "import_gsplat", lambda: SimpleNamespace(rasterization=rasterization))
+    for actual, wanted in zip(
+        cuda.render(gaussians, None, views, settings), twin.render(gaussians, None, views, settings)
+    ):
+        assert torch.equal(actual, wanted)
+
+
+def test_cuda_backend_refuses_cpu_tensors(scene, cameras):
+    gaussians: Gaussians = scene(3)
+    with pytest.raises(InputError, match="needs tensors on cuda"):
+        rasterize(gaussians, cameras(1, SIZE), SIZE, backend="cuda")
