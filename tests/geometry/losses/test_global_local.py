@@ -92,6 +92,16 @@ def test_local_loss_sees_what_one_scale_and_shift_hides(generator):
     assert small < 0.2 * whole
 
 
+def test_spheres_do_not_reach_across_a_depth_edge(generator):
+    # Two walls, each right up to its own scale and shift. The widest sphere's radius is a fifth of the gap.
+    target, valid, K = scene(generator, n=1)
+    near = torch.arange(48) < 24
+    target = torch.where(near, target / 2, target + 7)
+    depth = torch.where(near, 1.2 * target + 0.1, 0.9 * target - 0.5)
+    one = torch.ones(1, dtype=torch.float64)
+    assert local_loss(depth, target, valid, K, one, 4, generator=generator, spheres=64) < 1e-9
+
+
 def test_gradients_with_the_alignment_as_a_constant(generator):
     target, _, K = scene(generator, n=1, H=12, W=14)
     valid = torch.ones_like(target, dtype=torch.bool)

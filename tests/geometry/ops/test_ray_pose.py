@@ -75,6 +75,12 @@ def test_released_solver_agrees_with_its_golden_numbers(golden_dir, case):
     assert_close(found.principal_ndc + 1, data["pp_plus1"], atol=1e-4, rtol=0)
 
 
+def test_released_solver_draws_what_the_released_one_draws(golden_dir):
+    data = golden_case(golden_dir, "noisy")  # its index table was drawn with seed 0
+    found = cameras_from_rays(data["ray"], data["conf"], (24, 32), released=True, seed=0)
+    assert_close(found.cameras.extrinsics, data["w2c"], atol=1e-4, rtol=0)
+
+
 @pytest.mark.parametrize(("case", "atol"), [("clean", 1e-6), ("offcentre", 1e-6), ("noisy", 8e-3)])
 def test_truth_of_the_golden_rays_is_recovered(golden_dir, case, atol):
     data = golden_case(golden_dir, case)
