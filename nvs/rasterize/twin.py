@@ -17,9 +17,6 @@ from nvs.gaussians import Gaussians
 from nvs.rasterize.gsplat_functions import gsplat_functions
 from nvs.rasterize.settings import ALPHA_MIN, TRANSMITTANCE_MIN, Settings
 
-TILE = 8  # side of the squares in which pairs are sought
-AT_ONCE = 512  # Gaussians tried together in such a square
-
 
 @dataclass(frozen=True, kw_only=True)
 class Projected:
@@ -140,28 +137,34 @@ def falloff(
 
 
 @torch.no_grad()
-def touched_pixels(projected: Projected, settings: Settings) -> tuple[Int[Tensor, " m"], Int[Tensor, " m"]]:
+def touched_pixels(
+    projected: Projected, settings: Settings, *, tile: int = 8, at_once: int = 512
+) -> tuple[Int[Tensor, " m"], Int[Tensor, " m"]]:
     """All contributing (pixel, entry) pairs, sorted by pixel and within a pixel nearest first.
 
     A pair contributes where alpha reaches ALPHA_MIN and the light left behind it exceeds
-    TRANSMITTANCE_MIN. Tiles only save work: the result does not depend on their size.
+    TRANSMITTANCE_MIN. The search only saves work: the result does not depend on how it is done.
+
+    Args:
+        tile: side of the squares of pixels in which pairs are sought.
+        at_once: Gaussians tried together in such a square, before looking whether it is full.
     """
     H, W = settings.image_size
     device, dtype = projected.means.device, projected.means.dtype
     low, high = projected.means - projected.radii, projected.means + projected.radii
     pixels, entries = [], []
-    for top in range(0, H, TILE):
-        row = ((low[:, 1] < top + TILE) & (high[:, 1] > top)).nonzero()[:, 0]
-        for left in range(0, W, TILE):
-            near = row[(low[row, 0] < left + TILE) & (high[row, 0] > left)]
+    for top in range(0, H, tile):
+        row = ((low[:, 1] < top + tile) & (high[:, 1] > top)).nonzero()[:, 0]
+        for left in range(0, W, tile):
+            near = row[(low[row, 0] < left + tile) & (high[row, 0] > left)]
             y, x = torch.meshgrid(
-                torch.arange(top, min(top + TILE, H), device=device),
-                torch.arange(left, min(left + TILE, W), device=device),
+                torch.arange(top, min(top + tile, H), device=device),
+                torch.arange(left, min(left + tile, W), device=device),
                 indexing="ij",
             )
             pixel, (x, y) = (y * W + x).flatten(), (t.reshape(-1, 1).to(dtype) + 0.5 for t in (x, y))
             light = torch.ones_like(x)  # [pixels, 1]
-            for some in near.split(AT_ONCE):
+            for some in near.split(at_once):
                 exponent = falloff(projected, some[None], x, y)  # [pixels, entries]
                 alpha = (projected.opacities[some] * torch.exp(-exponent)).clamp(
                     max=settings.constants.alpha_max

@@ -77,7 +77,7 @@ class _Rasterize(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor, Tensor]:
         (B, V), (H, W) = extrinsics.shape[:2], settings.image_size
         inputs = [t.detach().contiguous() for t in (means, quats, scales, opacities, colors)]
-        packed = _pack_cameras(extrinsics, intrinsics, centres)
+        packed = pack_cameras(extrinsics, intrinsics, centres)
         rgb, depth, alpha = (
             torch.from_numpy(workspace.take(shape)) for shape in ((B, V, 3, H, W), (B, V, H, W), (B, V, H, W))
         )
@@ -144,7 +144,7 @@ def _scene(inputs: list[Tensor], b: int, degree: int) -> Scene:
     return Scene(*(t[b].reshape(-1).numpy() for t in inputs), degree=degree)
 
 
-def _pack_cameras(extrinsics: Tensor, intrinsics: Tensor, centres: Tensor) -> np.ndarray:
+def pack_cameras(extrinsics: Tensor, intrinsics: Tensor, centres: Tensor) -> np.ndarray:
     """[B, V, CAMERA]; see `nvs.rasterize.cpu.layout`."""
     rotation, translation = extrinsics[..., :3, :3].flatten(-2), extrinsics[..., :3, 3]
     focal, principal = intrinsics[..., [0, 1], [0, 1]], intrinsics[..., :2, 2]
@@ -153,7 +153,7 @@ def _pack_cameras(extrinsics: Tensor, intrinsics: Tensor, centres: Tensor) -> np
 
 
 def _unpack_cameras(packed: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients of extrinsics, intrinsics and centres from that of `_pack_cameras`' result."""
+    """Gradients of extrinsics, intrinsics and centres from that of `pack_cameras`' result."""
     extrinsics = packed.new_zeros(*packed.shape[:-1], 4, 4)
     extrinsics[..., :3, :3] = packed[..., :9].unflatten(-1, (3, 3))
     extrinsics[..., :3, 3] = packed[..., 9:12]

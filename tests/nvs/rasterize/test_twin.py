@@ -107,4 +107,6 @@ def test_gradients_match_finite_differences(scene, cameras, degree, antialiased)
         return image.rgb, image.depth, image.alpha
 
     inputs = [*vars(gaussians).values(), view.extrinsics, focal, principal, background]
-    assert torch.autograd.gradcheck(render, [t.clone().requires_grad_() for t in inputs])
+    # Degree 3 has hundreds of inputs: random directions instead of one at a time.
+    leaves = [t.clone().requires_grad_() for t in inputs]
+    assert torch.autograd.gradcheck(render, leaves, fast_mode=degree == 3)
