@@ -6,6 +6,7 @@ import sys
 # Name -> (module with main(argv), what it does). Imported only when asked for: starting stays quick.
 COMMANDS = {
     "infer": ("geometry.infer", "photos to depth, cameras and a point cloud"),
+    "data": ("geometry.data.check", "check a downloaded data set: files, cameras, depth, conventions"),
 }
 
 

@@ -1,5 +1,6 @@
 """The readers by name, and which of them a folder is for."""
 
+import inspect
 from pathlib import Path
 
 from geometry.data.arkitscenes import ARKitScenes
@@ -61,4 +62,8 @@ def open_source(root: str | Path, kind: str | None = None, **options: object) ->
     kind = recognise(root) if kind is None else kind
     if kind not in READERS:
         raise InputError(f"{root}: wanted a kind among {', '.join(READERS)}, came {kind}")
+    known = inspect.signature(READERS[kind]).parameters
+    unknown = [name for name in options if name not in known or name == "root"]
+    if unknown:
+        raise InputError(f"{kind}: wanted options among {', '.join(list(known)[1:])}, came {unknown[0]}")
     return READERS[kind](root, **_NEEDED.get(kind, {}) | options)
