@@ -4,7 +4,7 @@ Each objective returns its terms by name, unweighted, for the log; `weighted_sum
 weight 0 is not computed.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from jaxtyping import Bool, Float
@@ -147,7 +147,7 @@ class RelativeDepthObjective(Objective):
         normal: float = 1.0,
         sky: float = 1.0,
         objects: float = 1.0,
-        levels: tuple[int, ...] = LEVELS,
+        levels: Sequence[int] = LEVELS,
         spheres: int = 16,
     ) -> None:
         self.levels, self.spheres = tuple(levels), spheres
