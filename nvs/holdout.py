@@ -7,14 +7,13 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from geometry.ops import se3
-from geometry.ops.align import umeyama
 from geometry.ops.pinhole import resize_intrinsics
 from geometry.predict import Network, predict_geometry
 from geometry.views import Cameras, Views
 from nvs.gaussians import Gaussians
 from nvs.metrics import Scores
 from nvs.rasterize import rasterize
+from nvs.similarity import carry_cameras
 
 
 @dataclass(frozen=True)
@@ -53,13 +52,7 @@ def place_targets(
         together = Views(images=torch.cat((context.images, targets.images), dim=1))
         second = predict_geometry(network, together, **options).cameras
         V = context.images.shape[1]
-        carry = umeyama(
-            se3.centres(second.extrinsics[:, :V].double()),
-            se3.centres(context_cameras.extrinsics.double()),
-            min_rank=1,
-        )
-        extrinsics = carry.extrinsics(second.extrinsics[:, V:].double()).to(second.extrinsics)
-        cameras = Cameras(extrinsics=extrinsics, intrinsics=second.intrinsics[:, V:])
+        cameras = carry_cameras(second[:, V:], second[:, :V], context_cameras)
         alignment = (
             "umeyama: targets placed by a second pass over all photos, carried over by context cameras"
         )

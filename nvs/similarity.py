@@ -1,8 +1,10 @@
-"""Carrying Gaussians to a world of other scale, heading and origin."""
+"""Carrying Gaussians and cameras to a world of other scale, heading and origin."""
 
 from dataclasses import replace
 
-from geometry.ops.align import Similarity
+from geometry.ops import se3
+from geometry.ops.align import Similarity, umeyama
+from geometry.views import Cameras
 from nvs.gaussians import Gaussians
 from nvs.world import turn_gaussians
 
@@ -15,3 +17,19 @@ def transform_gaussians(gaussians: Gaussians, similarity: Similarity) -> Gaussia
         means=similarity.points(gaussians.means),
         scales=gaussians.scales * similarity.scale.to(gaussians.scales)[:, None, None],
     )
+
+
+def carry_cameras(cameras: Cameras, context: Cameras, context_there: Cameras) -> Cameras:
+    """Cameras in another world, given context cameras in both: by the similarity of the context's centres.
+
+    Args:
+        cameras: in the world of ``context``; their intrinsics stay.
+        context, context_there: the same views in either world, at least two at different places.
+
+    Raises:
+        DegenerateAlignment: all context centres of one world coincide.
+    """
+    carry = umeyama(
+        se3.centres(context.extrinsics.double()), se3.centres(context_there.extrinsics.double()), min_rank=1
+    )
+    return replace(cameras, extrinsics=carry.extrinsics(cameras.extrinsics.double()).to(cameras.extrinsics))

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from geometry.errors import InputError
@@ -13,11 +13,12 @@ from geometry.models.checkpoints import Checkpoint, load_network, load_strict, s
 from geometry.models.da3 import DepthAnything3, MonocularDepth, normalise_images
 from geometry.models.nested import NestedDepthAnything3, align_to_metric
 from geometry.models.zoo import VARIANTS, any_view_variant
-from geometry.predict import condition, in_given_world
+from geometry.predict import in_given_world
 from geometry.prediction import Geometry
 from geometry.tensors import TensorRecord
 from geometry.views import Views
 from nvs.adapter import GaussianAdapter, ReleasedAdapter
+from nvs.backbone import Backbone, Encoding, encode_views
 from nvs.gaussians import Gaussians
 from nvs.gs_dpt import GaussianDpt
 from nvs.similarity import transform_gaussians
@@ -41,7 +42,7 @@ class Splatter(nn.Module):
 
     def __init__(
         self,
-        network: DepthAnything3 | NestedDepthAnything3,
+        network: DepthAnything3 | NestedDepthAnything3 | Backbone,
         head: GaussianDpt,
         adapter: GaussianAdapter | ReleasedAdapter,
     ) -> None:
@@ -64,30 +65,34 @@ class Splatter(nn.Module):
             chunk: views that the dense heads take at a time.
             rays: also compute the ray maps.
         """
-        given, world = None, None
-        if views.cameras is not None:
-            given, world = condition(views.cameras)
-        nested = isinstance(self.network, NestedDepthAnything3)
-        any_view = self.network.any_view if nested else self.network
+        encoding = encode_views(self.network, views, reference=reference, chunk=chunk, rays=rays)
+        return self.splat(encoding, views, chunk=chunk)
 
-        images = normalise_images(views.images)
-        features = any_view.encode(images, given, reference=reference)
-        geometry = any_view.decode(features, chunk=chunk, rays=rays)
-        raw, density = self.head(features.patches, features.grid, images, chunk)
-        gaussians = self.adapter(raw, density, geometry, views.images, given=given)
-
-        if given is not None:
-            gaussians = transform_gaussians(gaussians, world)
-            geometry = in_given_world(geometry, views.cameras, given, world)
-        elif nested:
-            # The released nested model leaves its Gaussians behind when it scales everything else.
-            geometry = align_to_metric(geometry, self.network.metric(views, chunk=chunk))
-            gaussians = replace(
-                gaussians,
-                means=gaussians.means * geometry.scale_factor,
-                scales=gaussians.scales * geometry.scale_factor,
-            )
+    def splat(self, encoding: Encoding, views: Views, *, chunk: int = 8) -> Splats:
+        """Gaussians from what the network made of these views; the head's part of `forward`."""
+        # World coordinates do not survive bfloat16, whatever precision the network ran in.
+        with torch.autocast(views.images.device.type, enabled=False):
+            raw, density = self.raw_parameters(encoding, normalise_images(views.images), chunk)
+            geometry, given = encoding.geometry, encoding.given
+            gaussians = self.adapter(raw, density, geometry, views.images, given=given)
+            if given is not None:
+                gaussians = transform_gaussians(gaussians, encoding.world)
+                geometry = in_given_world(geometry, views.cameras, given, encoding.world)
+            elif encoding.metric is not None:
+                # The released nested model leaves its Gaussians behind when it scales everything else.
+                geometry = align_to_metric(geometry, encoding.metric)
+                gaussians = replace(
+                    gaussians,
+                    means=gaussians.means * geometry.scale_factor,
+                    scales=gaussians.scales * geometry.scale_factor,
+                )
         return Splats(gaussians=gaussians, geometry=geometry)
+
+    def raw_parameters(
+        self, encoding: Encoding, images: Float[Tensor, "B V 3 H W"], chunk: int
+    ) -> tuple[Float[Tensor, "B V H W C"], Float[Tensor, "B V H W"]]:
+        """The head's raw channels and density for normalised images."""
+        return self.head(encoding.patches, encoding.grid, images, chunk)
 
 
 def released_gaussian_head(variant: str) -> GaussianDpt:

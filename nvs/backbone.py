@@ -1,0 +1,86 @@
+"""What the Gaussian head needs of a backbone, and how Depth Anything 3 gives it."""
+
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from geometry.models.da3 import DepthAnything3, normalise_images
+from geometry.models.nested import NestedDepthAnything3
+from geometry.ops.align import Similarity
+from geometry.predict import condition
+from geometry.prediction import Geometry
+from geometry.tensors import TensorRecord
+from geometry.views import Cameras, Views
+
+
+@dataclass(frozen=True, kw_only=True)
+class Encoding(TensorRecord):
+    """Everything a backbone tells the Gaussian head about some context views.
+
+    It depends on the backbone alone, so with a frozen one it can be computed once and kept.
+    """
+
+    patches: list[Float[Tensor, "B V T D"]]  # features at four levels, T = h * w
+    grid: tuple[int, int]  # (h, w) patches
+    geometry: Geometry  # depth and cameras in the backbone's own world
+    given: Cameras | None = None  # the given cameras in that world, where there are any
+    world: Similarity | None = None  # from that world to the given cameras' own
+    metric: Geometry | None = None  # depth of a metric model, to which the result is scaled
+
+
+@runtime_checkable
+class Backbone(Protocol):
+    """A network that a Gaussian head can sit on; `nvs.training.dino` is the shortest example.
+
+    Args:
+        views: images in 0..1, with cameras where they are given.
+        reference: how a reference view is chosen, for networks that have one.
+        chunk: views that dense heads take at a time.
+        rays: also compute ray maps, where the network has them.
+    """
+
+    feature_width: int  # channels of each feature level
+
+    def encode_views(
+        self,
+        views: Views,
+        *,
+        reference: str | Int[Tensor, " B"] = "saddle_balanced",
+        chunk: int = 8,
+        rays: bool = False,
+    ) -> Encoding: ...
+
+
+def encode_views(
+    network: DepthAnything3 | NestedDepthAnything3 | Backbone,
+    views: Views,
+    *,
+    reference: str | Int[Tensor, " B"] = "saddle_balanced",
+    chunk: int = 8,
+    rays: bool = False,
+) -> Encoding:
+    """Encoding by a Depth Anything 3 network, or by anything that is a `Backbone`.
+
+    The network runs in the autocast precision around the call, poses are always handled in float32.
+    """
+    if isinstance(network, Backbone):
+        return network.encode_views(views, reference=reference, chunk=chunk, rays=rays)
+    given, world = None, None
+    if views.cameras is not None:
+        with torch.autocast(views.images.device.type, enabled=False):
+            given, world = condition(views.cameras)
+    nested = isinstance(network, NestedDepthAnything3)
+    any_view = network.any_view if nested else network
+    features = any_view.encode(normalise_images(views.images), given, reference=reference)
+    return Encoding(
+        patches=features.patches,
+        grid=features.grid,
+        geometry=any_view.decode(features, chunk=chunk, rays=rays),
+        given=given,
+        world=world,
+        # Given cameras fix the scale; only without them are metres wanted.
+        metric=network.metric(views, chunk=chunk) if nested and given is None else None,
+    )
