@@ -300,7 +300,7 @@ class Builder:
         air = np.zeros(AIR_VALUES, np.float32)
         air[AMBIENT_UP : AMBIENT_UP + 3] = self.ambient * sky.ambient_up
         air[AMBIENT_DOWN : AMBIENT_DOWN + 3] = self.ambient * sky.ambient_down
-        air[FOG : FOG + 3] = sky.haze
+        air[FOG : FOG + 3] = 0.5 * (sky.haze + sky.haze.mean())  # haze is paler than the sky behind it
         air[FOG_DENSITY] = self.fog_density
         air[EXPOSURE] = 1.0
         air[OCCLUSION] = self.occlusion

@@ -21,9 +21,9 @@ ATTEMPTS, REPAIRS = 10, 3
 
 
 def sample_lens(
-    rng: np.random.Generator, n_views: int, image_size: tuple[int, int]
+    rng: np.random.Generator, n_views: int, image_size: tuple[int, int], zoom: bool = True
 ) -> Float[Tensor, "V 3 3"]:
-    """Intrinsics of one clip: one lens for all views, or at times a zoom that changes.
+    """Intrinsics of one clip: one lens for all views, or at times (if ``zoom``) one that changes.
 
     The field of view of the longer side lies in 30..100 degrees; in a third of the clips the principal
     point is off-centre and in a fifth the pixels are not quite square.
@@ -31,7 +31,7 @@ def sample_lens(
     H, W = image_size
     fov = np.radians(np.clip(rng.triangular(25, 62, 105), 30, 100))
     focal = 0.5 * max(H, W) / math.tan(fov / 2) * np.ones(n_views)
-    if rng.random() < 0.2:
+    if rng.random() < 0.2 and zoom:
         widest = 0.5 * max(H, W) / math.tan(math.radians(50))
         focal = np.maximum(focal * np.exp(rng.normal(0, 0.15, n_views)), widest)
         focal = np.minimum(focal, 0.5 * max(H, W) / math.tan(math.radians(15)))
@@ -50,6 +50,7 @@ def sample_cameras(
     generator: torch.Generator,
     path: str | None = None,
     threads: int | None = None,
+    zoom: bool = True,
 ) -> Cameras:
     """Cameras [1, n_views] that see something, stand free, and are connected by overlap.
 
@@ -62,6 +63,7 @@ def sample_cameras(
         image_size: (H, W) of the pictures to take.
         generator: a CPU generator.
         path: a name of `paths.PATHS`; drawn by default.
+        zoom: let the focal length change within some clips.
 
     Raises:
         ValueError: unknown path.
@@ -76,13 +78,13 @@ def sample_cameras(
     best_lens = None
     for attempt in range(ATTEMPTS):
         name = path or list(PATHS)[rng.choice(len(PATHS), p=PATH_SHARES)]
-        lens = sample_lens(rng, n_views, image_size)
+        lens = sample_lens(rng, n_views, image_size, zoom)
         proposal = PATHS[name](rng, stand, focus, n_views)
         proposal = _inside_stand(proposal, stand)
         for repair in range(REPAIRS + 1):
             cameras = _cameras(proposal, lens)
             probes = _probe(world, cameras, image_size, threads)
-            good = judge(world, cameras, probes)
+            good = judge(world, cameras, probes, image_size)
             if good.any():
                 keep = _connected(overlaps(cameras, probes, image_size), good)
                 if keep.all():
@@ -156,7 +158,8 @@ def _filled(
             part[todo] = new[todo]
         cameras = _cameras(proposal, lens)
         probes = _probe(world, cameras, image_size, threads)
-        keep = _connected(overlaps(cameras, probes, image_size), judge(world, cameras, probes)).numpy()
+        good = judge(world, cameras, probes, image_size)
+        keep = _connected(overlaps(cameras, probes, image_size), good).numpy()
         todo = np.nonzero(~(keep | fixed))[0]
         if not len(todo):
             break
@@ -164,14 +167,32 @@ def _filled(
 
 
 def _probe(world: Scene, cameras: Cameras, image_size: tuple[int, int], threads: int | None) -> WorldViews:
-    small = Cameras(
-        extrinsics=cameras.extrinsics,
-        intrinsics=resize_intrinsics(cameras.intrinsics, image_size, (PROBE, PROBE)),
-    )
+    small = cameras_of_probes(cameras, image_size)
     return render(world, small, (PROBE, PROBE), smooth=False, threads=threads, backend="cpu")
 
 
-def judge(world: Scene, cameras: Cameras, probes: WorldViews) -> Bool[Tensor, " V"]:
+def cameras_of_probes(cameras: Cameras, image_size: tuple[int, int]) -> Cameras:
+    """The same cameras taking small square pictures."""
+    intrinsics = resize_intrinsics(cameras.intrinsics, image_size, (PROBE, PROBE))
+    return Cameras(extrinsics=cameras.extrinsics, intrinsics=intrinsics)
+
+
+def largest_plane(
+    probes: WorldViews, points: Float[Tensor, "V h w 3"], references: int = 32
+) -> Float[Tensor, " V"]:
+    """Share of the solid pixels that lie on one plane, the fullest of those through some of them."""
+    point, normal = points.flatten(1, 2), probes.normals[0].flatten(1, 2)
+    depth, solid = probes.depth[0].flatten(1), ~probes.sky[0].flatten(1)
+    chosen = torch.linspace(0, point.shape[1] - 1, references).long()
+    base, axis = point[:, chosen], normal[:, chosen]  # [V, references, 3]
+    height = (axis @ point.mT - (axis * base).sum(-1, keepdim=True)).abs()
+    on = (height < 0.015 * depth[:, None]) & (axis @ normal.mT > 0.97) & solid[:, None]
+    return on.sum(-1).amax(1) / solid.sum(1).clamp(min=1)
+
+
+def judge(
+    world: Scene, cameras: Cameras, probes: WorldViews, image_size: tuple[int, int]
+) -> Bool[Tensor, " V"]:
     """Which views stand free and see something: shape, texture or both."""
     arrays = kernel.arrays_of(world)
     centres = -(cameras.extrinsics[0, :, :3, :3].mT @ cameras.extrinsics[0, :, :3, 3:])[..., 0]
@@ -180,10 +201,7 @@ def judge(world: Scene, cameras: Cameras, probes: WorldViews) -> Bool[Tensor, " 
     depth = torch.where(solid, probes.depth[0].flatten(1), torch.inf)
     clear = depth.min(1).values > world.near
     seen = solid.float().mean(1) > 0.3
-    index = probes.index[0].flatten(1)
-    # What dominates the picture must leave room for something else.
-    largest = torch.stack([torch.bincount((row + 1).long()).max() for row in index]) / index.shape[1]
-    several = largest < 0.8
+    several = largest_plane(probes, unproject(probes.depth, cameras_of_probes(cameras, image_size))[0]) < 0.85
     ordered = depth.sort(1).values
     count = solid.sum(1).clamp(min=1)
     near, far = (ordered.gather(1, ((count - 1) * q).long()[:, None])[:, 0] for q in (0.1, 0.9))
@@ -196,10 +214,7 @@ def judge(world: Scene, cameras: Cameras, probes: WorldViews) -> Bool[Tensor, " 
 def overlaps(cameras: Cameras, probes: WorldViews, image_size: tuple[int, int]) -> Float[Tensor, "V V"]:
     """Entry (a, b): share of the solid pixels of view a whose points view b sees too, at its depth."""
     V = cameras.extrinsics.shape[1]
-    small = Cameras(
-        extrinsics=cameras.extrinsics,
-        intrinsics=resize_intrinsics(cameras.intrinsics, image_size, (PROBE, PROBE)),
-    )
+    small = cameras_of_probes(cameras, image_size)
     points = unproject(probes.depth, small)[0].flatten(1, 2)  # [V, n, 3]
     every = small.map(lambda t: t.expand(V, *t.shape[1:]))
     pixels, depth = project(points[:, None].expand(V, V, -1, 3), every)

@@ -8,7 +8,7 @@ from geometry.data.procedural.cameras import sample_cameras
 from geometry.data.procedural.photometry import photograph
 from geometry.data.procedural.rendering import render
 from geometry.data.procedural.scene import Scene
-from geometry.data.procedural.world import procedural_world
+from geometry.data.procedural.world import METRIC_KINDS, procedural_world
 from geometry.views import Example, Truth, Views
 
 
@@ -101,7 +101,7 @@ class ProceduralDataset(Dataset):
                 cameras=cameras,
                 depth=seen.depth,
                 valid=~seen.sky,
-                metric=torch.ones(1, dtype=torch.bool, device=self.device),
+                metric=torch.tensor([scene.name in METRIC_KINDS], device=self.device),
                 sky=seen.sky,
                 objects=seen.objects,
             ),

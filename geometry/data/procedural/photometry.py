@@ -49,7 +49,8 @@ def photograph(
     """Photos of one camera: settings drawn once per scene, with mild drift from view to view.
 
     The clip is metered as a whole; exposure, white balance, contrast, vignetting and noise level deviate
-    from that by one draw for the clip. Exposure and balance drift by a few per cent per view as automatic cameras do. Lens blur and 8-bit rounding end the chain.
+    from that by one draw for the clip. Exposure and balance drift by a few per cent per view, as automatic
+    cameras do. Lens blur and 8-bit rounding end the chain.
 
     Args:
         strength: 0 gives clean pictures, 1 the full range.

@@ -55,8 +55,8 @@ def make_sky(rng: np.random.Generator) -> Sky:
         horizon = _rgb(blue - 0.03, rng.uniform(0.08, 0.3), rng.uniform(0.85, 1.0))
     ground = _rgb(rng.uniform(0.05, 0.2), rng.uniform(0.05, 0.3), rng.uniform(0.3, 0.6))
 
-    polar = ((np.arange(h) + 0.5) / h * np.pi)[:, None]
-    around = (((np.arange(w) + 0.5) / w - 0.5) * 2 * np.pi)[None]
+    polar = ((np.arange(h, dtype=np.float32) + 0.5) / h * np.pi)[:, None]
+    around = (((np.arange(w, dtype=np.float32) + 0.5) / w - 0.5) * 2 * np.pi)[None]
     z = np.cos(polar) * np.ones_like(around)
     x, y = np.sin(polar) * np.cos(around), np.sin(polar) * np.sin(around)
     up = np.clip(z, 0, 1)[..., None] ** rng.uniform(0.4, 0.8)

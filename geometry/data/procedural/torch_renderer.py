@@ -460,7 +460,10 @@ def shade(
             towards = towards / reach[:, None]
             fall = 1 / (reach * reach + lamp[7] * lamp[7])
         lambert = _dot(towards, bumped)
-        lit = ((_dot(towards, normal) > 0) & (lambert > 0)).nonzero()[:, 0]
+        facing = _dot(towards, normal) > 0
+        # A bump that faces away is dark, but no shadow's edge that would ask for more rays.
+        visible[facing & (lambert <= 0)] |= 1 << k
+        lit = (facing & (lambert > 0)).nonzero()[:, 0]
         if shadows and len(lit):
             _, blocker = trace(scene, start[lit], towards[lit], reach[lit] - 2e-3, shadow=True)
             lit = lit[blocker < 0]

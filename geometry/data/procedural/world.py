@@ -21,6 +21,7 @@ KIND_SHARES = {
     "outdoor": 0.13,
     "street": 0.12,
 }
+METRIC_KINDS = frozenset({"room", "tabletop", "outdoor", "street"})  # elsewhere sizes mean nothing
 DRAWS = 8
 
 
@@ -35,16 +36,16 @@ def procedural_world(
     Args:
         seed: a non-negative integer, or several that together name the world.
         kind: one of `KINDS`; drawn by default.
-        texture_size: texels on a side of one material's tile, a power of two. 256 suits pictures of
-            about 250 pixels, 512 those of about 1000.
+        texture_size: texels on a side of one material's tile, a power of two from 64 on. 256 suits
+            pictures of about 250 pixels, 512 those of about 1000.
 
     Raises:
-        ValueError: unknown kind, or a texture size that is no power of two.
+        ValueError: unknown kind, or a texture size that is no such power of two.
     """
     if kind is not None and kind not in LAYOUTS:
         raise ValueError(f"kind must be one of {', '.join(KINDS)}, got {kind!r}")
-    if texture_size < 2 or texture_size & (texture_size - 1):
-        raise ValueError(f"texture_size must be a power of two, got {texture_size}")
+    if texture_size < 64 or texture_size & (texture_size - 1):
+        raise ValueError(f"texture_size must be a power of two from 64 on, got {texture_size}")
     for draw in range(DRAWS):
         entropy = (*(seed if isinstance(seed, tuple) else (seed,)), draw)
         rng = np.random.default_rng(np.random.SeedSequence(entropy))
