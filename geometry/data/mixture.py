@@ -2,16 +2,21 @@
 
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
+from typing import TypeVar
 
 import numpy as np
 
+from geometry.data.assemble import LABELS
 from geometry.data.scene import Scene
 from geometry.data.sources import SceneSource
 from geometry.engine.samplers import SampleRequest
 from geometry.engine.seeding import derive_seed
 from geometry.errors import InputError
-from geometry.views import Example
+from geometry.tensors import TensorRecord
+from geometry.views import Example, Truth
+
+R = TypeVar("R", bound=TensorRecord)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,9 +76,13 @@ class DatasetMixture:
     Args:
         datasets: name -> dataset, each answering ``dataset[request]``.
         weights: name -> relative frequency.
+        labels: masks (``sky``, ``objects``) that all of them give; others are dropped, since a batch needs
+            the same fields in every sample.
     """
 
-    def __init__(self, datasets: Mapping[str, object], weights: Mapping[str, float]) -> None:
+    def __init__(
+        self, datasets: Mapping[str, object], weights: Mapping[str, float], *, labels: Sequence[str] = ()
+    ) -> None:
         if (
             set(datasets) != set(weights)
             or not datasets
@@ -86,8 +95,20 @@ class DatasetMixture:
         self.datasets: Sequence = list(datasets.values())
         chance = np.array([weights[name] for name in datasets], dtype=np.float64)
         self.chance = chance / chance.sum()
+        self.labels = tuple(labels)
         self.collate = getattr(self.datasets[0], "collate", None)
 
     def __getitem__(self, request: SampleRequest) -> Example:
         rng = np.random.default_rng(derive_seed(request.seed, "which dataset"))
-        return self.datasets[int(rng.choice(len(self.chance), p=self.chance))][request]
+        sample = self.datasets[int(rng.choice(len(self.chance), p=self.chance))][request]
+        return keep_labels(sample, self.labels)
+
+
+def keep_labels(record: R, labels: Sequence[str]) -> R:
+    """The record with only these masks of ``sky`` and ``objects``, in every `Truth` inside it."""
+    if isinstance(record, Truth):
+        return replace(record, **{label: None for label in LABELS if label not in labels})
+    inner = {f.name: getattr(record, f.name) for f in fields(record)}
+    return replace(
+        record, **{k: keep_labels(v, labels) for k, v in inner.items() if isinstance(v, TensorRecord)}
+    )

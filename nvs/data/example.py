@@ -1,5 +1,6 @@
 """`NovelViewExample`: views that the network is given, and views that it must render."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from geometry.tensors import TensorRecord
@@ -20,13 +21,15 @@ class NovelViewExample(TensorRecord):
 
 def split_example(example: Example, context: int) -> NovelViewExample:
     """The first ``context`` views are given, the rest are targets."""
+    views = list(range(example.views.images.shape[1]))
     return NovelViewExample(
-        context=take_views(example, slice(0, context)), target=take_views(example, slice(context, None))
+        context=take_views(example, views[:context]), target=take_views(example, views[context:])
     )
 
 
-def take_views(example: Example, views: slice) -> Example:
-    """The example with these views only."""
+def take_views(example: Example, views: Sequence[int]) -> Example:
+    """The example with these views only, in this order."""
+    views = list(views)
     truth = example.truth
     cameras = example.views.cameras
     return Example(

@@ -44,7 +44,7 @@ def test_unknown_folders_and_kinds(tmp_path):
         recognise(tmp_path)
     with pytest.raises(InputError, match="found no such folder"):
         recognise(tmp_path / "absent")
-    with pytest.raises(InputError, match="colmap: wanted options among images, depth, .*came dept"):
+    with pytest.raises(InputError, match=r"colmap: wanted options among images, depth, .*came dept"):
         open_source(tmp_path, "colmap", dept="x")
     with pytest.raises(InputError, match="wanted a kind among"):
         open_source(tmp_path, "nonsense")
