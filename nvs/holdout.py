@@ -7,6 +7,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from geometry.errors import InputError
+from geometry.ops.align import DegenerateAlignment
 from geometry.ops.pinhole import resize_intrinsics
 from geometry.predict import Network, predict_geometry
 from geometry.views import Cameras, Views
@@ -52,7 +54,13 @@ def place_targets(
         together = Views(images=torch.cat((context.images, targets.images), dim=1))
         second = predict_geometry(network, together, **options).cameras
         V = context.images.shape[1]
-        cameras = carry_cameras(second[:, V:], second[:, :V], context_cameras)
+        try:
+            cameras = carry_cameras(second[:, V:], second[:, :V], context_cameras)
+        except DegenerateAlignment as error:
+            raise InputError(
+                "hold-out without poses: wanted two or more input photos from different places, "
+                f"came {V} ({error})"
+            ) from error
         alignment = (
             "umeyama: targets placed by a second pass over all photos, carried over by context cameras"
         )

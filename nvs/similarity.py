@@ -29,7 +29,5 @@ def carry_cameras(cameras: Cameras, context: Cameras, context_there: Cameras) ->
     Raises:
         DegenerateAlignment: all context centres of one world coincide.
     """
-    carry = umeyama(
-        se3.centres(context.extrinsics.double()), se3.centres(context_there.extrinsics.double()), min_rank=1
-    )
-    return replace(cameras, extrinsics=carry.extrinsics(cameras.extrinsics.double()).to(cameras.extrinsics))
+    carry = umeyama(se3.centres(context.extrinsics), se3.centres(context_there.extrinsics), min_rank=1)
+    return replace(cameras, extrinsics=carry.extrinsics(cameras.extrinsics))
