@@ -17,6 +17,7 @@ from geometry.views import Cameras
 
 PROBE = 24  # side of the small pictures by which views are judged
 MIN_OVERLAP = 0.25  # mean share of what one view sees that its neighbour sees too
+PLAIN = 0.78  # greatest share of what a view sees that may lie on one plane
 ATTEMPTS, REPAIRS = 10, 3
 
 
@@ -201,7 +202,7 @@ def judge(
     depth = torch.where(solid, probes.depth[0].flatten(1), torch.inf)
     clear = depth.min(1).values > world.near
     seen = solid.float().mean(1) > 0.3
-    several = largest_plane(probes, unproject(probes.depth, cameras_of_probes(cameras, image_size))[0]) < 0.85
+    several = largest_plane(probes, unproject(probes.depth, cameras_of_probes(cameras, image_size))[0]) < PLAIN
     ordered = depth.sort(1).values
     count = solid.sum(1).clamp(min=1)
     near, far = (ordered.gather(1, ((count - 1) * q).long()[:, None])[:, 0] for q in (0.1, 0.9))

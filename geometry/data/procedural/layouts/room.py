@@ -97,7 +97,7 @@ def build(b: Builder) -> Stage:
                 return x, y, yaw
         return None
 
-    for _ in range(int(rng.integers(1, 4))):
+    for _ in range(int(rng.integers(1, 5))):
         if spot := free_spot(0.6, wall=True):
             half = np.array((rng.uniform(0.3, 0.6), rng.uniform(0.12, 0.2), rng.uniform(0.4, 1.05)))
             back = np.array((-np.sin(spot[2]), np.cos(spot[2]))) * (0.5 - WALL - half[1] - 0.02)
@@ -120,7 +120,7 @@ def build(b: Builder) -> Stage:
                 x, y = spot[0] + 0.85 * np.cos(angle), spot[1] + 0.85 * np.sin(angle)
                 if abs(x) < w - 0.4 and abs(y) < d - 0.4:
                     things.chair(b, (x, y, 0), things.pick(rng, contents), wood, angle - np.pi / 2)
-    for _ in range(int(rng.integers(1, 7))):
+    for _ in range(int(rng.integers(3, 11))):
         if spot := free_spot(0.35, wall=False):
             place = (spot[0], spot[1], 0.0)
             if rng.random() < 0.5:
@@ -130,7 +130,7 @@ def build(b: Builder) -> Stage:
     if rng.random() < 0.6:
         rug = (rng.uniform(-0.5, 0.5) * w, rng.uniform(-0.5, 0.5) * d, 0.004)
         b.box(rug, (rng.uniform(0.5, 1.2), rng.uniform(0.4, 1.0), 0.006), b.material(), foreground=False)
-    for _ in range(int(rng.integers(1, 6))):
+    for _ in range(int(rng.integers(2, 9))):
         side = int(rng.integers(4))
         if side == missing:
             continue
