@@ -4,6 +4,7 @@ Geometric changes (zoom, shift, stretch, flip, quarter turns) are applied with t
 (`geometry.data.assemble`); photometric ones change colours only.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import kornia
@@ -24,7 +25,7 @@ class GeometricAugmentation:
     degrees for its metric model; the other ranges are ours to choose in the config.
     """
 
-    zoom: tuple[float, float] = (1.0, 1.0)  # magnification, drawn once per sample and log-uniform
+    zoom: Sequence[float] = (1.0, 1.0)  # magnification, drawn once per sample and log-uniform
     stretch: float = 1.0  # aspect ratio changes by up to this factor either way, once per sample
     shift: float = 0.0  # windows move by up to this part of the free room, drawn for each view
     flip: float = 0.0  # probability that all views of a sample are mirrored, world and cameras with them
@@ -84,7 +85,7 @@ class PhotometricAugmentation:
     jitter: float = 0.8  # probability of the four above
     grey: float = 0.05  # probability
     blur: float = 0.05  # probability
-    blur_sigma_px: tuple[float, float] = (0.3, 1.5)
+    blur_sigma_px: Sequence[float] = (0.3, 1.5)
     per_view: bool = True  # draw for each view; False: once per sample, as targets of rendering need
 
     def __call__(

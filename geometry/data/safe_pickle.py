@@ -10,7 +10,7 @@ import pickle
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
@@ -59,7 +59,7 @@ def load_objects(path: str | Path) -> dict[str, Any]:
     return content
 
 
-def load_numpy_pickle(file: BinaryIO) -> Any:
+def load_numpy_pickle(file: io.BufferedIOBase) -> Any:
     """Unpickle plain Python values and numpy's own arrays, dtypes and scalars.
 
     Raises:
@@ -73,7 +73,7 @@ def _read_member(archive: zipfile.ZipFile, name: str) -> np.ndarray:
         return _read_array(io.BytesIO(member.read()))
 
 
-def _read_array(file: BinaryIO) -> np.ndarray:
+def _read_array(file: io.BufferedIOBase) -> np.ndarray:
     """One .npy: numpy reads plain ones itself, object arrays are a header followed by a pickle."""
     version = np.lib.format.read_magic(file)
     read_header = {

@@ -47,7 +47,7 @@ class NovelViewDataset:
         image_size: Sequence[int] | None = None,
         context: int | None = None,
         targets: int = 4,
-        extent: tuple[float, float] = (0.2, 1.0),
+        extent: Sequence[float] = (0.2, 1.0),
         far: float = 0.5,
         geometric: GeometricAugmentation | None = None,
         photometric: PhotometricAugmentation | None = None,

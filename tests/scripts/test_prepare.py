@@ -74,8 +74,8 @@ def test_co3d(tmp_path, capsys):
         "viewpoint": {
             "R": np.eye(3).tolist(),
             "T": [0, 0, 1],
-            "focal_length": [2, 2],
-            "principal_point": [0, 0],
+            "focal_length": [2.0, 2.0],
+            "principal_point": [0.0, 0.0],
             "intrinsics_format": "ndc_isotropic",
         },
     }

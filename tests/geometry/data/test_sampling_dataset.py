@@ -50,7 +50,7 @@ def same(a, b):
 
 def test_a_sample_depends_on_its_seed_alone():
     rich = {
-        "geometric": GeometricAugmentation(zoom=(1, 1.3), shift=0.5, flip=0.5),
+        "geometric": GeometricAugmentation(zoom=(1.0, 1.3), shift=0.5, flip=0.5),
         "photometric": PhotometricAugmentation(),
     }
     first, second = dataset(**rich), dataset(**rich)
