@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from geometry.layers.uv_embed import add_uv_embedding
-from geometry.models.dpt import Fusion, Reassemble, over_views, resize
+from geometry.models.dpt import Fusion, Reassemble, map_bytes, over_views, resize
 
 
 class GaussianDpt(nn.Module):
@@ -22,6 +22,7 @@ class GaussianDpt(nn.Module):
 
     def __init__(self, in_width: int, channels: Sequence[int], features: int, *, raw_channels: int) -> None:
         super().__init__()
+        self.features = features
         half = features // 2
         self.reassemble = Reassemble(in_width, channels, features, pre_norm=False, uv=True)
         self.fusion = Fusion(features)
@@ -50,18 +51,22 @@ class GaussianDpt(nn.Module):
         Args:
             grid: (h, w) patches.
             images: normalised as for the backbone.
-            chunk: views at a time.
+            chunk: views at a time, at most.
         """
         B, V, _, H, W = images.shape
 
         def run(patches: list[Tensor], images: Tensor) -> tuple[Tensor, Tensor]:
             x = self.fusion(self.reassemble(patches, grid, W / H))
-            x = resize(self.neck(x), (H, W)) + self.image_branch(images)
+            x = resize(self.neck(x), (H, W)).add_(self.image_branch(images))
             x = self.out(add_uv_embedding(x, W / H)).movedim(1, -1)
             return x[..., :-1], x[..., -1].sigmoid()
 
         with torch.autocast(images.device.type, enabled=False):
             raw, density = over_views(
-                run, chunk, [p.flatten(0, 1).float() for p in patches], images.flatten(0, 1).float()
+                run,
+                chunk,
+                map_bytes(self.features, grid),
+                [p.flatten(0, 1).float() for p in patches],
+                images.flatten(0, 1).float(),
             )
         return raw.unflatten(0, (B, V)), density.unflatten(0, (B, V))

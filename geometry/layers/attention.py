@@ -1,10 +1,13 @@
 """Multi-head self-attention with optional query/key norm and rotary positions."""
 
+from collections.abc import Callable
+
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from geometry.layers.rope import rotate
+from geometry.layers.linear import prepare
+from geometry.layers.rope import Rotary, rotate_tokens
 
 
 class Attention(nn.Module):
@@ -23,15 +26,20 @@ class Attention(nn.Module):
         self.q_norm = nn.LayerNorm(head_dim, eps=qk_norm_eps) if qk_norm_eps else nn.Identity()
         self.k_norm = nn.LayerNorm(head_dim, eps=qk_norm_eps) if qk_norm_eps else nn.Identity()
 
-    def forward(
-        self,
-        x: Float[Tensor, "n L D"],
-        rotary: tuple[Float[Tensor, "L d"], Float[Tensor, "L d"]] | None = None,
-    ) -> Float[Tensor, "n L D"]:
-        qkv = self.qkv(x).unflatten(-1, (3, self.heads, -1))  # [n, L, 3, heads, d]
-        query, key, value = qkv.permute(2, 0, 3, 1, 4)  # each [n, heads, L, d], a view
-        query, key = self.q_norm(query), self.k_norm(key)
-        if rotary is not None:
-            query, key = rotate(query, rotary), rotate(key, rotary)
-        mixed = F.scaled_dot_product_attention(query, key, value)
-        return self.proj(mixed.transpose(1, 2).flatten(-2))
+    def forward(self, x: Float[Tensor, "n L D"], rotary: Rotary | None = None) -> Float[Tensor, "n L D"]:
+        return self.prepared()(x, rotary)
+
+    def prepared(self) -> Callable[[Tensor, Rotary | None], Tensor]:
+        """`forward` for several calls with the same weights."""
+        to_qkv, proj = prepare(self.qkv), prepare(self.proj)
+
+        def attend(x: Tensor, rotary: Rotary | None) -> Tensor:
+            qkv = to_qkv(x).unflatten(-1, (3, self.heads, -1))  # [n, L, 3, heads, d]
+            query, key, value = qkv.permute(2, 0, 3, 1, 4)  # each [n, heads, L, d], a view
+            query, key = self.q_norm(query), self.k_norm(key)
+            if rotary is not None:
+                query, key = rotate_tokens(query, rotary), rotate_tokens(key, rotary)
+            mixed = F.scaled_dot_product_attention(query, key, value)
+            return proj(mixed.transpose(1, 2).flatten(-2))
+
+        return attend

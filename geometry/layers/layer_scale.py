@@ -6,7 +6,9 @@ from torch import Tensor, nn
 
 
 class LayerScale(nn.Module):
-    """Multiplies by ``gamma``; a small start lets a deep stack begin near the identity.
+    """Adds ``gamma * branch`` to the residual stream; small gammas let deep stacks begin near the identity.
+
+    Scale and sum are one pass over memory.
 
     Source: Touvron et al., Going deeper with image transformers (arXiv:2103.17239).
     """
@@ -15,5 +17,12 @@ class LayerScale(nn.Module):
         super().__init__()
         self.gamma = nn.Parameter(torch.full((width,), init))
 
-    def forward(self, x: Float[Tensor, "*batch D"]) -> Float[Tensor, "*batch D"]:
-        return x * self.gamma
+    def forward(
+        self,
+        branch: Float[Tensor, "*batch D"],
+        residual: Float[Tensor, "*batch D"],
+        *,
+        out: Float[Tensor, "*batch D"] | None = None,
+    ) -> Float[Tensor, "*batch D"]:
+        """``residual + gamma * branch``, into ``out`` (which may be ``residual``) where it is given."""
+        return torch.addcmul(residual, branch, self.gamma, out=out)

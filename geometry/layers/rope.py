@@ -1,5 +1,7 @@
 """Rotary position embedding on the two image axes."""
 
+from typing import NamedTuple
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -38,13 +40,26 @@ def rotate(
     return torch.addcmul(x * cos, swapped, sin)
 
 
-def token_positions(
-    grid: tuple[int, int], *, device: torch.device | None = None
-) -> tuple[Int[Tensor, "T 2"], Int[Tensor, "T 2"]]:
-    """(row, column) of every token of one view, for within-view and for cross-view attention.
+class Rotary(NamedTuple):
+    """Rotation of the first S of every ``period`` tokens; the others stand still."""
 
-    The special slot comes first, at (0, 0). Within a view the patches count from (1, 1). Across views
-    every patch is at (1, 1): cross-view attention tells patches from camera tokens, and no more.
+    cos: Float[Tensor, "S D"]
+    sin: Float[Tensor, "S D"]
+    period: int
+
+
+def rotate_tokens(x: Float[Tensor, "*batch L D"], rotary: Rotary) -> Float[Tensor, "*batch L D"]:
+    """Rotate queries or keys of a sequence whose length is a multiple of the period."""
+    first = len(rotary.cos)
+    if first == rotary.period == x.shape[-2]:
+        return rotate(x, rotary[:2])
+    views = x.unflatten(-2, (-1, rotary.period))
+    turned = rotate(views[..., :first, :], rotary[:2])
+    return torch.cat((turned, views[..., first:, :]), dim=-2).flatten(-3, -2)
+
+
+def within_view(grid: tuple[int, int], head_dim: int, *, device: torch.device | None = None) -> Rotary:
+    """Positions for attention within a view: patches count from (1, 1), the special slot is at (0, 0).
 
     Source: the released DA3 network.
     """
@@ -53,5 +68,17 @@ def token_positions(
         torch.arange(1, h + 1, device=device), torch.arange(1, w + 1, device=device), indexing="ij"
     )
     patches = torch.stack((rows, columns), dim=-1).flatten(0, 1)
-    special = patches.new_zeros(1, 2)
-    return torch.cat((special, patches)), torch.cat((special, torch.ones_like(patches)))
+    positions = torch.cat((patches.new_zeros(1, 2), patches))
+    return Rotary(*rotary_tables(positions, head_dim), period=1 + h * w)
+
+
+def across_views(grid: tuple[int, int], head_dim: int, *, device: torch.device | None = None) -> Rotary:
+    """Positions for attention across views: it tells patches from camera tokens, and no more.
+
+    The released network puts every patch at (1, 1) and every special slot at (0, 0). Attention sees
+    differences of positions alone, so here patches are at (0, 0), where nothing turns, and the special
+    slots at (-1, -1): the same numbers by turning one token per view.
+    """
+    h, w = grid
+    special = torch.full((1, 2), -1, device=device)
+    return Rotary(*rotary_tables(special, head_dim), period=1 + h * w)

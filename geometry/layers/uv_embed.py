@@ -25,22 +25,19 @@ def uv_axes(
 
 
 def add_uv_embedding(x: Float[Tensor, "n D h w"], aspect: float) -> Float[Tensor, "n D h w"]:
-    """A feature map plus 0.1 times sines and cosines of its coordinates.
+    """Add 0.1 times sines and cosines of its coordinates to a feature map, in place.
 
     The first half of the channels carries u, the second v; each half holds sines, then cosines, at
     frequencies ``100 ** (-j / (D / 4))``.
 
     Source: the released DA3 network.
     """
-    n, D, h, w = x.shape
-    quarter = D // 4
-    u, v = uv_axes((h, w), aspect, device=x.device)
-    frequencies = 100.0 ** (-torch.arange(quarter, device=x.device, dtype=torch.float64) / quarter)
-    half = []
-    for axis in (u, v):
-        angles = frequencies[:, None] * axis.double()  # [D/4, w or h]
-        half.append(0.1 * torch.cat((angles.sin(), angles.cos())).to(x.dtype))
-    # Each half varies along one axis only, so two broadcast additions do it with no [D, h, w] table.
-    upper = x[:, : 2 * quarter] + half[0][:, None, :]
-    lower = x[:, 2 * quarter :] + half[1][:, :, None]
-    return torch.cat((upper, lower), dim=1)
+    _, D, h, w = x.shape
+    frequencies = 100.0 ** (-torch.arange(D // 4, device=x.device, dtype=torch.float64) / (D // 4))
+    halves = []
+    for axis in uv_axes((h, w), aspect, device=x.device):
+        angles = axis.double()[:, None] * frequencies  # [w or h, D/4]
+        halves.append(0.1 * torch.cat((angles.sin(), angles.cos()), dim=-1).to(x.dtype))
+    of_u, of_v = halves[0][None].expand(h, -1, -1), halves[1][:, None].expand(-1, w, -1)
+    # Channels last in memory, as the heads' maps are: one pass adds it.
+    return x.add_(torch.cat((of_u, of_v), dim=-1).movedim(-1, 0))

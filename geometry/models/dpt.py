@@ -7,7 +7,12 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from geometry.layers.linear import in_pieces, linear
 from geometry.layers.uv_embed import add_uv_embedding
+
+# A head on a CPU takes as many views at a time as keep its widest maps at 8 cells per patch within this:
+# near the cache, and under the 32 MB above which every allocation is fresh pages from the kernel.
+BYTES_IN_CACHE = 16 << 20
 
 
 class Reassemble(nn.Module):
@@ -44,8 +49,9 @@ class Reassemble(nn.Module):
     ) -> list[Float[Tensor, "n F h w"]]:
         maps = []
         for x, project, resize, lateral in zip(patches, self.project, self.resize, self.lateral):
-            # A 1 x 1 convolution is a linear map of tokens; applied before the transpose it needs none.
-            x = F.linear(self.norm(x), project.weight.flatten(1), project.bias)
+            # A 1 x 1 convolution is a linear map of tokens. Seen as maps, its output is channels-last in
+            # memory, and so is everything after it: the layout of CPUs' fastest convolutions.
+            x = linear(self.norm(x), project.weight.flatten(1), project.bias)
             x = x.mT.unflatten(-1, grid)
             if self.uv:
                 x = add_uv_embedding(x, aspect)
@@ -54,7 +60,11 @@ class Reassemble(nn.Module):
 
 
 class ResidualUnit(nn.Module):
-    """``x + conv(relu(conv(relu(x))))``."""
+    """``x + conv(relu(conv(relu(x))))``.
+
+    What a convolution returns belongs to nobody else and is not needed by its gradient, so this and the
+    other parts change it in place.
+    """
 
     def __init__(self, features: int) -> None:
         super().__init__()
@@ -62,7 +72,7 @@ class ResidualUnit(nn.Module):
         self.conv2 = nn.Conv2d(features, features, 3, padding=1)
 
     def forward(self, x: Float[Tensor, "n F h w"]) -> Float[Tensor, "n F h w"]:
-        return x + self.conv2(F.relu(self.conv1(F.relu(x))))
+        return self.conv2(F.relu_(self.conv1(F.relu(x)))).add_(x)
 
 
 class FusionBlock(nn.Module):
@@ -81,7 +91,7 @@ class FusionBlock(nn.Module):
         size: tuple[int, int],
     ) -> Float[Tensor, "n F H W"]:
         if self.lateral_unit is not None:
-            top = top + self.lateral_unit(lateral)
+            top = self.lateral_unit(lateral).add_(top)
         # The 1 x 1 convolution commutes with bilinear resizing (its weights sum to 1, so the bias too);
         # run on the small map it costs a quarter.
         return resize(self.out(self.unit(top)), size)
@@ -113,18 +123,43 @@ def resize(x: Float[Tensor, "n D h w"], size: tuple[int, int]) -> Float[Tensor, 
 
 
 def over_views(
-    function: Callable[..., tuple[Tensor, ...]], chunk: int, *tensors: Sequence[Tensor] | Tensor
+    function: Callable[..., tuple[Tensor, ...]],
+    chunk: int,
+    bytes_per_view: int,
+    *tensors: Sequence[Tensor] | Tensor,
 ) -> tuple[Tensor, ...]:
     """Apply a head to ``chunk`` views at a time and join the results: the peak does not grow with views.
 
     Each argument is a [n, ...] tensor or a list of such; views do not interact, so the numbers are those
     of one call.
+
+    Args:
+        chunk: at most this many; inference on a CPU takes fewer (`BYTES_IN_CACHE`).
+        bytes_per_view: of the head's widest map at 8 cells per patch.
     """
     first = tensors[0] if torch.is_tensor(tensors[0]) else tensors[0][0]
-    if len(first) <= chunk:
+    if in_pieces(first):
+        chunk = min(chunk, max(1, BYTES_IN_CACHE // bytes_per_view))
+    n = len(first)
+    if n <= chunk:
         return function(*tensors)
-    parts = []
-    for start in range(0, len(first), chunk):
+
+    def part(start: int) -> tuple[Tensor, ...]:
         piece = slice(start, start + chunk)
-        parts.append(function(*(t[piece] if torch.is_tensor(t) else [u[piece] for u in t] for t in tensors)))
-    return tuple(torch.cat(column) for column in zip(*parts))
+        return function(*(t[piece] if torch.is_tensor(t) else [u[piece] for u in t] for t in tensors))
+
+    starts = range(0, n, chunk)
+    if torch.is_grad_enabled():
+        return tuple(torch.cat(column) for column in zip(*map(part, starts)))
+    joined: tuple[Tensor, ...] = ()  # filled as parts come, so that results are never held twice
+    for start in starts:
+        results = part(start)
+        joined = joined or tuple(r.new_empty(n, *r.shape[1:]) for r in results)
+        for whole, result in zip(joined, results):
+            whole[start : start + chunk] = result
+    return joined
+
+
+def map_bytes(features: int, grid: tuple[int, int]) -> int:
+    """Bytes of one view's float32 map of ``features`` channels at 8 cells per patch."""
+    return 4 * features * 64 * grid[0] * grid[1]

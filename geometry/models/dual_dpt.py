@@ -4,11 +4,13 @@ import itertools
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from geometry.layers.linear import linear
 from geometry.layers.uv_embed import add_uv_embedding
-from geometry.models.dpt import Fusion, Reassemble, over_views, resize
+from geometry.models.dpt import Fusion, Reassemble, map_bytes, over_views, resize
 from geometry.prediction import Features
 
 
@@ -27,6 +29,7 @@ class DualDpt(nn.Module):
         self, in_width: int, channels: Sequence[int], features: int, *, spares: bool = False
     ) -> None:
         super().__init__()
+        self.features = features
         self.reassemble = Reassemble(in_width, channels, features, pre_norm=True, uv=True)
         half = features // 2
 
@@ -62,7 +65,7 @@ class DualDpt(nn.Module):
         """Depth, its confidence, rays (direction then origin) and their confidence.
 
         Args:
-            chunk: views at a time.
+            chunk: views at a time, at most.
             rays: False leaves the ray branch out, and returns None for it.
         """
         B, V = features.patches[0].shape[:2]
@@ -72,7 +75,8 @@ class DualDpt(nn.Module):
             maps = self.reassemble(patches, features.grid, W / H)
             return self._depth(maps, (H, W)) + (self._rays(maps, W / H) if rays else ())
 
-        outputs = over_views(run, chunk, [p.flatten(0, 1).float() for p in features.patches])
+        patches = [p.flatten(0, 1).float() for p in features.patches]
+        outputs = over_views(run, chunk, map_bytes(self.features, features.grid), patches)
         outputs = tuple(o.unflatten(0, (B, V)) for o in outputs)
         return outputs if rays else (*outputs, None, None)
 
@@ -83,8 +87,8 @@ class DualDpt(nn.Module):
 
     def _rays(self, maps: list[Tensor], aspect: float) -> tuple[Tensor, Tensor]:
         x = add_uv_embedding(self.ray_neck(self.ray_fusion(maps)), aspect)
-        x = self.ray_norm(self.ray_conv(x).movedim(1, -1)).relu()  # the norm is over channels
-        x = nn.functional.linear(x, self.ray_out.weight.flatten(1), self.ray_out.bias)  # [n, h, w, 7]
+        x = F.relu(self.ray_norm(self.ray_conv(x).movedim(1, -1)))  # the norm is over channels
+        x = linear(x, self.ray_out.weight.flatten(1), self.ray_out.bias)  # [n, h, w, 7]
         return x[..., :6], x[..., 6].exp() + 1
 
 
@@ -103,6 +107,7 @@ class MonocularDpt(nn.Module):
 
     def __init__(self, in_width: int, channels: Sequence[int], features: int) -> None:
         super().__init__()
+        self.features = features
         self.reassemble = Reassemble(in_width, channels, features, pre_norm=False, uv=False)
         self.fusion = Fusion(features)
         half = features // 2
@@ -122,7 +127,8 @@ class MonocularDpt(nn.Module):
             x = resize(self.neck(x), (H, W))
             return self.depth_out(x)[:, 0].exp(), self.sky_out(x)[:, 0].relu()
 
-        depth, sky = over_views(run, chunk, [p.flatten(0, 1).float() for p in features.patches])
+        patches = [p.flatten(0, 1).float() for p in features.patches]
+        depth, sky = over_views(run, chunk, map_bytes(self.features, features.grid), patches)
         return depth.unflatten(0, (B, V)), sky.unflatten(0, (B, V))
 
 

@@ -10,7 +10,7 @@ from torch.utils.checkpoint import checkpoint
 
 from geometry.layers.block import Block
 from geometry.layers.patch_embed import PatchEmbed, resample_positions
-from geometry.layers.rope import rotary_tables, token_positions
+from geometry.layers.rope import Rotary, across_views, within_view
 from geometry.models.reference_view import choose_reference
 from geometry.prediction import Features
 
@@ -116,12 +116,14 @@ class VisionTransformer(nn.Module):
             raise ValueError(f"image sides must be multiples of {self.patch}, got {H} x {W}")
         grid = (H // self.patch, W // self.patch)
         x = self._embed(images.flatten(0, 1), grid).unflatten(0, (B, V))  # [B, V, 1 + T, D]
-        within, across = self._rotary(grid, V, x.device)
+        within = within_view(grid, self.head_dim, device=x.device)
+        across = across_views(grid, self.head_dim, device=x.device)
 
         chosen = None
         if torch.is_tensor(reference):
             chosen = reference.to(x.device)
-        outputs: list[Tensor] = []
+        patches: list[Tensor] = []
+        slots: list[Tensor] = []
         exported: dict[int, Tensor] = {}
         local = x
         for index, block in enumerate(self.blocks):
@@ -140,13 +142,16 @@ class VisionTransformer(nn.Module):
                 x = self._run(block, x.flatten(0, 1), within if rotary else None).unflatten(0, (B, V))
                 local = x
             if index in self.output_blocks:
-                outputs.append(torch.cat((local, x), dim=-1) if self.concat_local else x)
+                patches.append(self._patch_features(local, x))
+                slots.append(
+                    torch.cat((local[:, :, 0], x[:, :, 0]), dim=-1) if self.concat_local else x[:, :, 0]
+                )
             if index in export_blocks:
                 exported[index] = self._export(index, x, chosen)
 
         return Features(
-            patches=[self._norm_current(y[:, :, 1:]) for y in outputs],
-            camera_tokens=[y[:, :, 0] for y in outputs],
+            patches=patches,
+            camera_tokens=slots,
             grid=grid,
             image_size=(H, W),
             reference=chosen,
@@ -159,11 +164,6 @@ class VisionTransformer(nn.Module):
         patches = patches + positions[:, 1:]
         first = (self.cls_token + positions[:, :1]).expand(len(images), -1, -1)
         return torch.cat((first.to(patches.dtype), patches), dim=1)
-
-    def _rotary(self, grid: tuple[int, int], views: int, device: torch.device) -> tuple[tuple, tuple]:
-        within, across = token_positions(grid, device=device)
-        across = across.repeat(views, 1)
-        return rotary_tables(within, self.head_dim), rotary_tables(across, self.head_dim)
 
     def _camera_tokens(
         self,
@@ -183,17 +183,19 @@ class VisionTransformer(nn.Module):
             return learned
         return torch.where(conditioned[:, None, None], given.to(learned.dtype), learned)
 
-    def _run(self, block: nn.Module, x: Tensor, rotary: tuple[Tensor, Tensor] | None) -> Tensor:
+    def _run(self, block: nn.Module, x: Tensor, rotary: Rotary | None) -> Tensor:
         if self.activation_checkpointing and torch.is_grad_enabled():
             return checkpoint(block, x, rotary, use_reentrant=False)
         return block(x, rotary)
 
-    def _norm_current(self, y: Float[Tensor, "B V T D"]) -> Float[Tensor, "B V T D"]:
+    def _patch_features(
+        self, local: Float[Tensor, "B V L D"], x: Float[Tensor, "B V L D"]
+    ) -> Float[Tensor, "B V T F"]:
         """Final norm of the current state; the within-view half stays as it is."""
+        current = self.norm(x)[:, :, 1:]
         if not self.concat_local:
-            return self.norm(y)
-        local, current = y.chunk(2, dim=-1)
-        return torch.cat((local, self.norm(current).to(local.dtype)), dim=-1)
+            return current
+        return torch.cat((local[:, :, 1:], current.to(local.dtype)), dim=-1)
 
     def _export(
         self, index: int, x: Float[Tensor, "B V L D"], chosen: Int[Tensor, " B"] | None
