@@ -24,8 +24,8 @@ def main() -> int:
     if photos is None:
         photos = args.out / "capture"
         if not (photos / "transforms.json").is_file():
-            command = [sys.executable, SCRIPTS / "make_capture.py", "--seed", "7", "--views", "24"]
-            subprocess.run([*command, "--size", "540", "960", "--out", photos], check=True)
+            command = [sys.executable, SCRIPTS / "make_capture.py", "--seed", "12", "--views", "16"]
+            subprocess.run([*command, "--size", "378", "672", "--out", photos], check=True)
     status = render([str(photos), "--out", str(args.out), "--model", args.model, "--context", "8"])
     if status == 0:
         print(f"novel views: {args.out / 'video.mp4'}; overview: {args.out / 'contact_sheet.png'}")
