@@ -6,6 +6,8 @@ from geometry.__main__ import dispatch
 
 COMMANDS = {
     "render": ("nvs.render", "photos to Gaussians and a video of novel views"),
+    "train": ("nvs.train", "train Gaussian heads by a config"),
+    "finetune": ("nvs.finetune", "adapt a Gaussian head to your own photos"),
     "view": ("nvs.view", "look at a rendered folder in the browser"),
 }
 

@@ -102,7 +102,11 @@ def released_gaussian_head(variant: str) -> GaussianDpt:
 
 def new_gaussian_head(variant: str, adapter: GaussianAdapter) -> GaussianDpt:
     """A head that starts from the unprojected photo: raw zeros, and density 0.9 everywhere."""
-    head = _head(variant, adapter.raw_channels)
+    return started_from_photo(_head(variant, adapter.raw_channels))
+
+
+def started_from_photo(head: GaussianDpt) -> GaussianDpt:
+    """The head, its last layer set to raw zeros and density 0.9."""
     nn.init.zeros_(head.out[2].weight)
     nn.init.zeros_(head.out[2].bias)
     with torch.no_grad():

@@ -1,11 +1,12 @@
 """Weights on disk and on the hub: finding, reading, strict loading, saving."""
 
+import hashlib
 import json
 import os
 import socket
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import getproxies
@@ -226,7 +227,7 @@ def _ours(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> C
     if variant not in VARIANTS:
         raise InputError(f"{path}: unknown variant {variant!r}; this version knows {', '.join(VARIANTS)}")
     prefix = "gaussian_head."
-    return Checkpoint(
+    checkpoint = Checkpoint(
         state={k: v for k, v in tensors.items() if not k.startswith(prefix)},
         gaussian_head={k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)},
         variant=variant,
@@ -235,6 +236,37 @@ def _ours(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> C
         source=str(path),
         metadata=metadata,
     )
+    return checkpoint if checkpoint.state or "backbone" not in metadata else _with_backbone(checkpoint)
+
+
+def _with_backbone(head: Checkpoint) -> Checkpoint:
+    """A file that holds a Gaussian head alone, joined with the backbone it was trained on.
+
+    Raises:
+        InputError: that backbone is not here, or is not the one of then.
+    """
+    name = head.metadata["backbone"]
+    try:
+        backbone = find_checkpoint(name)
+    except InputError as error:
+        raise InputError(f"{head.source}: a Gaussian head on the backbone {name!r}: {error}") from error
+    if backbone.variant != head.variant or fingerprint(backbone.state) != head.metadata["backbone_sha256"]:
+        raise InputError(
+            f"{head.source}: a Gaussian head trained on the backbone {name!r} ({head.variant}), but "
+            f"{backbone.source} holds other weights: on those the head means nothing"
+        )
+    return replace(head, state=backbone.state, released=backbone.released, trained=backbone.trained)
+
+
+def fingerprint(state: Mapping[str, Tensor]) -> str:
+    """SHA-256 over names, shapes and float32 bits of weights, in the order of the names."""
+    total = hashlib.sha256()
+    for name in sorted(state):
+        tensor = state[name].detach()
+        tensor = tensor.float() if tensor.is_floating_point() else tensor
+        total.update(f"{name} {list(tensor.shape)}\n".encode())
+        total.update(tensor.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return total.hexdigest()
 
 
 def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:

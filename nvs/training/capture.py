@@ -1,0 +1,152 @@
+"""A person's own photos as training data: some kept out, the rest split into context and targets.
+
+Nothing is prepared on disk. Photos are decoded once, at the network's size, and stay in memory as bytes.
+"""
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+from torch import Tensor
+
+from geometry.data.view_selection import select_views
+from geometry.engine.samplers import SampleRequest
+from geometry.engine.seeding import derive_seed
+from geometry.errors import InputError
+from geometry.intake import Intake, load_views, open_capture
+from geometry.predict import Network, predict_geometry
+from geometry.views import Cameras, Example, Truth, Views
+from nvs.data.splits import context_and_targets
+from nvs.render import default_size
+from nvs.training.cases import Case
+from nvs.training.samples import RecurringExample
+
+LEAST_PHOTOS = 4  # one kept out, one to aim at, two to see depth from
+
+
+@dataclass(frozen=True, kw_only=True)
+class Capture:
+    """Photos of one place, ready to train on."""
+
+    name: str
+    case: Case  # the photos kept out, and the context they are rendered from
+    photos: UInt8[Tensor, "N 3 H W"]  # the others, at the network's size, in capture order
+    cameras: Cameras  # theirs [1, N, ...]: the given ones, or the network's
+    posed: bool  # cameras are given, so the network may see them
+    context_sets: list[list[int]]  # indices into photos: what the network is given in training
+
+    def example(self, context: Sequence[int], targets: Sequence[int]) -> tuple[Example, Example]:
+        """These photos as context and as targets; there are no depth labels."""
+        return self._views(context, shown=self.posed), self._views(targets, shown=True)
+
+    def _views(self, indices: Sequence[int], *, shown: bool) -> Example:
+        images = (self.photos[list(indices)].float() / 255)[None]
+        cameras = self.cameras[:, list(indices)]
+        empty = torch.zeros(images.shape[:2] + images.shape[3:])
+        return Example(
+            views=Views(images=images, cameras=cameras if shown else None),
+            truth=Truth(cameras=cameras, depth=empty, valid=empty > 0, metric=torch.tensor([False])),
+        )
+
+
+def read_capture(
+    args: argparse.Namespace,
+    path: str,
+    network: Network,
+    device: torch.device,
+    *,
+    context_sets: int,
+    targets: int,
+    seed: int,
+) -> Capture:
+    """Open one capture as ``nvs render --holdout`` does, and plan its context sets.
+
+    Photos without poses are placed by one pass of the network over all that are trained on; each step then
+    carries the targets from there into the world of its own context (`nvs.training.step`).
+
+    Args:
+        args: of `geometry.cli.add_photo_arguments`, with ``holdout`` and ``context``; its photos are ignored.
+        network: places photos without poses.
+        targets: wanted beside the context in each step.
+
+    Raises:
+        InputError: too few photos.
+    """
+    args = argparse.Namespace(**{**vars(args), "photos": [path]})
+    intake = open_capture(args, device)
+    if len(intake.scene) < LEAST_PHOTOS:
+        raise InputError(
+            f"{path}: wanted at least {LEAST_PHOTOS} photos (one is kept out), came {len(intake.scene)}"
+        )
+    context, _ = load_views(intake, intake.context, args, torch.device("cpu"))
+    kept_out, _ = load_views(intake, intake.targets, args, torch.device("cpu"))
+    case = Case(
+        name=path.rstrip("/").rsplit("/", 1)[-1],
+        context=context,
+        targets=kept_out,
+        target_names=intake.target_names,
+        size=default_size(context.image_size),
+    )
+    chosen = _training_photos(intake, args)
+    views, _ = load_views(intake, chosen, args, torch.device("cpu"))
+    cameras = views.cameras
+    if cameras is None:
+        with torch.no_grad():
+            cameras = predict_geometry(network, views.to(device)).cameras.to("cpu")
+    count = min(len(intake.context), len(chosen) - max(1, min(targets, len(chosen) // 4)))
+    poses = cameras.extrinsics[0].double().numpy()
+    sets: list[list[int]] = []
+    for draw in range(context_sets):
+        rng = np.random.default_rng(derive_seed(seed, "context set", draw))
+        found = sorted(context_and_targets(poses, count, 1, rng, extent=(0.5, 1.0))[0])
+        if found not in sets:
+            sets.append(found)
+    return Capture(
+        name=case.name,
+        case=case,
+        photos=(views.images[0] * 255).round().byte(),
+        cameras=cameras,
+        posed=intake.scene.posed,
+        context_sets=sets,
+    )
+
+
+def _training_photos(intake: Intake, args: argparse.Namespace) -> list[int]:
+    """All photos that are not kept out; without poses as many as the network can place in one pass."""
+    rest = [i for i in range(len(intake.scene)) if i not in set(intake.targets)]
+    if intake.scene.posed:
+        return rest
+    return select_views(None, len(intake.scene), args.max_views, rest)
+
+
+class CaptureSamples:
+    """Context sets of some captures, and targets from the photos beside them.
+
+    Args:
+        targets: photos rendered in each step, near the context and far from it as they come.
+    """
+
+    def __init__(self, captures: Sequence[Capture], *, targets: int) -> None:
+        self.sets = [(c, i) for c in captures for i in range(len(c.context_sets))]
+        self.targets = targets
+
+    def __len__(self) -> int:
+        return len(self.sets)
+
+    def __getitem__(self, request: SampleRequest) -> RecurringExample:
+        capture, i = self.sets[int(request)]
+        context = capture.context_sets[i]
+        rest = np.setdiff1d(np.arange(len(capture.photos)), context)
+        rng = np.random.default_rng(request.seed)
+        targets = rng.choice(rest, min(self.targets, len(rest)), replace=False)
+        given, wanted = capture.example(context, targets.tolist())
+        return RecurringExample(context=given, target=wanted, keys=(f"{capture.name} set {i}",))
+
+    @staticmethod
+    def collate(samples: list[RecurringExample]) -> RecurringExample:
+        """One scene a step: captures differ in shape."""
+        (sample,) = samples
+        return sample

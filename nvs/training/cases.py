@@ -1,0 +1,146 @@
+"""Validation: fixed context views and photos kept out, scored exactly as ``nvs render --holdout`` does."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from geometry.engine.samplers import SampleRequest
+from geometry.engine.seeding import derive_seed
+from geometry.tensors import TensorRecord
+from geometry.views import Cameras, Views
+from geometry.visualize import colour_depth, contact_sheet, depth_limits
+from nvs.backbone import Encoding
+from nvs.data.example import NovelViewExample
+from nvs.gaussians import Gaussians
+from nvs.holdout import Holdout, evaluate, place_targets
+from nvs.metrics import METRICS
+from nvs.outputs import render_frames, to_bytes
+from nvs.prune import prune
+from nvs.splatter import Splatter
+
+SHEET_COLUMNS = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case(TensorRecord):
+    """One scene to be judged by."""
+
+    name: str
+    context: Views  # as the network takes them, batch size one
+    targets: Views  # photos kept out; without cameras the network places them
+    target_names: list[str]
+    size: tuple[int, int]  # (H, W) at which they are compared
+    pruned: bool = True  # leave out what `nvs render` leaves out
+
+
+@dataclass(frozen=True, kw_only=True)
+class Score:
+    """How a splatter did on a case."""
+
+    metrics: dict[str, float]  # means over the targets; without those that cannot be computed here
+    targets: int
+    sheet: Tensor  # [3, H, W] in 0..1: context, target, render, depth
+    placed: Holdout  # the targets in the Gaussians' world
+
+
+@torch.no_grad()
+def score_case(
+    model: Splatter,
+    case: Case,
+    encode: Callable[[Views], Encoding],
+    *,
+    placed: Holdout | None = None,
+    chunk: int = 8,
+    backend: str = "auto",
+) -> Score:
+    """Render a case's targets from its context.
+
+    Args:
+        encode: the model's encoding of views, cached or not.
+        placed: ``Score.placed`` of an earlier score, where the backbone has not changed since: placing
+            photos without poses costs a pass over all views.
+    """
+    splats = model.splat(encode(case.context), case.context, chunk=chunk)
+    kept = prune(splats) if case.pruned else splats.gaussians
+    holdout = place(model, case, splats.geometry.cameras, chunk) if placed is None else placed
+    metrics = evaluate(kept, holdout, backend=backend)
+    return Score(
+        metrics={name: metrics[name] for name in METRICS if metrics[name] is not None},
+        targets=len(case.target_names),
+        sheet=_sheet(case, holdout, kept, backend),
+        placed=holdout,
+    )
+
+
+def place(model: Splatter, case: Case, context_cameras: Cameras, chunk: int) -> Holdout:
+    """The targets in the world of the context cameras, at the size of comparison."""
+    return place_targets(
+        model.network, case.context, context_cameras, case.targets, case.target_names, case.size, chunk=chunk
+    )
+
+
+def _sheet(case: Case, holdout: Holdout, gaussians: Gaussians, backend: str) -> Tensor:
+    """Context, targets, renderings and their depth: what numbers do not tell."""
+    some = _some(len(holdout.names))
+    frames = list(render_frames(gaussians, holdout.cameras[:, some], case.size, backend=backend))
+    depths = np.stack([np.where(alpha > 0.5, depth, 0) for _, depth, alpha in frames])
+    context = [to_bytes(case.context.images[0, i]) for i in _some(case.context.images.shape[1])]
+    sheet = contact_sheet(
+        {
+            "context": context,
+            "target": [to_bytes(holdout.images[0, i]) for i in some],
+            "render": [rgb for rgb, _, _ in frames],
+            "depth": list(colour_depth(depths, limits=depth_limits(depths))),
+        }
+    )
+    return torch.from_numpy(sheet).movedim(-1, 0).float() / 255
+
+
+def _some(count: int) -> list[int]:
+    return sorted({round(i * (count - 1) / (SHEET_COLUMNS - 1)) for i in range(SHEET_COLUMNS)})
+
+
+def sampled_cases(
+    dataset: object,
+    count: int,
+    *,
+    image_size: tuple[int, int],
+    context: int,
+    seed: int = 0,
+    pruned: bool = True,
+    posed: bool = True,
+) -> list[Case]:
+    """Cases from the first samples of a dataset of `NovelViewExample`.
+
+    Args:
+        seed: of the samples. A dataset of fixed scenes gives its first ones whatever it is.
+        posed: let the network see the given cameras; else it places all views itself.
+    """
+    cases = []
+    for i in range(count):
+        request = SampleRequest(
+            index=i,
+            number=i,
+            step=0,
+            seed=derive_seed(seed, "validation sample", i),
+            image_size=(int(image_size[0]), int(image_size[1])),
+            views=context,
+        )
+        cases.append(example_case(dataset[request], f"case_{i:02d}", pruned=pruned, posed=posed))
+    return cases
+
+
+def example_case(example: NovelViewExample, name: str, *, pruned: bool, posed: bool) -> Case:
+    """A sample of batch size one as a case."""
+    context, target = example.context.views, example.target.views
+    return Case(
+        name=name,
+        context=context if posed else Views(images=context.images),
+        targets=Views(images=target.images, cameras=example.target.truth.cameras if posed else None),
+        target_names=[f"target {t}" for t in range(target.images.shape[1])],
+        size=target.image_size,
+        pruned=pruned,
+    )

@@ -1,0 +1,45 @@
+"""Samples whose context views come again, under a name by which their features are kept."""
+
+from dataclasses import dataclass, replace
+
+from geometry.engine.samplers import SampleRequest
+from geometry.engine.seeding import derive_seed
+from geometry.tensors import collate
+from nvs.data.example import NovelViewExample
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecurringExample(NovelViewExample):
+    """A sample from a finite number of context sets."""
+
+    keys: tuple[str, ...]  # one per scene of the batch; equal keys mean equal context views
+
+
+class FixedSamples:
+    """The first samples of an endless dataset, again and again: for overfitting, and to judge a run by.
+
+    They stay in memory once made.
+
+    Args:
+        dataset: gives a `NovelViewExample` for a request.
+        count: how many samples.
+        seed: of the samples; another one gives others.
+    """
+
+    collate = staticmethod(collate)
+
+    def __init__(self, dataset: object, count: int, *, seed: int = 0) -> None:
+        self.dataset, self.count, self.seed = dataset, count, seed
+        self.kept: dict[str, RecurringExample] = {}
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, request: SampleRequest) -> RecurringExample:
+        i = int(request) % self.count
+        key = f"sample {i} of seed {self.seed}, {request.image_size}, {request.views} views"
+        if key not in self.kept:
+            seed = derive_seed(self.seed, "fixed sample", i)
+            sample = self.dataset[replace(request, index=i, number=i, step=0, seed=seed)]
+            self.kept[key] = RecurringExample(context=sample.context, target=sample.target, keys=(key,))
+        return self.kept[key]

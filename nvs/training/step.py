@@ -1,0 +1,193 @@
+"""One training step of the Gaussian head: context views in, target views rendered, compared."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from geometry.engine import ParameterGroup, Validation, ValidationRun
+from geometry.engine.seeding import derive_seed
+from geometry.errors import InputError
+from geometry.models.nested import NestedDepthAnything3
+from geometry.ops import se3
+from geometry.ops.align import DegenerateAlignment
+from geometry.views import Cameras, Views
+from nvs.backbone import Encoding, encode_views
+from nvs.data.example import NovelViewExample
+from nvs.losses import GaussianObjective
+from nvs.metrics import load_lpips
+from nvs.rasterize import rasterize
+from nvs.similarity import carry_cameras
+from nvs.splatter import Splats
+from nvs.training.cache import FeatureCache
+from nvs.training.cases import Case, score_case
+from nvs.training.model import TrainableSplatter
+from nvs.training.samples import RecurringExample
+
+
+class GaussianHeadStep:
+    """What the engine trains: encode, splat, render the targets, compare.
+
+    Args:
+        model: what is trained, and what is frozen.
+        objective: named losses and weights.
+        posed: share of steps in which the network sees the given cameras. In the others it places the
+            context itself, and the targets are carried into its world (pose-adaptive training). A step is
+            posed or not as a whole, on all processes alike.
+        reference: how the network's reference view is chosen in unposed steps.
+        chunk: views that the dense heads take at a time.
+        cache_gb: keep features of context views that come again (`RecurringExample`) up to this size; for a
+            frozen backbone only. 0 keeps none.
+        validation: scenes to be judged by.
+        backend: of the rasterizer.
+        seed: decides which steps are posed.
+
+    Raises:
+        InputError: LPIPS has a weight and its trunk's weights are not on this machine, or the depth term has
+            one and nothing that it could train.
+
+    Source: DA3 (arXiv:2511.10647) section 5.
+    """
+
+    def __init__(
+        self,
+        model: TrainableSplatter,
+        objective: GaussianObjective,
+        *,
+        posed: float = 1.0,
+        reference: str = "saddle_balanced",
+        chunk: int = 4,
+        cache_gb: float = 0.0,
+        validation: Sequence[Case] | None = None,
+        backend: str = "auto",
+        seed: int = 0,
+    ) -> None:
+        self.model, self.objective = model, objective
+        self.lpips = load_lpips("vgg") if objective.on("lpips") else None
+        if objective.on("depth") and model.adapter.flavour == "rgb" and model.backbone_frozen:
+            raise InputError(
+                "loss: the depth term trains nothing, since the rgb flavour moves no depth and the backbone "
+                "is frozen; set its weight to 0, take the sh flavour, or unfreeze the backbone"
+            )
+        self.posed, self.seed, self.posed_now = posed, seed, True
+        self.reference, self.chunk, self.backend = reference, chunk, backend
+        self.cache = FeatureCache(cache_gb) if cache_gb > 0 and model.backbone_frozen else None
+        self.cases = list(validation or ())
+        self.placed: dict[int, Any] = {}  # targets of cases, placed by a frozen backbone
+
+    # ------------------------------------------------------------------ what the engine asks for
+
+    def trainable_parameters(self) -> list[ParameterGroup]:
+        return self.model.trainable_parameters()
+
+    def to(self, device: torch.device) -> None:
+        self.model.to(device)
+        if self.lpips is not None:
+            self.lpips.to(device)
+
+    def blocks(self) -> list[nn.Module]:
+        """The backbone's blocks and the head, each called equally often on all processes."""
+        if self.cache is not None:
+            return [self.model.head]  # a process that finds features in its cache does not call the backbone
+        network = self.model.network
+        any_view = network.any_view if isinstance(network, NestedDepthAnything3) else network
+        return [*any_view.backbone.blocks, self.model.head]
+
+    def count_items(self, batch: NovelViewExample) -> dict[str, float]:
+        B, V, _, H, W = batch.context.views.images.shape
+        images = B * (V + batch.target.views.images.shape[1])
+        return {"images": images, "tokens": B * V * H * W / 14**2}
+
+    def begin_step(self, index: int, steps: int) -> None:
+        self.posed_now = derive_seed(self.seed, "posed", index) / 2**63 < self.posed
+
+    def training_loss(
+        self, batch: NovelViewExample, generator: torch.Generator
+    ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
+        """The weighted sum, and its terms with the PSNR over the target views."""
+        views, target = batch.context.views, batch.target
+        if not self.posed_now:
+            views = Views(images=views.images)
+        keys = batch.keys if isinstance(batch, RecurringExample) else None
+        encoding = self.encode(views, keys)
+        with torch.autocast(views.images.device.type, enabled=False):
+            splats = self.model.splat(encoding, views, chunk=self.chunk)
+            cameras = target.truth.cameras
+            if views.cameras is None:
+                cameras = into_predicted_world(cameras, batch.context.truth.cameras, splats.geometry.cameras)
+            images = target.views.images
+            rgb = rasterize(splats.gaussians, cameras, target.views.image_size, backend=self.backend).rgb
+            terms = self.objective(
+                rgb,
+                images,
+                lpips_model=self.lpips,
+                depth=gaussian_depth(splats) if self.objective.on("depth") else None,
+                label=batch.context.truth.depth,
+                label_valid=batch.context.truth.valid,
+            )
+            loss = self.objective.total(terms)
+        error = (rgb.detach() - images).square().flatten(2).mean(-1)
+        return loss, {**terms, "psnr": -10 * error.log10().mean()}
+
+    def validate(self, run: ValidationRun) -> Validation:
+        """Mean metrics over target photos of this process's share of the cases, and contact sheets."""
+        sums: dict[str, float] = {}
+        sheets, count = {}, 0
+        for first in range(0, len(self.cases), run.world_size):
+            # Every process scores equally many, as sharded models need; what is too much is not counted.
+            place = first + run.rank
+            index = place % len(self.cases)
+            case = self.cases[index]
+            score = score_case(
+                self.model,
+                case.to(run.device),
+                lambda views, name=case.name: self.encode(views, ("validation", name)),
+                placed=self.placed.get(index),
+                chunk=self.chunk,
+                backend=self.backend,
+            )
+            if self.model.backbone_frozen:
+                self.placed[index] = score.placed
+            if place == index:
+                for name, value in score.metrics.items():
+                    sums[name] = sums.get(name, 0.0) + score.targets * value
+                count += score.targets
+                sheets[case.name] = score.sheet
+        return Validation(
+            metrics={name: value / count for name, value in sums.items()}, weight=count, images=sheets
+        )
+
+    # ------------------------------------------------------------------ parts
+
+    def encode(self, views: Views, keys: tuple[str, ...] | None) -> Encoding:
+        """The backbone's part; from the cache where the views come again."""
+
+        def compute() -> Encoding:
+            return encode_views(self.model.network, views, reference=self.reference, chunk=self.chunk)
+
+        if self.cache is None or keys is None:
+            return compute()
+        return self.cache.fetch((keys, views.cameras is not None), compute)
+
+
+def into_predicted_world(cameras: Cameras, context: Cameras, predicted: Cameras) -> Cameras:
+    """Cameras of the given world where the network, which saw no poses, put that world.
+
+    By the similarity of context centres; if they coincide (one view, a panorama) nothing tells the scale, and
+    the first context view alone carries them over.
+    """
+    try:
+        return carry_cameras(cameras, context, predicted)
+    except DegenerateAlignment:
+        first_to_there = se3.invert(context.extrinsics[:, :1]) @ predicted.extrinsics[:, :1]
+        return Cameras(extrinsics=cameras.extrinsics @ first_to_there, intrinsics=cameras.intrinsics)
+
+
+def gaussian_depth(splats: Splats) -> Float[Tensor, "B V H W"]:
+    """z-depth of every pixel's Gaussian in its own context view: the head's depth, offsets included."""
+    B, V, H, W = splats.geometry.depth.shape
+    pose = splats.geometry.cameras.extrinsics
+    means = splats.gaussians.means.view(B, V, H, W, 3)
+    return torch.einsum("bvi,bvhwi->bvhw", pose[:, :, 2, :3], means) + pose[:, :, None, None, 2, 3]
