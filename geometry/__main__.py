@@ -6,6 +6,8 @@ import sys
 # Name -> (module with main(argv), what it does). Imported only when asked for: starting stays quick.
 COMMANDS = {
     "infer": ("geometry.infer", "photos to depth, cameras and a point cloud"),
+    "train": ("geometry.train", "train a model: experiment=geometry/smoke, geometry/da3_large, ..."),
+    "label": ("geometry.label", "a teacher's depth over a data set, aligned to what was measured"),
     "data": ("geometry.data.check", "check a downloaded data set: files, cameras, depth, conventions"),
 }
 

@@ -1,0 +1,124 @@
+"""`geometry train`: one experiment, from its YAML to a trained network."""
+
+import argparse
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from hydra import compose, initialize_config_module
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import HydraException
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from geometry.cli import say
+from geometry.engine import FitResult, fit, load_weights
+from geometry.errors import InputError, run_command
+from geometry.models.checkpoints import save_checkpoint
+from geometry.training.comparison import comparison_table, split_sweep
+from geometry.training.initialise import initialise
+
+EXPORT = "model.safetensors"
+
+
+def parser() -> argparse.ArgumentParser:
+    p = argparse.ArgumentParser(
+        prog="geometry train",
+        description="Train a geometry model: geometry train experiment=geometry/da3_large. Every value of "
+        "the configuration can be overridden as group=choice or path.to.value=new.",
+        epilog="ablation=depth_ray,depth_cam (a list) trains one after the other and prints a table.",
+    )
+    p.add_argument("--show", action="store_true", help="print the whole configuration and stop")
+    p.add_argument("overrides", nargs="*", help="Hydra overrides, such as experiment=geometry/smoke")
+    return p
+
+
+def main(argv: list[str] | None = None) -> int:
+    return run_command(lambda: run(parser().parse_args(argv)))
+
+
+def run(args: argparse.Namespace) -> int:
+    runs = split_sweep(args.overrides)
+    results = {}
+    for name, overrides in runs.items():
+        cfg = load_config(overrides, out_suffix=name if len(runs) > 1 else None)
+        if args.show:
+            print(OmegaConf.to_yaml(cfg, resolve=True))
+            continue
+        if len(runs) > 1:
+            say(f"--- {name}")
+        results[name] = train(cfg)
+    if len(results) > 1:
+        table = comparison_table({name: result.metrics for name, result in results.items()})
+        print(table)
+    elif results:
+        print(final_line(next(iter(results.values()))))
+    return 0
+
+
+def load_config(overrides: Sequence[str], *, out_suffix: str | None = None) -> DictConfig:
+    """The resolved configuration of `configs/train_geometry.yaml` under overrides.
+
+    Args:
+        out_suffix: appended to ``out``: one folder for each run of a comparison.
+
+    Raises:
+        InputError: an override names nothing that exists, or a value is missing.
+    """
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_module(version_base="1.3", config_module="configs"):
+            cfg = compose("train_geometry", overrides=list(overrides))
+        if out_suffix:
+            cfg.out = f"{cfg.out}/{out_suffix}"
+        OmegaConf.resolve(cfg)
+    except (HydraException, OmegaConfBaseException) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"configuration: {reason}") from error
+    missing = sorted(OmegaConf.missing_keys(cfg))
+    if missing:
+        raise InputError(f"configuration: wanted a value for {', '.join(missing)}")
+    return cfg
+
+
+def train(cfg: DictConfig) -> FitResult:
+    """Build the network, step and data of a resolved configuration, train, and export the weights."""
+    torch.manual_seed(cfg.loop.seed)
+    if cfg.threads:
+        torch.set_num_threads(cfg.threads)
+    step = instantiate(cfg.step, _convert_="all")
+    say(initialise(step.model, cfg.init))
+    parameters = sum(p.numel() for p in step.model.parameters())
+    say(f"network: {parameters / 1e6:.1f} M parameters")
+    data = instantiate(cfg.data, _convert_="all")
+    optimizer = instantiate(cfg.optimizer, _convert_="all")
+    loop = instantiate(cfg.loop, _convert_="all")
+    result = fit(step, data, optimizer, **loop, out=cfg.out, config=OmegaConf.to_container(cfg, resolve=True))
+    if result.finished and result.checkpoint is not None:
+        export(cfg, step.model, result)
+    return result
+
+
+def export(cfg: DictConfig, network: torch.nn.Module, result: FitResult) -> None:
+    """Write ``model.safetensors``, which `geometry infer --model` reads; not for networks of an ablation."""
+    variant = OmegaConf.select(cfg, "export.variant")
+    if variant is None or int(os.environ.get("RANK", 0)) != 0:
+        return
+    network.load_state_dict(load_weights(result.checkpoint), strict=False)
+    save_checkpoint(
+        Path(cfg.out) / EXPORT,
+        network,
+        variant=variant,
+        released=False,
+        licence=cfg.export.licence,
+        description=cfg.export.description,
+    )
+    say(f"exported {Path(cfg.out) / EXPORT}")
+
+
+def final_line(result: FitResult) -> str:
+    """``final absrel=0.123 auc30=0.567``: the two numbers a run is known by, where it has them."""
+    known = [f"{key}={result.metrics[key]:.3f}" for key in ("absrel", "auc30") if key in result.metrics]
+    return " ".join(["final" if result.finished else "stopped", *known])

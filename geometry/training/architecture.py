@@ -1,0 +1,80 @@
+"""The any-view network by size, with the paper's architecture ablations as switches."""
+
+from dataclasses import replace
+
+from geometry.errors import InputError
+from geometry.models.cameras import CameraDecoder, CameraEncoder
+from geometry.models.da3 import DepthAnything3, MonocularDepth
+from geometry.models.dual_dpt import DualDpt, MonocularDpt
+from geometry.models.separate_dpt import SeparateDpt
+from geometry.models.teacher import TeacherDepth, TeacherDpt
+from geometry.models.zoo import VARIANTS, Variant, build, build_backbone
+
+
+def any_view_network(
+    variant: str,
+    *,
+    full_alternation: bool = False,
+    two_transformers: bool = False,
+    separate_heads: bool = False,
+) -> DepthAnything3:
+    """Fresh network of an any-view size; without switches it is `geometry.models.zoo.build`.
+
+    Args:
+        full_alternation: alternate between views and one view from the first block on (ablation; the
+            method alternates in the last two thirds).
+        two_transformers: a whole transformer within views, then a second one of the same size that
+            alternates, as in VGGT (ablation; our sizes). Twice the blocks; only the first half starts from
+            DINOv2.
+        separate_heads: rays get a reassembly of their own, so that nothing is shared between two DPTs
+            (ablation).
+
+    Raises:
+        InputError: unknown size, or switches that exclude each other.
+    """
+    v = _variant(variant, "any-view")
+    if full_alternation and two_transformers:
+        raise InputError("full_alternation and two_transformers are two ablations: set one of them")
+    if full_alternation:
+        v = replace(v, alternate_from=0)
+    if two_transformers:
+        v = replace(
+            v,
+            depth=2 * v.depth,
+            alternate_from=v.depth,
+            output_blocks=tuple(block + v.depth for block in v.output_blocks),
+        )
+    head = SeparateDpt if separate_heads else DualDpt
+    return DepthAnything3(
+        build_backbone(v),
+        head(v.feature_width, v.channels, v.features),
+        CameraEncoder(v.width, depth=v.camera_encoder_depth, heads=v.camera_encoder_heads),
+        CameraDecoder(v.feature_width),
+    )
+
+
+def monocular_network(variant: str) -> MonocularDepth:
+    """Fresh monocular or metric network; ``variant`` may also be an any-view size, whose sizes it takes."""
+    if variant in VARIANTS and VARIANTS[variant].kind == "monocular":
+        return build(variant)
+    v = _monocular_sizes(variant)
+    return MonocularDepth(build_backbone(v), MonocularDpt(v.feature_width, v.channels, v.features))
+
+
+def teacher_network(variant: str) -> TeacherDepth:
+    """Fresh teacher: a monocular network that also predicts a mask of objects."""
+    v = _monocular_sizes(variant)
+    return TeacherDepth(build_backbone(v), TeacherDpt(v.feature_width, v.channels, v.features))
+
+
+def _monocular_sizes(name: str) -> Variant:
+    if name in VARIANTS and VARIANTS[name].kind == "monocular":
+        return VARIANTS[name]
+    return replace(_variant(name, "any-view"), kind="monocular", alternate_from=None)
+
+
+def _variant(name: str, kind: str) -> Variant:
+    if name not in VARIANTS or VARIANTS[name].kind != kind:
+        known = [n for n, v in VARIANTS.items() if v.kind == kind]
+        raise InputError(f"variant must be one of {', '.join(known)}, got {name!r}")
+    return VARIANTS[name]

@@ -1,0 +1,128 @@
+"""Pictures of a validation sample: depth, cameras and points, prediction beside truth."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from geometry.ops import se3
+from geometry.ops.align import DegenerateAlignment, fit_scale, umeyama
+from geometry.ops.pinhole import unproject
+from geometry.prediction import Geometry
+from geometry.views import Cameras, Truth
+from geometry.visualize import colour_depth, contact_sheet, depth_limits
+
+MOST_VIEWS = 6
+PLAN = 240  # pixels on a side of a plan view
+COLOURS = {"truth": (40, 160, 60), "decoder": (200, 60, 40), "rays": (50, 90, 220)}
+
+
+def any_view_previews(
+    images: Float[Tensor, "B V 3 H W"], truth: Truth, posed: Geometry, found: Mapping[str, Cameras]
+) -> dict[str, Float[Tensor, "3 H W"]]:
+    """Sheets of the batch's first sample: ``depth``, and plans of ``cameras`` and ``points`` from above.
+
+    Args:
+        truth: in the frame of the first view, so that the plans look along its y axis.
+        posed: prediction with the cameras given.
+        found: cameras found without any given, by where they came from.
+    """
+    return {
+        "depth": depth_preview(images[0], truth, posed.depth),
+        "cameras": camera_preview(truth.cameras, found),
+        "points": point_preview(images[0], truth, posed.depth),
+    }
+
+
+def depth_preview(
+    images: Float[Tensor, "V 3 H W"], truth: Truth, depth: Float[Tensor, "B V H W"]
+) -> Float[Tensor, "3 h w"]:
+    """Photos, true and predicted depth of the first sample, the prediction scaled to the truth."""
+    valid = truth.valid[0]
+    scale = fit_scale(depth[0].flatten().float(), truth.depth[0].flatten(), valid.flatten())
+    wanted = torch.where(valid, truth.depth[0], 0.0)[:MOST_VIEWS].float().cpu().numpy()
+    came = (depth[0][:MOST_VIEWS] * scale).float().cpu().numpy()
+    limits = depth_limits(wanted)
+    rows = {
+        "photos": list(_bytes(images[:MOST_VIEWS])),
+        "true depth": list(colour_depth(wanted, limits)),
+        "predicted depth": list(colour_depth(came, limits)),
+    }
+    return _picture(contact_sheet(rows, width=900))
+
+
+def camera_preview(truth: Cameras, found: Mapping[str, Cameras]) -> Float[Tensor, "3 h w"]:
+    """Camera centres and viewing directions from above, each estimate aligned to the truth (Umeyama)."""
+    wanted = se3.invert(truth.extrinsics[0]).double().cpu()
+    poses = {"truth": wanted}
+    for name, cameras in found.items():
+        came = se3.invert(cameras.extrinsics[0]).double().cpu()
+        try:
+            move = umeyama(came[:, :3, 3], wanted[:, :3, 3])
+        except DegenerateAlignment:
+            continue  # fewer than three places: no plan can be drawn of them
+        turned = se3.from_rotation_translation(move.rotation @ came[:, :3, :3], move.points(came[:, :3, 3]))
+        poses[name] = turned
+    window = _window(wanted[:, :3, 3].numpy())
+    length = 0.12 * window[1]
+    plans = []
+    for name, pose in poses.items():
+        plan = np.full((PLAN, PLAN, 3), 255, np.uint8)
+        for at in np.linspace(0, 1, 20):  # a stroke from the centre along the viewing direction
+            stroke = (pose[:, :3, 3] + at * length * pose[:, :3, 2]).numpy()
+            _dots(plan, stroke, np.broadcast_to(COLOURS[name], stroke.shape), window, 1)
+        centres = pose[:, :3, 3].numpy()
+        _dots(plan, centres, np.broadcast_to(COLOURS[name], centres.shape), window, 3)
+        plans.append(plan)
+    return _picture(contact_sheet({f"cameras from above: {', '.join(poses)}": plans}, width=900))
+
+
+def point_preview(
+    images: Float[Tensor, "V 3 H W"], truth: Truth, depth: Float[Tensor, "B V H W"]
+) -> Float[Tensor, "3 h w"]:
+    """Points of all views from above under the true cameras: true depth, and predicted depth scaled to it."""
+    valid = truth.valid[0]
+    scale = fit_scale(depth[0].flatten().float(), truth.depth[0].flatten(), valid.flatten())
+    cameras = truth.cameras[:1]
+    wanted = unproject(truth.depth[:1], cameras)[0][valid].float().cpu().numpy()
+    came = unproject((depth[:1] * scale).to(truth.depth), cameras)[0][valid].float().cpu().numpy()
+    colours = (images.movedim(1, -1)[valid] * 255).byte().cpu().numpy()
+    plans = []
+    if len(wanted):
+        window = _window(wanted)
+        for points in (wanted, came):
+            plan = np.full((PLAN, PLAN, 3), 255, np.uint8)
+            _dots(plan, points, colours, window, 0)
+            plans.append(plan)
+    else:
+        plans.append(np.full((PLAN, PLAN, 3), 255, np.uint8))
+    return _picture(contact_sheet({"points from above: true depth, predicted depth": plans}, width=900))
+
+
+def _window(points: np.ndarray) -> tuple[np.ndarray, float]:
+    """Centre (x, z) and width of a square that holds most of the points."""
+    low, high = np.percentile(points[:, [0, 2]], (2, 98), axis=0)
+    return (low + high) / 2, float(max((high - low).max(), 1e-6)) * 1.4
+
+
+def _dots(
+    plan: np.ndarray, points: np.ndarray, colours: np.ndarray, window: tuple[np.ndarray, float], radius: int
+) -> None:
+    """Paint squares into a plan; x to the right, z (away from the first camera) up."""
+    centre, width = window
+    places = (points[:, [0, 2]] - centre) / width * PLAN * (1, -1) + PLAN / 2
+    inside = np.isfinite(places).all(-1) & (np.abs(places - PLAN / 2) < PLAN / 2 - radius - 1).all(-1)
+    columns, rows = places[inside].astype(int).T
+    for i in range(-radius, radius + 1):
+        for j in range(-radius, radius + 1):
+            plan[rows + i, columns + j] = colours[inside]
+
+
+def _bytes(images: Float[Tensor, "V 3 H W"]) -> np.ndarray:
+    return (images.movedim(1, -1).clamp(0, 1) * 255).byte().cpu().numpy()
+
+
+def _picture(sheet: np.ndarray) -> Float[Tensor, "3 h w"]:
+    return torch.from_numpy(np.ascontiguousarray(sheet)).movedim(-1, 0).float() / 255

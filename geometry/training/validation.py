@@ -1,0 +1,78 @@
+"""Scoring a model on fixed samples, and pictures of some of them."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from geometry.data.sampling_dataset import plain_request
+from geometry.engine import SampleRequest, Validation, ValidationRun
+from geometry.engine.data import Samples, to_device
+from geometry.engine.seeding import derive_seed, seeded
+from geometry.views import Example
+
+Scores = dict[str, float]
+Pictures = dict[str, Tensor]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ValidationSet:
+    """Samples that every validation scores; always the same ones.
+
+    Attributes:
+        dataset: answers the engine's requests.
+        samples: how many of them.
+        image_size: (H, W); None leaves it to the dataset.
+        views: views of each sample; None leaves it to the dataset.
+        seed: of the draw of views.
+    """
+
+    dataset: Samples
+    samples: int = 16
+    image_size: tuple[int, int] | None = None
+    views: int | None = None
+    seed: int = 0
+
+    def __getitem__(self, index: int) -> Example:
+        seed = derive_seed(self.seed, "validation", index)
+        size = None if self.image_size is None else (int(self.image_size[0]), int(self.image_size[1]))
+        request = SampleRequest(
+            index=plain_request(index, self.seed).index,
+            number=index,
+            step=0,
+            seed=seed,
+            image_size=size,
+            views=self.views,
+        )
+        with seeded(seed):
+            return self.dataset[request]
+
+
+def validate(
+    sets: Mapping[str, ValidationSet],
+    score: Callable[[Example], tuple[Scores, Pictures]],
+    run: ValidationRun,
+    *,
+    previews: int = 1,
+) -> Validation:
+    """Mean scores over each set's samples, this process's share of them.
+
+    Metrics of the first set have plain names, of the others ``<set>_<name>``. Under FSDP processes must call
+    the model equally often: choose numbers of samples that divide by the number of processes.
+    """
+    metrics: Scores = {}
+    images: Pictures = {}
+    weight = 0.0
+    for place, (name, samples) in enumerate(sets.items()):
+        prefix = "" if place == 0 else f"{name}_"
+        mine = range(run.rank, samples.samples, run.world_size)
+        sums: Scores = {}
+        for i, index in enumerate(mine):
+            scores, pictures = score(to_device(samples[index], run.device))
+            for key, value in scores.items():
+                sums[key] = sums.get(key, 0.0) + value
+            if i < previews:
+                images |= {f"{name}_{index}_{key}": picture for key, picture in pictures.items()}
+        metrics |= {f"{prefix}{key}": value / len(mine) for key, value in sums.items()}
+        weight = weight or float(len(mine))
+    return Validation(metrics=metrics, weight=weight, images=images)
