@@ -118,6 +118,8 @@ def test_sparse_points_are_depth_where_there_is_no_map():
         example.truth.depth[0, 0][rows, columns], torch.from_numpy(view.depth[rows, columns]).float()
     )
     assert not example.truth.valid[0, 1].any()
+    small = assemble(scene, [0, 1], (45, 60), rng=np.random.default_rng(0)).truth.depth[0, 0]
+    assert_close(small[rows // 2, columns // 2], torch.from_numpy(view.depth[rows, columns]).float())
     none = assemble(scene, [0], (90, 120), rng=np.random.default_rng(0), sparse_depth=False)
     assert not none.truth.valid.any()
 

@@ -103,6 +103,18 @@ def test_draws_follow_the_generator():
         sample_views(scene, 9, np.random.default_rng(0))
 
 
+def test_the_far_side_of_a_thing_is_another_side():
+    """Two cameras face each other: the space between them is in both images, seen from opposite sides."""
+    views = [
+        render(looking(0.0, (0, 0, -2.0)), K, (48, 64)),
+        render(looking(np.pi, (0, 0, 2.0)), K, (48, 64)),
+        render(looking(0.1, (0.2, 0, -2.0)), K, (48, 64)),
+    ]
+    row = Overlap(scene_of(views, depth=False)).row(0)
+    assert row[1] < 0.2
+    assert row[2] > 0.6
+
+
 def test_a_panorama_has_overlap_too():
     views = [render(looking(a), K, (48, 64)) for a in np.linspace(0, 2 * np.pi, 12, endpoint=False)]
     row = Overlap(scene_of(views, depth=False)).row(0)

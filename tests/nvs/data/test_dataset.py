@@ -65,6 +65,14 @@ def test_one_world(seed):
     assert example.target.truth.valid.all()
 
 
+def test_context_covers_and_targets_lie_between():
+    """Farthest points of the whole wall: its ends and a middle; near targets are neighbours of those."""
+    for seed in range(4):
+        request = SampleRequest(index=0, number=0, step=0, seed=seed)
+        example = dataset(extent=(1.0, 1.0), far=0.0)[request]
+        assert {0, 11} < set(np.rint(places(example.context)[0]))
+
+
 def test_flips_keep_one_world():
     example = dataset(geometric=GeometricAugmentation(flip=1.0))[0]
     for half in (example.context, example.target):
