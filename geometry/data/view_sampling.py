@@ -15,7 +15,8 @@ from geometry.data.scene import Scene
 from geometry.errors import InputError
 from geometry.ops import se3
 
-_GRID = (12, 16)  # rows and columns of the pixels that stand for a view
+_GRID = (12, 16)  # rows and columns of the pixels with depth that stand for a view
+_SPACE_GRID = (6, 8)  # likewise where there is no depth, at each of three distances
 _DEPTH_TOLERANCE = 0.05  # relative: two depths are of one surface
 _FEWEST_PIXELS = 16  # of the grid with depth, for depth to be evidence
 
@@ -32,9 +33,15 @@ class Overlap:
         self.scene = scene
         self._world: dict[int, np.ndarray | None] = {}
         self._depth: dict[int, np.ndarray | None] = {}
+        self._rows: dict[int, np.ndarray] = {}
 
     def row(self, i: int) -> Float[np.ndarray, " V"]:
         """Share of view i in each view, 1 in itself; occlusion is not looked at."""
+        if i not in self._rows:
+            self._rows[i] = self._row(i)
+        return self._rows[i]
+
+    def _row(self, i: int) -> Float[np.ndarray, " V"]:
         points = self._points_from_depth(i)
         if points is not None:
             share = self._visible(points)[0].mean(axis=1)
@@ -97,7 +104,7 @@ class Overlap:
             self._world[i] = None
             depth = self._depth_of(i)
             if depth is not None:
-                pixels = self._grid(i)
+                pixels = self._grid(i, _GRID)
                 H, W = self.scene.frames[i].image_size
                 h, w = depth.shape
                 z = depth[(pixels[:, 1] * h / H).astype(int), (pixels[:, 0] * w / W).astype(int)]
@@ -105,11 +112,9 @@ class Overlap:
                     self._world[i] = self._unproject(i, pixels[z > 0], z[z > 0])
         return self._world[i]
 
-    def _grid(self, i: int) -> np.ndarray:
-        H, W = self.scene.frames[i].image_size
-        x, y = np.meshgrid(
-            (np.arange(_GRID[1]) + 0.5) * W / _GRID[1], (np.arange(_GRID[0]) + 0.5) * H / _GRID[0]
-        )
+    def _grid(self, i: int, grid: tuple[int, int]) -> np.ndarray:
+        (H, W), (h, w) = self.scene.frames[i].image_size, grid
+        x, y = np.meshgrid((np.arange(w) + 0.5) * W / w, (np.arange(h) + 0.5) * H / h)
         return np.stack((x.ravel(), y.ravel()), axis=-1)
 
     def _unproject(self, i: int, pixels: np.ndarray, z: np.ndarray) -> np.ndarray:
@@ -131,7 +136,7 @@ class Overlap:
         How far away things are is unknown; distances between a tenth and the whole of the cameras' own
         extent all count alike.
         """
-        pixels = self._grid(i)
+        pixels = self._grid(i, _SPACE_GRID)
         distances = self._reach * np.array([0.1, 0.3, 1.0])
         points = np.concatenate([self._unproject(i, pixels, np.full(len(pixels), d)) for d in distances])
         inside = self._visible(points)[0]

@@ -88,3 +88,26 @@ def test_missing_file_and_folder(tmp_path):
         read_header(tmp_path / "none.png")
     with pytest.raises(InputError, match="folder"):
         read_header(tmp_path)
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_exif_before_or_behind_a_pngs_pixels(tmp_path, late, monkeypatch):
+    """Both are legal. Only the late one may cost decoding the image: a capture has hundreds of headers."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    image = Image.fromarray(np.zeros((20, 30, 3), np.uint8))
+    image.save(tmp_path / "a.png", exif=exif)
+    data = (tmp_path / "a.png").read_bytes()
+    start = data.index(b"eXIf") - 4
+    end = start + 12 + int.from_bytes(data[start : start + 4], "big")
+    chunk, rest = data[start:end], data[:start] + data[end:]
+    if late:
+        (tmp_path / "a.png").write_bytes(rest[:-12] + chunk + rest[-12:])
+    assert read_header(tmp_path / "a.png").quarter_turns == 1
+    assert read_image(tmp_path / "a.png").shape == (30, 20, 3)
+
+    (tmp_path / "b.png").write_bytes(rest)
+    monkeypatch.setattr(
+        "PIL.PngImagePlugin.PngImageFile.load", lambda self: pytest.fail("pixels were decoded")
+    )
+    assert read_header(tmp_path / "b.png").upright_size == (20, 30)
