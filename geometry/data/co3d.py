@@ -43,8 +43,8 @@ class CO3D(SceneSource):
         index: folder that `scripts/prepare_co3d.py` wrote; None takes ``_sequences`` in the root, or
             without it the annotations themselves.
         categories: names to take; None takes all.
-        least_quality: leave out sequences whose camera quality score is lower; None keeps all. The set's
-            authors call scores above about 0 usable; the score is a logit.
+        least_quality: leave out sequences whose camera quality score is lower, or absent; None keeps all.
+            The set says only that more is better; public loaders take 0.5.
         scenes: names to take, or a file with one per line; None takes all.
     """
 
