@@ -14,9 +14,8 @@ from geometry.errors import run_command
 from geometry.intake import MAX_VIEWS
 from nvs.losses import GaussianObjective
 from nvs.metrics import MissingWeights, load_lpips
-from nvs.train import is_first_process, write_models
 from nvs.training.capture import Capture, CaptureSamples, read_capture
-from nvs.training.model import TrainableSplatter, build_model
+from nvs.training.model import TrainableSplatter, build_model, is_first_process, write_models
 from nvs.training.step import GaussianHeadStep
 
 # What fits one GPU, and what a CPU does in minutes.

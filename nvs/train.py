@@ -1,130 +1,107 @@
-"""`nvs train`: train Gaussian heads by a config."""
+"""`nvs train`: one experiment, from its YAML to a trained Gaussian head."""
 
-import os
-import sys
+import argparse
+from collections.abc import Sequence
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import torch
+from hydra import compose, initialize_config_module
+from hydra import utils as hydra_utils
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import HydraException, InstantiationException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
-from geometry.cli import say
 from geometry.engine import FitResult, fit
 from geometry.errors import InputError, run_command
-from nvs.training.model import TrainableSplatter, export
+from nvs.training.model import is_first_process, write_models
 
-USAGE = """usage: nvs train experiment=NAME [key=value ...]
 
-Trains a Gaussian head. Experiments: {experiments}.
-  key=value       any entry of the config, for example loop.steps=1000 optimizer.lr=1e-4 out=runs/a
-  --cfg           print the whole config and stop
-Several processes: torchrun --standalone --nproc-per-node N -m nvs train experiment=...
-The same command with the same out goes on from the newest checkpoint there."""
+def parser() -> argparse.ArgumentParser:
+    p = argparse.ArgumentParser(
+        prog="nvs train",
+        description="Train a Gaussian head: nvs train experiment=nvs/smoke. Every value of the configuration "
+        "can be overridden as group=choice or path.to.value=new. The same command with the same out goes on "
+        "from its newest checkpoint.",
+        epilog=f"experiments: {', '.join(experiments())}. Several processes: torchrun --standalone "
+        "--nproc-per-node N -m nvs train experiment=...",
+    )
+    p.add_argument("--show", action="store_true", help="print the whole configuration and stop")
+    p.add_argument("overrides", nargs="+", help="Hydra overrides, such as experiment=nvs/smoke")
+    return p
 
 
 def main(argv: list[str] | None = None) -> int:
-    argv = sys.argv[1:] if argv is None else argv
-    return run_command(lambda: run(argv))
+    return run_command(lambda: run(parser().parse_args(argv)))
 
 
-def run(argv: list[str]) -> int:
-    if not argv or argv[0] in ("-h", "--help"):
-        print(USAGE.format(experiments=", ".join(experiments())))
-        return 0 if argv else 2
-    config = compose([a for a in argv if a != "--cfg"])
-    if "--cfg" in argv:
-        from omegaconf import OmegaConf
-
+def run(args: argparse.Namespace) -> int:
+    config = load_config(args.overrides)
+    if args.show:
         print(OmegaConf.to_yaml(config, resolve=True))
         return 0
-    train(config)
+    result = train(config)
+    if is_first_process() and "psnr" in result.metrics:
+        print(f"final psnr={result.metrics['psnr']:.2f}", flush=True)
     return 0
 
 
-def train(config: Any) -> FitResult:
-    """Train as a composed config says; write the best and the last model; the last line is the result."""
-    from omegaconf import OmegaConf
-
-    out = Path(config.out)
-    torch.manual_seed(config.loop.seed)  # of new heads; everything after is seeded by the engine
+def train(config: DictConfig) -> FitResult:
+    """Build step and data of a configuration, train, and write the heads (`write_models`)."""
+    torch.manual_seed(config.loop.seed)  # of a new head's weights; everything after is seeded by the engine
+    if config.threads:
+        torch.set_num_threads(config.threads)
     step = instantiate(config.step)
-    data = instantiate(config.data)
-    loop = instantiate(config.loop)
     result = fit(
         step,
-        data,
+        instantiate(config.data),
         instantiate(config.optimizer),
-        out=out,
+        **instantiate(config.loop),
+        out=config.out,
         config=OmegaConf.to_container(config, resolve=True),
-        **loop,
     )
-    if is_first_process():
-        if result.finished:
-            write_models(step.model, result, out)
-        if "psnr" in result.metrics:
-            print(f"final psnr={result.metrics['psnr']:.2f}", flush=True)
+    if result.finished and is_first_process():
+        write_models(step.model, result, Path(config.out))
     return result
 
 
-def is_first_process() -> bool:
-    """Whether this process writes results; torchrun numbers the processes."""
-    return os.environ.get("RANK", "0") == "0"
-
-
-def write_models(model: TrainableSplatter, result: FitResult, out: Path) -> None:
-    """``last.safetensors``, and ``best.safetensors`` where a validation metric says which that is."""
-    if model.origin is None:
-        say(f"the backbone is not one of ours: the head stays in {result.checkpoint}")
-        return
-    for name, checkpoint in (("last", result.checkpoint), ("best", result.best)):
-        if checkpoint is not None:
-            description = f"Gaussian head trained here, {name} of its run ({checkpoint.name})"
-            export(model, checkpoint, out / f"{name}.safetensors", description=description)
-            say(f"wrote {out / name}.safetensors")
-
-
-def compose(overrides: list[str]) -> Any:
-    """The config of these overrides.
+def load_config(overrides: Sequence[str]) -> DictConfig:
+    """The resolved configuration of `configs/train_nvs.yaml` under overrides.
 
     Raises:
-        InputError: no such entry or experiment; the message is Hydra's, which names it.
+        InputError: an override names nothing that exists, or a value is missing.
     """
-    # Imported here: other commands need no Hydra.
-    import hydra
-    from hydra.errors import HydraException
-    from omegaconf.errors import OmegaConfBaseException
-
+    GlobalHydra.instance().clear()
     try:
-        with hydra.initialize_config_module("configs", version_base="1.3"):
-            config = hydra.compose("train_nvs", overrides)
-            _ = config.out
-            return config
+        with initialize_config_module(version_base="1.3", config_module="configs"):
+            config = compose("train_nvs", overrides=list(overrides))
+        OmegaConf.resolve(config)
     except (HydraException, OmegaConfBaseException) as error:
-        raise InputError(" ".join(str(error).split())) from error
+        raise InputError(f"configuration: {' '.join(str(error).split())}") from error
+    missing = sorted(OmegaConf.missing_keys(config))
+    if missing:
+        raise InputError(f"configuration: wanted a value for {', '.join(missing)}")
+    return config
 
 
-def instantiate(part: Any) -> Any:
-    """The objects that a part of the config describes.
+def instantiate(part: DictConfig) -> Any:
+    """The objects that a part of the configuration describes.
 
     Raises:
-        InputError: as the object itself said it.
+        InputError: as the object itself put it, where it refused its arguments.
     """
-    from hydra.errors import InstantiationException
-    from hydra.utils import instantiate as build
-
     try:
-        return build(part, _convert_="all")
+        return hydra_utils.instantiate(part, _convert_="all")
     except InstantiationException as error:
         cause: BaseException | None = error
         while cause is not None and not isinstance(cause, InputError):
             cause = cause.__cause__
-        if cause is not None:
-            raise cause from error
-        raise InputError(f"config: {' '.join(str(error).split())}") from error
+        raise cause or InputError(f"configuration: {' '.join(str(error).split())}") from error
 
 
 def experiments() -> list[str]:
     """Names for ``experiment=``."""
-    from importlib.resources import files
-
     folder = files("configs") / "experiment" / "nvs"
     return sorted(f"nvs/{f.name.removesuffix('.yaml')}" for f in folder.iterdir() if f.name.endswith(".yaml"))

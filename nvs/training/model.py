@@ -1,5 +1,6 @@
 """The splatter as a thing to train: what is frozen, where it starts from, and how it is written."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -8,8 +9,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from geometry.cli import announce
-from geometry.engine import ParameterGroup, load_weights, parameter_groups
+from geometry.cli import announce, say
+from geometry.engine import FitResult, ParameterGroup, load_weights, parameter_groups
 from geometry.errors import InputError
 from geometry.models.checkpoints import Checkpoint, find_checkpoint, fingerprint
 from nvs.adapter import GaussianAdapter, ReleasedAdapter
@@ -152,6 +153,25 @@ def export(model: TrainableSplatter, checkpoint: Path, path: Path, *, descriptio
         description=description,
         **(backbone if frozen else {}),
     )
+
+
+def write_models(model: TrainableSplatter, result: FitResult, out: Path) -> None:
+    """``last.safetensors``, and ``best.safetensors`` where a validation metric says which that is."""
+    if model.origin is None:
+        say(f"this backbone is no Depth Anything 3: its head stays in {result.checkpoint}")
+        return
+    for name, checkpoint in (("last", result.checkpoint), ("best", result.best)):
+        if checkpoint is not None:
+            path = out / f"{name}.safetensors"
+            export(
+                model, checkpoint, path, description=f"Gaussian head, {name} of its run ({checkpoint.name})"
+            )
+            say(f"wrote {path}")
+
+
+def is_first_process() -> bool:
+    """Whether this process writes results; torchrun numbers the processes."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def load_trained(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
