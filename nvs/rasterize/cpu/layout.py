@@ -28,7 +28,7 @@ FX, FY, CX, CY, CENTRE = 12, 13, 14, 15, 16
 
 # Sums over the pixels of a tile, per entry: v = (d loss / d alpha) * alpha, times powers of dx, dy; then
 # weight times the gradient of each output channel.
-SUMS = 16
+SUMS = 16  # as many as lanes
 V, VX, VY, VXX, VXY, VYY, VFEATURES = 0, 1, 2, 3, 4, 5, 6
 
 LOG2_E = np.float32(1.4426950408889634)

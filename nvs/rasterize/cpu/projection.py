@@ -42,6 +42,7 @@ from nvs.rasterize.settings import ALPHA_MIN, EXTENT_SIGMAS
 F = np.float32
 ZERO, HALF, ONE, TWO = F(0), F(0.5), F(1), F(2)
 LEAST_OPACITY, MOST_SIGMAS = F(ALPHA_MIN), F(EXTENT_SIGMAS)
+LOG_LEAST_OPACITY = F(math.log2(ALPHA_MIN))
 TINY_NORM = F(1e-12)  # torch.nn.functional.normalize divides by no less
 # gsplat lets the linearised projection lean out of the image by this share of its size on either side.
 MARGIN = F(0.15)
@@ -181,7 +182,7 @@ def project(
                 if not opacity >= LEAST_OPACITY:
                     continue
             log_opacity = np.log2(opacity)
-            sigmas = min(MOST_SIGMAS, math.sqrt(TWO / LOG2_E * (log_opacity - np.log2(LEAST_OPACITY))))
+            sigmas = min(MOST_SIGMAS, math.sqrt(max(TWO / LOG2_E * (log_opacity - LOG_LEAST_OPACITY), ZERO)))
             reach = sigmas * EXTENT_FACTOR
             left, right = pixel_range(px, reach * math.sqrt(xx + eps2d) + EXTENT_SLACK, width)
             top, bottom = pixel_range(py, reach * math.sqrt(yy + eps2d) + EXTENT_SLACK, height)

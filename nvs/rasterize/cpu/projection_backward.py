@@ -11,7 +11,7 @@ import numpy as np
 from numba import njit
 
 from nvs.rasterize.cpu.harmonics import A0, basis, direction, harmonic_color
-from nvs.rasterize.cpu.lanes import element
+from nvs.rasterize.cpu.lanes import element, load, splat, store
 from nvs.rasterize.cpu.layout import (
     CAMERA,
     CENTRE,
@@ -54,18 +54,16 @@ F = np.float32
 @njit(**OPTIONS)
 def add_entries(places, i, first_slot, entry_sums, touched, total):
     """Add up the sums of one Gaussian's entries into ``total``; returns whether there were any."""
-    for k in range(SUMS):
-        total[k] = ZERO
     columns, rows = places[PLACE * i + PLACE_COLUMNS], places[PLACE * i + PLACE_ROWS]
     wide = (columns >> 16 >> TILE_SHIFT) - ((columns & 0xFFFF) >> TILE_SHIFT) + 1
     high = (rows >> 16 >> TILE_SHIFT) - ((rows & 0xFFFF) >> TILE_SHIFT) + 1
     start = first_slot + places[PLACE * i + PLACE_SLOT]
-    found = False
+    found, added = False, splat(ZERO)
     for slot in range(start, start + wide * high):
         if touched[slot]:
             found = True
-            for k in range(SUMS):
-                total[k] += entry_sums[SUMS * slot + k]
+            added = added + load(entry_sums, SUMS * slot)
+    store(total, 0, added)
     return found
 
 
