@@ -10,12 +10,15 @@ import torch
 from miniature import make_room, scene_of
 
 from geometry.data.augment import GeometricAugmentation, PhotometricAugmentation
+from geometry.data.colmap_folder import ColmapFolders
 from geometry.data.mixture import DatasetMixture, Mixture, Part
 from geometry.data.sampling_dataset import SamplingDataset
 from geometry.data.sources import SceneSource
 from geometry.engine import DataStream, FixedBatchSampler, TokenBudgetSampler
 from geometry.engine.samplers import SampleRequest
 from geometry.errors import InputError
+from geometry.ops import pinhole
+from geometry.views import Cameras
 
 SIZE = (28, 42)
 
@@ -173,3 +176,25 @@ def test_mixture_of_datasets():
     assert next(iter(steps))[0][1].views.images.shape == (2, 2, 3, *SIZE)
     with pytest.raises(InputError, match="wanted a weight"):
         DatasetMixture({"a": a}, {"b": 1.0})
+
+
+def test_real_photos_with_sparse_depth(captures_dir):
+    """COLMAP's own points, as depth of a sample, project onto each other in its views."""
+    source = ColmapFolders(captures_dir / "sceaux_castle")
+    samples = SamplingDataset(
+        Mixture({"castle": Part(source=source)}),
+        image_size=(252, 336),
+        views=3,
+        geometric=GeometricAugmentation(zoom=(1.1, 1.1), flip=1.0, shift=0.5),
+    )
+    truth = samples[0].truth
+    assert truth.valid.sum(dim=(0, 2, 3)).min() > 100
+    world = pinhole.unproject(truth.depth, truth.cameras)[:, 0][truth.valid[:, 0]]
+    other = Cameras(extrinsics=truth.cameras.extrinsics[:, 1:2], intrinsics=truth.cameras.intrinsics[:, 1:2])
+    pixels, z = pinhole.project(world[None, None], other)
+    x, y = pixels[0, 0].floor().long().unbind(-1)
+    inside = (x >= 0) & (x < 336) & (y >= 0) & (y < 252) & (z[0, 0] > 0)
+    there = truth.depth[0, 1][y[inside], x[inside]]
+    both = there > 0  # seen from both, at the very pixel
+    assert both.sum() > 30
+    assert ((there[both] / z[0, 0][inside][both]) - 1).abs().median() < 0.01
