@@ -11,14 +11,21 @@ transforms.json is nerfstudio's (OpenGL, camera-to-world, one OPENCV camera); it
 resolution, not of the folder read, and ``file_path`` says ``images/`` whatever the folder. Images are
 distorted; `Frame.load` undoes that. Scale is arbitrary. Licence: CC BY-NC 4.0 with terms of use.
 
+The COLMAP cache, a download of its own, brings ``colmap/sparse/0`` into the scene's folder: sparse points and
+who saw them. They are in COLMAP's world; ``applied_transform`` carries them into that of the poses, and
+``colmap_im_id`` names each frame's image.
+
 Source: DL3DV-10K/Dataset and its Hugging Face pages; cvg/depthsplat's conversion scripts. Not yet seen on
 a real scene: run ``geometry data check`` on the first download.
 """
 
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+
+import numpy as np
 
 from geometry.data.scene import Scene
 from geometry.data.sources import (
@@ -30,7 +37,7 @@ from geometry.data.sources import (
     read_hashes,
 )
 from geometry.errors import InputError
-from geometry.formats import transforms_json
+from geometry.formats import colmap, transforms_json
 
 IMAGE_FOLDERS = {"480P": "images_8", "960P": "images_4", "2K": "images_2", "4K": "images"}
 _BATCH = re.compile(r"\d+K")
@@ -48,6 +55,7 @@ class DL3DV(SceneSource):
             default, so that nobody trains on the test set by leaving it out; None is for the benchmark
             itself.
         resolution: 480P, 960P, 2K or 4K; None takes the smallest that a scene has.
+        points: read sparse points where the COLMAP cache is there; they are the set's only depth.
         scenes: names to take, or a file with one per line; None takes all.
 
     Raises:
@@ -60,6 +68,7 @@ class DL3DV(SceneSource):
         *,
         exclude: str | Path | None,
         resolution: str | None = None,
+        points: bool = True,
         scenes: str | Path | Sequence[str] | None = None,
     ) -> None:
         self.root = existing_folder(root, "DL3DV scenes")
@@ -67,7 +76,7 @@ class DL3DV(SceneSource):
             raise InputError(
                 f"{self.root}: wanted a resolution among {', '.join(IMAGE_FOLDERS)}, came {resolution}"
             )
-        self.resolution = resolution
+        self.resolution, self.points = resolution, points
         self._folders = _find_scenes(self.root)
         excluded = frozenset() if exclude is None else read_hashes(exclude)
         names = [name for name in sorted(self._folders) if name not in excluded]
@@ -83,7 +92,8 @@ class DL3DV(SceneSource):
     def read(self, name: str) -> Scene:
         folder = self._folders[self._require(name, self.root)]
         scene = transforms_json.read_scene(folder / "transforms.json", self._image_folder(folder))
-        return replace(scene, name=name)
+        model = colmap.find_model(folder) if self.points else None
+        return replace(scene if model is None else _with_points(scene, folder, model), name=name)
 
     def _image_folder(self, folder: Path) -> Path:
         wanted = IMAGE_FOLDERS.values() if self.resolution is None else [IMAGE_FOLDERS[self.resolution]]
@@ -92,6 +102,29 @@ class DL3DV(SceneSource):
                 return folder / name
         there = sorted(p.name for p in folder.iterdir() if p.is_dir())
         raise InputError(f"{folder}: wanted images in {' or '.join(wanted)}, found folders {there}")
+
+
+def _with_points(scene: Scene, folder: Path, model_folder: Path) -> Scene:
+    """The scene with the cache's points in the world of its poses."""
+    path = folder / "transforms.json"
+    content = json.loads(path.read_text(encoding="utf-8"))  # `read_scene` has checked its form
+    try:
+        applied = np.asarray(content.get("applied_transform", np.eye(4)[:3]), dtype=np.float64).reshape(-1, 4)
+        image_of = {entry["file_path"]: int(entry["colmap_im_id"]) for entry in content["frames"]}
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            f"{path}: wanted applied_transform and colmap_im_id to place the points of {model_folder} "
+            f"(points=false leaves them out), came others ({error!r})"
+        ) from None
+    model = colmap.read_model(model_folder)
+    row_of = {int(point): row for row, point in enumerate(model.points.ids)}
+    visibility = []
+    for frame in scene.frames:
+        image = model.images.get(image_of[frame.name])
+        seen = [] if image is None else [row_of[int(p)] for p in image.point_ids if int(p) in row_of]
+        visibility.append(np.unique(np.array(seen, dtype=np.int64)))
+    points = model.points.xyz @ applied[:3, :3].T + applied[:3, 3]
+    return replace(scene, points=points, visibility=tuple(visibility))
 
 
 def _find_scenes(root: Path) -> dict[str, Path]:

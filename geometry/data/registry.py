@@ -10,7 +10,7 @@ from geometry.data.co3d import CO3D
 from geometry.data.colmap_folder import ColmapFolders
 from geometry.data.dl3dv import DL3DV
 from geometry.data.hypersim import Hypersim
-from geometry.data.megadepth import MegaDepthColmap
+from geometry.data.megadepth import MegaDepthColmap, MegaDepthIndex
 from geometry.data.scannetpp import ScanNetPP
 from geometry.data.sources import SceneSource
 from geometry.data.tanks_and_temples import TanksAndTemples
@@ -25,6 +25,7 @@ READERS: dict[str, type[SceneSource]] = {
     "dl3dv": DL3DV,
     "chunks": Chunks,
     "megadepth": MegaDepthColmap,
+    "megadepth_index": MegaDepthIndex,  # never recognised: its index files may lie anywhere
     "co3d": CO3D,
     "scannetpp": ScanNetPP,
     "blended_mvs": BlendedMVS,
@@ -66,4 +67,8 @@ def open_source(root: str | Path, kind: str | None = None, **options: object) ->
     unknown = [name for name in options if name not in known or name == "root"]
     if unknown:
         raise InputError(f"{kind}: wanted options among {', '.join(list(known)[1:])}, came {unknown[0]}")
-    return READERS[kind](root, **_NEEDED.get(kind, {}) | options)
+    options = _NEEDED.get(kind, {}) | options
+    needed = [name for name, p in list(known.items())[1:] if p.default is p.empty and name not in options]
+    if needed:
+        raise InputError(f"{kind}: wanted the option {needed[0]}, came none")
+    return READERS[kind](root, **options)

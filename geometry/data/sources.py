@@ -23,6 +23,11 @@ class SceneSource(ABC):
 
     names: tuple[str, ...]
 
+    @classmethod
+    def recognises(cls, root: Path) -> bool:
+        """Whether the folder has this set's layout; False where a folder alone does not tell."""
+        return False
+
     @abstractmethod
     def read(self, name: str) -> Scene:
         """One scene by name.

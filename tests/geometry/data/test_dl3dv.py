@@ -124,6 +124,49 @@ def test_a_list_of_scenes(tmp_path, room):
         DL3DV(tmp_path / "empty", exclude=None)
 
 
+# nerfstudio's turn of COLMAP's world: y and z change places, the new z is negated.
+APPLIED = np.array([[1.0, 0, 0, 0], [0, 0, 1, 0], [0, -1, 0, 0]])
+
+
+def write_cache(folder, room):
+    """A COLMAP model in its own world, the one before applied_transform; ids are not in order of names."""
+    folder.mkdir(parents=True)
+    (folder / "cameras.txt").write_text("#\n#\n#\n1 PINHOLE 64 48 50 50 32 24\n")
+    ids = {0: 7, 1: 3, 2: 5}  # view -> image id, as in write_scene below
+    points = np.array([[0.1, 0.2, 3.0], [0.5, -0.4, 2.5], [-0.6, 0.3, 3.2]])  # in the world of the poses
+    before = points @ APPLIED[:, :3]  # the inverse of a rotation is its transpose
+    seen_by = [(0, 1), (1, 2), (0, 2)]
+    text = "#\n#\n#\n#\n"
+    for view, image_id in ids.items():
+        seen = "".join(f"1.0 1.0 {p + 100} " for p, views in enumerate(seen_by) if view in views)
+        text += f"{image_id} 1 0 0 0 0 0 0 1 frame_{view + 1:05d}.png\n{seen}9 9 -1\n"
+    (folder / "images.txt").write_text(text)
+    rows = [f"{p + 100} {x!r} {y!r} {z!r} 1 2 3 0.5" for p, (x, y, z) in enumerate(before.tolist())]
+    (folder / "points3D.txt").write_text("#\n#\n#\n" + "\n".join(rows) + "\n")
+    return ids, points
+
+
+@pytest.mark.parametrize(
+    ("inner", "cache"), [(A, f"{A}/colmap/sparse/0"), (f"{A}/colmap", f"{A}/colmap/colmap/sparse/0")]
+)
+def test_points_of_the_colmap_cache(tmp_path, room, inner, cache):
+    write_scene(tmp_path / inner, room)
+    ids, points = write_cache(tmp_path / cache, room)
+    path = tmp_path / inner / "transforms.json"
+    content = json.loads(path.read_text())
+    for entry in content["frames"]:
+        entry["colmap_im_id"] = ids[int(entry["file_path"][-9:-4]) - 1]
+    path.write_text(json.dumps(content))
+    scene = DL3DV(tmp_path, exclude=None)[0]
+    np.testing.assert_allclose(scene.points, points, atol=1e-12)
+    assert [v.tolist() for v in scene.visibility] == [[0, 2], [0, 1], [1, 2]]
+    assert DL3DV(tmp_path, exclude=None, points=False)[0].points is None
+    del content["frames"][0]["colmap_im_id"]
+    path.write_text(json.dumps(content))
+    with pytest.raises(InputError, match=r"transforms\.json: wanted applied_transform and colmap_im_id"):
+        DL3DV(tmp_path, exclude=None)[0]
+
+
 def test_a_bad_pose_names_file_and_frame(tmp_path, room):
     write_scene(tmp_path / A, room)
     path = tmp_path / A / "transforms.json"

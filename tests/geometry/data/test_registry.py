@@ -25,7 +25,7 @@ LAYOUTS = {
 }
 
 
-@pytest.mark.parametrize("name", READERS)
+@pytest.mark.parametrize("name", LAYOUTS)
 def test_every_layout_is_recognised(tmp_path, name):
     path = tmp_path / LAYOUTS[name]
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -39,6 +39,10 @@ def test_every_layout_is_recognised(tmp_path, name):
     assert recognise(tmp_path) == name
 
 
+def test_every_reader_has_a_layout_here_or_is_never_recognised():
+    assert set(READERS) - set(LAYOUTS) == {"megadepth_index"}
+
+
 def test_unknown_folders_and_kinds(tmp_path):
     with pytest.raises(InputError, match="wanted a data set in a known layout"):
         recognise(tmp_path)
@@ -46,6 +50,8 @@ def test_unknown_folders_and_kinds(tmp_path):
         recognise(tmp_path / "absent")
     with pytest.raises(InputError, match=r"colmap: wanted options among images, depth, .*came dept"):
         open_source(tmp_path, "colmap", dept="x")
+    with pytest.raises(InputError, match="megadepth_index: wanted the option index, came none"):
+        open_source(tmp_path, "megadepth_index")
     with pytest.raises(InputError, match="wanted a kind among"):
         open_source(tmp_path, "nonsense")
 
