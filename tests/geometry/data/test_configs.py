@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
-from hydra.utils import get_class, instantiate
+from hydra.utils import get_object, instantiate
 from omegaconf import OmegaConf
 from PIL import Image
 
@@ -26,13 +26,13 @@ def check_targets(node, path=""):
     """Arguments by name, nothing called: the data sets are not on this machine."""
     if isinstance(node, dict):
         if "_target_" in node:
-            parameters = inspect.signature(get_class(node["_target_"])).parameters
+            parameters = inspect.signature(get_object(node["_target_"])).parameters
             given = {key for key in node if not key.startswith("_")}
             assert given <= set(parameters), f"{path}: {given - set(parameters)}"
             needed = {
                 n for n, p in parameters.items() if p.default is p.empty and p.kind is not p.VAR_KEYWORD
             }
-            assert needed <= given, f"{path}: {needed - given} missing"
+            assert needed <= given or node.get("_partial_"), f"{path}: {needed - given} missing"
         for key, value in node.items():
             check_targets(value, f"{path}.{key}")
     elif isinstance(node, list):
@@ -102,3 +102,11 @@ def test_a_capture_of_ones_own_gives_batches(tmp_path, room, monkeypatch):
     ((_, batch),) = next(iter(steps))
     assert batch.context.views.images.shape == (1, 2, 3, 28, 42)
     assert batch.target.truth.cameras.intrinsics.shape == (1, 1, 3, 3)
+
+
+def test_a_set_can_be_left_out_of_the_mixture():
+    parts = "data.dataset.datasets.scenes.mixture.parts"
+    content = load("geometry_mixture", f"~{parts}.co3d", f"~{parts}.wildrgbd")
+    left = content.dataset.datasets.scenes.mixture.parts
+    assert "dl3dv" in left
+    assert not {"co3d", "wildrgbd"} & set(left)
