@@ -8,8 +8,8 @@ from numba import njit
 
 from nvs.rasterize.cpu.layout import OPTIONS
 
-MOST_BUCKETS = 2048
-BUCKET_SIZE = 16  # entries aimed at
+MOST_BUCKETS = 4096
+BUCKET_SIZE = 4  # entries aimed at
 INSERTION = 24  # longer ranges are merged
 
 
