@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from jaxtyping import Float
 from torch import Tensor
 
-from geometry.models.dpt import Reassemble, over_views
+from geometry.models.dpt import Reassemble, map_bytes, over_views
 from geometry.models.dual_dpt import DualDpt
 from geometry.prediction import Features
 
@@ -38,6 +38,7 @@ class SeparateDpt(DualDpt):
                 return depth
             return depth + self._rays(self.ray_reassemble(patches, features.grid, W / H), W / H)
 
-        outputs = over_views(run, chunk, [p.flatten(0, 1).float() for p in features.patches])
+        patches = [p.flatten(0, 1).float() for p in features.patches]
+        outputs = over_views(run, chunk, map_bytes(self.features, features.grid), patches)
         outputs = tuple(o.unflatten(0, (B, V)) for o in outputs)
         return outputs if rays else (*outputs, None, None)

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from geometry.models.da3 import MonocularDepth, normalise_images
-from geometry.models.dpt import over_views, resize
+from geometry.models.dpt import resize
 from geometry.models.dual_dpt import MonocularDpt
 from geometry.prediction import Features, Geometry
 from geometry.views import Views
@@ -26,18 +26,15 @@ class TeacherDpt(MonocularDpt):
         )
 
     def masks(
-        self, features: Features, chunk: int = 8
+        self, features: Features
     ) -> tuple[Float[Tensor, "B V H W"], Float[Tensor, "B V H W"], Float[Tensor, "B V H W"]]:
-        """Depth, sky, and objects (about 1 on them)."""
+        """Depth, sky, and objects (about 1 on them); all views at once, since training keeps them anyway."""
         B, V = features.patches[0].shape[:2]
         H, W = features.image_size
-
-        def run(patches: list[Tensor]) -> tuple[Tensor, ...]:
-            x = resize(self.neck(self.fusion(self.reassemble(patches, features.grid, W / H))), (H, W))
-            # Objects pass no activation: a ReLU can die at 0, and nothing at inference reads this mask.
-            return self.depth_out(x)[:, 0].exp(), self.sky_out(x)[:, 0].relu(), self.objects_out(x)[:, 0]
-
-        outputs = over_views(run, chunk, [p.flatten(0, 1).float() for p in features.patches])
+        patches = [p.flatten(0, 1).float() for p in features.patches]
+        x = resize(self.neck(self.fusion(self.reassemble(patches, features.grid, W / H))), (H, W))
+        # Objects pass no activation: a ReLU can die at 0, and nothing at inference reads this mask.
+        outputs = self.depth_out(x)[:, 0].exp(), self.sky_out(x)[:, 0].relu(), self.objects_out(x)[:, 0]
         return tuple(o.unflatten(0, (B, V)) for o in outputs)
 
 
@@ -46,9 +43,9 @@ class TeacherDepth(MonocularDepth):
 
     depth_head: TeacherDpt
 
-    def forward_masks(self, views: Views, *, chunk: int = 8) -> tuple[Geometry, Float[Tensor, "B V H W"]]:
+    def forward_masks(self, views: Views) -> tuple[Geometry, Float[Tensor, "B V H W"]]:
         """Geometry without sky filling, and the mask of objects."""
         features = self.encode(normalise_images(views.images))
         with torch.autocast(views.images.device.type, enabled=False):
-            depth, sky, objects = self.depth_head.masks(features, chunk)
+            depth, sky, objects = self.depth_head.masks(features)
         return Geometry(depth=depth, sky=sky, features=features), objects

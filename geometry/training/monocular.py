@@ -74,7 +74,7 @@ class RelativeDepthStep(_MonocularStep):
         B, V = batch.views.images.shape[:2]
         objects = None
         if isinstance(self.model, TeacherDepth):
-            geometry, objects = self.model.forward_masks(batch.views, chunk=B * V)
+            geometry, objects = self.model.forward_masks(batch.views)
         else:
             geometry = self.model(batch.views, chunk=B * V, sky_fill=False)
         with torch.autocast(batch.views.images.device.type, enabled=False):

@@ -1,0 +1,89 @@
+"""Every experiment and every ablation composes, builds on the meta device, and says what it should."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from hydra.utils import instantiate
+
+from geometry.engine.step import TrainingStep
+from geometry.errors import InputError
+from geometry.models.separate_dpt import SeparateDpt
+from geometry.train import load_config
+
+CONFIGS = Path(__file__).resolve().parents[3] / "configs"
+EXPERIMENTS = sorted(p.stem for p in (CONFIGS / "experiment/geometry").glob("*.yaml"))
+ABLATIONS = sorted(p.stem for p in (CONFIGS / "ablation").glob("*.yaml"))
+
+
+def step_of(cfg):
+    with torch.device("meta"):
+        return instantiate(cfg.step, _convert_="all")
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_every_experiment_builds(name):
+    cfg = load_config([f"experiment=geometry/{name}"])
+    step = step_of(cfg)
+    assert isinstance(step, TrainingStep)
+    assert step.trainable_parameters()
+    assert step.blocks()
+    instantiate(cfg.data.sampler)
+    instantiate(cfg.loop.schedule)
+    assert name in cfg.out or name == "da3"
+
+
+@pytest.mark.parametrize("name", ABLATIONS)
+def test_every_ablation_fits_the_recipe(name):
+    cfg = load_config(["experiment=geometry/da3_tiny", f"ablation={name}"])
+    assert step_of(cfg).trainable_parameters()
+
+
+def test_the_recipe_has_the_papers_numbers():
+    cfg = load_config(["experiment=geometry/da3_large"])
+    assert cfg.loop.steps == 200_000
+    assert cfg.loop.schedule.warmup_steps == 8000
+    assert cfg.optimizer.lr == 2e-4
+    assert cfg.step.pose_probability == 0.2
+    assert cfg.data.dataset.datasets.scenes.relabel.from_step == 120_000
+    assert list(cfg.data.sampler.views[0]) == [2, 18]
+    assert len(cfg.data.sampler.image_sizes) == 8
+
+
+def test_ablations_change_what_they_name():
+    def at(name):
+        return load_config(["experiment=geometry/da3_tiny", f"ablation={name}"])
+
+    assert at("depth_ray").loss.camera == 0
+    assert at("depth_ray").step.pose_source == "rays"
+    assert at("depth_cam").loss.ray == 0
+    assert at("depth_cam").loss.point == 0
+    assert at("no_teacher").data.dataset.datasets.scenes.relabel is None
+    plain = step_of(at("none")).model
+    full, two = step_of(at("full_alternation")).model, step_of(at("two_transformers")).model
+    assert plain.backbone.alternate_from == 4
+    assert full.backbone.alternate_from == 0
+    assert len(two.backbone.blocks) == 24
+    assert two.backbone.alternate_from == 12
+    assert isinstance(step_of(at("separate_heads")).model.depth_head, SeparateDpt)
+
+
+def test_a_misspelt_override_is_one_line():
+    with pytest.raises(InputError, match="lerning"):
+        load_config(["experiment=geometry/smoke", "optimizer.lerning_rate=1"])
+    with pytest.raises(InputError, match="experiment"):
+        load_config(["experiment=geometry/nothing"])
+
+
+@pytest.mark.parametrize("name", ["full_alternation", "two_transformers", "separate_heads"])
+def test_ablated_networks_run(name):
+    from geometry.views import Views
+
+    cfg = load_config(["experiment=geometry/da3_tiny", f"ablation={name}"])
+    network = instantiate(cfg.model).eval()
+    with torch.no_grad():
+        out = network(Views(images=torch.rand(1, 2, 3, 28, 42)), reference=torch.tensor([1]))
+        skipped = network(Views(images=torch.rand(1, 2, 3, 28, 42)), rays=False)
+    assert out.depth.shape == (1, 2, 28, 42)
+    assert out.rays.shape == (1, 2, 16, 24, 6)
+    assert skipped.rays is None
