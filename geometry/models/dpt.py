@@ -52,7 +52,7 @@ class Reassemble(nn.Module):
             # A 1 x 1 convolution is a linear map of tokens. Seen as maps, its output is channels-last in
             # memory, and so is everything after it: the layout of CPUs' fastest convolutions.
             x = linear(self.norm(x), project.weight.flatten(1), project.bias)
-            x = x.mT.unflatten(-1, grid)
+            x = x.unflatten(1, grid).movedim(-1, 1)
             if self.uv:
                 x = add_uv_embedding(x, aspect)
             maps.append(lateral(resize(x)))
