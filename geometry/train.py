@@ -12,11 +12,13 @@ from hydra.errors import HydraException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from torch import nn
 
 from geometry.cli import say
 from geometry.engine import FitResult, fit, load_weights
 from geometry.errors import InputError, run_command
-from geometry.models.checkpoints import save_checkpoint
+from geometry.models.checkpoints import load_strict, save_checkpoint
+from geometry.models.zoo import build
 from geometry.training.comparison import comparison_table, split_sweep
 from geometry.training.initialise import initialise
 
@@ -101,21 +103,33 @@ def train(cfg: DictConfig) -> FitResult:
     return result
 
 
-def export(cfg: DictConfig, network: torch.nn.Module, result: FitResult) -> None:
-    """Write ``model.safetensors``, which `geometry infer --model` reads; not for networks of an ablation."""
+def export(cfg: DictConfig, network: nn.Module, result: FitResult) -> None:
+    """Write ``model.safetensors``, which ``--model`` of all commands reads; not for networks of an ablation.
+
+    What only training needs (the teacher's object mask) is left out.
+    """
     variant = OmegaConf.select(cfg, "export.variant")
     if variant is None or int(os.environ.get("RANK", 0)) != 0:
         return
-    network.load_state_dict(load_weights(result.checkpoint), strict=False)
+    # The checkpoint lacks what was frozen; the network in memory, under FSDP, what is elsewhere.
+    weights = network.state_dict() | load_weights(result.checkpoint)
+    plain = build(variant)
+    load_strict(
+        plain,
+        {name: weights[name] for name in plain.state_dict() if name in weights},
+        str(result.checkpoint),
+        what=f"the {variant!r} network",
+    )
+    path = Path(cfg.out) / EXPORT
     save_checkpoint(
-        Path(cfg.out) / EXPORT,
-        network,
+        path,
+        plain,
         variant=variant,
         released=False,
         licence=cfg.export.licence,
         description=cfg.export.description,
     )
-    say(f"exported {Path(cfg.out) / EXPORT}")
+    say(f"exported {path}")
 
 
 def final_line(result: FitResult) -> str:

@@ -114,6 +114,8 @@ class MonocularDpt(nn.Module):
         self.neck = nn.Conv2d(features, half, 3, padding=1)
         self.depth_out = nn.Sequential(nn.Conv2d(half, 32, 3, padding=1), nn.ReLU(), nn.Conv2d(32, 1, 1))
         self.sky_out = nn.Sequential(nn.Conv2d(half, 32, 3, padding=1), nn.ReLU(), nn.Conv2d(32, 1, 1))
+        # Sky passes a ReLU: started on its dead side it would never learn.
+        nn.init.constant_(self.sky_out[-1].bias, 0.5)
 
     def forward(
         self, features: Features, chunk: int = 8

@@ -88,6 +88,16 @@ VARIANTS: dict[str, Variant] = {
         features=256,
         channels=(256, 512, 1024, 1024),
     ),
+    # Ours as well: teacher and monocular model at the size of tests and examples.
+    "mono-tiny": Variant(
+        kind="monocular",
+        width=192,
+        depth=12,
+        heads=3,
+        output_blocks=(2, 5, 8, 11),
+        features=48,
+        channels=(24, 48, 96, 192),
+    ),
     "mono-large": _MONO_LARGE,
     "metric-large": _MONO_LARGE,
     "nested-giant-large": Variant(kind="nested", parts=("giant", "metric-large")),

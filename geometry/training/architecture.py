@@ -5,7 +5,7 @@ from dataclasses import replace
 from geometry.errors import InputError
 from geometry.models.cameras import CameraDecoder, CameraEncoder
 from geometry.models.da3 import DepthAnything3, MonocularDepth
-from geometry.models.dual_dpt import DualDpt, MonocularDpt
+from geometry.models.dual_dpt import DualDpt
 from geometry.models.separate_dpt import SeparateDpt
 from geometry.models.teacher import TeacherDepth, TeacherDpt
 from geometry.models.zoo import VARIANTS, Variant, build, build_backbone
@@ -54,23 +54,15 @@ def any_view_network(
 
 
 def monocular_network(variant: str) -> MonocularDepth:
-    """Fresh monocular or metric network; ``variant`` may also be an any-view size, whose sizes it takes."""
-    if variant in VARIANTS and VARIANTS[variant].kind == "monocular":
-        return build(variant)
-    v = _monocular_sizes(variant)
-    return MonocularDepth(build_backbone(v), MonocularDpt(v.feature_width, v.channels, v.features))
+    """Fresh monocular or metric network: one view to depth and sky."""
+    _variant(variant, "monocular")
+    return build(variant)
 
 
 def teacher_network(variant: str) -> TeacherDepth:
     """Fresh teacher: a monocular network that also predicts a mask of objects."""
-    v = _monocular_sizes(variant)
+    v = _variant(variant, "monocular")
     return TeacherDepth(build_backbone(v), TeacherDpt(v.feature_width, v.channels, v.features))
-
-
-def _monocular_sizes(name: str) -> Variant:
-    if name in VARIANTS and VARIANTS[name].kind == "monocular":
-        return VARIANTS[name]
-    return replace(_variant(name, "any-view"), kind="monocular", alternate_from=None)
 
 
 def _variant(name: str, kind: str) -> Variant:

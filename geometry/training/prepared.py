@@ -28,6 +28,8 @@ class PreparedWorlds:
         views: views of a sample where the request gives none.
         spread: views are drawn from this many neighbours along the path, so that they overlap; None draws
             from all.
+        paths: camera paths, world after world; None leaves them to the world. Wide baselines are learned
+            sooner than a pan, whose translations say nothing.
         labels: masks that samples carry, of ``sky`` and ``objects``.
     """
 
@@ -43,6 +45,7 @@ class PreparedWorlds:
         first: int = 0,
         views: int = 4,
         spread: int | None = None,
+        paths: Sequence[str] | None = None,
         labels: Sequence[str] = (),
     ) -> None:
         self.world = world
@@ -50,6 +53,7 @@ class PreparedWorlds:
         self.image_size = (int(image_size[0]), int(image_size[1]))
         self.views = views
         self.spread = photos if spread is None else min(spread, photos)
+        self.paths = tuple(paths or (None,))
         self.labels = tuple(labels)
         self._kept: dict[int, Example] = {}
 
@@ -73,7 +77,12 @@ class PreparedWorlds:
 
     def _photos(self, index: int) -> Example:
         if index not in self._kept:
-            sample = self.world.sample(self.first + index, n_views=self.photos, image_size=self.image_size)
+            sample = self.world.sample(
+                self.first + index,
+                n_views=self.photos,
+                image_size=self.image_size,
+                path=self.paths[index % len(self.paths)],
+            )
             self._kept[index] = keep_labels(sample, self.labels)
         return self._kept[index]
 

@@ -1,0 +1,95 @@
+"""`geometry train`: the smoke experiment in short, resume against an unbroken run, comparisons, errors."""
+
+import json
+
+import pytest
+import torch
+
+from geometry import train
+from geometry.engine import load_weights
+from geometry.models.checkpoints import find_checkpoint, load_network
+from geometry.training.comparison import comparison_table, split_sweep
+
+SHORT = [
+    "experiment=geometry/smoke",
+    "threads=1",
+    "data.dataset.worlds=1",
+    "data.dataset.photos=3",
+    "data.dataset.image_size=[28,42]",
+    "data.sampler.image_size=[28,42]",
+    "data.sampler.batch_size=1",
+    "data.sampler.views=2",
+    "~validation.unseen",
+    "validation.training.samples=1",
+    "validation.training.image_size=[28,42]",
+    "loop.validate_first=false",
+    "loop.schedule.warmup_steps=1",
+    "loop.log_every=1",
+]
+
+
+def run(out, *overrides):
+    return train.main([*SHORT, f"out={out}", *overrides])
+
+
+def test_a_run_ends_with_its_two_numbers_and_an_exported_model(tmp_path, capsys):
+    assert run(tmp_path, "loop.steps=2") == 0
+    last = capsys.readouterr().out.strip().splitlines()[-1]
+    assert last.startswith("final absrel=")
+    assert " auc30=" in last
+    checkpoint = find_checkpoint(str(tmp_path / train.EXPORT))
+    assert checkpoint.variant == "tiny"
+    load_network(checkpoint)
+    assert list((tmp_path / "images").rglob("*.png"))
+
+
+def test_a_resumed_run_equals_an_unbroken_one(tmp_path):
+    """A constant rate, as a schedule stretches with the number of steps."""
+    steady = "loop.schedule.kind=constant"
+    run(tmp_path / "whole", "loop.steps=3", steady)
+    run(tmp_path / "parts", "loop.steps=2", steady)
+    run(tmp_path / "parts", "loop.steps=3", steady)
+    whole, parts = (
+        load_weights(tmp_path / name / "checkpoints" / "step_00000003") for name in ("whole", "parts")
+    )
+    assert all(torch.equal(whole[k], parts[k]) for k in whole)
+
+
+def test_two_ablations_from_one_command(tmp_path, capsys):
+    assert run(tmp_path, "loop.steps=1", "ablation=depth_ray,depth_cam") == 0
+    table = capsys.readouterr().out.strip().splitlines()
+    assert [line.split()[0] for line in table[-3:]] == ["run", "depth_ray", "depth_cam"]
+    terms = {}
+    for name in ("depth_ray", "depth_cam"):
+        first = json.loads((tmp_path / name / "log.jsonl").read_text().splitlines()[0])
+        terms[name] = set(str(first).split("'"))
+    assert "camera" not in terms["depth_ray"]
+    assert "ray" in terms["depth_ray"]
+    assert "ray" not in terms["depth_cam"]
+
+
+def test_show_trains_nothing(tmp_path, capsys):
+    assert run(tmp_path / "x", "--show") == 0
+    assert "pose_probability" in capsys.readouterr().out
+    assert not (tmp_path / "x").exists()
+
+
+def test_a_wrong_word_is_one_line(capsys):
+    assert train.main(["experiment=geometry/nothing"]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_lists_make_runs():
+    assert split_sweep(["a=1"]) == {"run": ["a=1"]}
+    assert split_sweep(["ablation=x,y", "a=1"]) == {
+        "x": ["a=1", "ablation=x"],
+        "y": ["a=1", "ablation=y"],
+    }
+    with pytest.raises(ValueError, match="different names"):
+        split_sweep(["ablation=x,x"])
+
+
+def test_tables_leave_a_dash_for_what_a_run_lacks():
+    lines = comparison_table({"a": {"absrel": 0.5, "auc30": 0.25}, "b": {"absrel": 0.125}}).splitlines()
+    assert lines[1].split() == ["a", "0.500", "0.250"]
+    assert lines[2].split() == ["b", "0.125", "-"]

@@ -1,0 +1,174 @@
+"""Teacher labels: files, alignment end to end, restart, sharing, and their use from some step on."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from geometry import label
+from geometry.data.augment import turned
+from geometry.data.scene import Frame, Scene
+from geometry.data.sources import SceneSource
+from geometry.errors import InputError
+from geometry.prediction import Geometry
+from geometry.training.labels import (
+    FOLDER,
+    MixedLabels,
+    TeacherLabels,
+    label_path,
+    read_label,
+    with_label,
+    write_label,
+)
+
+H, W = 42, 56
+
+
+def true_depth(index):
+    rows, columns = np.mgrid[:H, :W]
+    return (2 + index + np.sin(columns / 9) + rows / 20).astype(np.float32)
+
+
+def measured(index, outliers=0.4, points=300):
+    """A few hundred depths of which 40 % are wrong."""
+    rng = np.random.default_rng(index)
+    depth = np.zeros((H, W), np.float32)
+    chosen = rng.choice(H * W, points, replace=False)
+    values = true_depth(index).reshape(-1)[chosen]
+    wrong = rng.random(points) < outliers
+    depth.reshape(-1)[chosen] = np.where(wrong, values * rng.uniform(0.2, 4, points), values)
+    return depth
+
+
+class Rooms(SceneSource):
+    """Two scenes of three frames; the last frame of each has nothing measured."""
+
+    def __init__(self, root):
+        self.root, self.names = root, ("a", "b/c")
+
+    def read(self, name):
+        frames = []
+        for i in range(3):
+            depth = None if i == 2 else (lambda i=i: measured(i))
+            # The photo shows its depth, so that a stand-in for the teacher can read it off.
+            code = np.repeat(np.round(true_depth(i) * 25)[..., None], 3, axis=-1).astype(np.uint8)
+            frames.append(
+                Frame(
+                    name=f"cam/{i}.png",
+                    image=lambda code=code: code,
+                    image_size=(H, W),
+                    extrinsics=np.eye(4),
+                    intrinsics=np.diag([50.0, 50.0, 1.0]),
+                    depth=depth,
+                )
+            )
+        return Scene(name=name, frames=tuple(frames), folder=self.root)
+
+
+class Teacher(nn.Module):
+    """Right up to scale and shift; sees sky in the top rows."""
+
+    def __init__(self):
+        super().__init__()
+        self.calls = 0
+
+    def forward(self, views, *, sky_fill=True):
+        self.calls += 1
+        true = views.images[:, :, 0] * 255 / 25
+        sky = torch.zeros_like(true)
+        sky[..., :4, :] = 1
+        return Geometry(depth=0.3 * true - 0.2, sky=sky)
+
+
+def run(root, teacher=None, **options):
+    teacher = teacher or Teacher()
+    return label.label_source(Rooms(root), teacher, torch.device("cpu"), process_res=W, **options)
+
+
+def test_labels_have_the_measured_scale_and_a_report(tmp_path):
+    counts = run(tmp_path)
+    assert counts == {"labelled": 4, "nothing measured": 2}
+    for name in ("a", "b/c"):
+        scene = Rooms(tmp_path).read(name)
+        for i in range(2):
+            depth = read_label(label_path(scene, scene.frames[i], FOLDER))
+            assert (depth[:4] == 0).all()
+            error = np.abs(depth - true_depth(i))[4:] / true_depth(i)[4:]
+            assert error.max() < 0.03
+        assert not label_path(scene, scene.frames[2], FOLDER).exists()
+        entries = {e["frame"]: e for e in label.read_reports(tmp_path / FOLDER / name)}
+        assert entries["cam/0.png"]["failure"] is None
+        assert entries["cam/0.png"]["scale"] == pytest.approx(1 / 0.3, rel=0.02)
+        assert "nothing measured" in entries["cam/2.png"]["failure"]
+
+
+def test_a_second_run_does_nothing_and_a_torn_report_is_done_again(tmp_path):
+    run(tmp_path)
+    teacher = Teacher()
+    assert run(tmp_path, teacher) == {}
+    assert teacher.calls == 0
+    report = tmp_path / FOLDER / "a" / label.REPORT
+    report.write_text(report.read_text()[:-20])
+    assert sum(run(tmp_path, teacher).values()) == 1
+
+
+def test_processes_share_the_frames_and_a_label_is_the_same_from_any(tmp_path):
+    shares = [run(tmp_path / "two", share=(rank, 2)) for rank in range(2)]
+    assert [sum(s.values()) for s in shares] == [3, 3]
+    run(tmp_path / "one")
+    for path in sorted((tmp_path / "one").rglob("*.npz")):
+        other = tmp_path / "two" / path.relative_to(tmp_path / "one")
+        np.testing.assert_array_equal(read_label(path), read_label(other))
+
+
+def test_raw_labels_are_relative_and_need_no_measurement(tmp_path):
+    assert run(tmp_path, raw=True) == {"labelled": 6}
+
+
+def test_a_label_keeps_three_digits(tmp_path):
+    depth = np.geomspace(0.01, 5000, 1000, dtype=np.float32).reshape(10, 100)
+    depth[0, 0] = 0
+    write_label(tmp_path / "x" / "d.npz", depth)
+    came = read_label(tmp_path / "x" / "d.npz")
+    assert came[0, 0] == 0
+    np.testing.assert_allclose(came, depth, rtol=1e-3)
+    (tmp_path / "bad.npz").write_bytes(b"nothing")
+    with pytest.raises(InputError, match=r"bad\.npz"):
+        read_label(tmp_path / "bad.npz")
+
+
+def test_labels_replace_measured_depth_from_their_step_on(tmp_path):
+    run(tmp_path)
+    scene = Rooms(tmp_path).read("a")
+    switch = TeacherLabels(from_step=100)
+    assert switch(scene, 99) is scene
+    after = switch(scene, 100)
+    known = [(f.load_depth() > 0).mean() for f in after.frames[:2]]
+    assert min(known) > 0.85
+    assert after.frames[2].load_depth() is None  # measured, of which this frame has none
+    skipped = TeacherLabels(from_step=0, missing="skip")(scene, 0)
+    assert (skipped.frames[2].load_depth() == 0).all()
+
+
+def test_a_turned_frame_turns_its_label(tmp_path):
+    write_label(tmp_path / "d.npz", true_depth(0))
+    frame = with_label(Rooms(tmp_path).read("a").frames[0], tmp_path / "d.npz")
+    upright = frame.load_depth()
+    np.testing.assert_array_equal(turned(frame, 1).load_depth(), np.rot90(upright, k=-1))
+
+
+def test_mixed_labels_keep_the_measured_depth_sometimes(tmp_path):
+    run(tmp_path)
+    scene = Rooms(tmp_path).read("a")
+    torch.manual_seed(0)
+    kept = sum(MixedLabels(measured=0.2)(scene, 0) is scene for _ in range(200))
+    assert math.isclose(kept / 200, 0.2, abs_tol=0.08)
+
+
+def test_reports_are_plain_json(tmp_path):
+    run(tmp_path)
+    for line in (tmp_path / FOLDER / "a" / label.REPORT).read_text().splitlines():
+        assert {"frame", "failure", "points", "inlier_share"} <= set(json.loads(line))
