@@ -65,7 +65,13 @@ def test_samplers_have_room_for_their_largest_sample(name):
 @pytest.mark.parametrize("name", ["geometry_procedural", "nvs_procedural"])
 def test_procedural_configs_give_batches(name):
     stream = instantiate(
-        load(name, "data.workers=0", "data.sampler.image_size=[28,42]", "data.sampler.views=2"),
+        load(
+            name,
+            "data.workers=0",
+            "data.sampler.image_size=[28,42]",
+            "data.sampler.views=2",
+            "+data.dataset.world.texture_size=64",
+        ),
         _convert_="all",
     )
     steps = stream.steps(0, 1, seed=0, rank=0, world_size=1, accumulate=1, device=torch.device("cpu"))

@@ -50,7 +50,7 @@ def test_near_and_far_targets():
 
     def away(far):
         values = []
-        for seed in range(20):
+        for seed in range(6):
             given, targets = context_and_targets(
                 poses, 4, 4, np.random.default_rng(seed), extent=(1.0, 1.0), far=far
             )
