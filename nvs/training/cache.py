@@ -24,12 +24,11 @@ class FeatureCache:
         self.entries: OrderedDict[Hashable, tuple[Encoding, int]] = OrderedDict()
 
     def fetch(self, key: Hashable, compute: Callable[[], Encoding]) -> Encoding:
-        """The encoding of a key, computed without gradients if it is not there."""
+        """The encoding of a key, computed if it is not there; it must carry no gradients."""
         if key in self.entries:
             self.entries.move_to_end(key)
             return self.entries[key][0]
-        with torch.no_grad():
-            encoding = compute()
+        encoding = compute()
         encoding = replace(encoding, geometry=replace(encoding.geometry, features=None))
         size = _bytes_of(encoding)
         if size <= self.limit:

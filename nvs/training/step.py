@@ -165,7 +165,9 @@ class GaussianHeadStep:
         """The backbone's part; from the cache where the views come again."""
 
         def compute() -> Encoding:
-            return encode_views(self.model.network, views, reference=self.reference, chunk=self.chunk)
+            # A frozen backbone would record nothing anyway; told so, it also computes in place.
+            with torch.set_grad_enabled(torch.is_grad_enabled() and not self.model.backbone_frozen):
+                return encode_views(self.model.network, views, reference=self.reference, chunk=self.chunk)
 
         if self.cache is None or keys is None:
             return compute()

@@ -202,7 +202,8 @@ def judge(
     depth = torch.where(solid, probes.depth[0].flatten(1), torch.inf)
     clear = depth.min(1).values > world.near
     seen = solid.float().mean(1) > 0.3
-    several = largest_plane(probes, unproject(probes.depth, cameras_of_probes(cameras, image_size))[0]) < PLAIN
+    points = unproject(probes.depth, cameras_of_probes(cameras, image_size))[0]
+    several = largest_plane(probes, points) < PLAIN
     ordered = depth.sort(1).values
     count = solid.sum(1).clamp(min=1)
     near, far = (ordered.gather(1, ((count - 1) * q).long()[:, None])[:, 0] for q in (0.1, 0.9))

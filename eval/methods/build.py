@@ -1,0 +1,47 @@
+"""The method that a config names."""
+
+from typing import Any
+
+import torch
+
+from eval.config import plain
+from eval.methods.base import Method
+from eval.methods.foreign import Function, Renders
+from eval.methods.model import Model
+from eval.methods.optimise import Optimised
+from eval.methods.references import MeanColour, NearestView, WarpedView
+from geometry.errors import InputError
+
+NAMES = ("model", "nearest", "mean_colour", "warp", "optimise", "renders")
+
+
+def build_method(config: Any, device: torch.device) -> Method:
+    """``method=`` as an object: a name of `NAMES`, or ``package.module:function``.
+
+    Raises:
+        InputError: no such method, or what it needs is not there.
+    """
+    name = str(config.method)
+    if name in ("model", "warp"):
+        model = Model(
+            config.model,
+            device=device,
+            reference=config.reference,
+            chunk=config.chunk,
+            precision=config.precision,
+            pruned=config.prune,
+        )
+        return model if name == "model" else WarpedView(model, backend=config.backend)
+    if name == "nearest":
+        return NearestView()
+    if name == "mean_colour":
+        return MeanColour()
+    if name == "optimise":
+        return Optimised(sweep=plain(config.sweep), backend=config.backend, **plain(config.optimise))
+    if name == "renders":
+        if config.renders.folder is None:
+            raise InputError("method=renders: wanted renders.folder=DIR, the folder of the pictures")
+        return Renders(**plain(config.renders))
+    if ":" in name:
+        return Function(name)
+    raise InputError(f"method: wanted one of {', '.join(NAMES)} or package.module:function, came {name!r}")

@@ -1,0 +1,107 @@
+"""References that tell a reader what a number means: mean colour, nearest view, and that view warped."""
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from eval.methods.base import About, Pictured, Task
+from eval.methods.model import Model
+from geometry.data.view_selection import pose_distances
+from geometry.ops.pinhole import unproject
+from geometry.views import Views
+from nvs.gaussians import Gaussians, rgb_to_sh
+from nvs.holdout import resize_images
+from nvs.rasterize import rasterize
+
+_NONE = "no weights"
+
+
+class MeanColour:
+    """Every target is the mean colour of the context photos."""
+
+    given_poses = "unused"
+    about = About(name="mean colour", weights=_NONE, licence="-")
+
+    def predict(self, task: Task) -> Pictured:
+        colour = task.photos.images[0].mean(dim=(0, 2, 3))
+        image = colour[:, None, None].expand(3, *task.size)
+        return Pictured(render=lambda target: (image, None))
+
+
+class NearestView:
+    """Every target is the context photo whose given pose is nearest, by `pose_distances`."""
+
+    given_poses = "unused"  # given poses choose the photo, whatever places the targets of others
+    about = About(name="nearest context view", weights=_NONE, licence="-")
+
+    def predict(self, task: Task) -> Pictured:
+        nearest = nearest_views(task)
+        return Pictured(
+            render=lambda target: (task.photos.images[0, nearest[target]], None),
+            notes={"nearest": nearest},
+        )
+
+
+class WarpedView:
+    """The nearest context photo, moved to the target by the depth that the model predicts for it.
+
+    Each pixel is a small opaque blob on the surface, as wide as the pixel is there; what the photo does not
+    show takes its mean colour.
+    """
+
+    given_poses = "needed"
+
+    def __init__(self, model: Model, *, backend: str = "auto") -> None:
+        self._model, self._backend = model, backend
+        self.about = model.named("nearest view warped by its depth")
+
+    def predict(self, task: Task) -> Pictured:
+        depth = self._model.geometry(task).depth
+        photos = Views(
+            images=resize_images(task.photos.images, depth.shape[-2:]), cameras=task.context.cameras
+        )
+        nearest = nearest_views(task)
+
+        def render(target: int) -> tuple[Tensor, Tensor]:
+            view = nearest[target]
+            image = photos.images[:, view : view + 1]
+            surface = surface_gaussians(
+                Views(images=image, cameras=photos.cameras[:, view : view + 1]), depth[:, view : view + 1]
+            )
+            camera = task.targets[:, target : target + 1]
+            colour = image.mean(dim=(-1, -2))
+            view = rasterize(surface, camera, task.size, background=colour, backend=self._backend)
+            return view.rgb[0, 0], view.depth[0, 0]
+
+        return Pictured(render=render, notes={"nearest": nearest})
+
+
+def nearest_views(task: Task) -> list[int]:
+    """For each target the context view whose given pose is nearest."""
+    context = task.photos.cameras.extrinsics[0].double().cpu().numpy()
+    targets = task.targets.extrinsics[0].double().cpu().numpy()
+    distances = pose_distances(np.concatenate((context, targets)))[len(context) :, : len(context)]
+    return distances.argmin(axis=1).tolist()
+
+
+def surface_gaussians(views: Views, depth: Float[Tensor, "B V H W"], *, width: float = 0.6) -> Gaussians:
+    """One opaque round Gaussian of its pixel's colour at every pixel's place on the surface.
+
+    Args:
+        width: standard deviation over the pixel's width at its depth; at 0.6 neighbours leave no gaps.
+    """
+    B, V, H, W = depth.shape
+    means = unproject(depth, views.cameras).reshape(B, -1, 3)
+    focal = views.cameras.intrinsics[..., 0, 0][..., None, None]
+    scales = (width * depth / focal).reshape(B, -1, 1).expand(-1, -1, 3).clamp(min=1e-9)
+    quats = torch.zeros(B, V * H * W, 4, device=depth.device, dtype=depth.dtype)
+    quats[..., 0] = 1
+    colours = views.images.movedim(2, -1).reshape(B, -1, 1, 3)
+    return Gaussians(
+        means=means,
+        quats=quats,
+        scales=scales.contiguous(),
+        opacities=torch.full_like(scales[..., 0], 0.99),
+        sh=rgb_to_sh(colours),
+    )

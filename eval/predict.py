@@ -1,0 +1,159 @@
+"""One scene: the method asked once, every target rendered, pictures kept."""
+
+import time
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from eval.methods.base import Method, Pictured, Splatted, Task
+from eval.protocols.framing import Framing, framed_cameras, framed_image, framed_views, network_size
+from eval.protocols.placement import MODES, Photometric, optimise_pose, starting_cameras
+from eval.protocols.splits import DividedScene
+from eval.store import commit, write_json
+from geometry.atomic import atomic_folder
+from geometry.errors import InputError
+from geometry.ops import se3
+from geometry.views import Cameras
+from geometry.visualize import colour_depth, write_image
+from nvs.outputs import to_bytes
+from nvs.rasterize import rasterize
+
+CONTEXT_POSES = ("auto", "given", "none")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Protocol:
+    """How a scene is asked for and rendered.
+
+    Args:
+        poses: a mode of `eval.protocols.placement`.
+        context_poses: whether the method gets the context's cameras; ``auto`` gives them under ``gt`` and
+            keeps them back otherwise.
+    """
+
+    poses: str = "gt"
+    context_poses: str = "auto"
+    framing: Framing = field(default_factory=Framing)
+    photometric: Photometric = field(default_factory=Photometric)
+    backend: str = "auto"
+
+    def __post_init__(self) -> None:
+        if self.poses not in MODES:
+            raise InputError(f"poses: wanted one of {', '.join(MODES)}, came {self.poses!r}")
+        if self.context_poses not in CONTEXT_POSES:
+            raise InputError(
+                f"context_poses: wanted one of {', '.join(CONTEXT_POSES)}, came {self.context_poses!r}"
+            )
+        if self.poses == "gt" and self.context_poses == "none":
+            raise InputError("poses=gt renders in the given world, which context_poses=none hides")
+        if self.poses == "umeyama" and self.context_poses == "given":
+            raise InputError("poses=umeyama with context_poses=given is poses=gt; say so")
+
+    @property
+    def posed_context(self) -> bool:
+        return self.context_poses == "given" or (self.context_poses == "auto" and self.poses == "gt")
+
+    def require_for(self, method: Method) -> None:
+        """Refuse a mode that the method cannot answer.
+
+        Raises:
+            InputError: a method that needs given poses would get none.
+        """
+        if method.given_poses == "needed" and not self.posed_context:
+            raise InputError(
+                f"{method.about.name} needs given context poses: poses={self.poses} goes only with "
+                f"context_poses=given" + (", or take poses=gt" if self.poses == "umeyama" else "")
+            )
+
+
+def make_task(scene: DividedScene, protocol: Protocol, device: torch.device) -> Task:
+    """Decode the context; of the targets only the cameras are looked at."""
+    framing = protocol.framing
+    size = framing.image_size((*scene.context, *scene.targets))
+    photos, context = framed_views(scene.context, framing, size, network_size(size))
+    if not protocol.posed_context:
+        context = replace(context, cameras=None)
+    return Task(
+        scene=scene.split.name,
+        context=context.to(device),
+        photos=photos.to(device),
+        targets=framed_cameras(scene.targets, framing, size).to(device),
+        renders=scene.split.renders,
+        size=size,
+    )
+
+
+def predict_scene(
+    scene: DividedScene, method: Method, protocol: Protocol, device: torch.device, folder: Path
+) -> None:
+    """Ask the method and write the scene's folder: pictures as 8-bit PNG, coloured depth, scene.json.
+
+    One target is in memory at a time, so neither its number nor the capture's matters.
+
+    Raises:
+        InputError: the method cannot answer, or not in this pose mode.
+    """
+    task = make_task(scene, protocol, device)
+    start = time.perf_counter()
+    prediction = method.predict(task)
+    predict_s = time.perf_counter() - start
+    targets = []
+    with atomic_folder(folder) as temporary:
+        (temporary / "depth").mkdir()
+        start = time.perf_counter()
+        for index, name in enumerate(scene.split.targets):
+            rgb, depth, notes = _picture(prediction, task, index, scene, protocol)
+            write_image(temporary / task.renders[index], to_bytes(rgb))
+            if depth is not None:
+                coloured = colour_depth(depth.float().cpu().numpy())
+                write_image(temporary / "depth" / task.renders[index], coloured)
+            targets.append({"name": name, "render": task.renders[index], **notes})
+        gaussians = prediction.gaussians.means.shape[1] if isinstance(prediction, Splatted) else None
+        write_json(
+            temporary / "scene.json",
+            {
+                "scene": scene.split.name,
+                "size": list(task.size),
+                "network_size": list(task.context.image_size),
+                "context": list(scene.split.context),
+                "gaussians": gaussians,
+                "predict_s": round(predict_s, 2),
+                "render_s": round(time.perf_counter() - start, 2),
+                "commit": commit(),
+                "notes": prediction.notes,
+                "targets": targets,
+            },
+        )
+
+
+def _picture(
+    prediction: Splatted | Pictured, task: Task, index: int, scene: DividedScene, protocol: Protocol
+) -> tuple[Float[Tensor, "3 H W"], Float[Tensor, "H W"] | None, dict[str, float]]:
+    """A target's picture, its depth where there is one, and what was noted on the way."""
+    if isinstance(prediction, Pictured):
+        with torch.no_grad():
+            return *prediction.render(index), {}
+    camera = starting_cameras(protocol.poses, prediction, task)[:, index : index + 1]
+    notes = {}
+    if protocol.poses == "photometric":
+        photo = framed_image(scene.targets[index], protocol.framing, task.size).to(camera.extrinsics.device)
+        found, _ = optimise_pose(
+            prediction.gaussians, camera, photo, protocol.photometric, backend=protocol.backend
+        )
+        notes = _moved(camera, found)
+        camera = found
+    with torch.no_grad():
+        view = rasterize(prediction.gaussians, camera, task.size, backend=protocol.backend)
+    depth = torch.where(view.alpha[0, 0] > 0.5, view.depth[0, 0], 0)
+    return view.rgb[0, 0], depth, notes
+
+
+def _moved(before: Cameras, after: Cameras) -> dict[str, float]:
+    """How far optimisation carried a camera: degrees, and scene units."""
+    relative = after.extrinsics[0, 0].double() @ se3.invert(before.extrinsics[0, 0].double())
+    cosine = ((relative.diagonal()[:3].sum() - 1) / 2).clamp(-1, 1)
+    shift = se3.centres(after.extrinsics[0, 0]) - se3.centres(before.extrinsics[0, 0])
+    return {"turned_deg": round(float(cosine.acos().rad2deg()), 4), "moved": float(shift.norm())}

@@ -1,0 +1,112 @@
+"""From a photo to the image that is judged, and to the network's input, with intrinsics that follow."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from geometry.data.framing import frame_window, show_photo
+from geometry.data.scene import Frame, turn_intrinsics
+from geometry.errors import InputError
+from geometry.preprocess import PATCH, PixelMap
+from geometry.views import Cameras, Views
+
+FITS = ("crop", "stretch")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Framing:
+    """How photos become images of one size.
+
+    Args:
+        size: (H, W) of the images that are judged; None keeps the photos' shape, see `image_size`.
+        long_side: of the images where ``size`` is None.
+        fit: ``crop`` scales to cover and cuts at the centre, ``stretch`` squeezes the whole photo.
+        undistort: undo lens distortion; without, distortion is ignored as if the camera were a pinhole.
+    """
+
+    size: tuple[int, int] | None = None
+    long_side: int = 480
+    fit: str = "crop"
+    undistort: bool = True
+
+    def __post_init__(self) -> None:
+        if self.fit not in FITS:
+            raise InputError(f"benchmark.fit: wanted one of {', '.join(FITS)}, came {self.fit!r}")
+        if self.size is not None and (len(self.size) != 2 or min(self.size) < 16):
+            raise InputError(f"benchmark.size: wanted [H, W] of at least 16 pixels, came {list(self.size)}")
+        if self.long_side < 16:
+            raise InputError(f"benchmark.long_side: wanted at least 16 pixels, came {self.long_side}")
+
+    def image_size(self, frames: Sequence[Frame]) -> tuple[int, int]:
+        """(H, W) of a scene's images: as stated, else the shape of its median photo, sides even."""
+        if self.size is not None:
+            return tuple(self.size)
+        shapes = sorted((frame.image_size for frame in frames), key=lambda s: (s[1] / s[0], s))
+        H, W = shapes[len(shapes) // 2]
+        factor = self.long_side / max(H, W)
+        return max(16, round(H * factor / 2) * 2), max(16, round(W * factor / 2) * 2)
+
+    def straightened(self, frame: Frame) -> Frame:
+        """The frame, with its distortion ignored where that is wanted."""
+        if self.undistort or frame.lens is None:
+            return frame
+        K = turn_intrinsics(frame.lens.intrinsics, frame.lens.image_size, frame.quarter_turns)
+        return replace(frame, lens=None, intrinsics=K)
+
+    def window(self, frame: Frame, size: tuple[int, int]) -> PixelMap:
+        """Which part of the photo the image of (H, W) shows."""
+        if self.fit == "crop":
+            return frame_window(frame.image_size, size)
+        return PixelMap(photo_size=frame.image_size, network_size=frame.image_size).resized(size)
+
+
+def network_size(size: tuple[int, int]) -> tuple[int, int]:
+    """(H, W) of the network's input for images of (H, W): each side the nearest multiple of the patch."""
+    H, W = (max(PATCH, int(side / PATCH + 0.5) * PATCH) for side in size)
+    return H, W
+
+
+def framed_views(
+    frames: Sequence[Frame], framing: Framing, size: tuple[int, int], *sizes: tuple[int, int]
+) -> list[Views]:
+    """Photos as views of batch size one, cameras included: at ``size`` and at each of ``sizes``.
+
+    All sizes show the same window of each photo, that of ``size``. Every photo is decoded once and not kept.
+    """
+    images: list[list[Tensor]] = [[] for _ in (size, *sizes)]
+    intrinsics: list[list[np.ndarray]] = [[] for _ in (size, *sizes)]
+    for frame in frames:
+        frame = framing.straightened(frame)
+        photo = frame.load()
+        window = framing.window(frame, size)
+        for i, each in enumerate((window, *(window.resized(s) for s in sizes))):
+            pixels = np.ascontiguousarray(show_photo(photo, each))
+            images[i].append(torch.from_numpy(pixels).permute(2, 0, 1).float() / 255)
+            intrinsics[i].append(each.network_intrinsics(frame.intrinsics))
+    extrinsics = torch.from_numpy(np.stack([frame.extrinsics for frame in frames]))[None].float()
+    return [
+        Views(
+            images=torch.stack(stack)[None],
+            cameras=Cameras(extrinsics=extrinsics, intrinsics=torch.from_numpy(np.stack(K))[None].float()),
+        )
+        for stack, K in zip(images, intrinsics)
+    ]
+
+
+def framed_cameras(frames: Sequence[Frame], framing: Framing, size: tuple[int, int]) -> Cameras:
+    """Cameras of `framed_views` without decoding a photo."""
+    straight = [framing.straightened(frame) for frame in frames]
+    K = np.stack([framing.window(f, size).network_intrinsics(f.intrinsics) for f in straight])
+    extrinsics = np.stack([frame.extrinsics for frame in frames])
+    return Cameras(
+        extrinsics=torch.from_numpy(extrinsics)[None].float(), intrinsics=torch.from_numpy(K)[None].float()
+    )
+
+
+def framed_image(frame: Frame, framing: Framing, size: tuple[int, int]) -> Float[Tensor, "1 3 H W"]:
+    """One photo as it is judged."""
+    return framed_views([frame], framing, size)[0].images[0]

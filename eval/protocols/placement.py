@@ -1,0 +1,132 @@
+"""Where targets are rendered from: the three pose modes, which a table never mixes.
+
+- ``gt``: context and targets at their given poses, the published table's own mode.
+- ``umeyama``: the context comes without cameras; the similarity between its given and its predicted camera
+  centres carries the targets' given poses into the predicted world.
+- ``photometric``: from there each target's pose is optimised until the rendering of the fixed Gaussians looks
+  like the target photo. It tells how good the Gaussians are where the poses are not, and reads the answer:
+  never compare it with the others.
+
+Intrinsics are the given ones in every mode.
+"""
+
+from dataclasses import dataclass, replace
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from eval.methods.base import Splatted, Task
+from geometry.errors import InputError
+from geometry.ops import se3
+from geometry.ops.align import DegenerateAlignment
+from geometry.ops.pinhole import resize_intrinsics
+from geometry.ops.rotations import matrix_from_quat_xyzw
+from geometry.views import Cameras
+from nvs.gaussians import Gaussians
+from nvs.rasterize import rasterize
+from nvs.similarity import carry_cameras
+
+MODES = ("gt", "umeyama", "photometric")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Photometric:
+    """How a target's pose is optimised.
+
+    Args:
+        steps: of Adam, the first half of them on images of half the size, which widens the basin.
+        learning_rate: of the rotation, radians a step, and of the translation in units of the distance to
+            the scene; it falls to a twentieth along a cosine.
+    """
+
+    steps: int = 100
+    learning_rate: float = 0.005
+
+    def __post_init__(self) -> None:
+        if self.steps < 1 or self.learning_rate <= 0:
+            raise InputError(
+                f"photometric: wanted steps >= 1 and learning_rate > 0, came {self.steps} and "
+                f"{self.learning_rate}"
+            )
+
+
+def starting_cameras(mode: str, prediction: Splatted, task: Task) -> Cameras:
+    """The targets' cameras in the Gaussians' world, before any optimisation.
+
+    Raises:
+        InputError: the predicted context cameras all lie in one place, so nothing fixes the scale.
+    """
+    if prediction.cameras is None or task.context.cameras is not None:
+        return task.targets
+    try:
+        return carry_cameras(task.targets, task.photos.cameras, prediction.cameras)
+    except DegenerateAlignment as error:
+        raise InputError(
+            f"scene {task.scene}: {mode} needs predicted context cameras at different places ({error})"
+        ) from error
+
+
+def optimise_pose(
+    gaussians: Gaussians,
+    camera: Cameras,
+    photo: Float[Tensor, "1 3 H W"],
+    settings: Photometric,
+    *,
+    backend: str = "auto",
+) -> tuple[Cameras, float]:
+    """The camera near ``camera`` from which fixed Gaussians look most like the photo.
+
+    Six numbers move in the camera's own axes: a rotation as the quaternion (x, y, z, 1) and a shift. The best
+    camera seen at full size wins, the starting one included, so the squared error never grows.
+
+    Args:
+        camera: one view, intrinsics for the photo's size.
+
+    Returns:
+        The camera, and the squared error from it, mean over pixels and channels.
+    """
+    size = tuple(photo.shape[-2:])
+    half = (max(1, size[0] // 2), max(1, size[1] // 2))
+    small = F.interpolate(photo, size=half, mode="area")
+    K_half = resize_intrinsics(camera.intrinsics, size, half)
+    with torch.no_grad():
+        first = rasterize(gaussians, camera, size, backend=backend)
+        best, best_error = camera, float((first.rgb[0] - photo).square().mean())
+        seen = first.depth[first.alpha > 0.5]
+    distance = float(seen.median()) if len(seen) else 1.0
+
+    move = torch.zeros(6, device=photo.device, requires_grad=True)
+    optimizer = torch.optim.Adam([move], lr=settings.learning_rate)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(
+        optimizer, settings.steps, eta_min=settings.learning_rate / 20
+    )
+    with torch.enable_grad():
+        for step in range(settings.steps + 1):
+            moved = replace(camera, extrinsics=_step_matrix(move, distance) @ camera.extrinsics)
+            coarse = step < settings.steps // 2
+            view = rasterize(
+                gaussians,
+                replace(moved, intrinsics=K_half) if coarse else moved,
+                half if coarse else size,
+                backend=backend,
+            )
+            error = (view.rgb[0] - (small if coarse else photo)).square().mean()
+            if not coarse and float(error) < best_error:
+                best, best_error = moved.detach(), float(error)
+            if step == settings.steps:
+                break
+            optimizer.zero_grad()
+            error.backward()
+            if not move.grad.isfinite().all():
+                break  # nothing of the scene is in view any more
+            optimizer.step()
+            schedule.step()
+    return best, best_error
+
+
+def _step_matrix(move: Float[Tensor, " 6"], distance: float) -> Float[Tensor, "4 4"]:
+    # Half the rotation vector is the quaternion's vector part, to first order.
+    quat = torch.cat((0.5 * move[:3], move.new_ones(1)))
+    return se3.from_rotation_translation(matrix_from_quat_xyzw(quat), move[3:] * distance)

@@ -1,0 +1,239 @@
+"""`nvs-eval run`: predict every scene once, score what was predicted, resume where a run stopped."""
+
+import sys
+import warnings
+from dataclasses import asdict
+from itertools import chain
+from operator import itemgetter
+from pathlib import Path
+from typing import Any
+
+from eval.config import compose, instantiate, plain
+from eval.methods.base import Method
+from eval.methods.build import build_method
+from eval.predict import Protocol, predict_scene
+from eval.protocols.framing import Framing
+from eval.protocols.placement import Photometric
+from eval.protocols.selection import Rule
+from eval.protocols.splits import Split, checksum, fit_scene, read_split, write_split
+from eval.score import Extra, mean_over_scenes, score_scene
+from eval.split import described, split_of
+from eval.store import Store, write_json
+from geometry.cli import pick_device, say
+from geometry.data.sources import SceneSource
+from geometry.engine.distributed import Parallel, Process, from_first, gather, processes
+from geometry.errors import InputError, run_command
+
+USAGE = """usage: nvs-eval run benchmark=NAME benchmark.root=DIR out=DIR [key=value ...]
+
+Predicts every scene of a benchmark once, renders and scores its targets. The same command goes on where it
+stopped; scoring again costs no prediction. Several processes: torchrun ... -m eval run ...
+  benchmark=   dl3dv, tanks, megadepth or folder      split=FILE   of nvs-eval split; none: made here
+  method=      model, nearest, mean_colour, warp, optimise, renders, or package.module:function
+  model=       weights, as nvs render --model          poses=       gt, umeyama or photometric
+  metrics=     [psnr,ssim,lpips_vgg,lpips_alex]        --cfg        print the whole config and stop"""
+
+_FOREVER_MINUTES = 60 * 24 * 14  # scenes take as long as they take; a process that fails ends all of them
+
+
+def main(argv: list[str] | None = None) -> int:
+    argv = sys.argv[1:] if argv is None else argv
+    return run_command(lambda: run(argv))
+
+
+def run(argv: list[str]) -> int:
+    if not argv or argv[0] in ("-h", "--help"):
+        print(USAGE)
+        return 0 if argv else 2
+    config = compose([a for a in argv if a != "--cfg"])
+    if "--cfg" in argv:
+        from omegaconf import OmegaConf
+
+        print(OmegaConf.to_yaml(config, resolve=True))
+        return 0
+    summary = run_benchmark(config)
+    if summary is not None:
+        for line in result_lines(summary):
+            print(line)
+    return 0
+
+
+def run_benchmark(config: Any, *, extras: tuple[Extra, ...] = ()) -> dict | None:
+    """Run a composed config to the end.
+
+    Returns:
+        What ``scores.json`` holds; None on every process but the first.
+
+    Raises:
+        InputError: the data, the split, the method or the run's folder do not fit.
+    """
+    device = None if config.device == "auto" else str(pick_device(config.device))
+    with processes(Parallel(timeout_minutes=_FOREVER_MINUTES), device) as process:
+        store = Store(config.out)
+        protocol = protocol_of(config)
+        method = build_method(config, process.device)
+        protocol.require_for(method)
+        source = instantiate(config.benchmark.source)
+        split = shared_split(config, store, process)
+        settings = run_settings(config, method, protocol, split)
+        trouble = from_first(process, _trouble(lambda: store.claim(settings)) if process.is_first else None)
+        if trouble:
+            raise InputError(trouble)
+
+        mine = []
+        for index, scene in enumerate(split.scenes):
+            if index % process.world_size != process.rank:
+                continue
+            mine.append(
+                (
+                    index,
+                    _one_scene(config, split, scene.name, source, method, protocol, store, extras, process),
+                )
+            )
+        everyone = chain.from_iterable(gather(process, mine))
+        scores = [scene for _, scene in sorted(everyone, key=itemgetter(0))]
+        if not process.is_first:
+            return None
+        summary = summarise(config, method, protocol, split, scores)
+        write_json(store.summary, summary)
+        return summary
+
+
+def protocol_of(config: Any) -> Protocol:
+    """The protocol that a config states."""
+    b = config.benchmark
+    return Protocol(
+        poses=config.poses,
+        context_poses=config.context_poses,
+        framing=Framing(
+            size=None if b.size is None else tuple(b.size),
+            long_side=b.long_side,
+            fit=b.fit,
+            undistort=b.undistort,
+        ),
+        photometric=Photometric(**plain(config.photometric)),
+        backend=config.backend,
+    )
+
+
+def shared_split(config: Any, store: Store, process: Process) -> Split:
+    """The split: the file that the config names, else the run's own, made by the first process.
+
+    Raises:
+        InputError: it is of another benchmark or rule, or cannot be read.
+    """
+    path = store.folder / "split.json" if config.split is None else Path(config.split)
+    if config.split is None and process.is_first and not path.is_file():
+        split = split_of(config)
+        write_split(path, split)
+        for line in described(split, config.benchmark):
+            say(line)
+    split = from_first(process, read_split(path) if process.is_first else None)
+    if split.benchmark != config.benchmark.name:
+        raise InputError(f"{path}: wanted a split of {config.benchmark.name}, came one of {split.benchmark}")
+    if split.rule != Rule(**plain(config.benchmark.rule)):
+        raise InputError(
+            f"{path}: made by another rule ({split.rule}) than the config's; change benchmark.rule, or make "
+            "another split"
+        )
+    return split
+
+
+def run_settings(config: Any, method: Method, protocol: Protocol, split: Split) -> dict[str, object]:
+    """All that decides the pictures; where the data lies and what computes them does not belong."""
+    stated = asdict(protocol)
+    stated.pop("backend")
+    if protocol.poses != "photometric":
+        stated.pop("photometric")
+    return {
+        "benchmark": config.benchmark.name,
+        "split": checksum(split),
+        "protocol": stated,
+        "method": method.about.name,
+        "identity": method.about.identity,
+    }
+
+
+def _trouble(action: Any) -> str | None:
+    """The message of an `InputError`, so that all processes can raise it."""
+    try:
+        action()
+    except InputError as error:
+        return str(error)
+    return None
+
+
+def _one_scene(
+    config: Any,
+    split: Split,
+    name: str,
+    source: SceneSource,
+    method: Method,
+    protocol: Protocol,
+    store: Store,
+    extras: tuple[Extra, ...],
+    process: Process,
+) -> dict:
+    """Predict a scene unless that is done, and score it."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("once")
+        divided = fit_scene(split.scene(name), source.read(name), verify=config.verify)
+    if not store.predicted(name):
+        predict_scene(divided, method, protocol, process.device, store.predictions(name))
+    scores = score_scene(
+        divided,
+        store.predictions(name),
+        protocol.framing,
+        store.scores(name),
+        metrics=tuple(config.metrics),
+        extras=extras,
+        device=process.device,
+    )
+    say(f"{name}: " + ", ".join(f"{m} {v:.4f}" for m, v in scores["means"].items() if v is not None))
+    return scores
+
+
+def summarise(
+    config: Any, method: Method, protocol: Protocol, split: Split, scores: list[dict]
+) -> dict[str, object]:
+    """What tables and reports read."""
+    means, reasons = mean_over_scenes(scores)
+    sizes = sorted({tuple(s["size"]) for s in scores})
+    return {
+        "benchmark": config.benchmark.name,
+        "method": config.label or method.about.name,
+        "weights": method.about.weights,
+        "licence": method.about.licence,
+        "trained": method.about.trained,
+        "poses": protocol.poses,
+        "context_poses": "given" if protocol.posed_context else "none",
+        "fit": protocol.framing.fit,
+        "undistort": protocol.framing.undistort,
+        "sizes": [list(size) for size in sizes],
+        "split": checksum(split),
+        "rule": split.rule.as_json(),
+        "context_views": sorted({len(scene.context) for scene in split.scenes}),
+        "expected_scenes": config.benchmark.expected_scenes,
+        "commits": sorted({s["commit"] for s in scores}),
+        "photometric": plain(config.photometric) if protocol.poses == "photometric" else None,
+        "means": means,
+        "reasons": reasons,
+        "predict_s": sum(s["predict_s"] for s in scores),
+        "scenes": scores,
+    }
+
+
+def result_lines(summary: dict) -> list[str]:
+    """The result for a person."""
+    images = sum(len(scene["targets"]) for scene in summary["scenes"])
+    lines = [
+        f"{summary['method']} on {summary['benchmark']}: {len(summary['scenes'])} scenes, {images} targets, "
+        f"poses {summary['poses']} (context {summary['context_poses']})"
+    ]
+    if not summary["trained"]:
+        lines.append(f"WARNING: {summary['weights']}: these numbers say nothing about the method")
+    for name, value in summary["means"].items():
+        lines.append(
+            f"{name} {value:.4f}" if value is not None else f"{name} missing: {summary['reasons'][name]}"
+        )
+    return lines

@@ -1,0 +1,107 @@
+"""Stored pictures against the photos: no method is asked again."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from eval.protocols.framing import Framing, framed_image
+from eval.protocols.splits import DividedScene
+from eval.store import read_json, write_json
+from geometry.errors import InputError
+from geometry.formats.images import read_image
+from nvs.holdout import finite
+from nvs.metrics import METRICS, Images, PerImage, Scores
+
+# What metrics mean here, stored with every score: a score of another meaning is not taken from the cache.
+DEFINITIONS = {
+    "pictures": "8-bit PNG",
+    "psnr": "dB, data range 1, over all pixels and channels",
+    "ssim": "11 x 11 Gaussian window, sigma 1.5, data range 1, valid positions, mean over channels",
+    "lpips": "v0.1 with its authors' linear weights on torchvision trunks",
+    "mean": "over a scene's images, then over scenes",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Extra:
+    """A further metric under a name of its own, for measuring what a choice matters."""
+
+    name: str
+    function: Callable[[Images, Images], PerImage]
+
+
+def score_scene(
+    scene: DividedScene,
+    predictions: Path,
+    framing: Framing,
+    path: Path,
+    *,
+    metrics: tuple[str, ...] = METRICS,
+    extras: tuple[Extra, ...] = (),
+    device: torch.device | None = None,
+) -> dict:
+    """Metrics of a scene's stored pictures, from the file at ``path`` if it has them, else computed.
+
+    Stored scores are computed anew where other metrics are wanted, or one was missing its weights.
+
+    Raises:
+        InputError: the predictions are not there, or a picture is damaged.
+    """
+    settings = {"metrics": [*metrics, *(e.name for e in extras)], "definitions": DEFINITIONS}
+    if path.is_file():
+        stored = read_json(path)
+        if stored.get("settings") == settings and not stored["reasons"]:
+            return stored
+    about = read_json(predictions / "scene.json")
+    size = tuple(about["size"])
+    scores = Scores(metrics)
+    more: dict[str, list[float]] = {extra.name: [] for extra in extras}
+    for frame, target in zip(scene.targets, about["targets"]):
+        photo = framed_image(frame, framing, size).to(device)
+        file = predictions / target["render"]
+        pixels = torch.tensor(read_image(file, exif=False), device=device)
+        picture = pixels.permute(2, 0, 1)[None].float() / 255
+        if picture.shape != photo.shape:
+            raise InputError(f"{file}: wanted size (H, W) {size}, came {tuple(picture.shape[-2:])}")
+        scores.add(picture, photo)
+        for extra in extras:
+            more[extra.name].append(float(extra.function(picture, photo)))
+    values = {name: list(v) for name, v in scores.per_image.items() if name not in scores.reasons} | more
+    targets = [
+        {"name": target["name"], "render": target["render"]}
+        | {name: finite(per_image[i]) for name, per_image in values.items()}
+        for i, target in enumerate(about["targets"])
+    ]
+    summary = scores.as_json()
+    means = {name: summary[name] for name in metrics}
+    means |= {name: sum(per_image) / len(per_image) for name, per_image in more.items()}
+    result = {
+        "scene": scene.split.name,
+        "settings": settings,
+        "means": means,
+        "reasons": summary["reasons"],
+        "commit": about["commit"],
+        "gaussians": about["gaussians"],
+        "predict_s": about["predict_s"],
+        "size": about["size"],
+        "targets": targets,
+    }
+    write_json(path, result)
+    return result
+
+
+def mean_over_scenes(scenes: list[dict]) -> tuple[dict[str, float | None], dict[str, str]]:
+    """Mean of the scenes' means, and for each metric that has none the reason."""
+    means: dict[str, float | None] = {}
+    reasons: dict[str, str] = {}
+    for name in scenes[0]["means"]:
+        values = [scene["means"][name] for scene in scenes]
+        if any(value is None for value in values):
+            means[name] = None
+            first = next(scene for scene in scenes if scene["means"][name] is None)
+            reasons[name] = first["reasons"].get(name, "missing")
+        else:
+            means[name] = sum(values) / len(values)
+    return means, reasons
