@@ -19,6 +19,7 @@ from geometry.engine import FitResult, fit, load_weights
 from geometry.errors import InputError, run_command
 from geometry.models.checkpoints import load_strict, save_checkpoint
 from geometry.models.zoo import build
+from geometry.training.chance import chance_scores
 from geometry.training.comparison import comparison_table, split_sweep
 from geometry.training.initialise import initialise
 
@@ -43,7 +44,8 @@ def main(argv: list[str] | None = None) -> int:
 
 def run(args: argparse.Namespace) -> int:
     runs = split_sweep(args.overrides)
-    results = {}
+    results: dict[str, FitResult] = {}
+    guessed: dict[str, float] = {}
     for name, overrides in runs.items():
         cfg = load_config(overrides, out_suffix=name if len(runs) > 1 else None)
         if args.show:
@@ -51,11 +53,13 @@ def run(args: argparse.Namespace) -> int:
             continue
         if len(runs) > 1:
             say(f"--- {name}")
-        results[name] = train(cfg)
-    if len(results) > 1:
-        table = comparison_table({name: result.metrics for name, result in results.items()})
-        print(table)
-    elif results:
+        results[name], guessed = train(cfg)
+    rows = {name: result.metrics for name, result in results.items()}
+    if guessed:
+        rows["guessing"] = guessed
+    if len(rows) > 1:
+        print(comparison_table(rows))
+    if len(results) == 1:
         print(final_line(next(iter(results.values()))))
     return 0
 
@@ -85,8 +89,12 @@ def load_config(overrides: Sequence[str], *, out_suffix: str | None = None) -> D
     return cfg
 
 
-def train(cfg: DictConfig) -> FitResult:
-    """Build the network, step and data of a resolved configuration, train, and export the weights."""
+def train(cfg: DictConfig) -> tuple[FitResult, dict[str, float]]:
+    """Build the network, step and data of a resolved configuration, train, and export the weights.
+
+    Returns:
+        How the run ended, and what guessing scores where the configuration asks for it (``guess``).
+    """
     torch.manual_seed(cfg.loop.seed)
     if cfg.threads:
         torch.set_num_threads(cfg.threads)
@@ -100,7 +108,7 @@ def train(cfg: DictConfig) -> FitResult:
     result = fit(step, data, optimizer, **loop, out=cfg.out, config=OmegaConf.to_container(cfg, resolve=True))
     if result.finished and result.checkpoint is not None:
         export(cfg, step.model, result)
-    return result
+    return result, chance_scores(step.validation) if cfg.guess else {}
 
 
 def export(cfg: DictConfig, network: nn.Module, result: FitResult) -> None:

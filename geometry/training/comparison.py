@@ -16,7 +16,7 @@ def split_sweep(overrides: Sequence[str]) -> dict[str, list[str]]:
     """
     lists = [o for o in overrides if o.startswith(f"{SWEPT}=") and "," in o]
     if not lists:
-        return {"run": list(overrides)}
+        return {"trained": list(overrides)}
     others = [o for o in overrides if o not in lists]
     names = lists[-1].partition("=")[2].split(",")
     if len(set(names)) != len(names) or not all(names):

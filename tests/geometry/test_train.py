@@ -13,15 +13,16 @@ from geometry.training.comparison import comparison_table, split_sweep
 SHORT = [
     "experiment=geometry/smoke",
     "threads=1",
-    "data.dataset.worlds=1",
-    "data.dataset.photos=3",
-    "data.dataset.image_size=[28,42]",
+    "data.dataset.weights.many=0",
+    "data.dataset.datasets.few.worlds=2",
+    "data.dataset.datasets.few.photos=3",
+    "data.dataset.datasets.few.image_size=[28,42]",
     "data.sampler.image_size=[28,42]",
     "data.sampler.batch_size=1",
     "data.sampler.views=2",
     "~validation.unseen",
-    "validation.training.samples=1",
-    "validation.training.image_size=[28,42]",
+    "validation.training.samples=2",
+    "validation.training.views=2",
     "loop.validate_first=false",
     "loop.schedule.warmup_steps=1",
     "loop.log_every=1",
@@ -34,7 +35,8 @@ def run(out, *overrides):
 
 def test_a_run_ends_with_its_two_numbers_and_an_exported_model(tmp_path, capsys):
     assert run(tmp_path, "loop.steps=2") == 0
-    last = capsys.readouterr().out.strip().splitlines()[-1]
+    *_, guessing, last = capsys.readouterr().out.strip().splitlines()
+    assert guessing.startswith("guessing")
     assert last.startswith("final absrel=")
     assert " auc30=" in last
     checkpoint = find_checkpoint(str(tmp_path / train.EXPORT))
@@ -45,10 +47,10 @@ def test_a_run_ends_with_its_two_numbers_and_an_exported_model(tmp_path, capsys)
 
 def test_a_resumed_run_equals_an_unbroken_one(tmp_path):
     """A constant rate, as a schedule stretches with the number of steps."""
-    steady = "loop.schedule.kind=constant"
-    run(tmp_path / "whole", "loop.steps=3", steady)
-    run(tmp_path / "parts", "loop.steps=2", steady)
-    run(tmp_path / "parts", "loop.steps=3", steady)
+    steady = ["loop.schedule.kind=constant", "loop.validate_every=null", "export.variant=null", "guess=false"]
+    run(tmp_path / "whole", "loop.steps=3", *steady)
+    run(tmp_path / "parts", "loop.steps=2", *steady)
+    run(tmp_path / "parts", "loop.steps=3", *steady)
     whole, parts = (
         load_weights(tmp_path / name / "checkpoints" / "step_00000003") for name in ("whole", "parts")
     )
@@ -58,7 +60,7 @@ def test_a_resumed_run_equals_an_unbroken_one(tmp_path):
 def test_two_ablations_from_one_command(tmp_path, capsys):
     assert run(tmp_path, "loop.steps=1", "ablation=depth_ray,depth_cam") == 0
     table = capsys.readouterr().out.strip().splitlines()
-    assert [line.split()[0] for line in table[-3:]] == ["run", "depth_ray", "depth_cam"]
+    assert [line.split()[0] for line in table[-4:]] == ["run", "depth_ray", "depth_cam", "guessing"]
     terms = {}
     for name in ("depth_ray", "depth_cam"):
         first = json.loads((tmp_path / name / "log.jsonl").read_text().splitlines()[0])
@@ -80,7 +82,7 @@ def test_a_wrong_word_is_one_line(capsys):
 
 
 def test_lists_make_runs():
-    assert split_sweep(["a=1"]) == {"run": ["a=1"]}
+    assert split_sweep(["a=1"]) == {"trained": ["a=1"]}
     assert split_sweep(["ablation=x,y", "a=1"]) == {
         "x": ["a=1", "ablation=x"],
         "y": ["a=1", "ablation=y"],
