@@ -2,16 +2,16 @@
 
 from collections.abc import Callable
 
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from geometry.layers.linear import prepare
+from geometry.layers.dot_product import attention
+from geometry.layers.linear import prepare, prepare_parts
 from geometry.layers.rope import Rotary, rotate_tokens
 
 
 class Attention(nn.Module):
-    """Self-attention; PyTorch picks the fused kernel that the device has (flash on CUDA in half precision).
+    """Self-attention; see `geometry.layers.dot_product` for which kernel computes it.
 
     Args:
         qk_norm_eps: LayerNorm over each head of queries and keys with this eps; None leaves it out.
@@ -31,15 +31,15 @@ class Attention(nn.Module):
 
     def prepared(self) -> Callable[[Tensor, Rotary | None], Tensor]:
         """`forward` for several calls with the same weights."""
-        to_qkv, proj = prepare(self.qkv), prepare(self.proj)
+        to_qkv, proj = prepare_parts(self.qkv, 3), prepare(self.proj)
 
         def attend(x: Tensor, rotary: Rotary | None) -> Tensor:
-            qkv = to_qkv(x).unflatten(-1, (3, self.heads, -1))  # [n, L, 3, heads, d]
-            query, key, value = qkv.permute(2, 0, 3, 1, 4)  # each [n, heads, L, d], a view
+            query, key, value = (t.unflatten(-1, (self.heads, -1)) for t in to_qkv(x))  # [n, L, heads, d]
+            # Norms come before the change of axes: what they take is contiguous, and is not copied.
             query, key = self.q_norm(query), self.k_norm(key)
+            query, key, value = (t.transpose(1, 2) for t in (query, key, value))  # [n, heads, L, d]
             if rotary is not None:
                 query, key = rotate_tokens(query, rotary), rotate_tokens(key, rotary)
-            mixed = F.scaled_dot_product_attention(query, key, value)
-            return proj(mixed.transpose(1, 2).flatten(-2))
+            return proj(attention(query, key, value).transpose(1, 2).flatten(-2))
 
         return attend

@@ -49,12 +49,18 @@ class Rotary(NamedTuple):
 
 
 def rotate_tokens(x: Float[Tensor, "*batch L D"], rotary: Rotary) -> Float[Tensor, "*batch L D"]:
-    """Rotate queries or keys of a sequence whose length is a multiple of the period."""
+    """Rotate queries or keys of a sequence whose length is a multiple of the period.
+
+    Where only some tokens turn and autograd does not record, ``x`` itself is changed: the others need no copy.
+    """
     first = len(rotary.cos)
     if first == rotary.period == x.shape[-2]:
         return rotate(x, rotary[:2])
     views = x.unflatten(-2, (-1, rotary.period))
     turned = rotate(views[..., :first, :], rotary[:2])
+    if not torch.is_grad_enabled():
+        views[..., :first, :] = turned
+        return x
     return torch.cat((turned, views[..., first:, :]), dim=-2).flatten(-3, -2)
 
 

@@ -29,6 +29,19 @@ def test_linear_is_pytorchs(mode, generator):
     assert_close(linear(x, layer.weight), F.linear(x, layer.weight))
 
 
+@pytest.mark.parametrize("gelu", [False, True], ids=["plain", "gelu"])
+def test_products_under_autocast_are_pytorchs(gelu, generator):
+    layer = nn.Linear(40, 24)
+    x = torch.randn(30, 40, generator=generator)
+    with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
+        came = prepare(layer, gelu=gelu)(x)
+        wanted = F.gelu(layer(x)) if gelu else layer(x)
+        once = linear(x, layer.weight, layer.bias)
+    assert came.dtype == once.dtype == torch.bfloat16
+    assert_close(came, wanted, atol=1e-2, rtol=1e-2)  # GELU before or after rounding to 8 bits
+    assert_close(once, layer(x).bfloat16(), atol=2e-2, rtol=2e-2)
+
+
 def test_linear_follows_changed_weights():
     layer = nn.Linear(8, 4)
     x = torch.ones(3, 8)
@@ -126,5 +139,5 @@ def test_this_machine_takes_the_fast_products_where_it_can():
     if linear_module._ONEDNN:
         assert hasattr(torch.ops.mkldnn, "_linear_pointwise")
         with torch.no_grad():
-            assert linear_module._takes_onednn(torch.zeros(2, 2))
-    assert not linear_module._takes_onednn(torch.zeros(2, 2))  # autograd is recording
+            assert linear_module.takes_onednn(torch.zeros(2, 2))
+    assert not linear_module.takes_onednn(torch.zeros(2, 2))  # autograd is recording

@@ -1,0 +1,68 @@
+"""Attention by products around a softmax, against the definition in float64."""
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from geometry.layers import dot_product
+from geometry.layers.dot_product import attention
+from geometry.layers.linear import takes_onednn
+
+
+@pytest.fixture(autouse=True)
+def everything_is_long(monkeypatch):
+    """Sequences of tens of tokens go through the code for thousands, a few queries at a time."""
+    monkeypatch.setattr(dot_product, "LONG", 4)
+    monkeypatch.setattr(dot_product, "FEWEST_ROWS", 5)
+    monkeypatch.setattr(dot_product, "SCORES_IN_CACHE", 8 * 23)
+
+
+def heads_of(generator: torch.Generator, *, spread: float = 1.0) -> torch.Tensor:
+    """Query, key, value [2, 3, 23, 16] as views of one projection's output, as the layers make them."""
+    qkv = spread * torch.randn(2, 23, 3, 3, 16, generator=generator)
+    return qkv.permute(2, 0, 3, 1, 4)
+
+
+def definition(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+    query, key, value = query.double(), key.double(), value.double()
+    return torch.softmax(query @ key.mT / query.shape[-1] ** 0.5, dim=-1) @ value
+
+
+@pytest.mark.parametrize("spread", [1.0, 100.0], ids=["soft", "almost one-hot"])
+def test_is_the_definition(spread, generator):
+    qkv = heads_of(generator, spread=spread)
+    with torch.inference_mode():
+        assert_close(attention(*qkv).double(), definition(*qkv), atol=1e-5 * spread, rtol=1e-5)
+
+
+def test_the_fast_way_is_taken_where_it_can_be(generator, monkeypatch):
+    calls = []
+    monkeypatch.setattr(dot_product, "_by_rows", lambda *qkv: calls.append(qkv))
+    qkv = heads_of(generator)
+    with torch.inference_mode():
+        fast = takes_onednn(qkv)
+        attention(*qkv)
+        assert len(calls) == fast
+        attention(*qkv.double())
+        attention(*qkv[..., :4, :])  # not longer than LONG
+    attention(*qkv.clone().requires_grad_())
+    assert len(calls) == fast
+
+
+def test_heads_join_without_a_copy(generator):
+    with torch.inference_mode():
+        mixed = attention(*heads_of(generator))
+        if takes_onednn(mixed):
+            assert mixed.transpose(1, 2).is_contiguous()
+
+
+def test_half_precision_keeps_float32_scores(generator):
+    """No worse than rounding the inputs and the output: scores of bfloat16 would be 3 times as far off."""
+    qkv = heads_of(generator, spread=3.0).bfloat16()
+    with torch.inference_mode():
+        if not takes_onednn(qkv):
+            pytest.skip("no bfloat16 products here")
+        mixed = attention(*qkv)
+    assert mixed.dtype == torch.bfloat16
+    exact = definition(*qkv)
+    assert (mixed.double() - exact).norm() < 0.003 * exact.norm()
