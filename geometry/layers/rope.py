@@ -51,7 +51,7 @@ class Rotary(NamedTuple):
 def rotate_tokens(x: Float[Tensor, "*batch L D"], rotary: Rotary) -> Float[Tensor, "*batch L D"]:
     """Rotate queries or keys of a sequence whose length is a multiple of the period.
 
-    Where only some tokens turn and autograd does not record, ``x`` itself is changed: the others need no copy.
+    Where only some tokens turn and autograd does not record, ``x`` itself is changed: nothing is copied.
     """
     first = len(rotary.cos)
     if first == rotary.period == x.shape[-2]:
