@@ -100,6 +100,15 @@ def predict_scene(
     start = time.perf_counter()
     prediction = method.predict(task)
     predict_s = time.perf_counter() - start
+    if (
+        protocol.poses == "photometric"
+        and isinstance(prediction, Pictured)
+        and method.given_poses != "unused"
+    ):
+        raise InputError(
+            f"{method.about.name} answers with images, so no camera can be moved: poses=photometric is for "
+            "methods that answer with Gaussians"
+        )
     targets = []
     with atomic_folder(folder) as temporary:
         (temporary / "depth").mkdir()

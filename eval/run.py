@@ -15,10 +15,11 @@ from eval.predict import Protocol, predict_scene
 from eval.protocols.framing import Framing
 from eval.protocols.placement import Photometric
 from eval.protocols.selection import Rule
-from eval.protocols.splits import Split, checksum, fit_scene, read_split, write_split
-from eval.score import Extra, mean_over_scenes, score_scene
+from eval.protocols.splits import DividedScene, Split, checksum, fit_scene, read_split, write_split
+from eval.score import Extra, require_metrics, score_scene
 from eval.split import described, split_of
 from eval.store import Store, write_json
+from eval.summary import result_lines, summarise
 from geometry.cli import pick_device, say
 from geometry.data.sources import SceneSource
 from geometry.engine.distributed import Parallel, Process, from_first, gather, processes
@@ -31,7 +32,7 @@ stopped; scoring again costs no prediction. Several processes: torchrun ... -m e
   benchmark=   dl3dv, tanks, megadepth or folder      split=FILE   of nvs-eval split; none: made here
   method=      model, nearest, mean_colour, warp, optimise, renders, or package.module:function
   model=       weights, as nvs render --model          poses=       gt, umeyama or photometric
-  metrics=     [psnr,ssim,lpips_vgg,lpips_alex]        --cfg        print the whole config and stop"""
+  label=       the row's name in tables                --cfg        print the whole config and stop"""
 
 _FOREVER_MINUTES = 60 * 24 * 14  # scenes take as long as they take; a process that fails ends all of them
 
@@ -73,46 +74,56 @@ def run_benchmark(config: Any, *, extras: tuple[Extra, ...] = ()) -> dict | None
         protocol = protocol_of(config)
         method = build_method(config, process.device)
         protocol.require_for(method)
+        require_metrics(tuple(config.metrics))
         source = instantiate(config.benchmark.source)
         split = shared_split(config, store, process)
         settings = run_settings(config, method, protocol, split)
-        trouble = from_first(process, _trouble(lambda: store.claim(settings)) if process.is_first else None)
+        trouble = None
+        if process.is_first:
+            trouble = _trouble(lambda: store.claim(settings, benchmark=plain(config.benchmark)))
+        trouble = from_first(process, trouble)
         if trouble:
             raise InputError(trouble)
 
+        if process.is_first and not store.split.is_file():
+            write_split(store.split, split)
+
+        # Every process takes each world_size-th scene; a scene is whole on disk before it counts as done.
         mine = []
-        for index, scene in enumerate(split.scenes):
-            if index % process.world_size != process.rank:
-                continue
-            mine.append(
-                (
-                    index,
-                    _one_scene(config, split, scene.name, source, method, protocol, store, extras, process),
-                )
-            )
+        for index in range(process.rank, len(split.scenes), process.world_size):
+            scene = divided_scene(split, split.scenes[index].name, source, config.verify)
+            if not store.predicted(scene.split.name):
+                store.scores(scene.split.name).unlink(missing_ok=True)  # of pictures that are no more
+                folder = store.predictions(scene.split.name)
+                predict_scene(scene, method, protocol, process.device, folder)
+            mine.append((index, _scored(config, scene, protocol, store, extras, process)))
         everyone = chain.from_iterable(gather(process, mine))
         scores = [scene for _, scene in sorted(everyone, key=itemgetter(0))]
         if not process.is_first:
             return None
-        summary = summarise(config, method, protocol, split, scores)
+        summary = summarise(config, method.about, protocol, split, scores)
         write_json(store.summary, summary)
         return summary
 
 
 def protocol_of(config: Any) -> Protocol:
     """The protocol that a config states."""
-    b = config.benchmark
     return Protocol(
         poses=config.poses,
         context_poses=config.context_poses,
-        framing=Framing(
-            size=None if b.size is None else tuple(b.size),
-            long_side=b.long_side,
-            fit=b.fit,
-            undistort=b.undistort,
-        ),
+        framing=framing_of(config.benchmark),
         photometric=Photometric(**plain(config.photometric)),
         backend=config.backend,
+    )
+
+
+def framing_of(benchmark: Any) -> Framing:
+    """How a benchmark's photos become images."""
+    return Framing(
+        size=None if benchmark.size is None else tuple(benchmark.size),
+        long_side=benchmark.long_side,
+        fit=benchmark.fit,
+        undistort=benchmark.undistort,
     )
 
 
@@ -122,8 +133,8 @@ def shared_split(config: Any, store: Store, process: Process) -> Split:
     Raises:
         InputError: it is of another benchmark or rule, or cannot be read.
     """
-    path = store.folder / "split.json" if config.split is None else Path(config.split)
-    if config.split is None and process.is_first and not path.is_file():
+    path = store.split if config.split is None else Path(config.split)
+    if process.is_first and config.split is None and not path.is_file():
         split = split_of(config)
         write_split(path, split)
         for line in described(split, config.benchmark):
@@ -163,25 +174,29 @@ def _trouble(action: Any) -> str | None:
     return None
 
 
-def _one_scene(
+def divided_scene(split: Split, name: str, source: SceneSource, verify: str) -> DividedScene:
+    """A scene as the split divides it; what its reader warns of is said once.
+
+    Raises:
+        InputError: the split does not fit the data.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("once")
+        return fit_scene(split.scene(name), source.read(name), verify=verify)
+
+
+def _scored(
     config: Any,
-    split: Split,
-    name: str,
-    source: SceneSource,
-    method: Method,
+    scene: DividedScene,
     protocol: Protocol,
     store: Store,
     extras: tuple[Extra, ...],
     process: Process,
 ) -> dict:
-    """Predict a scene unless that is done, and score it."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("once")
-        divided = fit_scene(split.scene(name), source.read(name), verify=config.verify)
-    if not store.predicted(name):
-        predict_scene(divided, method, protocol, process.device, store.predictions(name))
+    """Scores of a predicted scene."""
+    name = scene.split.name
     scores = score_scene(
-        divided,
+        scene,
         store.predictions(name),
         protocol.framing,
         store.scores(name),
@@ -191,49 +206,3 @@ def _one_scene(
     )
     say(f"{name}: " + ", ".join(f"{m} {v:.4f}" for m, v in scores["means"].items() if v is not None))
     return scores
-
-
-def summarise(
-    config: Any, method: Method, protocol: Protocol, split: Split, scores: list[dict]
-) -> dict[str, object]:
-    """What tables and reports read."""
-    means, reasons = mean_over_scenes(scores)
-    sizes = sorted({tuple(s["size"]) for s in scores})
-    return {
-        "benchmark": config.benchmark.name,
-        "method": config.label or method.about.name,
-        "weights": method.about.weights,
-        "licence": method.about.licence,
-        "trained": method.about.trained,
-        "poses": protocol.poses,
-        "context_poses": "given" if protocol.posed_context else "none",
-        "fit": protocol.framing.fit,
-        "undistort": protocol.framing.undistort,
-        "sizes": [list(size) for size in sizes],
-        "split": checksum(split),
-        "rule": split.rule.as_json(),
-        "context_views": sorted({len(scene.context) for scene in split.scenes}),
-        "expected_scenes": config.benchmark.expected_scenes,
-        "commits": sorted({s["commit"] for s in scores}),
-        "photometric": plain(config.photometric) if protocol.poses == "photometric" else None,
-        "means": means,
-        "reasons": reasons,
-        "predict_s": sum(s["predict_s"] for s in scores),
-        "scenes": scores,
-    }
-
-
-def result_lines(summary: dict) -> list[str]:
-    """The result for a person."""
-    images = sum(len(scene["targets"]) for scene in summary["scenes"])
-    lines = [
-        f"{summary['method']} on {summary['benchmark']}: {len(summary['scenes'])} scenes, {images} targets, "
-        f"poses {summary['poses']} (context {summary['context_poses']})"
-    ]
-    if not summary["trained"]:
-        lines.append(f"WARNING: {summary['weights']}: these numbers say nothing about the method")
-    for name, value in summary["means"].items():
-        lines.append(
-            f"{name} {value:.4f}" if value is not None else f"{name} missing: {summary['reasons'][name]}"
-        )
-    return lines

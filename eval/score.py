@@ -1,8 +1,8 @@
 """Stored pictures against the photos: no method is asked again."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
@@ -24,12 +24,22 @@ DEFINITIONS = {
 }
 
 
-@dataclass(frozen=True, kw_only=True)
-class Extra:
+class Extra(NamedTuple):
     """A further metric under a name of its own, for measuring what a choice matters."""
 
     name: str
     function: Callable[[Images, Images], PerImage]
+
+
+def require_metrics(metrics: tuple[str, ...]) -> None:
+    """Refuse a name that is no metric, before anything is predicted.
+
+    Raises:
+        InputError: an unknown name, or none at all.
+    """
+    if not metrics:
+        raise InputError(f"metrics: wanted some of {', '.join(METRICS)}, came none")
+    Scores(metrics)
 
 
 def score_scene(
@@ -90,18 +100,3 @@ def score_scene(
     }
     write_json(path, result)
     return result
-
-
-def mean_over_scenes(scenes: list[dict]) -> tuple[dict[str, float | None], dict[str, str]]:
-    """Mean of the scenes' means, and for each metric that has none the reason."""
-    means: dict[str, float | None] = {}
-    reasons: dict[str, str] = {}
-    for name in scenes[0]["means"]:
-        values = [scene["means"][name] for scene in scenes]
-        if any(value is None for value in values):
-            means[name] = None
-            first = next(scene for scene in scenes if scene["means"][name] is None)
-            reasons[name] = first["reasons"].get(name, "missing")
-        else:
-            means[name] = sum(values) / len(values)
-    return means, reasons

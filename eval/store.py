@@ -2,7 +2,8 @@
 
 ```
 run.json                 the settings that decide the pictures, the method, the protocol
-split.json               the split, where the run made its own
+benchmark.json           where the data was when the run last went on: what a report reads photos with
+split.json               the split: the run's own, or a copy of the one it was given
 predictions/<scene>/     <render>.png, depth/<render>.png, scene.json; whole or absent
 scores/<scene>.json      metrics of every target, and the settings they were computed with
 scores.json              everything a table needs
@@ -38,8 +39,20 @@ class Store:
     def predicted(self, scene: str) -> bool:
         return (self.predictions(scene) / "scene.json").is_file()
 
-    def claim(self, settings: dict[str, object]) -> None:
+    @property
+    def split(self) -> Path:
+        return self.folder / "split.json"
+
+    @property
+    def benchmark(self) -> Path:
+        return self.folder / "benchmark.json"
+
+    def claim(self, settings: dict[str, object], *, benchmark: dict[str, object]) -> None:
         """Make the folder this run's, or go on in it if it already is.
+
+        Args:
+            settings: all that decides the pictures.
+            benchmark: the config's part about the data, which may lie elsewhere the next time.
 
         Raises:
             InputError: it holds a run with other settings; the message names what differs.
@@ -59,6 +72,7 @@ class Store:
             raise InputError(f"{path} is missing beside predictions; give another out=")
         else:
             write_json(path, wanted)
+        write_json(self.benchmark, benchmark)
 
 
 def safe_name(scene: str) -> str:

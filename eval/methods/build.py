@@ -10,9 +10,11 @@ from eval.methods.foreign import Function, Renders
 from eval.methods.model import Model
 from eval.methods.optimise import Optimised
 from eval.methods.references import MeanColour, NearestView, WarpedView
+from eval.methods.sweep import Sweep
 from geometry.errors import InputError
 
 NAMES = ("model", "nearest", "mean_colour", "warp", "optimise", "renders")
+WARP_DEPTHS = ("sweep", "model")
 
 
 def build_method(config: Any, device: torch.device) -> Method:
@@ -22,22 +24,19 @@ def build_method(config: Any, device: torch.device) -> Method:
         InputError: no such method, or what it needs is not there.
     """
     name = str(config.method)
-    if name in ("model", "warp"):
-        model = Model(
-            config.model,
-            device=device,
-            reference=config.reference,
-            chunk=config.chunk,
-            precision=config.precision,
-            pruned=config.prune,
-        )
-        return model if name == "model" else WarpedView(model, backend=config.backend)
+    if name == "model":
+        return _model(config, device)
+    if name == "warp":
+        if config.warp.depth not in WARP_DEPTHS:
+            raise InputError(f"warp.depth: wanted {' or '.join(WARP_DEPTHS)}, came {config.warp.depth!r}")
+        depth = _sweep(config) if config.warp.depth == "sweep" else _model(config, device)
+        return WarpedView(depth, backend=config.backend)
     if name == "nearest":
         return NearestView()
     if name == "mean_colour":
         return MeanColour()
     if name == "optimise":
-        return Optimised(sweep=plain(config.sweep), backend=config.backend, **plain(config.optimise))
+        return Optimised(_sweep(config), backend=config.backend, **plain(config.optimise))
     if name == "renders":
         if config.renders.folder is None:
             raise InputError("method=renders: wanted renders.folder=DIR, the folder of the pictures")
@@ -45,3 +44,18 @@ def build_method(config: Any, device: torch.device) -> Method:
     if ":" in name:
         return Function(name)
     raise InputError(f"method: wanted one of {', '.join(NAMES)} or package.module:function, came {name!r}")
+
+
+def _model(config: Any, device: torch.device) -> Model:
+    return Model(
+        config.model,
+        device=device,
+        reference=config.reference,
+        chunk=config.chunk,
+        precision=config.precision,
+        pruned=config.prune,
+    )
+
+
+def _sweep(config: Any) -> Sweep:
+    return Sweep(**plain(config.sweep))

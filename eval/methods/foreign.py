@@ -1,5 +1,6 @@
 """Methods of other people: a Python function, or a folder of pictures made elsewhere."""
 
+import hashlib
 import importlib
 import inspect
 from collections.abc import Callable
@@ -48,7 +49,7 @@ class Function:
             name=path,
             weights=str(getattr(self._function, "weights", "not stated")),
             licence=str(getattr(self._function, "licence", "not stated")),
-            identity={"function": path},
+            identity={"function": path, "source_sha256": _module_digest(path)},
         )
 
     def predict(self, task: Task) -> Splatted | Pictured:
@@ -89,7 +90,7 @@ class Renders:
             name=f"renders of {self._folder.resolve().name}",
             weights=weights,
             licence=licence,
-            identity={"renders": str(self._folder.resolve())},
+            identity={"renders_sha256": _folder_digest(self._folder)},
         )
 
     def predict(self, task: Task) -> Pictured:
@@ -121,3 +122,18 @@ def _import(path: str) -> Callable:
         raise InputError(f"method {path}: cannot import {module} ({error})") from error
     except AttributeError as error:
         raise InputError(f"method {path}: {module} has no {name}") from error
+
+
+def _module_digest(path: str) -> str | None:
+    """SHA-256 of the file that the function is imported from: an edited function is another method."""
+    file = importlib.import_module(path.partition(":")[0]).__file__
+    return None if file is None else hashlib.sha256(Path(file).read_bytes()).hexdigest()
+
+
+def _folder_digest(folder: Path) -> str:
+    """SHA-256 over names and bytes of all PNGs, so that pictures made anew are scored anew."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.rglob("*.png")):
+        digest.update(path.relative_to(folder).as_posix().encode() + b"\0")
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()

@@ -1,13 +1,12 @@
 """This project's network, or any weights that `--model` takes elsewhere."""
 
-from dataclasses import replace
-
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from eval.methods.base import About, Splatted, Task
 from geometry.cli import announce, precision, say
 from geometry.models.checkpoints import find_checkpoint, fingerprint
-from geometry.prediction import Geometry
 from nvs.prune import prune
 from nvs.splatter import Splats, load_splatter
 
@@ -63,15 +62,11 @@ class Model:
         # Made under inference mode; optimising a pose against them needs ordinary tensors.
         return splats.map(torch.clone)
 
-    def geometry(self, task: Task) -> Geometry:
-        """Depth of the context views, in the given cameras' world where they are given."""
-        return self.splats(task).geometry
+    def depth(self, task: Task) -> Float[Tensor, "1 V h w"]:
+        """Depth of the context views at the network's size, in the given cameras' world if they are given."""
+        return self.splats(task).geometry.depth
 
     def predict(self, task: Task) -> Splatted:
         splats = self.splats(task)
         gaussians = prune(splats) if self._pruned else splats.gaussians
         return Splatted(gaussians=gaussians, cameras=splats.geometry.cameras)
-
-    def named(self, name: str) -> "About":
-        """What is known of these weights, for a method that builds on them."""
-        return replace(self.about, name=name)

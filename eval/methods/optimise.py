@@ -1,22 +1,18 @@
 """3D Gaussians optimised for one scene from a plane sweep: what hours of research are measured against."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
-import torch.nn.functional as F
-from jaxtyping import Float
-from torch import Tensor
 
-from eval.methods.base import About, Splatted, Task
-from eval.methods.plane_sweep import SweptDepth, plane_sweep
+from eval.methods.base import Splatted, Task
 from eval.methods.references import surface_gaussians
+from eval.methods.sweep import Sweep, filled_depth
 from geometry.errors import InputError
-from geometry.ops.pinhole import resize_intrinsics
 from geometry.views import Cameras, Views
 from nvs.gaussians import Gaussians
-from nvs.holdout import resize_images
 from nvs.metrics import ssim
+from nvs.plane_sweep import SweptDepth
 from nvs.rasterize import rasterize
 from nvs.splat_files import select
 
@@ -33,46 +29,30 @@ class Rates:
 
 
 class Optimised:
-    """Plane-sweep depth, one Gaussian per pixel of a grid, then gradient steps on the context photos.
+    """Plane-sweep depth, one Gaussian per pixel of its grid, then gradient steps on the context photos.
 
     Given poses, no network. No Gaussian is added or taken away on the way.
 
     Args:
-        sweep: arguments of `plane_sweep`, and ``factor``: the sweep and the Gaussians' grid have the photos'
-            size over this.
         steps: each on one context photo, all photos in turn in an order drawn once a round.
         seed: of that order.
     """
 
     given_poses = "needed"
 
-    def __init__(
-        self, *, sweep: dict[str, object], steps: int = 600, seed: int = 0, backend: str = "auto"
-    ) -> None:
+    def __init__(self, sweep: Sweep, *, steps: int = 600, seed: int = 0, backend: str = "auto") -> None:
         if steps < 0:
             raise InputError(f"optimise.steps: wanted at least 0, came {steps}")
-        self._sweep = dict(sweep)
-        self._factor = float(self._sweep.pop("factor"))
-        if self._factor < 1:
-            raise InputError(f"sweep.factor: wanted at least 1, came {self._factor}")
-        self._steps, self._seed, self._backend = steps, seed, backend
-        self.about = About(
+        self._sweep, self._steps, self._seed, self._backend = sweep, steps, seed, backend
+        self.about = replace(
+            sweep.about,
             name=f"3DGS per scene, plane sweep + {steps} steps",
-            weights="no weights",
-            licence="-",
-            identity={"sweep": sweep, "steps": steps, "seed": seed},
+            identity={**sweep.about.identity, "steps": steps, "seed": seed},
         )
 
     def predict(self, task: Task) -> Splatted:
         start = time.perf_counter()
-        H, W = task.size
-        size = max(8, round(H / self._factor)), max(8, round(W / self._factor))
-        cameras = Cameras(
-            extrinsics=task.photos.cameras.extrinsics,
-            intrinsics=resize_intrinsics(task.photos.cameras.intrinsics, task.size, size),
-        )
-        views = Views(images=resize_images(task.photos.images, size), cameras=cameras)
-        swept = plane_sweep(views, **self._sweep)
+        views, swept = self._sweep.swept(task)
         gaussians = initial_gaussians(views, swept)
         swept_s = time.perf_counter() - start
         gaussians = optimise_gaussians(
@@ -87,43 +67,13 @@ class Optimised:
 
 
 def initial_gaussians(views: Views, swept: SweptDepth) -> Gaussians:
-    """One Gaussian for every pixel whose depth is trusted; the rest, thinly, at the depth around them.
+    """One Gaussian for every pixel, firm where its depth is trusted, thin at the depth around it elsewhere.
 
     Trusted pixels alone leave holes where there is no texture (walls, sky) that no optimisation closes.
     """
-    depth = _filled(swept.depth, swept.trusted, swept.score)
-    gaussians = surface_gaussians(views, depth)
-    trusted = swept.trusted.flatten(1)
-    opacities = torch.where(trusted, 0.7, 0.2).to(gaussians.opacities)
-    return Gaussians(
-        means=gaussians.means,
-        quats=gaussians.quats,
-        scales=gaussians.scales,
-        opacities=opacities,
-        sh=gaussians.sh,
-    )
-
-
-def _filled(depth: Tensor, trusted: Tensor, score: Tensor) -> Float[Tensor, "1 V H W"]:
-    """Depth, and where it is not trusted the weighted mean inverse depth of trusted pixels around.
-
-    Averages over windows that double: near pixels decide where there are some, far ones else.
-    """
-    inverse = (1 / depth).flatten(0, 1)[:, None]
-    weight = trusted.flatten(0, 1)[:, None].to(inverse) * score.flatten(0, 1)[:, None].clamp(min=0.01)
-    total, norm = inverse * weight, weight.clone()
-    filled, known = torch.where(weight > 0, inverse, torch.zeros_like(inverse)), weight > 0
-    window = 5
-    while not known.all() and window < 4 * max(depth.shape[-2:]):
-        pad = window // 2
-        values = F.avg_pool2d(F.pad(total, [pad] * 4), window, stride=1)
-        norms = F.avg_pool2d(F.pad(norm, [pad] * 4), window, stride=1)
-        reached = ~known & (norms > 0.02 * 1 / window)
-        filled = torch.where(reached, values / norms.clamp(min=1e-12), filled)
-        known |= reached
-        window = 2 * window + 1
-    filled = torch.where(known, filled, inverse)  # a view in which nothing is trusted keeps its best guess
-    return (1 / filled.clamp(min=1e-9))[:, 0].unflatten(0, depth.shape[:2])
+    gaussians = surface_gaussians(views, filled_depth(swept))
+    firm = torch.where(swept.trusted.flatten(1), 0.7, 0.2)
+    return replace(gaussians, opacities=firm.to(gaussians.opacities))
 
 
 def optimise_gaussians(

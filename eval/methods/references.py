@@ -1,20 +1,30 @@
 """References that tell a reader what a number means: mean colour, nearest view, and that view warped."""
 
+from dataclasses import replace
+from typing import Protocol
+
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from eval.methods.base import About, Pictured, Task
-from eval.methods.model import Model
 from geometry.data.view_selection import pose_distances
-from geometry.ops.pinhole import unproject
+from geometry.ops.pinhole import resize_intrinsics, unproject
 from geometry.views import Views
 from nvs.gaussians import Gaussians, rgb_to_sh
 from nvs.holdout import resize_images
 from nvs.rasterize import rasterize
 
 _NONE = "no weights"
+
+
+class DepthSource(Protocol):
+    """z-depth of a task's context in the given cameras' world, at a size of its own choice."""
+
+    about: About
+
+    def depth(self, task: Task) -> Float[Tensor, "1 V h w"]: ...
 
 
 class MeanColour:
@@ -44,35 +54,41 @@ class NearestView:
 
 
 class WarpedView:
-    """The nearest context photo, moved to the target by the depth that the model predicts for it.
+    """The nearest context photo, moved to the target by its own depth.
 
     Each pixel is a small opaque blob on the surface, as wide as the pixel is there; what the photo does not
     show takes its mean colour.
+
+    Args:
+        depth: where the context's depth comes from.
     """
 
     given_poses = "needed"
 
-    def __init__(self, model: Model, *, backend: str = "auto") -> None:
-        self._model, self._backend = model, backend
-        self.about = model.named("nearest view warped by its depth")
+    def __init__(self, depth: DepthSource, *, backend: str = "auto") -> None:
+        self._depth, self._backend = depth, backend
+        self.about = replace(depth.about, name=f"nearest view warped, depth of {depth.about.name}")
 
     def predict(self, task: Task) -> Pictured:
-        depth = self._model.geometry(task).depth
+        depth = self._depth.depth(task)
+        size = tuple(depth.shape[-2:])
         photos = Views(
-            images=resize_images(task.photos.images, depth.shape[-2:]), cameras=task.context.cameras
+            images=resize_images(task.photos.images, size),
+            cameras=replace(
+                task.photos.cameras,
+                intrinsics=resize_intrinsics(task.photos.cameras.intrinsics, task.size, size),
+            ),
         )
         nearest = nearest_views(task)
 
         def render(target: int) -> tuple[Tensor, Tensor]:
-            view = nearest[target]
-            image = photos.images[:, view : view + 1]
-            surface = surface_gaussians(
-                Views(images=image, cameras=photos.cameras[:, view : view + 1]), depth[:, view : view + 1]
-            )
+            view = slice(nearest[target], nearest[target] + 1)
+            image = photos.images[:, view]
+            surface = surface_gaussians(Views(images=image, cameras=photos.cameras[:, view]), depth[:, view])
             camera = task.targets[:, target : target + 1]
             colour = image.mean(dim=(-1, -2))
-            view = rasterize(surface, camera, task.size, background=colour, backend=self._backend)
-            return view.rgb[0, 0], view.depth[0, 0]
+            seen = rasterize(surface, camera, task.size, background=colour, backend=self._backend)
+            return seen.rgb[0, 0], seen.depth[0, 0]
 
         return Pictured(render=render, notes={"nearest": nearest})
 

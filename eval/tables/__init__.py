@@ -1,0 +1,1 @@
+"""Rows, published numbers, intervals and formats of `nvs-eval table`."""

@@ -1,0 +1,189 @@
+"""Runs and published numbers as rows of one table for each protocol."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from eval.tables.bootstrap import Difference, paired_difference
+from eval.tables.published import CITATION, PROTOCOL, PUBLISHED
+from geometry.errors import InputError
+
+METRICS = ("psnr", "ssim", "lpips_vgg", "lpips_alex")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One method under one protocol."""
+
+    method: str
+    values: dict[str, float | None]  # metric -> mean over scenes; None: missing
+    scenes: str  # "140", or "12 of 140"
+    protocol: str
+    weights: str
+    licence: str
+    commit: str
+    differences: dict[str, Difference]  # from the table's baseline; empty for the baseline and the published
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """Rows that may be compared, for they share benchmark, split and protocol."""
+
+    title: str
+    metrics: tuple[str, ...]
+    rows: tuple[Row, ...]
+    baseline: str | None  # method that differences are from
+    notes: tuple[str, ...]
+
+
+def make_tables(runs: list[dict], *, baseline: str | None = None, published: bool = True) -> list[Table]:
+    """One table for each protocol among the runs, in order of first appearance.
+
+    Args:
+        runs: contents of ``scores.json``.
+        baseline: method that differences are from; None takes each table's first run.
+        published: put printed numbers of the same protocol in front.
+
+    Raises:
+        InputError: no run has the baseline, or two runs of a table have one name.
+    """
+    if baseline is not None and all(run["method"] != baseline for run in runs):
+        names = ", ".join(sorted({run["method"] for run in runs}))
+        raise InputError(f"--baseline {baseline}: wanted one of {names}")
+    groups: dict[str, list[dict]] = {}
+    for run in runs:
+        groups.setdefault(f"{_protocol(run)} {run['split']} {run['sizes']}", []).append(run)
+    return [_table(group, baseline, published) for group in groups.values()]
+
+
+def _table(runs: list[dict], baseline: str | None, published: bool) -> Table:
+    first = runs[0]
+    names = [run["method"] for run in runs]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise InputError(
+            f"{first['benchmark']}: {twice[0]!r} names two runs of one table; give them label=... "
+            "(nvs-eval run with the same out= predicts nothing again)"
+        )
+    base = next((run for run in runs if run["method"] == baseline), first)
+    metrics = tuple(m for m in METRICS if any(m in run["means"] for run in runs))
+    # Papers say only "LPIPS"; their numbers stand in our main column, VGG.
+    printed = [_published_row(p) for p in PUBLISHED if published and _as_published(first, p.benchmark)]
+    return Table(
+        title=f"{first['benchmark']}, {_protocol(first)}",
+        metrics=metrics,
+        rows=(*printed, *(_row(run, None if run is base else base, metrics) for run in runs)),
+        baseline=base["method"] if len(runs) > 1 else None,
+        notes=tuple(_notes(runs, printed, metrics)),
+    )
+
+
+def _row(run: dict, base: dict | None, metrics: tuple[str, ...]) -> Row:
+    count, expected = len(run["scenes"]), run["expected_scenes"]
+    return Row(
+        method=run["method"],
+        values={m: run["means"].get(m) for m in metrics},
+        scenes=f"{count} of {expected}" if expected and count != expected else str(count),
+        protocol=_protocol(run),
+        weights=run["weights"],
+        licence=run["licence"],
+        commit=" ".join(run["commits"]),
+        differences={} if base is None else _differences(run, base, metrics),
+    )
+
+
+def _differences(run: dict, base: dict, metrics: tuple[str, ...]) -> dict[str, Difference]:
+    """Of every metric that both runs have in all scenes; one split, so the scenes are the same."""
+    found = {}
+    for metric in metrics:
+        if run["means"].get(metric) is None or base["means"].get(metric) is None:
+            continue
+        theirs = {scene["scene"]: scene["means"][metric] for scene in base["scenes"]}
+        pairs = [(scene["means"][metric], theirs[scene["scene"]]) for scene in run["scenes"]]
+        found[metric] = paired_difference(*np.transpose(pairs))
+    return found
+
+
+def _published_row(numbers: tuple) -> Row:
+    return Row(
+        method=numbers.method,
+        values={"psnr": numbers.psnr, "ssim": numbers.ssim, "lpips_vgg": numbers.lpips},
+        scenes="-",
+        protocol=f"{CITATION}; split not published",
+        weights="published",
+        licence="-",
+        commit="-",
+        differences={},
+    )
+
+
+def _as_published(run: dict, benchmark: str) -> bool:
+    """Whether printed numbers of that benchmark are of the run's protocol, as far as the paper states it."""
+    return (
+        run["benchmark"] == benchmark
+        and run["poses"] == PROTOCOL["poses"]
+        and run["context_poses"] == PROTOCOL["context_poses"]
+        and run["sizes"] == [PROTOCOL["size"]]
+        and run["rule"]["context"] == PROTOCOL["context"]
+    )
+
+
+def _protocol(run: dict) -> str:
+    """All that runs of one table must share, as a person reads it."""
+    views = "-".join(map(str, sorted({run["context_views"][0], run["context_views"][-1]})))
+    heights = [f"{H}x{W}" for H, W in run["sizes"]]
+    parts = [
+        f"poses {run['poses']}",
+        f"context {run['context_poses']}",
+        f"{views} views",
+        heights[0] if len(heights) == 1 else f"{len(heights)} sizes",
+        run["fit"],
+        f"split {run['split'][:8]}",
+    ]
+    if not run["undistort"]:
+        parts.insert(5, "distorted")
+    if run["photometric"]:
+        parts.insert(1, f"{run['photometric']['steps']} steps of {run['photometric']['learning_rate']:g}")
+    return ", ".join(parts)
+
+
+def _notes(runs: list[dict], printed: list[Row], metrics: tuple[str, ...]) -> list[str]:
+    notes = []
+    if printed:
+        notes.append(
+            f"Published numbers are {CITATION}'s; its split, LPIPS net and SSIM window are not stated. They "
+            "are not reproduced here."
+        )
+    elif any(p.benchmark == runs[0]["benchmark"] for p in PUBLISHED):
+        notes.append("Published numbers are left out: they are of another protocol.")
+    if runs[0]["poses"] == "photometric":
+        notes.append("photometric reads the target photos: never compare it with other pose modes.")
+    for metric in metrics:
+        reason = next((run["reasons"][metric] for run in runs if metric in run["reasons"]), None)
+        if reason:
+            notes.append(f"{metric} is missing: {reason}")
+    notes += [
+        f"{run['method']}: {run['weights']}; its numbers say nothing about the method"
+        for run in runs
+        if not run["trained"]
+    ]
+    if runs[0]["benchmark"] == "megadepth":
+        notes.append(
+            "MegaDepth's scenes 5000 to 5018 appear to be places of Tanks and Temples: the two may overlap."
+        )
+    if len(runs) > 1 and len(runs[0]["scenes"]) < 2:
+        notes.append("One scene: differences have no interval.")
+    return notes
+
+
+def decimals(metric: str) -> int:
+    """Digits that are printed of a metric."""
+    return 2 if metric == "psnr" else 3
+
+
+def number(metric: str, value: float | None) -> str:
+    """A metric as printed; "missing" where there is none."""
+    if value is None:
+        return "missing"
+    return f"{value:.{decimals(metric)}f}" if math.isfinite(value) else str(value)
