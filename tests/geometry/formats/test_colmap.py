@@ -10,6 +10,7 @@ from PIL import Image
 
 from geometry.errors import InputError
 from geometry.formats import colmap
+from geometry.formats.colmap.records import MODELS
 from geometry.ops import pinhole
 from geometry.views import Cameras
 
@@ -51,7 +52,7 @@ def assert_same(first, second, atol=0.0):
 
 @pytest.mark.parametrize("binary", [True, False])
 def test_round_trip(tmp_path, model, binary):
-    colmap.write_model(tmp_path, model, binary=binary)
+    colmap.write_model(tmp_path, model, binary_form=binary)
     assert len(list(tmp_path.iterdir())) == 3
     assert_same(model, colmap.read_model(tmp_path))
 
@@ -101,7 +102,7 @@ def test_real_points_reproject_in_the_undistorted_photos(captures_dir):
     assert np.median(np.linalg.norm(distorted - keypoints, axis=1)) < 0.3
 
 
-@pytest.mark.parametrize("model_row", colmap._MODELS, ids=lambda row: row[1])
+@pytest.mark.parametrize("model_row", MODELS, ids=lambda row: row[1])
 def test_every_camera_model_round_trips_and_has_a_lens(tmp_path, model, model_row):
     _, name, focals, _, places = model_row
     params = (*(50.0, 60.0)[:focals], 20.0, 30.0, *(0.01 * (i + 1) for i in range(len(places))))
@@ -111,7 +112,7 @@ def test_every_camera_model_round_trips_and_has_a_lens(tmp_path, model, model_ro
     )
     for binary in (True, False):
         folder = tmp_path / str(binary)
-        colmap.write_model(folder, changed, binary=binary)
+        colmap.write_model(folder, changed, binary_form=binary)
         assert colmap.read_model(folder).cameras[2] == camera
     lens = camera.lens()
     assert lens.focal == (50.0, 60.0 if focals == 2 else 50.0)
@@ -148,7 +149,7 @@ def test_truncated_binary_names_file_and_byte(tmp_path, model, name, keep):
     ],
 )
 def test_malformed_text_names_file_and_line(tmp_path, model, name, line, text, message):
-    colmap.write_model(tmp_path, model, binary=False)
+    colmap.write_model(tmp_path, model, binary_form=False)
     lines = (tmp_path / name).read_text().splitlines()
     lines[line] = text
     (tmp_path / name).write_text("\n".join(lines))

@@ -1,0 +1,25 @@
+"""COLMAP sparse models, binary and text, read and written.
+
+Poses are world-to-camera with OpenCV axes and pixels put the first centre at (0.5, 0.5): our own
+conventions, so nothing is converted but the quaternion (scalar first).
+
+Source: layouts as COLMAP's documentation gives them ("Output Format").
+"""
+
+from geometry.formats.colmap.build import model_from_cameras
+from geometry.formats.colmap.files import find_model, is_model, read_model, write_model
+from geometry.formats.colmap.records import ColmapCamera, ColmapImage, ColmapModel, ColmapPoints
+from geometry.formats.colmap.scene import read_scene
+
+__all__ = [
+    "ColmapCamera",
+    "ColmapImage",
+    "ColmapModel",
+    "ColmapPoints",
+    "find_model",
+    "is_model",
+    "model_from_cameras",
+    "read_model",
+    "read_scene",
+    "write_model",
+]
