@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
+from typing import TextIO
 
 import numpy as np
 import torch
@@ -132,7 +133,7 @@ def label_source(
             continue
         home.mkdir(parents=True, exist_ok=True)
         file = REPORT if world == 1 else f"report.{rank}.jsonl"
-        with (home / file).open("a", encoding="utf-8") as log:
+        with _open_report(home / file) as log:
             for index in todo:
                 frame = scene.frames[index]
                 outcome = label_frame(
@@ -170,7 +171,7 @@ def label_frame(
     """Write one frame's label, if its alignment holds; what happened, for the report."""
     frame = scene.frames[index]
     pixels, pixel_map = released_resize(frame.load(), process_res)
-    image = torch.from_numpy(pixels).movedim(-1, 0).float() / 255
+    image = torch.tensor(pixels).movedim(-1, 0).float() / 255
     geometry = network(Views(images=image[None, None].to(device)), sky_fill=False)
     teacher, ground = geometry.depth[0, 0].float().cpu(), geometry.sky[0, 0].cpu() < SKY
     path = label_path(scene, frame, folder)
@@ -223,6 +224,14 @@ def measured_depth(scene: Scene, index: int, pixel_map: PixelMap) -> Float[np.nd
 def reported(home: Path) -> set[str]:
     """Names of the frames that the reports in a label folder mention; a torn last line does not count."""
     return {entry["frame"] for entry in read_reports(home)}
+
+
+def _open_report(path: Path) -> TextIO:
+    """For appending; a last line torn by a kill is ended first, lest it spoil the next one."""
+    torn = path.is_file() and not path.read_bytes().endswith(b"\n")
+    log = path.open("a", encoding="utf-8")
+    log.write("\n" if torn else "")
+    return log
 
 
 def read_reports(home: Path) -> Iterator[dict]:

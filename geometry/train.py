@@ -4,12 +4,13 @@ import argparse
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from hydra import compose, initialize_config_module
+from hydra import utils as hydra_utils
 from hydra.core.global_hydra import GlobalHydra
-from hydra.errors import HydraException
-from hydra.utils import instantiate
+from hydra.errors import HydraException, InstantiationException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from torch import nn
@@ -95,20 +96,35 @@ def train(cfg: DictConfig) -> tuple[FitResult, dict[str, float]]:
     Returns:
         How the run ended, and what guessing scores where the configuration asks for it (``guess``).
     """
-    torch.manual_seed(cfg.loop.seed)
     if cfg.threads:
         torch.set_num_threads(cfg.threads)
-    step = instantiate(cfg.step, _convert_="all")
+    data = instantiate(cfg.data)  # first: a missing folder is told at once
+    torch.manual_seed(cfg.loop.seed)
+    step = instantiate(cfg.step)
     say(initialise(step.model, cfg.init))
     parameters = sum(p.numel() for p in step.model.parameters())
     say(f"network: {parameters / 1e6:.1f} M parameters")
-    data = instantiate(cfg.data, _convert_="all")
-    optimizer = instantiate(cfg.optimizer, _convert_="all")
-    loop = instantiate(cfg.loop, _convert_="all")
+    optimizer = instantiate(cfg.optimizer)
+    loop = instantiate(cfg.loop)
     result = fit(step, data, optimizer, **loop, out=cfg.out, config=OmegaConf.to_container(cfg, resolve=True))
     if result.finished and result.checkpoint is not None:
         export(cfg, step.model, result)
     return result, chance_scores(step.validation) if cfg.guess else {}
+
+
+def instantiate(part: DictConfig) -> Any:
+    """The objects that a part of the configuration describes.
+
+    Raises:
+        InputError: as the object itself put it, where it refused its arguments.
+    """
+    try:
+        return hydra_utils.instantiate(part, _convert_="all")
+    except InstantiationException as error:
+        cause: BaseException | None = error
+        while cause is not None and not isinstance(cause, InputError):
+            cause = cause.__cause__
+        raise cause or InputError(f"configuration: {' '.join(str(error).split())}") from error
 
 
 def export(cfg: DictConfig, network: nn.Module, result: FitResult) -> None:

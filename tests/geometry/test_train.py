@@ -81,6 +81,15 @@ def test_a_wrong_word_is_one_line(capsys):
     assert capsys.readouterr().err.count("\n") == 1
 
 
+def test_a_missing_data_set_and_a_wrong_argument_are_one_line(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("DATA_ROOT", str(tmp_path))
+    assert train.main(["experiment=geometry/da3_tiny"]) == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error == f"error: {tmp_path}/dl3dv: wanted DL3DV scenes, found no such folder"
+    assert train.main(["experiment=geometry/smoke", "+data.sampler.size=3"]) == 2
+    assert "data.sampler" in capsys.readouterr().err.splitlines()[-1]
+
+
 def test_lists_make_runs():
     assert split_sweep(["a=1"]) == {"trained": ["a=1"]}
     assert split_sweep(["ablation=x,y", "a=1"]) == {

@@ -113,6 +113,7 @@ def test_a_second_run_does_nothing_and_a_torn_report_is_done_again(tmp_path):
     report = tmp_path / FOLDER / "a" / label.REPORT
     report.write_text(report.read_text()[:-20])
     assert sum(run(tmp_path, teacher).values()) == 1
+    assert run(tmp_path, teacher) == {}
 
 
 def test_processes_share_the_frames_and_a_label_is_the_same_from_any(tmp_path):
