@@ -12,6 +12,7 @@ scores.json              everything a table needs
 
 import json
 import subprocess
+from functools import lru_cache
 from pathlib import Path
 
 from geometry.atomic import atomic_file
@@ -102,6 +103,7 @@ def read_json(path: Path) -> dict:
     return content
 
 
+@lru_cache
 def commit() -> str:
     """The code's commit, ``+`` behind it where files were changed since; "unknown" outside a checkout."""
     here = Path(__file__).resolve().parent

@@ -113,8 +113,8 @@ def optimise_pose(
                 backend=backend,
             )
             error = (view.rgb[0] - (small if coarse else photo)).square().mean()
-            if not coarse and float(error) < best_error:
-                best, best_error = moved.detach(), float(error)
+            if not coarse and error.detach() < best_error:
+                best, best_error = moved.detach(), float(error.detach())
             if step == settings.steps:
                 break
             optimizer.zero_grad()
