@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 import torch
+import torch.distributed as dist
 
 from geometry.engine import DataStream, FixedBatchSampler, Parallel, Saving, Schedule, fit
 from geometry.ops.pinhole import intrinsics_matrix
@@ -112,6 +113,10 @@ def losses(out: Path) -> dict[int, float]:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
+    if "WORLD_SIZE" in os.environ:
+        # Once for all runs. If each run joined anew, gloo would at times find the addresses of the group
+        # before in torchrun's store, and wait for processes that no longer listen there.
+        dist.init_process_group("gloo")
     for name, run_options in json.loads(sys.argv[2]).items():
         train(Path(sys.argv[1]) / name, **run_options)
     sys.stdout.flush()
