@@ -1,0 +1,57 @@
+"""The report: one file, the right targets at either end, pictures inside it."""
+
+import base64
+import re
+import shutil
+
+import cv2
+import numpy as np
+import pytest
+
+from eval.__main__ import main
+from eval.page import Panel, page, panel, table
+from eval.store import Store, read_json
+
+
+@pytest.fixture
+def finished(tmp_path, captures):
+    out = tmp_path / "run"
+    arguments = [f"out={out}", f"benchmark.root={captures}", "metrics=[psnr,ssim]", "device=cpu"]
+    assert main(["run", *arguments, "method=nearest", "benchmark.rule.context=4"]) == 0
+    return out
+
+
+def test_page_has_worst_and_best_and_needs_no_other_file(finished, capsys):
+    capsys.readouterr()
+    assert main(["report", str(finished), "--count", "2"]) == 0
+    path = capsys.readouterr().out.strip()
+    text = (finished / "report.html").read_text()
+    assert path == str(finished / "report.html")
+    assert not re.search(r'(src|href)="(?!data:)', text)
+    pictures = re.findall(r"data:image/jpeg;base64,([^\"]+)", text)
+    assert len(pictures) == 4 * 3  # nearest has no depth
+    assert text.count('<div class="missing">none</div>') == 4
+    decoded = cv2.imdecode(np.frombuffer(base64.b64decode(pictures[0]), np.uint8), cv2.IMREAD_COLOR)
+    assert decoded.shape[1] == 480
+
+    scenes = read_json(Store(finished).summary)["scenes"]
+    ranked = sorted((t["psnr"], s["scene"], t["name"]) for s in scenes for t in s["targets"])
+    shown = re.findall(r"<h3>(\S+) / (\S+): psnr", text)
+    assert shown == [item[1:] for item in (*ranked[:2], *ranked[:-3:-1])]
+
+
+def test_mistakes(finished, captures, capsys, tmp_path):
+    assert main(["report", str(finished), "--metric", "lpips_vgg"]) == 2
+    assert "--metric lpips_vgg: missing" in capsys.readouterr().err
+    moved = shutil.move(captures, tmp_path / "elsewhere")
+    assert main(["report", str(finished)]) == 2
+    assert "captures" in capsys.readouterr().err
+    assert main(["report", str(finished), "--root", str(moved), "--count", "9"]) == 0
+    assert main(["report", str(tmp_path / "absent")]) == 2
+
+
+def test_text_is_escaped():
+    text = page("<b>", [table(["a<"], [["&"]]), panel(Panel(title="x<y", pictures={"c>": None}))])
+    assert "<b>" not in text.replace("<body>", "")
+    assert "x&lt;y" in text
+    assert "c&gt;" in text
