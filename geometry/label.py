@@ -199,6 +199,10 @@ def align(
     if measured is None:
         return None, AlignmentReport(failure="nothing measured: no depth and no sparse points", points=0)
     truth = torch.from_numpy(measured)
+    known, left = int((truth > 0).sum()), int(((truth > 0) & ground).sum())
+    if left < min_points <= known:
+        why = f"sky at measured points: the teacher sees it at {known - left} of {known}"
+        return None, AlignmentReport(failure=why, points=left)
     label, report = align_teacher_depth(
         teacher, truth, (truth > 0) & ground, generator=generator, min_points=min_points
     )

@@ -58,9 +58,9 @@ def run(args: argparse.Namespace) -> int:
     rows = {name: result.metrics for name, result in results.items()}
     if guessed:
         rows["guessing"] = guessed
-    if len(rows) > 1:
+    if len(rows) > 1 and is_first_process():
         print(comparison_table(rows))
-    if len(results) == 1:
+    if len(results) == 1 and is_first_process():
         print(final_line(next(iter(results.values()))))
     return 0
 
@@ -101,15 +101,21 @@ def train(cfg: DictConfig) -> tuple[FitResult, dict[str, float]]:
     data = instantiate(cfg.data)  # first: a missing folder is told at once
     torch.manual_seed(cfg.loop.seed)
     step = instantiate(cfg.step)
-    say(initialise(step.model, cfg.init))
+    loaded = initialise(step.model, cfg.init)
     parameters = sum(p.numel() for p in step.model.parameters())
-    say(f"network: {parameters / 1e6:.1f} M parameters")
+    if is_first_process():
+        say(f"{loaded}\nnetwork: {parameters / 1e6:.1f} M parameters")
     optimizer = instantiate(cfg.optimizer)
     loop = instantiate(cfg.loop)
     result = fit(step, data, optimizer, **loop, out=cfg.out, config=OmegaConf.to_container(cfg, resolve=True))
     if result.finished and result.checkpoint is not None:
         export(cfg, step.model, result)
-    return result, chance_scores(step.validation) if cfg.guess else {}
+    return result, chance_scores(step.validation) if cfg.guess and is_first_process() else {}
+
+
+def is_first_process() -> bool:
+    """Whether this is the only process, or the first one that torchrun started: the one that speaks."""
+    return int(os.environ.get("RANK", 0)) == 0
 
 
 def instantiate(part: DictConfig) -> Any:
@@ -133,7 +139,7 @@ def export(cfg: DictConfig, network: nn.Module, result: FitResult) -> None:
     What only training needs (the teacher's object mask) is left out.
     """
     variant = OmegaConf.select(cfg, "export.variant")
-    if variant is None or int(os.environ.get("RANK", 0)) != 0:
+    if variant is None or not is_first_process():
         return
     # The checkpoint lacks what was frozen; the network in memory, under FSDP, what is elsewhere.
     weights = network.state_dict() | load_weights(result.checkpoint)

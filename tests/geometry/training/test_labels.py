@@ -105,6 +105,20 @@ def test_labels_have_the_measured_scale_and_a_report(tmp_path):
         assert "nothing measured" in entries["cam/2.png"]["failure"]
 
 
+def test_a_teacher_that_sees_only_sky_is_told_from_missing_measurements():
+    measured_here = torch.zeros(H, W)
+    measured_here[:10] = 3.0
+    aligned, report = label.align(
+        torch.ones(H, W),
+        torch.zeros(H, W, dtype=torch.bool),
+        measured_here.numpy(),
+        min_points=50,
+        generator=torch.Generator(),
+    )
+    assert aligned is None
+    assert report.failure == f"sky at measured points: the teacher sees it at {10 * W} of {10 * W}"
+
+
 def test_a_second_run_does_nothing_and_a_torn_report_is_done_again(tmp_path):
     run(tmp_path)
     teacher = Teacher()
