@@ -1,12 +1,17 @@
 """Commands of experiments take ``key=value``: one YAML tree, composed by Hydra."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from geometry.errors import InputError
 
 
-def compose(overrides: list[str]) -> Any:
+def compose(overrides: list[str], values: Mapping[str, object] | None = None) -> Any:
     """`configs/eval.yaml` under these overrides, as a dictionary-like config with every value resolved.
+
+    Args:
+        overrides: as typed, in Hydra's grammar.
+        values: set after them as they are, by dotted key; paths may have characters of Hydra's own.
 
     Raises:
         InputError: no such entry, or a value that must be given is missing; the message names it.
@@ -22,6 +27,8 @@ def compose(overrides: list[str]) -> Any:
     try:
         with hydra.initialize_config_module("configs", version_base="1.3"):
             config = hydra.compose("eval", list(overrides))
+        for key, value in (values or {}).items():
+            OmegaConf.update(config, key, value)
         OmegaConf.resolve(config)
     except (HydraException, OmegaConfBaseException) as error:
         raise InputError(f"configuration: {' '.join(str(error).split())}") from error

@@ -118,7 +118,7 @@ def report(base: dict, base_split: Split, varied: list[tuple[Choice, dict, Split
 
 
 def _run(argv: list[str], out: Path, extras: tuple[Extra, ...] = ()) -> dict | None:
-    return run_benchmark(compose([*argv, f"out={out}"]), extras=extras)
+    return run_benchmark(compose(argv, {"out": str(out)}), extras=extras)
 
 
 def _changed(metric: str, value: float | None, base: float | None) -> tuple[str, str]:

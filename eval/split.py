@@ -30,12 +30,17 @@ def run(argv: list[str]) -> int:
     config = compose(argv)
     if config.split is None:
         raise InputError("configuration: wanted split=FILE, the file to write")
+    make_file(config)
+    return 0
+
+
+def make_file(config: Any) -> None:
+    """Write the split of the data that a config names to its ``split``, and say what was divided."""
     split = split_of(config)
     write_split(Path(config.split), split)
     for line in described(split, config.benchmark):
         say(line)
     print(config.split)
-    return 0
 
 
 def split_of(config: Any) -> Split:

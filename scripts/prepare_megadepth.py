@@ -1,4 +1,4 @@
-"""Undistort and check MegaDepth: python scripts/prepare_megadepth.py ROOT [--undistort]
+"""Undistort and check MegaDepth: python scripts/prepare_megadepth.py ROOT [--undistort] [--benchmark]
 
 Get it first, from the set's page at Cornell: MegaDepth_v1 (depth; unpacks to phoenix/S6/zl548/MegaDepth_v1)
 and the SfM models with their photos (MegaDepth_v1_SfM). The photos are Flickr's, each under its own
@@ -7,6 +7,9 @@ licence. Nothing is downloaded here.
 The SfM models have distorted photos, depth belongs to undistorted ones: with --undistort, COLMAP (which must
 be installed) writes ROOT/Undistorted_SfM/<scene> for each scene that has depth and is not there yet;
 without, the commands are printed. Then the sizes of photos and depth are compared.
+
+--benchmark does this for scenes 5000 to 5018, for which no depth is needed, and writes ROOT/split.json once
+all of them can be read.
 """
 
 import argparse
@@ -15,11 +18,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+from eval.config import compose
+from eval.split import make_file
 from geometry.data.megadepth import MegaDepthColmap
 from geometry.errors import InputError, run_command
 from geometry.formats import colmap
 
 DEPTHS = "phoenix/S6/zl548/MegaDepth_v1"
+BENCHMARK = tuple(str(place) for place in range(5000, 5019))
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -29,11 +35,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("root", type=Path)
     parser.add_argument("--undistort", action="store_true", help="run COLMAP")
     parser.add_argument("--scenes", nargs="*", help="place numbers, for example 0004; default: all")
+    parser.add_argument("--benchmark", action="store_true", help="scenes of the view-synthesis benchmark")
     args = parser.parse_args(argv)
-    depths = args.root / DEPTHS
-    if not depths.is_dir():
-        raise InputError(f"{depths}: wanted MegaDepth's depth, found no such folder")
-    scenes = args.scenes or sorted(p.name for p in depths.iterdir() if (p / "dense0/depths").is_dir())
+    scenes = list(BENCHMARK) if args.benchmark else args.scenes or _scenes_with_depth(args.root / DEPTHS)
     undistorted = args.root / "Undistorted_SfM"
     for scene in scenes:
         if colmap.find_model(undistorted / scene) is not None:
@@ -43,7 +47,21 @@ def main(argv: list[str] | None = None) -> int:
             print(f"{scene}: left out, no model in {model / 'sparse/manhattan/0'}")
             continue
         _undistort(model, undistorted / scene, run=args.undistort)
-    return _compare(args.root, scenes)
+    wrong = _compare(args.root, scenes)
+    if args.benchmark and not wrong:
+        missing = [scene for scene in scenes if colmap.find_model(undistorted / scene) is None]
+        if missing:
+            print(f"no split yet: {len(missing)} of {len(scenes)} scenes are missing ({missing[0]}, ...)")
+            return 1
+        values = {"benchmark.root": str(args.root), "split": str(args.root / "split.json")}
+        make_file(compose(["benchmark=megadepth"], values))
+    return wrong
+
+
+def _scenes_with_depth(depths: Path) -> list[str]:
+    if not depths.is_dir():
+        raise InputError(f"{depths}: wanted MegaDepth's depth, found no such folder")
+    return sorted(p.name for p in depths.iterdir() if (p / "dense0/depths").is_dir())
 
 
 def _undistort(model: Path, out: Path, *, run: bool) -> None:

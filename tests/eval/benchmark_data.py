@@ -13,9 +13,11 @@ from geometry.formats import colmap
 
 # The room of the readers' tests: textured walls, exact cameras.
 _ROOM = Path(__file__).parents[1] / "geometry/data/miniature.py"
-_spec = importlib.util.spec_from_file_location("miniature", _ROOM)
-miniature = sys.modules.setdefault("miniature", importlib.util.module_from_spec(_spec))
-_spec.loader.exec_module(miniature)
+if "miniature" not in sys.modules:
+    _spec = importlib.util.spec_from_file_location("miniature", _ROOM)
+    sys.modules["miniature"] = importlib.util.module_from_spec(_spec)
+    _spec.loader.exec_module(sys.modules["miniature"])
+miniature = sys.modules["miniature"]
 
 SIZE = (36, 64)  # the shape of 270 x 480
 
