@@ -2,20 +2,23 @@
 
     python scripts/bench_network.py --models small base --views 2 12 --sizes 280x504 336x504
 
-Prints one Markdown table. Each row is measured in processes of its own. Within a row every candidate takes
-its turn in each round, so ratios hold on a busy machine; the seconds do not. On a CPU, times are of the
-process (waiting threads sleep and cost nothing) divided by the threads, with the wall clock beside the
-total; on CUDA they are of events.
+Each case (model, views, size) is measured in processes of its own; its candidates take turns round by round,
+so ratios of the medians hold on a busy machine, where seconds do not. Prints Markdown tables:
 
-Columns. bare: the backbone's matrix products (F.linear) and attention calls (scaled_dot_product_attention) on
-its shapes. fast bare: the same with the products of `geometry.layers.linear`. released head: the same layers
-executed as in the released code. bf16: the backbone under autocast, how much faster than float32, how much
-faster the bare calls are, and the relative error (l2) of the deepest features. Weights are random.
+- the whole forward pass: seconds, images/s, peak memory of a process that builds the network and runs it
+  once, and the share of each part;
+- the backbone against the sum of its matrix products and attention calls on the same shapes, in the
+  same precision: as PyTorch runs them (F.linear, scaled_dot_product_attention: "plain"), and as
+  `geometry.layers` does ("fast"; the same thing on CUDA);
+- the dense head against the same layers executed as in the released code;
+- the backbone in bfloat16 under autocast: how much faster it and those sums are than in float32, and the
+  relative error (l2) of the deepest features.
+
+Weights are random: they change no time, and the bfloat16 error little.
 """
 
 import argparse
 import json
-import os
 import resource
 import statistics
 import subprocess
@@ -28,7 +31,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from geometry.layers.linear import prepare
+from geometry.layers.dot_product import attention
+from geometry.layers.linear import ROWS_IN_CACHE, prepare
 from geometry.layers.mlp import SwiGlu
 from geometry.layers.uv_embed import add_uv_embedding
 from geometry.models.da3 import DepthAnything3, normalise_images
@@ -38,66 +42,78 @@ from geometry.models.zoo import VARIANTS, build
 from geometry.prediction import Features
 from geometry.views import Cameras, Views
 
-COLUMNS = (
-    "model", "views", "H x W", "s (wall)", "images/s", "peak GB", "backbone s", "/ bare", "/ fast bare",
-    "heads s", "/ released head", "patch", "within", "across", "not products", "depth", "rays", "cameras",
-    "bf16 gain", "bare bf16 gain", "bf16 error",
-)  # fmt: skip
+WARM_FROM = 3  # of so many rounds the first is not counted; of fewer, each counts
 
 
 class Clock:
-    """Seconds of calls: CUDA events, or process time per thread."""
+    """Seconds of calls: CUDA events, or the wall clock."""
 
     def __init__(self, device: torch.device) -> None:
         self.cuda = device.type == "cuda"
 
-    def __call__(self, call: Callable[[], object]) -> tuple[float, float]:
-        """(device or CPU, wall) seconds of one call."""
-        wall = time.perf_counter()
+    def __call__(self, call: Callable[[], object]) -> float:
         stop = self.start()
         call()
-        seconds = stop()
-        return seconds, time.perf_counter() - wall
+        return stop()
 
     def start(self) -> Callable[[], float]:
-        if self.cuda:
-            begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-            begin.record()
+        if not self.cuda:
+            begin = time.perf_counter()
+            return lambda: time.perf_counter() - begin
+        first, last = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        first.record()
 
-            def stop() -> float:
-                end.record()
-                end.synchronize()
-                return begin.elapsed_time(end) / 1000
+        def stop() -> float:
+            last.record()
+            last.synchronize()
+            return first.elapsed_time(last) / 1000
 
-            return stop
-        begin = time.process_time()
-        return lambda: (time.process_time() - begin) / torch.get_num_threads()
+        return stop
 
 
-def bare_calls(network: DepthAnything3, views: int, tokens: int, *, fast: bool, dtype: torch.dtype) -> None:
-    """Every matrix product and attention call of the backbone, on tensors of its shapes, and nothing else."""
+def bare_calls(
+    network: DepthAnything3, views: int, tokens: int, *, fast: bool, dtype: torch.dtype
+) -> Callable[[], None]:
+    """Every matrix product and attention call of the backbone on tensors of its shapes, and nothing else.
+
+    Inputs are made and weights laid out beforehand. Products take as many rows at a time as the backbone's
+    do: larger results would be fresh pages from the kernel each time, and slower.
+    """
     vit = network.backbone
-    device = vit.pos_embed.device
-    rows = {w: torch.zeros(views * tokens, w, device=device, dtype=dtype) for w in _input_widths(network)}
+    like = {"device": vit.pos_embed.device, "dtype": dtype}
+    widths = {layer.in_features for layer in _products(vit.blocks[0])}
+    at_once = ROWS_IN_CACHE if like["device"].type == "cpu" else views * tokens
+    rows = {w: torch.randn(views * tokens, w, **like).split(at_once) for w in widths}
     heads = vit.blocks[0].attn.heads
-    for index, block in enumerate(vit.blocks):
-        for layer in _products(block):
-            if fast:
-                prepare(layer)(rows[layer.in_features])
-            else:
-                F.linear(rows[layer.in_features], layer.weight.to(dtype), layer.bias.to(dtype))
-        n, length = (1, views * tokens) if vit.crosses_views(index) else (views, tokens)
-        qkv = torch.zeros(3, n, heads, length, vit.head_dim, device=device, dtype=dtype)
-        F.scaled_dot_product_attention(*qkv)
+    shapes = {False: (views, heads, tokens), True: (1, heads, views * tokens)}
+    qkv = {across: torch.randn(3, *shape, vit.head_dim, **like) for across, shape in shapes.items()}
+    mix = attention if fast else F.scaled_dot_product_attention
+
+    def plain(layer: nn.Linear) -> Callable[[Tensor], Tensor]:
+        weight, bias = layer.weight.to(dtype), layer.bias.to(dtype)
+        return lambda x: F.linear(x, weight, bias)
+
+    def quick(layer: nn.Linear) -> Callable[[Tensor], Tensor]:
+        with torch.autocast(like["device"].type, dtype=torch.bfloat16, enabled=dtype == torch.bfloat16):
+            return prepare(layer)
+
+    # On CUDA prepared layers are the layers themselves, and their weights float32: nothing faster than plain.
+    make = quick if fast and like["device"].type == "cpu" else plain
+    products = [[(rows[x.in_features], make(x)) for x in _products(block)] for block in vit.blocks]
+
+    def run() -> None:
+        for index, layers in enumerate(products):
+            for pieces, product in layers:
+                for piece in pieces:
+                    product(piece)
+            mix(*qkv[vit.crosses_views(index)])
+
+    return run
 
 
 def _products(block: nn.Module) -> list[nn.Linear]:
     pair = (block.mlp.w12, block.mlp.w3) if isinstance(block.mlp, SwiGlu) else (block.mlp.fc1, block.mlp.fc2)
     return [block.attn.qkv, block.attn.proj, *pair]
-
-
-def _input_widths(network: DepthAnything3) -> set[int]:
-    return {layer.in_features for layer in _products(network.backbone.blocks[0])}
 
 
 def released_head(head: DualDpt, features: Features) -> list[Tensor]:
@@ -165,7 +181,7 @@ def timed_parts(network: DepthAnything3, clock: Clock, seconds: dict[str, float]
 
 @torch.inference_mode()
 def measure(model: str, views: int, size: tuple[int, int], device: torch.device, rounds: int) -> dict:
-    """One row, as numbers."""
+    """Median seconds of every candidate, and the error of bfloat16."""
     torch.manual_seed(0)
     network = build(model, released=True).to(device).eval()
     vit, head = network.backbone, network.depth_head
@@ -177,49 +193,53 @@ def measure(model: str, views: int, size: tuple[int, int], device: torch.device,
     eye = torch.eye(4, device=device).expand(1, views, 4, 4)
     intrinsics = torch.tensor([[500.0, 0, size[1] / 2], [0, 500.0, size[0] / 2], [0, 0, 1]], device=device)
     cameras = Cameras(extrinsics=eye, intrinsics=intrinsics.expand(1, views, 3, 3))
-    ours, theirs = head(features), released_head(head, features)
-    for a, b in zip(ours, theirs):
-        torch.testing.assert_close(a[0], b, atol=1e-3, rtol=1e-3)
+    for ours, theirs in zip(head(features), released_head(head, features)):
+        torch.testing.assert_close(ours[0], theirs, atol=1e-3, rtol=1e-3)
 
-    def lowp() -> Features:
+    rough: list[Features] = []
+
+    def half() -> None:
         with torch.autocast(device.type, dtype=torch.bfloat16):
-            return vit(normed)
+            rough[:] = [vit(normed)]
 
     def bare(fast: bool, dtype: torch.dtype) -> Callable[[], None]:
-        return lambda: bare_calls(network, views, tokens, fast=fast, dtype=dtype)
+        return bare_calls(network, views, tokens, fast=fast, dtype=dtype)
 
-    parts: dict[str, float] = {}
+    parts: list[dict[str, float]] = []
 
     def in_parts() -> None:
-        with timed_parts(network, clock, parts):
+        parts.append({})
+        with timed_parts(network, clock, parts[-1]):
             vit(normed)
 
     calls = {
         "total": lambda: network(Views(images=images)),
         "backbone": in_parts,
-        "bare": bare(False, torch.float32),
-        "fast bare": bare(True, torch.float32),
-        "heads": lambda: head(features),
+        "plain": bare(False, torch.float32),
+        "fast": bare(True, torch.float32),
+        "head": lambda: head(features),
         "depth head": lambda: head(features, rays=False),
         "released head": lambda: released_head(head, features),
         "camera decoder": lambda: network.camera_decoder(features.camera_tokens[-1]),
         "camera encoder": lambda: network.camera_encoder(cameras, size),
     }
     if supports_bf16(device):
-        calls |= {"bf16": lowp, "bare bf16": bare(False, torch.bfloat16)}
-    for call in calls.values():
-        call()
-    parts.clear()
-    samples: dict[str, list[tuple[float, float]]] = {name: [] for name in calls}
+        calls |= {
+            "half": half,
+            "half plain": bare(False, torch.bfloat16),
+            "half fast": bare(True, torch.bfloat16),
+        }
+    samples: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(rounds):
         for name, call in calls.items():
             samples[name].append(clock(call))
-    row = {name: statistics.median(s for s, _ in pairs) for name, pairs in samples.items()}
-    row["wall"] = statistics.median(w for _, w in samples["total"])
-    row |= {f"part {name}": value / rounds for name, value in parts.items()}
-    if "bf16" in calls:
-        exact, rough = features.patches[-1].double(), lowp().patches[-1].double()
-        row["error"] = float((rough - exact).norm() / exact.norm())
+    if rounds >= WARM_FROM:
+        samples, parts = {name: seconds[1:] for name, seconds in samples.items()}, parts[1:]
+    row = {name: statistics.median(seconds) for name, seconds in samples.items()}
+    row |= {name: statistics.median(seconds[name] for seconds in parts) for name in parts[0]}
+    if "half" in calls:
+        exact, came = (f.patches[-1].double() for f in (features, *rough))
+        row["error"] = float((came - exact).norm() / exact.norm())
     if device.type == "cuda":
         row["peak"] = torch.cuda.max_memory_allocated() / 1e9
     return row
@@ -241,34 +261,75 @@ def peak_of_one_call(model: str, views: int, size: tuple[int, int]) -> dict:
 def in_process(task: str, *arguments: object) -> dict:
     """Run one task of this script in a fresh process."""
     command = [sys.executable, __file__, "--task", task, *map(str, arguments)]
-    result = subprocess.run(
-        command,
-        env=os.environ | {"OMP_WAIT_POLICY": "passive"},
-        stdout=subprocess.PIPE,
-        check=True,
-        text=True,
-    )
+    result = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)
     return json.loads(result.stdout.splitlines()[-1])
 
 
-def table_row(model: str, views: int, size: str, m: dict) -> list[str]:
-    def share(seconds: float) -> str:
-        return f"{100 * seconds / m['total']:.1f}%"
+def print_tables(cases: dict[str, dict]) -> None:
+    """All tables; ``cases`` maps "model | views | size" to what `measure` and `peak_of_one_call` gave."""
 
-    rays = m["heads"] - m["depth head"]
-    bf16 = ["-"] * 3
-    if "bf16" in m:
-        gains = (m["backbone"] / m["bf16"], m["bare"] / m["bare bf16"])
-        bf16 = [*(f"{g:.2f}" for g in gains), f"{100 * m['error']:.2f}%"]
-    return [
-        model, str(views), size.replace("x", " x "), f"{m['total']:.2f} ({m['wall']:.2f})",
-        f"{views / m['wall']:.2f}", f"{m['peak']:.2f}",
-        f"{m['backbone']:.2f}", f"{m['backbone'] / m['bare']:.2f}", f"{m['backbone'] / m['fast bare']:.2f}",
-        f"{m['heads']:.2f}", f"{m['heads'] / m['released head']:.2f}",
-        share(m["part patch"]), share(m["part within"]), share(m.get("part across", 0.0)),
-        share(m["backbone"] - m["fast bare"]), share(m["depth head"]), share(rays),
-        f"{share(m['camera decoder'])} + {share(m['camera encoder'])}", *bf16,
-    ]  # fmt: skip
+    def table(title: str, columns: str, cells: Callable[[dict], list[str]], wanted: str = "total") -> None:
+        print(f"\n{title}\n\n| model | views | H x W | {columns} |")
+        print("|" + " --- |" * (4 + columns.count("|")))
+        for name, m in cases.items():
+            if wanted in m:
+                print(f"| {name} | " + " | ".join(cells(m)) + " |", flush=True)
+
+    def seconds(*values: float) -> list[str]:
+        return [f"{v:.3g}" for v in values]
+
+    def ratios(*values: float) -> list[str]:
+        return [f"{v:.2f}" for v in values]
+
+    def shares(m: dict) -> list[str]:
+        glue = m["backbone"] - sum(m.get(part, 0.0) for part in ("patch", "within", "across"))
+        parts = [
+            m["patch"],
+            m["within"],
+            m.get("across", 0.0),
+            glue,
+            m["depth head"],
+            m["head"] - m["depth head"],
+        ]
+        return [
+            f"{100 * part / m['total']:.1f} %" for part in (*parts, m["camera decoder"], m["camera encoder"])
+        ]
+
+    table(
+        "Whole forward pass (depth, rays, cameras), float32",
+        "s | images/s | peak GB",
+        lambda m: [*seconds(m["total"]), *ratios(m["views"] / m["total"], m["peak"])],
+    )
+    table(
+        "Share of the parts (the camera encoder runs only with given cameras, and is not in the whole)",
+        "patches | blocks within views | blocks across views | rest of backbone | depth | rays | "
+        "camera decoder | camera encoder",
+        shares,
+    )
+    table(
+        "Backbone, float32: seconds, and times the sum of bare products and attention calls",
+        "backbone s | plain s | fast s | / plain | / fast",
+        lambda m: [
+            *seconds(m["backbone"], m["plain"], m["fast"]),
+            *ratios(m["backbone"] / m["plain"], m["backbone"] / m["fast"]),
+        ],
+    )
+    table(
+        "Dense head, float32",
+        "ours s | as released s | ratio",
+        lambda m: [*seconds(m["head"], m["released head"]), *ratios(m["head"] / m["released head"])],
+    )
+    table(
+        "Backbone in bfloat16 under autocast",
+        "s | / plain | / fast | gain over float32 | gain of plain | gain of fast | error",
+        lambda m: [
+            *seconds(m["half"]),
+            *ratios(m["half"] / m["half plain"], m["half"] / m["half fast"], m["backbone"] / m["half"]),
+            *ratios(m["plain"] / m["half plain"], m["fast"] / m["half fast"]),
+            f"{100 * m['error']:.2f} %",
+        ],
+        wanted="half",
+    )
 
 
 def main() -> None:
@@ -280,7 +341,7 @@ def main() -> None:
     parser.add_argument("--views", nargs="+", type=int, default=[2, 12])
     parser.add_argument("--sizes", nargs="+", default=["280x504", "336x504"], help="H x W, multiples of 14")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=5, help="of 3 or more the first is not counted (5)")
     parser.add_argument("--quick", action="store_true", help="one small row, to see that everything runs")
     parser.add_argument("--task", nargs="+", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -294,18 +355,18 @@ def main() -> None:
         return
     if arguments.quick:
         arguments.models, arguments.views, arguments.sizes, arguments.rounds = ["tiny"], [3], ["84x112"], 3
-    print(
-        f"torch {torch.__version__}, {torch.get_num_threads()} threads, {arguments.device}, {processor()}\n"
-    )
-    print("| " + " | ".join(COLUMNS) + " |")
-    print("|" + " --- |" * len(COLUMNS))
+    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {arguments.device}, {processor()}")
+    cases = {}
     for model in arguments.models:
         for size in arguments.sizes:
             for views in arguments.views:
-                row = in_process("measure", model, views, size, arguments.device, arguments.rounds)
+                name = f"{model} | {views} | {size.replace('x', ' x ')}"
+                print(f"measuring {name}", file=sys.stderr, flush=True)
+                cases[name] = in_process("measure", model, views, size, arguments.device, arguments.rounds)
+                cases[name]["views"] = views
                 if arguments.device == "cpu":
-                    row |= in_process("peak", model, views, size)
-                print("| " + " | ".join(table_row(model, views, size, row)) + " |", flush=True)
+                    cases[name] |= in_process("peak", model, views, size)
+    print_tables(cases)
 
 
 def processor() -> str:

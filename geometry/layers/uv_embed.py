@@ -1,6 +1,9 @@
 """Sinusoidal embedding of image-plane coordinates, added to feature maps of the dense heads."""
 
+from functools import lru_cache
+
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
@@ -33,11 +36,20 @@ def add_uv_embedding(x: Float[Tensor, "n D h w"], aspect: float) -> Float[Tensor
     Source: the released DA3 network.
     """
     _, D, h, w = x.shape
-    frequencies = 100.0 ** (-torch.arange(D // 4, device=x.device, dtype=torch.float64) / (D // 4))
-    halves = []
-    for axis in uv_axes((h, w), aspect, device=x.device):
-        angles = axis.double()[:, None] * frequencies  # [w or h, D/4]
-        halves.append(0.1 * torch.cat((angles.sin(), angles.cos()), dim=-1).to(x.dtype))
-    of_u, of_v = halves[0][None].expand(h, -1, -1), halves[1][:, None].expand(-1, w, -1)
-    # Channels last in memory, as the heads' maps are: one pass adds it.
-    return x.add_(torch.cat((of_u, of_v), dim=-1).movedim(-1, 0))
+    of_u, of_v = _waves((h, w), D, aspect, x.device, x.dtype)
+    return x.add_(of_u).add_(of_v)
+
+
+@lru_cache(maxsize=64)  # the same few for every view
+def _waves(
+    grid: tuple[int, int], D: int, aspect: float, device: torch.device, dtype: torch.dtype
+) -> tuple[Float[Tensor, "D 1 w"], Float[Tensor, "D h 1"]]:
+    """What u and v add, each zero in the other's channels; in memory channels last, as the heads' maps."""
+    with torch.inference_mode(False), torch.no_grad():  # a table made in inference serves training too
+        frequencies = 100.0 ** (-torch.arange(D // 4, device=device, dtype=torch.float64) / (D // 4))
+        angles = (axis.double()[:, None] * frequencies for axis in uv_axes(grid, aspect, device=device))
+        of_u, of_v = (
+            0.1 * torch.cat((a.sin(), a.cos()), dim=-1).to(dtype) for a in angles
+        )  # [w or h, D / 2]
+        of_u, of_v = F.pad(of_u, (0, D // 2)), F.pad(of_v, (D // 2, 0))
+        return of_u.T[:, None], of_v.T[..., None]

@@ -35,7 +35,9 @@ class DualDpt(nn.Module):
 
         self.depth_fusion = Fusion(features)
         self.depth_neck = nn.Conv2d(features, half, 3, padding=1)
-        self.depth_out = nn.Sequential(nn.Conv2d(half, 32, 3, padding=1), nn.ReLU(), nn.Conv2d(32, 2, 1))
+        self.depth_out = nn.Sequential(
+            nn.Conv2d(half, 32, 3, padding=1), nn.ReLU(inplace=True), nn.Conv2d(32, 2, 1)
+        )
 
         self.ray_fusion = Fusion(features)
         self.ray_neck = _ray_neck(features)
@@ -87,7 +89,7 @@ class DualDpt(nn.Module):
 
     def _rays(self, maps: list[Tensor], aspect: float) -> tuple[Tensor, Tensor]:
         x = add_uv_embedding(self.ray_neck(self.ray_fusion(maps)), aspect)
-        x = F.relu(self.ray_norm(self.ray_conv(x).movedim(1, -1)))  # the norm is over channels
+        x = F.relu_(self.ray_norm(self.ray_conv(x).movedim(1, -1)))  # the norm is over channels
         x = linear(x, self.ray_out.weight.flatten(1), self.ray_out.bias)  # [n, h, w, 7]
         return x[..., :6], x[..., 6].exp() + 1
 
@@ -112,8 +114,12 @@ class MonocularDpt(nn.Module):
         self.fusion = Fusion(features)
         half = features // 2
         self.neck = nn.Conv2d(features, half, 3, padding=1)
-        self.depth_out = nn.Sequential(nn.Conv2d(half, 32, 3, padding=1), nn.ReLU(), nn.Conv2d(32, 1, 1))
-        self.sky_out = nn.Sequential(nn.Conv2d(half, 32, 3, padding=1), nn.ReLU(), nn.Conv2d(32, 1, 1))
+        self.depth_out = nn.Sequential(
+            nn.Conv2d(half, 32, 3, padding=1), nn.ReLU(inplace=True), nn.Conv2d(32, 1, 1)
+        )
+        self.sky_out = nn.Sequential(
+            nn.Conv2d(half, 32, 3, padding=1), nn.ReLU(inplace=True), nn.Conv2d(32, 1, 1)
+        )
         # Sky passes a ReLU: started on its dead side it would never learn.
         nn.init.constant_(self.sky_out[-1].bias, 0.5)
 
