@@ -24,10 +24,13 @@ def compose(overrides: list[str], values: Mapping[str, object] | None = None) ->
     from omegaconf.errors import OmegaConfBaseException
 
     GlobalHydra.instance().clear()
+    # configs/model holds training's groups, among which Hydra would look for model=base.
+    models = [text.removeprefix("model=") for text in overrides if text.startswith("model=")]
+    values = {**({"model": models[-1]} if models else {}), **(values or {})}
     try:
         with hydra.initialize_config_module("configs", version_base="1.3"):
-            config = hydra.compose("eval", list(overrides))
-        for key, value in (values or {}).items():
+            config = hydra.compose("eval", [text for text in overrides if not text.startswith("model=")])
+        for key, value in values.items():
             OmegaConf.update(config, key, value)
         OmegaConf.resolve(config)
     except (HydraException, OmegaConfBaseException) as error:
