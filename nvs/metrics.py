@@ -20,7 +20,7 @@ Images = Float[Tensor, "N 3 H W"]
 PerImage = Float[Tensor, " N"]
 
 METRICS = ("psnr", "ssim", "lpips_vgg", "lpips_alex")
-_SSIM_WINDOW, _SSIM_SIGMA = 11, 1.5
+SSIM_WINDOW, SSIM_SIGMA = 11, 1.5
 
 # Trunks of LPIPS: torchvision's ImageNet weights. The name ends with the start of the file's SHA-256.
 _TRUNKS = {"vgg": "vgg16-397923af.pth", "alex": "alexnet-owt-7be5be79.pth"}
@@ -46,9 +46,9 @@ def ssim(pred: Images, target: Images) -> PerImage:
     use_sample_covariance=False``.
     """
     H, W = pred.shape[-2:]
-    if min(H, W) < _SSIM_WINDOW:
+    if min(H, W) < SSIM_WINDOW:
         raise InputError(
-            f"SSIM: wanted images of at least {_SSIM_WINDOW} x {_SSIM_WINDOW} pixels, came {H} x {W}"
+            f"SSIM: wanted images of at least {SSIM_WINDOW} x {SSIM_WINDOW} pixels, came {H} x {W}"
         )
     # Double: the variances are small differences of large means.
     x, y = pred.double(), target.double()
@@ -64,8 +64,8 @@ def ssim(pred: Images, target: Images) -> PerImage:
 
 def _windowed(maps: Float[Tensor, "M N 3 H W"]) -> Float[Tensor, "M N 3 h w"]:
     """Gaussian-weighted means in all windows that fit, rows first and then columns."""
-    at = torch.arange(_SSIM_WINDOW, device=maps.device, dtype=maps.dtype) - _SSIM_WINDOW // 2
-    kernel = (-(at**2) / (2 * _SSIM_SIGMA**2)).exp()
+    at = torch.arange(SSIM_WINDOW, device=maps.device, dtype=maps.dtype) - SSIM_WINDOW // 2
+    kernel = (-(at**2) / (2 * SSIM_SIGMA**2)).exp()
     kernel = kernel / kernel.sum()
     flat = maps.flatten(0, 2)[:, None]
     flat = torch.nn.functional.conv2d(flat, kernel.view(1, 1, -1, 1))

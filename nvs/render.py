@@ -23,11 +23,14 @@ from geometry.intake import Intake, load_views, open_capture
 from geometry.models.checkpoints import Checkpoint, find_checkpoint
 from geometry.ops.pinhole import resize_intrinsics
 from geometry.views import Cameras, Views
-from nvs.holdout import evaluate, place_targets
+from nvs.grid import resize_cameras, spaced_grid
+from nvs.holdout import Holdout, evaluate, place_targets, resize_images
+from nvs.lift import DEPTHS, choose_depth, lift_network, lift_sweep, sweep_views
 from nvs.metrics import METRICS
 from nvs.outputs import write_outputs
 from nvs.prune import prune
-from nvs.splatter import Splats, load_splatter
+from nvs.refine import Refined, refine
+from nvs.splatter import Splats, Splatter, load_splatter
 from nvs.trajectories import PATHS, camera_path
 from nvs.trajectories.files import cameras_from_file
 from nvs.world import turn_cameras, turn_gaussians, y_up_turn
@@ -55,6 +58,31 @@ def parser() -> argparse.ArgumentParser:
         help="keep every Nth photo out of the input and measure PSNR, SSIM and LPIPS against it",
     )
     add_model_arguments(p)
+    g = p.add_argument_group("Gaussians")
+    g.add_argument(
+        "--depth",
+        choices=DEPTHS,
+        default="auto",
+        help="where Gaussians lie: at the network's depth, or, for photos with poses, at that of a classical "
+        "plane sweep; auto sweeps where poses are given and the model is tiny or untrained",
+    )
+    g.add_argument(
+        "--spacing",
+        type=_at_least_one,
+        metavar="PX",
+        help="one Gaussian every PX pixels of the network's images (default 1; 2 with swept depth, 4 with "
+        "--refine)",
+    )
+    g.add_argument(
+        "--refine",
+        type=positive,
+        default=0,
+        metavar="STEPS",
+        help="optimise the Gaussians on the input photos for at most STEPS steps; a few photos are kept out "
+        "and watched, so that it stops when it no longer helps views it has not seen",
+    )
+    g.add_argument("--refine-cameras", action="store_true", help="optimise the photos' poses with them")
+    g.add_argument("--seed", type=int, default=0, help="of the order of photos in --refine (default 0)")
     g = p.add_argument_group("views")
     g.add_argument(
         "--path",
@@ -114,16 +142,38 @@ def run(args: argparse.Namespace) -> int:
                 f"{checkpoint.variant!r} has no Gaussian head: every pixel becomes one Gaussian of its own "
                 "colour at the predicted depth"
             )
-    with watch("network"), precision(args.precision, device):
-        splats = splatter(views, reference=args.ref_view, chunk=args.chunk or 8)
+    splats = make_splats(args, watch, views, splatter, checkpoint, has_head=has_head, device=device)
     say(f"{splats.gaussians.means.shape[1]:,} Gaussians from {len(intake.context)} photos")
 
     size = tuple(args.size) if args.size else default_size(views.image_size)
-    kept = splats.gaussians if args.no_prune else prune(splats)
-    metrics = None
+    kept = splats.gaussians if args.no_prune else prune(splats, predicted=args.depth == "network")
+    metrics, holdout = None, None
     if intake.targets:
         with watch("hold-out"):
-            metrics = hold_out(args, intake, views, splatter, splats, kept, size, device)
+            holdout = hold_out(args, intake, views, splatter.network, splats.geometry.cameras, size, device)
+            metrics = evaluate(kept, holdout, backend=args.backend)
+    if args.refine:
+        with watch("refine"):
+            photos = refinement_photos(args, intake, views, splats.geometry.cameras, size, device)
+            refined = refine(
+                kept,
+                photos,
+                steps=args.refine,
+                seed=args.seed,
+                optimise_cameras=args.refine_cameras,
+                backend=args.backend,
+                report=say,
+            )
+        kept = refined.gaussians
+        cameras = replace(splats.geometry.cameras, extrinsics=refined.cameras.extrinsics)
+        splats = replace(splats, geometry=replace(splats.geometry, cameras=cameras))
+        say(refined.summary)
+        if holdout is not None:
+            with watch("hold-out"):
+                metrics = gained(metrics, evaluate(kept, holdout, backend=args.backend), refined)
+    if metrics is not None:
+        metrics["context"] = intake.names
+        print_metrics(metrics, len(intake.targets))
 
     path = render_path(args, splats, views.image_size, size)
     if args.world == "y-up":
@@ -143,7 +193,7 @@ def run(args: argparse.Namespace) -> int:
             fps=args.fps,
             backend=args.backend,
             about=describe(args, checkpoint, intake),
-            note=None if checkpoint.trained else "UNTRAINED WEIGHTS: these pictures mean nothing",
+            note=untrained_note(checkpoint, args.depth),
         )
         if metrics is not None:
             (folder / "metrics.json").write_text(json.dumps(metrics, indent=2, allow_nan=False) + "\n")
@@ -154,9 +204,22 @@ def run(args: argparse.Namespace) -> int:
 
 def default_size(image_size: tuple[int, int]) -> tuple[int, int]:
     """(H, W) of the same shape with the long side at `LONG_SIDE`, both even, as video wants."""
+    return scaled_size(image_size, LONG_SIDE)
+
+
+def scaled_size(image_size: tuple[int, int], long_side: int) -> tuple[int, int]:
+    """(H, W) of the same shape with another long side, both even."""
     H, W = image_size
-    factor = LONG_SIDE / max(H, W)
+    factor = long_side / max(H, W)
     return max(2, round(H * factor / 2) * 2), max(2, round(W * factor / 2) * 2)
+
+
+def _at_least_one(text: str) -> float:
+    """argparse type: a number from 1 on."""
+    value = float(text)
+    if not value >= 1:
+        raise argparse.ArgumentTypeError(f"expected a number from 1 on, got {text}")
+    return value
 
 
 def fit_cameras(cameras: Cameras, old: tuple[int, int], new: tuple[int, int]) -> Cameras:
@@ -182,38 +245,117 @@ def render_path(
     return fit_cameras(cameras, image_size, size)
 
 
+def make_splats(
+    args: argparse.Namespace,
+    watch: Stopwatch,
+    views: Views,
+    splatter: Splatter,
+    checkpoint: Checkpoint,
+    *,
+    has_head: bool,
+    device: torch.device,
+) -> Splats:
+    """Gaussians of the views, at the depth and with the spacing that were asked for."""
+    # A bundled or untrained tiny knows less about depth than matching does; larger models know more.
+    good = checkpoint.trained and checkpoint.variant != "tiny"
+    args.depth = choose_depth(args.depth, views=views, good_network=good)
+    sweep = args.depth == "sweep"
+    spacing = args.spacing or (4.0 if args.refine else 2.0 if sweep else 1.0)
+    grid = spaced_grid(views.image_size, spacing) if spacing > 1 else None
+    options = {"reference": args.ref_view, "chunk": args.chunk or 8}
+    if not sweep:
+        with watch("network"), precision(args.precision, device):
+            return lift_network(splatter, views, grid, **options)
+    with watch("sweep"):
+        stereo = sweep_views(views)
+    share = float(stereo.trusted.float().mean())
+    say(
+        f"depth: plane sweep over the given poses, {share:.0%} of it trusted"
+        + ("" if has_head else "; the network has no part in these Gaussians")
+    )
+    with watch("network"), precision(args.precision, device):
+        return lift_sweep(splatter, views, stereo, grid or views.image_size, has_head=has_head, **options)
+
+
+def refinement_photos(
+    args: argparse.Namespace,
+    intake: Intake,
+    views: Views,
+    cameras: Cameras,
+    size: tuple[int, int],
+    device: torch.device,
+) -> Views:
+    """The context photos with cameras, in their own shape, as large as the rendered views."""
+    target = scaled_size(views.image_size, max(size))
+    if views.cameras is not None and max(target) > max(views.image_size):
+        # Only given cameras fit photos that are prepared anew: preparing may cut them by some pixels.
+        finer = argparse.Namespace(**{**vars(args), "process_res": max(target)})
+        views, _ = load_views(intake, intake.context, finer, device)
+        cameras = views.cameras
+    return Views(
+        images=resize_images(views.images, target),
+        cameras=resize_cameras(cameras, views.image_size, target),
+    )
+
+
 def hold_out(
     args: argparse.Namespace,
     intake: Intake,
     views: Views,
-    splatter: torch.nn.Module,
-    splats: Splats,
-    kept: object,
+    network: torch.nn.Module,
+    cameras: Cameras,
     size: tuple[int, int],
     device: torch.device,
-) -> dict[str, object]:
-    """Metrics on the photos kept out, printed and returned."""
+) -> Holdout:
+    """The photos kept out, placed in the Gaussians' world."""
     targets, _ = load_views(intake, intake.targets, args, device)
     with precision(args.precision, device):
-        holdout = place_targets(
-            splatter.network,
+        return place_targets(
+            network,
             views,
-            splats.geometry.cameras,
+            cameras,
             targets,
             intake.target_names,
             size,
             reference=args.ref_view,
             chunk=args.chunk or 8,
         )
-    metrics = evaluate(kept, holdout, backend=args.backend)
-    metrics["context"] = intake.names
+
+
+def gained(before: dict[str, object], after: dict[str, object], refined: Refined) -> dict[str, object]:
+    """Metrics after refinement, with what they were before and what a second of it brought."""
+    gain, per_second = None, None
+    if before["psnr"] is not None and after["psnr"] is not None:
+        gain = after["psnr"] - before["psnr"]
+        per_second = gain / max(refined.seconds, 1e-9)
+    first = {name: before[name] for name in METRICS}
+    return {
+        **after,
+        "refinement": {**refined.as_json(), "before": first, "gain_db": gain, "gain_db_per_s": per_second},
+    }
+
+
+def print_metrics(metrics: dict[str, object], targets: int) -> None:
     for name in METRICS:
         value = metrics[name]
         print(
             f"{name} {value:.4f}" if value is not None else f"{name} not computed: {metrics['reasons'][name]}"
         )
-    print(f"over {len(intake.targets)} photos kept out; target poses: {holdout.alignment}")
-    return metrics
+    print(f"over {targets} photos kept out; target poses: {metrics['alignment']}")
+    refinement = metrics.get("refinement")
+    if refinement and refinement["gain_db"] is not None:
+        print(
+            f"refinement: {refinement['before']['psnr']:.2f} dB before, {metrics['psnr']:.2f} after "
+            f"{refinement['steps']} steps: {refinement['gain_db']:+.2f} dB in {refinement['seconds']:.1f} s, "
+            f"{refinement['gain_db_per_s']:.3f} dB/s"
+        )
+
+
+def untrained_note(checkpoint: Checkpoint, depth: str) -> str | None:
+    """What to write across the contact sheet where random weights had a part in it."""
+    if checkpoint.trained or depth == "sweep":
+        return None
+    return "UNTRAINED WEIGHTS: these pictures mean nothing"
 
 
 def describe(args: argparse.Namespace, checkpoint: Checkpoint, intake: Intake) -> dict[str, object]:
@@ -229,6 +371,8 @@ def describe(args: argparse.Namespace, checkpoint: Checkpoint, intake: Intake) -
         "licence": checkpoint.licence,
         "poses": intake.scene.source,
         "photos": len(intake.scene),
+        "depth": args.depth,
+        "refine_steps": args.refine,
         "context": intake.names,
         "world": f"{origin}; "
         + (

@@ -20,7 +20,9 @@ from geometry.views import Views
 from nvs.adapter import GaussianAdapter, ReleasedAdapter
 from nvs.backbone import Backbone, Encoding, encode_views
 from nvs.gaussians import Gaussians
+from nvs.grid import on_grid, pool, resize_cameras
 from nvs.gs_dpt import GaussianDpt
+from nvs.holdout import resize_images
 from nvs.similarity import transform_gaussians
 
 
@@ -28,8 +30,8 @@ from nvs.similarity import transform_gaussians
 class Splats(TensorRecord):
     """Gaussians, and the geometry that they were made from, in one world."""
 
-    gaussians: Gaussians  # V * H * W per scene, in view, row, column order
-    geometry: Geometry
+    gaussians: Gaussians  # V * h * w per scene, in view, row, column order
+    geometry: Geometry  # depth on the same grid; cameras for the images' own size
 
 
 class Splatter(nn.Module):
@@ -68,24 +70,54 @@ class Splatter(nn.Module):
         encoding = encode_views(self.network, views, reference=reference, chunk=chunk, rays=rays)
         return self.splat(encoding, views, chunk=chunk)
 
-    def splat(self, encoding: Encoding, views: Views, *, chunk: int = 8) -> Splats:
-        """Gaussians from what the network made of these views; the head's part of `forward`."""
+    def splat(
+        self,
+        encoding: Encoding,
+        views: Views,
+        *,
+        chunk: int = 8,
+        grid: tuple[int, int] | None = None,
+        depth: Float[Tensor, "B V h w"] | None = None,
+        weight: Float[Tensor, "B V h w"] | None = None,
+    ) -> Splats:
+        """Gaussians from what the network made of these views; the head's part of `forward`.
+
+        Args:
+            grid: (h, w) Gaussians of each view instead of one per pixel; everything is pooled to it.
+            depth: z-depth on that grid instead of the network's, in the given cameras' world: they must be
+                given.
+            weight: factor on opacities, 0..1: how far each depth is trusted.
+        """
         # World coordinates do not survive bfloat16, whatever precision the network ran in.
         with torch.autocast(views.images.device.type, enabled=False):
             raw, density = self.raw_parameters(encoding, normalise_images(views.images), chunk)
-            geometry, given = encoding.geometry, encoding.given
-            gaussians = self.adapter(raw, density, geometry, views.images, given=given)
+            geometry, given, images = encoding.geometry, encoding.given, views.images
+            if depth is not None:
+                # In the network's world, under the given cameras there: nothing is left to be scaled.
+                depth = depth / encoding.world.scale.to(depth)[:, None, None, None]
+                geometry = Geometry(depth=depth, cameras=given)
+            cameras = geometry.cameras
+            if grid is not None:
+                raw, density = pool(raw, grid), pool(density[..., None], grid)[..., 0]
+                geometry, images = on_grid(geometry, views.image_size, grid), resize_images(images, grid)
+                given = None if given is None else resize_cameras(given, views.image_size, grid)
+            if weight is not None:
+                density = density * weight
+            gaussians = self.adapter(raw, density, geometry, images, given=given)
+            geometry = replace(geometry, cameras=cameras)
             if given is not None:
                 gaussians = transform_gaussians(gaussians, encoding.world)
-                geometry = in_given_world(geometry, views.cameras, given, encoding.world)
+                geometry = in_given_world(geometry, views.cameras, encoding.given, encoding.world)
             elif encoding.metric is not None:
                 # The released nested model leaves its Gaussians behind when it scales everything else.
-                geometry = align_to_metric(geometry, encoding.metric)
+                scaled = align_to_metric(encoding.geometry, encoding.metric)
                 gaussians = replace(
                     gaussians,
-                    means=gaussians.means * geometry.scale_factor,
-                    scales=gaussians.scales * geometry.scale_factor,
+                    means=gaussians.means * scaled.scale_factor,
+                    scales=gaussians.scales * scaled.scale_factor,
                 )
+                coarse = scaled if grid is None else on_grid(scaled, views.image_size, grid)
+                geometry = replace(coarse, cameras=scaled.cameras)
         return Splats(gaussians=gaussians, geometry=geometry)
 
     def raw_parameters(

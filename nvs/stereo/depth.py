@@ -1,0 +1,126 @@
+"""Depth of posed photos, the steps in order."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from geometry.errors import InputError
+from geometry.ops.pinhole import resize_intrinsics
+from geometry.tensors import TensorRecord
+from geometry.views import Cameras, Views
+from nvs.holdout import resize_images
+from nvs.plane_sweep import depth_limits
+from nvs.stereo.agreement import add_evidence, count_agreement
+from nvs.stereo.pixel_maps import pixel_maps
+from nvs.stereo.semi_global import semi_global
+from nvs.stereo.sources import source_views
+from nvs.stereo.volume import matching_volume
+
+_GREY = (0.299, 0.587, 0.114)
+_JUDGES = 8  # views whose depth is held against a view's own
+
+
+@dataclass(frozen=True, kw_only=True)
+class StereoDepth(TensorRecord):
+    """Depth of every view on the swept grid, and how far to trust it."""
+
+    depth: Float[Tensor, "1 V h w"]  # z-depth, scene units; defined everywhere, by smoothness if nothing else
+    score: Float[Tensor, "1 V h w"]  # NCC on the chosen plane, -1..1
+    trusted: Bool[Tensor, "1 V h w"]  # the photos agree there, and so does another view's depth
+    floating: Bool[Tensor, "1 V h w"]  # more views look through the point than see it
+
+
+@torch.no_grad()
+def sweep_depth(
+    views: Views,
+    grid: tuple[int, int],
+    *,
+    planes: int = 64,
+    sources: int = 4,
+    window: int = 5,
+    min_score: float = 0.5,
+    rounds: int = 2,
+) -> StereoDepth:
+    """z-depth of posed views by a plane sweep, semi-global smoothing, and agreement between views.
+
+    Planes are even in inverse depth, between limits that triangulated features set for each view. The first
+    round smooths the matching volume and keeps what views agree on. Further rounds start again from the
+    matching volume, with what was agreed on before as evidence: planes on a surface that another view
+    trusts become cheap, planes in front of one dear. That fills walls without texture from the views that
+    know better, and takes floaters away.
+
+    It runs on the CPU, wherever the views are. Memory: 12 bytes a plane for every cell of the grid of all
+    views.
+
+    Args:
+        grid: (h, w) on which depth is sought; half of the image is enough for a Gaussian every second pixel.
+        sources: views that each is matched with.
+        window: side of the matched windows, cells, odd.
+        min_score: NCC below which a depth is not trusted.
+
+    Raises:
+        InputError: fewer than two views, or views without cameras.
+    """
+    if views.cameras is None or views.images.shape[1] < 2:
+        raise InputError("depth by plane sweep: wanted two or more photos with poses")
+    device = views.images.device
+    views = views.to("cpu")
+    near, far = torch.tensor(depth_limits(views)).T
+    cameras = Cameras(
+        extrinsics=views.cameras.extrinsics.float(),
+        intrinsics=resize_intrinsics(views.cameras.intrinsics, views.image_size, grid).float(),
+    )
+    images = resize_images(views.images, grid)[0]
+    grey = (images * images.new_tensor(_GREY)[:, None, None]).sum(dim=1).numpy()
+    middle = 2 / (1 / near + 1 / far)
+    inverse = 1 / far[:, None] + torch.linspace(0, 1, planes) * (1 / near - 1 / far)[:, None]
+
+    matched = source_views(cameras, grid, middle, sources).numpy()
+    volume = matching_volume(grey, pixel_maps(cameras, matched), matched, inverse.numpy(), window=window)
+    cost = 1 - volume.clip(min=0)  # anticorrelation says no more than no correlation
+    judges = source_views(cameras, grid, middle, _JUDGES).numpy()
+    maps = pixel_maps(cameras, judges)
+    found = None
+    for _ in range(rounds):
+        if found is not None:
+            known = found.depth[0].numpy(), found.trusted[0].numpy()
+            add_evidence(cost, inverse.numpy(), *known, maps, judges)
+        smooth = torch.from_numpy(semi_global(cost, grey))
+        best = smooth.argmin(dim=-1, keepdim=True)
+        depth = 1 / _between_planes(smooth, best, inverse)
+        score = torch.from_numpy(volume).gather(-1, best)[..., 0]
+        found = _judged(depth, score, score > min_score, maps, judges)
+    return found.to(device)
+
+
+def _judged(
+    depth: Float[Tensor, "V h w"],
+    score: Float[Tensor, "V h w"],
+    matched: Bool[Tensor, "V h w"],
+    maps: Float[np.ndarray, "V S 2 3 3"],
+    judges: Int[np.ndarray, "V S"],
+) -> StereoDepth:
+    """Depth with what the views think of each other's."""
+    same, _ = count_agreement(depth.numpy(), matched.numpy(), maps, judges)
+    trusted = matched & torch.from_numpy(same > 0)
+    same, through = count_agreement(depth.numpy(), trusted.numpy(), maps, judges)
+    floating = torch.from_numpy(through > same)
+    return StereoDepth(
+        depth=depth[None], score=score[None], trusted=(trusted & ~floating)[None], floating=floating[None]
+    )
+
+
+def _between_planes(
+    cost: Float[Tensor, "V h w P"], best: Int[Tensor, "V h w 1"], inverse: Float[Tensor, "V P"]
+) -> Float[Tensor, "V h w"]:
+    """Inverse depth at the bottom of the parabola through the best plane and its neighbours."""
+    inner = best.clamp(1, cost.shape[-1] - 2)
+    below, at, above = (cost.gather(-1, inner + s) for s in (-1, 0, 1))
+    bend = (below - 2 * at + above).clamp(min=1e-6)
+    shift = (0.5 * (below - above) / bend).clamp(-0.5, 0.5)
+    shift = torch.where(best == inner, shift, torch.zeros_like(shift))
+    step = inverse[:, 1] - inverse[:, 0]
+    return inverse[:, 0, None, None] + (best + shift)[..., 0] * step[:, None, None]
