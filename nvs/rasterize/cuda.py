@@ -4,6 +4,7 @@ gsplat is imported here and nowhere else, on the first rendering of CUDA tensors
 first use (1.5.3) starts a compiler. Written against the sources of gsplat 1.5.3.
 """
 
+from dataclasses import replace
 from functools import cache
 from importlib.metadata import version
 from types import ModuleType
@@ -19,6 +20,7 @@ from nvs.rasterize import twin
 from nvs.rasterize.settings import CONSTANTS, Settings
 
 TILE = 16
+LARGEST_SCALE = 1e12  # scene units; the projection of larger ones may overflow float32
 
 
 @cache
@@ -86,6 +88,7 @@ def _render(
     gsplat: ModuleType, gaussians: Gaussians, colors: Tensor | None, cameras: Cameras, settings: Settings
 ) -> tuple[Float[Tensor, "B V H W 4"], Float[Tensor, "B V H W 1"]]:
     H, W = settings.image_size
+    gaussians, colors = _drawable(gaussians, colors)
     image, alpha, _ = gsplat.rasterization(
         gaussians.means,
         gaussians.quats,
@@ -106,6 +109,27 @@ def _render(
         rasterize_mode="antialiased" if settings.antialiased else "classic",
     )
     return image, alpha
+
+
+def _drawable(gaussians: Gaussians, colors: Tensor | None) -> tuple[Gaussians, Tensor | None]:
+    """Gaussians that are not finite, or huge, made invisible points; zero quaternions made the identity.
+
+    In gsplat's kernels ``min(0.999, NaN)`` is 0.999: one such Gaussian would be drawn, and opaque. Nothing
+    here waits for the device.
+    """
+    fields = [*vars(gaussians).values(), *([] if colors is None else [colors])]
+    good = gaussians.scales.amax(-1) < LARGEST_SCALE  # [B, N]
+    for t in fields:
+        good = good & t.reshape(*good.shape, -1).isfinite().all(-1)
+
+    def kept(t: Tensor) -> Tensor:
+        return torch.where(good.reshape(*good.shape, *[1] * (t.ndim - 2)), t, 0.0)
+
+    gaussians = gaussians.map(kept)
+    identity = gaussians.quats.new_tensor([1.0, 0.0, 0.0, 0.0])
+    turned = (gaussians.quats != 0).any(-1, keepdim=True)
+    gaussians = replace(gaussians, quats=torch.where(turned, gaussians.quats, identity))
+    return gaussians, None if colors is None else kept(colors)
 
 
 def _render_projected_in_torch(

@@ -10,6 +10,7 @@ from geometry.errors import InputError
 from geometry.views import Cameras
 from nvs.gaussians import Gaussians
 from nvs.rasterize import rasterize
+from nvs.rasterize.cuda import _drawable
 from nvs.rasterize.settings import CONSTANTS, Settings
 
 SIZE = (40, 56)
@@ -78,15 +79,50 @@ def test_colours_given_and_no_gaussians_at_all(scene, cameras):
     assert nothing.depth.abs().max() == 0
 
 
-@pytest.mark.gpu
-def test_degenerate_gaussians_stay_finite_on_cuda(scene, cameras):
-    gaussians = scene(64).to("cuda")
+def spoil(gaussians: Gaussians) -> None:
+    """Every kind of Gaussian that cannot be drawn, or only just."""
     gaussians.means[0, 0, 2] = -1.0
     gaussians.scales[0, 1] = 0.0
     gaussians.quats[0, 2] = 0.0
     gaussians.opacities[0, 3], gaussians.opacities[0, 4] = 0.0, 1.0
-    image = rasterize(gaussians, cameras(1, SIZE).to("cuda"), SIZE)
-    assert all(t.isfinite().all() for t in vars(image).values())
+    gaussians.means[0, 5, 0] = torch.nan
+    gaussians.quats[0, 6, 1] = torch.nan
+    gaussians.scales[0, 7, 2] = torch.inf
+    gaussians.opacities[0, 8] = torch.nan
+    gaussians.sh[0, 9, 0, 0] = -torch.inf
+    gaussians.scales[0, 10] = 1e25
+
+
+@pytest.mark.gpu
+def test_degenerate_gaussians_are_as_in_the_twin_on_cuda(scene, cameras):
+    gaussians, views = scene(64), cameras(1, SIZE)
+    spoil(gaussians)
+    values, gradients = rendered_with_gradients(gaussians.to("cuda"), views.to("cuda"), "cuda")
+    wanted, _ = rendered_with_gradients(gaussians, views, "torch")
+    for actual, expected in zip(values, wanted):
+        assert ((actual - expected).abs() > 1e-3).double().mean() < 5e-4
+    assert all(t.isfinite().all() for t in gradients)
+
+
+@pytest.mark.parametrize("colored", [False, True], ids=["SH", "colours"])
+def test_gsplat_s_kernels_are_given_only_what_they_can_draw(scene, cameras, colored):
+    """What is left after the sieve draws the same in the twin; what was taken out has no gradient."""
+    gaussians, views = scene(64, degree=1), cameras(1, SIZE)
+    spoil(gaussians)
+    colors = torch.rand(1, 64, 3) if colored else None
+    if colored:
+        colors[0, 11] = torch.nan
+    leaves = gaussians.map(lambda t: t.requires_grad_())
+    sieved, sieved_colors = _drawable(leaves, colors)
+    assert all(t.isfinite().all() for t in vars(sieved).values())
+    assert (sieved.quats[0, 2] == torch.tensor([1.0, 0.0, 0.0, 0.0])).all()
+    actual = rasterize(sieved, views, SIZE, colors=sieved_colors, backend="torch")
+    wanted = rasterize(gaussians, views, SIZE, colors=colors, backend="torch")
+    assert torch.equal(actual.rgb, wanted.rgb)
+    assert torch.equal(actual.alpha, wanted.alpha)
+    (actual.rgb.sum() + actual.alpha.sum()).backward()
+    fields = [t for name, t in vars(leaves).items() if not (colored and name == "sh")]
+    assert all((t.grad[0, 5:11] == 0).all() for t in fields)
 
 
 def test_constants_of_another_version_are_refused(monkeypatch):
