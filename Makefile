@@ -19,7 +19,7 @@ demo: setup
 	$(BIN)/python scripts/demo.py --out $(OUT) $(if $(PHOTOS),--photos "$(PHOTOS)")
 
 test: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadfile
 
 lint: setup
 	$(BIN)/ruff check .

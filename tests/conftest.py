@@ -3,6 +3,10 @@
 import os
 from pathlib import Path
 
+# Before torch is imported, here and in subprocesses of tests: small tensors gain nothing from threads, and
+# several test processes on one machine would wait for each other's.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import pytest
 import torch
 
