@@ -95,6 +95,7 @@ def run_benchmark(config: Any, *, extras: tuple[Extra, ...] = ()) -> dict | None
             if not store.predicted(scene.split.name):
                 store.scores(scene.split.name).unlink(missing_ok=True)  # of pictures that are no more
                 folder = store.predictions(scene.split.name)
+                say(f"{scene.split.name}: predicting, {len(scene.context)} context views")
                 predict_scene(scene, method, protocol, process.device, folder)
             mine.append((index, _scored(config, scene, protocol, store, extras, process)))
         everyone = chain.from_iterable(gather(process, mine))

@@ -44,6 +44,10 @@ class Function:
         # Images at target cameras mean nothing in a world that the benchmark does not know.
         default = "needed" if self._pictures else "optional"
         self.given_poses = getattr(self._function, "given_poses", default)
+        if self.given_poses not in ("needed", "optional"):
+            raise InputError(
+                f"method {path}: wanted given_poses needed or optional, came {self.given_poses!r}"
+            )
         self._path = path
         self.about = About(
             name=path,

@@ -5,15 +5,15 @@ from typing import Protocol
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
 from eval.methods.base import About, Pictured, Task
 from geometry.data.view_selection import pose_distances
-from geometry.ops.pinhole import resize_intrinsics, unproject
+from geometry.ops.pinhole import unproject
 from geometry.views import Views
 from nvs.gaussians import Gaussians, rgb_to_sh
-from nvs.holdout import resize_images
 from nvs.rasterize import rasterize
 
 _NONE = "no weights"
@@ -70,15 +70,9 @@ class WarpedView:
         self.about = replace(depth.about, name=f"nearest view warped, depth of {depth.about.name}")
 
     def predict(self, task: Task) -> Pictured:
-        depth = self._depth.depth(task)
-        size = tuple(depth.shape[-2:])
-        photos = Views(
-            images=resize_images(task.photos.images, size),
-            cameras=replace(
-                task.photos.cameras,
-                intrinsics=resize_intrinsics(task.photos.cameras.intrinsics, task.size, size),
-            ),
-        )
+        photos = task.photos
+        # Colours keep the photo's resolution; a mean of depths across an edge would hang in the air.
+        depth = F.interpolate(self._depth.depth(task), size=task.size, mode="nearest-exact")
         nearest = nearest_views(task)
 
         def render(target: int) -> tuple[Tensor, Tensor]:

@@ -78,7 +78,8 @@ def test_the_papers_numbers():
     "changes",
     [
         {"poses": "photometric", "context_poses": "none", "photometric": {"steps": 9, "learning_rate": 0.01}},
-        {"poses": "umeyama", "context_poses": "none"},
+        {"poses": "umeyama"},
+        {"context_poses": "none"},
         {"split": "0123456789abcdef"},
         {"fit": "stretch"},
         {"undistort": False},
