@@ -26,12 +26,12 @@ _PATIENCE = 3  # looks at the watched photos without a gain before it stops
 class Rates:
     """Adam's learning rates at the first step; all fall to ``last`` of that by the last step."""
 
-    means: float = 0.3  # in the Gaussian's own first width: the scale of the world cancels
-    scales: float = 1e-2  # of the logarithm
+    means: float = 0.5  # in the Gaussian's own first width: the scale of the world cancels
+    scales: float = 2e-2  # of the logarithm
     quats: float = 2e-3
-    opacities: float = 3e-2  # of the logit
-    colours: float = 8e-3  # degree-0 coefficients
-    harmonics: float = 4e-4  # higher degrees: a twentieth, as in 3D Gaussian Splatting
+    opacities: float = 6e-2  # of the logit
+    colours: float = 1.5e-2  # degree-0 coefficients
+    harmonics: float = 7.5e-4  # higher degrees: a twentieth, as in 3D Gaussian Splatting
     cameras: float = 3e-4  # radians, and shifts in median depths
     last: float = 0.1
 

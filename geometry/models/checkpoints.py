@@ -93,8 +93,9 @@ def find_checkpoint(model: str) -> Checkpoint:
     if model.startswith("untrained:"):
         return untrained(model.removeprefix("untrained:"))
     if model == "tiny":
-        bundled = BUNDLED / "tiny.safetensors"
-        return read_checkpoint(bundled) if bundled.is_file() else untrained("tiny")
+        file = BUNDLED / "tiny.safetensors"
+        bundled = file.is_file()
+        return replace(read_checkpoint(file), source="bundled") if bundled else untrained("tiny")
     if model in RELEASES:  # a folder of that name is ./small
         release = RELEASES[model]
         return read_checkpoint(_fetch(release.repository), variant=model, licence=release.licence)
@@ -180,11 +181,18 @@ def untrained(variant: str) -> Checkpoint:
     )
 
 
-def read_checkpoint(path: Path, *, variant: str | None = None, licence: str | None = None) -> Checkpoint:
+def read_checkpoint(
+    path: Path,
+    *,
+    variant: str | None = None,
+    licence: str | None = None,
+    backbone: Checkpoint | None = None,
+) -> Checkpoint:
     """Read a released checkpoint or one of ours; names come out as ours.
 
     Args:
         variant: what it should hold, where the caller knows; otherwise the file or its config.json says.
+        backbone: of a file that holds a Gaussian head alone; None finds the one that the file names.
 
     Raises:
         InputError: missing, half-written, or not such a checkpoint.
@@ -193,7 +201,7 @@ def read_checkpoint(path: Path, *, variant: str | None = None, licence: str | No
     if not tensors:
         raise InputError(f"{path}: holds no tensors; expected a checkpoint")
     if metadata.get("format") == FORMAT:
-        return _ours(path, tensors, metadata)
+        return _ours(path, tensors, metadata, backbone)
     if not is_released(tensors):
         example = next(iter(tensors))
         raise InputError(
@@ -222,7 +230,9 @@ def _is_gaussian(name: str) -> bool:
     return name.removeprefix("any_view.").startswith("gaussian_head.")
 
 
-def _ours(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> Checkpoint:
+def _ours(
+    path: Path, tensors: dict[str, Tensor], metadata: dict[str, str], backbone: Checkpoint | None
+) -> Checkpoint:
     variant = metadata.get("variant", "")
     if variant not in VARIANTS:
         raise InputError(f"{path}: unknown variant {variant!r}; this version knows {', '.join(VARIANTS)}")
@@ -236,18 +246,23 @@ def _ours(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> C
         source=str(path),
         metadata=metadata,
     )
-    return checkpoint if checkpoint.state or "backbone" not in metadata else _with_backbone(checkpoint)
+    return (
+        checkpoint if checkpoint.state or "backbone" not in metadata else _with_backbone(checkpoint, backbone)
+    )
 
 
-def _with_backbone(head: Checkpoint) -> Checkpoint:
+def _with_backbone(head: Checkpoint, backbone: Checkpoint | None) -> Checkpoint:
     """A file that holds a Gaussian head alone, joined with the backbone it was trained on.
+
+    Args:
+        backbone: to be taken; None finds the one that the file names.
 
     Raises:
         InputError: that backbone is not here, or is not the one of then.
     """
     name = head.metadata["backbone"]
     try:
-        backbone = find_checkpoint(name)
+        backbone = backbone or find_checkpoint(name)
     except InputError as error:
         raise InputError(f"{head.source}: a Gaussian head on the backbone {name!r}: {error}") from error
     if backbone.variant != head.variant or fingerprint(backbone.state) != head.metadata["backbone_sha256"]:

@@ -1,0 +1,109 @@
+"""The file that ships: written from training exports, loaded by default, and it says what it is."""
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors import safe_open
+
+from geometry.cli import announce
+from geometry.models import checkpoints
+from geometry.models.checkpoints import APACHE, find_checkpoint, fingerprint, save_checkpoint
+from geometry.models.zoo import build
+from nvs.adapter import GaussianAdapter
+from nvs.splatter import Splatter, load_splatter, new_gaussian_head, save_splatter
+
+SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "bundle_tiny.py"
+_spec = importlib.util.spec_from_file_location("bundle_tiny", SCRIPT)
+bundle_tiny = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(bundle_tiny)
+ABOUT = ["--steps", "3 geometry + 2 head", "--hours", "0.5"]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """What the two trainings leave: a network, and a head that names it."""
+    folder = tmp_path_factory.mktemp("trained")
+    torch.manual_seed(0)
+    network, adapter = build("tiny"), GaussianAdapter("rgb")
+    head = new_gaussian_head("tiny", adapter)
+    for parameter in head.parameters():
+        torch.nn.init.normal_(parameter, std=0.05)
+    geometry = folder / "geometry" / "model.safetensors"
+    geometry.parent.mkdir()
+    save_checkpoint(geometry, network, variant="tiny", released=False, licence=APACHE)
+    splatter = Splatter(network, head, adapter)
+    backbone = {"backbone": str(geometry), "backbone_sha256": fingerprint(network.state_dict())}
+    save_splatter(
+        folder / "best.safetensors", splatter, variant="tiny", released=False, licence=APACHE,
+        with_network=False, **backbone,
+    )  # fmt: skip
+    return folder, splatter
+
+
+@pytest.fixture(scope="module")
+def bundled(trained):
+    folder, _ = trained
+    out = folder / "weights" / "tiny.safetensors"
+    out.parent.mkdir()
+    assert bundle_tiny.main([str(folder / "geometry"), str(folder), *ABOUT, "--out", str(out)]) == 0
+    return out
+
+
+def test_loads_what_was_trained_in_half_precision(trained, bundled):
+    _, splatter = trained
+    loaded, has_head = load_splatter(find_checkpoint(str(bundled)))
+    assert has_head
+    assert loaded.adapter.settings == splatter.adapter.settings
+    for mine, theirs in ((loaded.network, splatter.network), (loaded.head, splatter.head)):
+        wanted = theirs.state_dict()
+        assert mine.state_dict().keys() == wanted.keys()
+        for name, tensor in mine.state_dict().items():
+            assert torch.equal(tensor, wanted[name].half().float() if tensor.is_floating_point() else tensor)
+
+
+def test_header_says_where_it_comes_from(bundled):
+    with safe_open(bundled, framework="pt") as file:
+        header = file.metadata()
+    assert header["licence"] == "Apache-2.0"
+    assert header["steps"] == "3 geometry + 2 head"
+    assert header["hours"] == "0.5"
+    assert {"recipe", "commit", "data", "hardware", "adapter"} <= header.keys()
+    assert bundled.stat().st_size < 20_000_000
+
+
+def test_is_the_default_and_says_so_on_one_line(bundled, monkeypatch, capsys):
+    monkeypatch.setattr(checkpoints, "BUNDLED", bundled.parent)
+    checkpoint = find_checkpoint("tiny")
+    assert checkpoint.trained
+    announce(checkpoint)
+    (line,) = capsys.readouterr().err.splitlines()
+    for words in ("tiny", "bundled", "Apache-2.0", "procedural world", "never on a photo", "--refine"):
+        assert words in line
+
+
+def test_without_the_file_it_is_untrained_and_says_so(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(checkpoints, "BUNDLED", tmp_path)
+    checkpoint = find_checkpoint("tiny")
+    assert not checkpoint.trained
+    announce(checkpoint)
+    assert "random" in capsys.readouterr().err
+
+
+def test_geometry_alone(trained, tmp_path):
+    folder, splatter = trained
+    out = tmp_path / "tiny.safetensors"
+    assert bundle_tiny.main([str(folder / "geometry" / "model.safetensors"), *ABOUT, "--out", str(out)]) == 0
+    _, has_head = load_splatter(find_checkpoint(str(out)))
+    assert not has_head
+
+
+def test_refuses_a_head_of_other_weights(trained, tmp_path):
+    folder, _ = trained
+    other = tmp_path / "model.safetensors"
+    torch.manual_seed(1)
+    save_checkpoint(other, build("tiny"), variant="tiny", released=False, licence=APACHE)
+    with pytest.raises(checkpoints.InputError, match="other weights"):
+        bundle_tiny.main([str(other), str(folder), *ABOUT, "--out", str(tmp_path / "out.safetensors")])
+    assert not (tmp_path / "out.safetensors").exists()
