@@ -18,7 +18,7 @@ from eval.methods.references import NearestView, surface_gaussians
 from eval.store import Store, read_json
 from geometry.views import Views
 
-SMALL = ["metrics=[psnr,ssim]", "device=cpu", "benchmark.rule.context=4"]
+SMALL = ["metrics=[psnr,ssim]", "device=cpu", "benchmark.rule.context=4", "benchmark.long_side=64"]
 
 
 def nvs_eval(*arguments):
