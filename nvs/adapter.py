@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from geometry.errors import InputError
 from geometry.ops import se3
 from geometry.ops.align import camera_scale
 from geometry.ops.pinhole import pixel_grid
@@ -48,6 +49,8 @@ class GaussianAdapter:
         sh_degree: int = 2,
         scale_px: tuple[float, float] = (0.01, 30.0),
     ) -> None:
+        if flavour not in ("rgb", "sh"):
+            raise InputError(f"Gaussian head: wanted a flavour of rgb or sh, came {flavour!r}")
         self.flavour = flavour
         self.sh_degree = 0 if flavour == "rgb" else sh_degree
         self.offsets = flavour == "sh"

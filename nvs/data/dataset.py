@@ -1,6 +1,6 @@
 """Scenes to samples of context and target views: an endless map-style dataset."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -34,6 +34,8 @@ class NovelViewDataset:
         photometric: colour changes, which must be drawn per sample: a target that is recoloured in
             another way than its context cannot be rendered from it; None for none.
         sparse_depth: use observed sparse points as depth where a frame has no depth map.
+        relabel: called with the chosen views' scene and the training step; returns the scene with other
+            depth, for example a teacher's (`geometry.training.labels.TeacherLabels`).
         skip_broken: pass over scenes with damaged files, with a warning, instead of stopping.
         seed: for ``dataset[i]`` with a plain number.
     """
@@ -52,6 +54,7 @@ class NovelViewDataset:
         geometric: GeometricAugmentation | None = None,
         photometric: PhotometricAugmentation | None = None,
         sparse_depth: bool = False,
+        relabel: Callable[[Scene, int], Scene] | None = None,
         skip_broken: bool = False,
         seed: int = 0,
     ) -> None:
@@ -64,6 +67,7 @@ class NovelViewDataset:
         self.geometric = geometric or GeometricAugmentation()
         self.photometric = photometric
         self.sparse_depth = sparse_depth
+        self.relabel = relabel
         self.skip_broken = skip_broken
         self.seed = seed
 
@@ -80,9 +84,12 @@ class NovelViewDataset:
             given, targets = context_and_targets(
                 scene.extrinsics, context, self.targets, rng, extent=self.extent, far=self.far
             )
+            scene = scene.select([*given, *targets])
+            if self.relabel is not None:
+                scene = self.relabel(scene, request.step)
             return assemble(
                 scene,
-                [*given, *targets],
+                range(len(scene)),
                 image_size,
                 rng=rng,
                 augmentation=self.geometric,

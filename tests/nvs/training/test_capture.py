@@ -1,0 +1,101 @@
+"""A person's photos as samples: what is kept out stays out; contexts come again, targets do not."""
+
+import argparse
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from geometry.cli import add_model_arguments, add_photo_arguments
+from geometry.engine.samplers import SampleRequest
+from geometry.formats import transforms_json
+from nvs.training.capture import CaptureSamples, read_capture
+from nvs.training.model import build_model
+
+PHOTOS, SIZE = 11, (42, 56)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Each photo has one grey value, which tells it from the others."""
+    folder = tmp_path_factory.mktemp("capture") / "garden"
+    folder.mkdir()
+    names = [f"{i:02d}.png" for i in range(PHOTOS)]
+    poses = np.tile(np.eye(4), (PHOTOS, 1, 1))
+    poses[:, 0, 3] = -0.2 * np.arange(PHOTOS)
+    poses[:, 1, 3] = 0.05 * (np.arange(PHOTOS) % 2)
+    for i, name in enumerate(names):
+        Image.fromarray(np.full((*SIZE, 3), 20 * i, np.uint8)).save(folder / name)
+    K = np.array([[50.0, 0, 28], [0, 50, 21], [0, 0, 1]])
+    transforms_json.write_scene(folder / "transforms.json", names, poses, [K] * PHOTOS, [SIZE] * PHOTOS)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def network():
+    return build_model("untrained:tiny").network
+
+
+def capture(folder, network, *words):
+    p = argparse.ArgumentParser()
+    add_photo_arguments(p)
+    add_model_arguments(p)
+    p.add_argument("--holdout", type=int, default=5)
+    p.add_argument("--context", type=int, default=4)
+    args = p.parse_args([str(folder), "--process-res", "56", "--no-pose-check", *words])
+    args.max_views = args.max_views or 16
+    device = torch.device("cpu")
+    return read_capture(args, str(folder), network, device, context_sets=6, targets=2, seed=0)
+
+
+def which(images):
+    """Numbers of photos from their grey."""
+    return [round(v.item() * 255 / 20) for v in images.mean((-1, -2, -3)).flatten()]
+
+
+@pytest.mark.parametrize("words", [[], ["--unposed"]])
+def test_photos_kept_out_are_never_trained_on(folder, network, words):
+    found = capture(folder, network, *words)
+    assert found.name == "garden"
+    assert which(found.case.targets.images) == [0, 5, 10]
+    assert found.case.target_names == ["00.png", "05.png", "10.png"]
+    rest = [1, 2, 3, 4, 6, 7, 8, 9]
+    assert which(found.photos.float() / 255) == rest
+    assert set(which(found.case.context.images)) <= set(rest)
+    assert found.posed == (not words)
+    assert (found.case.context.cameras is None) == (found.case.targets.cameras is None) == bool(words)
+    assert len({tuple(s) for s in found.context_sets}) == len(found.context_sets) > 1
+    assert all(len(s) == 4 for s in found.context_sets)
+
+
+def test_samples_name_their_context_and_draw_their_targets(folder, network):
+    samples = CaptureSamples([capture(folder, network)], targets=2)
+    seen = set()
+    for seed in range(8):
+        sample = samples[SampleRequest(index=1, number=1, step=seed, seed=seed)]
+        context, targets = which(sample.context.views.images), which(sample.target.views.images)
+        assert sample.keys == ("garden set 1",)
+        assert context == which(
+            samples[SampleRequest(index=1, number=1, step=0, seed=0)].context.views.images
+        )
+        assert not set(context) & set(targets)
+        # Poses belong to their photos: camera i stands at 0.2 i, seen from wherever the world has its origin.
+        places = -sample.target.truth.cameras.extrinsics[0, :, 0, 3] / 0.2
+        first = -sample.context.truth.cameras.extrinsics[0, 0, 0, 3] / 0.2
+        assert (places - first).tolist() == pytest.approx([t - context[0] for t in targets], abs=1e-3)
+        seen.update(targets)
+        assert not sample.context.truth.valid.any()  # photos bring no depth
+    assert len(seen) > 2
+
+
+def test_unposed_context_hides_what_the_network_found(folder, network):
+    samples = CaptureSamples([capture(folder, network, "--unposed")], targets=1)
+    sample = samples[SampleRequest(index=0, number=0, step=0, seed=0)]
+    assert sample.context.views.cameras is None
+    assert sample.context.truth.cameras.extrinsics.shape == (1, 4, 4, 4)
+
+
+def test_without_poses_no_more_photos_than_the_network_takes(folder, network):
+    assert len(capture(folder, network, "--unposed", "--max-views", "5").photos) == 5
+    assert len(capture(folder, network, "--max-views", "5").photos) == 8
