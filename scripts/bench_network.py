@@ -3,7 +3,8 @@
     python scripts/bench_network.py --models small base --views 2 12 --sizes 280x504 336x504
 
 Each case (model, views, size) is measured in processes of its own; its candidates take turns round by round,
-so ratios of the medians hold on a busy machine, where seconds do not. Prints Markdown tables:
+so ratios of the medians hold on a busy machine, where seconds do not. ``--threads 1 --cpu-time`` is steadier
+there. Prints Markdown tables:
 
 - the whole forward pass: seconds, images/s, peak memory of a process that builds the network and runs it
   once, and the share of each part;
@@ -19,6 +20,7 @@ Weights are random: they change no time, and the bfloat16 error little.
 
 import argparse
 import json
+import os
 import resource
 import statistics
 import subprocess
@@ -46,10 +48,11 @@ WARM_FROM = 3  # of so many rounds the first is not counted; of fewer, each coun
 
 
 class Clock:
-    """Seconds of calls: CUDA events, or the wall clock."""
+    """Seconds of calls: CUDA events, the wall clock, or the process's CPU time per thread."""
 
-    def __init__(self, device: torch.device) -> None:
+    def __init__(self, device: torch.device, *, cpu_time: bool) -> None:
         self.cuda = device.type == "cuda"
+        self.cpu_time = cpu_time
 
     def __call__(self, call: Callable[[], object]) -> float:
         stop = self.start()
@@ -58,8 +61,9 @@ class Clock:
 
     def start(self) -> Callable[[], float]:
         if not self.cuda:
-            begin = time.perf_counter()
-            return lambda: time.perf_counter() - begin
+            now = time.process_time if self.cpu_time else time.perf_counter
+            begin, threads = now(), torch.get_num_threads() if self.cpu_time else 1
+            return lambda: (now() - begin) / threads
         first, last = (torch.cuda.Event(enable_timing=True) for _ in range(2))
         first.record()
 
@@ -180,14 +184,16 @@ def timed_parts(network: DepthAnything3, clock: Clock, seconds: dict[str, float]
 
 
 @torch.inference_mode()
-def measure(model: str, views: int, size: tuple[int, int], device: torch.device, rounds: int) -> dict:
+def measure(
+    model: str, views: int, size: tuple[int, int], device: torch.device, rounds: int, cpu_time: bool
+) -> dict:
     """Median seconds of every candidate, and the error of bfloat16."""
     torch.manual_seed(0)
     network = build(model, released=True).to(device).eval()
     vit, head = network.backbone, network.depth_head
     images = torch.rand(1, views, 3, *size, device=device)
     normed = normalise_images(images)
-    clock = Clock(device)
+    clock = Clock(device, cpu_time=cpu_time)
     tokens = 1 + (size[0] // vit.patch) * (size[1] // vit.patch)
     features = vit(normed)
     eye = torch.eye(4, device=device).expand(1, views, 4, 4)
@@ -258,10 +264,12 @@ def peak_of_one_call(model: str, views: int, size: tuple[int, int]) -> dict:
     return {"peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9}
 
 
-def in_process(task: str, *arguments: object) -> dict:
-    """Run one task of this script in a fresh process."""
-    command = [sys.executable, __file__, "--task", task, *map(str, arguments)]
-    result = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)
+def in_process(threads: int | None, task: str, *arguments: object) -> dict:
+    """Run one task of this script in a fresh process, whose idle threads sleep and cost no CPU time."""
+    command = [sys.executable, __file__, *(["--threads", str(threads)] if threads else [])]
+    command += ["--task", task, *map(str, arguments)]
+    environment = os.environ | {"OMP_WAIT_POLICY": "passive"}
+    result = subprocess.run(command, env=environment, stdout=subprocess.PIPE, check=True, text=True)
     return json.loads(result.stdout.splitlines()[-1])
 
 
@@ -342,16 +350,23 @@ def main() -> None:
     parser.add_argument("--sizes", nargs="+", default=["280x504", "336x504"], help="H x W, multiples of 14")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--rounds", type=int, default=5, help="of 3 or more the first is not counted (5)")
+    parser.add_argument("--threads", type=int, help="of PyTorch (its default)")
+    parser.add_argument(
+        "--cpu-time", action="store_true", help="CPU time per thread, not the wall clock: on a busy machine"
+    )
     parser.add_argument("--quick", action="store_true", help="one small row, to see that everything runs")
     parser.add_argument("--task", nargs="+", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
     if arguments.task:
         task, model, views, size, *more = arguments.task
         size = tuple(int(s) for s in size.split("x"))
         if task == "peak":
             print(json.dumps(peak_of_one_call(model, int(views), size)))
         else:
-            print(json.dumps(measure(model, int(views), size, torch.device(more[0]), int(more[1]))))
+            device, rounds, cpu_time = torch.device(more[0]), int(more[1]), more[2] == "True"
+            print(json.dumps(measure(model, int(views), size, device, rounds, cpu_time)))
         return
     if arguments.quick:
         arguments.models, arguments.views, arguments.sizes, arguments.rounds = ["tiny"], [3], ["84x112"], 3
@@ -362,10 +377,13 @@ def main() -> None:
             for views in arguments.views:
                 name = f"{model} | {views} | {size.replace('x', ' x ')}"
                 print(f"measuring {name}", file=sys.stderr, flush=True)
-                cases[name] = in_process("measure", model, views, size, arguments.device, arguments.rounds)
+                cases[name] = in_process(
+                    *(arguments.threads, "measure", model, views, size),
+                    *(arguments.device, arguments.rounds, arguments.cpu_time),
+                )
                 cases[name]["views"] = views
                 if arguments.device == "cpu":
-                    cases[name] |= in_process("peak", model, views, size)
+                    cases[name] |= in_process(arguments.threads, "peak", model, views, size)
     print_tables(cases)
 
 
