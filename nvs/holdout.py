@@ -77,16 +77,26 @@ def resize_images(images: Float[Tensor, "B V 3 h w"], size: tuple[int, int]) -> 
     return flat.unflatten(0, images.shape[:2])
 
 
-def evaluate(gaussians: Gaussians, holdout: Holdout, *, backend: str = "auto") -> dict[str, object]:
+def evaluate(
+    gaussians: Gaussians,
+    holdout: Holdout,
+    *,
+    background: Float[Tensor, " 3"] | None = None,
+    backend: str = "auto",
+) -> dict[str, object]:
     """Mean and per-image metrics of renderings against the targets, ready for JSON.
 
     A metric that cannot be computed is None, and ``reasons`` says why.
+
+    Args:
+        background: colour where no Gaussian is; black if None.
     """
     size = tuple(holdout.images.shape[-2:])
     scores = Scores()
     for t in range(len(holdout.names)):
         # One view at a time: memory does not grow with the number of targets.
-        view = rasterize(gaussians, holdout.cameras[:, t : t + 1], size, backend=backend)
+        camera = holdout.cameras[:, t : t + 1]
+        view = rasterize(gaussians, camera, size, background=background, backend=backend)
         scores.add(view.rgb[0], holdout.images[:, t])
     per_image = [
         {"name": name} | {m: finite(values[t]) for m, values in scores.per_image.items() if len(values) > t}

@@ -1,18 +1,23 @@
 """From encoded photos to Gaussians, with the depth that `nvs render --depth` names."""
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from geometry.errors import InputError
+from geometry.models.checkpoints import Checkpoint
 from geometry.prediction import Geometry
 from geometry.views import Views
-from nvs.backbone import encode_views
-from nvs.grid import resize_cameras, sample
+from nvs.adapter import GaussianAdapter, ReleasedAdapter
+from nvs.backbone import Encoding, encode_views
+from nvs.grid import resize_cameras, sample, spaced_grid
 from nvs.holdout import resize_images
 from nvs.splatter import Splats, Splatter
 from nvs.stereo import StereoDepth, sweep_depth
 
 DEPTHS = ("auto", "network", "sweep")
 SWEEP_SPACING = 2.0  # pixels of the network's images between swept depths
+REFINED_SPACING = 4.0  # between Gaussians that are to be refined: fewer learn faster and overfit less
 _TRUSTED, _DOUBTED = 0.8, 0.25  # factors on opacities
 
 
@@ -31,6 +36,11 @@ def choose_depth(wanted: str, *, views: Views, good_network: bool) -> str:
     if wanted == "auto":
         return "sweep" if possible and not good_network else "network"
     return wanted
+
+
+def knows_depth(checkpoint: Checkpoint) -> bool:
+    """Whether a network's depth is worth more than a sweep's: a tiny knows less than matching does."""
+    return checkpoint.trained and checkpoint.variant != "tiny"
 
 
 def lift_network(
@@ -59,20 +69,46 @@ def lift_sweep(
     Args:
         has_head: without one the network has nothing to say and is not asked.
     """
-    depth, trusted = sample(stereo.depth, grid), sample(stereo.trusted.float(), grid)
-    weight = torch.where(trusted > 0.5, _TRUSTED, _DOUBTED)
-    if has_head:
-        encoding = encode_views(splatter.network, views, reference=reference, chunk=chunk)
-        return splatter.splat(encoding, views, chunk=chunk, grid=grid, depth=depth, weight=weight)
+    if not has_head:
+        return lift_colours(splatter.adapter, views, stereo, grid)
+    encoding = encode_views(splatter.network, views, reference=reference, chunk=chunk)
+    return splat_swept(splatter, encoding, views, stereo, grid, chunk=chunk)
+
+
+def lift_colours(
+    adapter: GaussianAdapter | ReleasedAdapter, views: Views, stereo: StereoDepth, grid: tuple[int, int]
+) -> Splats:
+    """Gaussians at swept depth in the photos' own colours: what a head that has learnt nothing makes."""
+    depth, weight = _on_grid(stereo, grid)
     cameras = resize_cameras(views.cameras, views.image_size, grid)
-    raw = depth.new_zeros(*depth.shape, splatter.adapter.raw_channels)
+    raw = depth.new_zeros(*depth.shape, adapter.raw_channels)
     images = resize_images(views.images, grid)
-    geometry = Geometry(depth=depth, cameras=cameras)
-    gaussians = splatter.adapter(raw, 0.9 * weight, geometry, images, given=cameras)
+    gaussians = adapter(raw, 0.9 * weight, Geometry(depth=depth, cameras=cameras), images, given=cameras)
     return Splats(gaussians=gaussians, geometry=Geometry(depth=depth, cameras=views.cameras))
+
+
+def splat_swept(
+    splatter: Splatter,
+    encoding: Encoding,
+    views: Views,
+    stereo: StereoDepth,
+    grid: tuple[int, int],
+    *,
+    chunk: int,
+) -> Splats:
+    """The head's part of `lift_sweep`."""
+    depth, weight = _on_grid(stereo, grid)
+    return splatter.splat(encoding, views, chunk=chunk, grid=grid, depth=depth, weight=weight)
+
+
+def _on_grid(
+    stereo: StereoDepth, grid: tuple[int, int]
+) -> tuple[Float[Tensor, "1 V h w"], Float[Tensor, "1 V h w"]]:
+    """Swept depth and the factor on opacities."""
+    trusted = sample(stereo.trusted.float(), grid) > 0.5
+    return sample(stereo.depth, grid), torch.where(trusted, _TRUSTED, _DOUBTED)
 
 
 def sweep_views(views: Views) -> StereoDepth:
     """Depth of posed views at the resolution that `nvs render` sweeps."""
-    H, W = views.image_size
-    return sweep_depth(views, (max(8, round(H / SWEEP_SPACING)), max(8, round(W / SWEEP_SPACING))))
+    return sweep_depth(views, spaced_grid(views.image_size, SWEEP_SPACING))

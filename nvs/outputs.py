@@ -22,11 +22,17 @@ SHEET_COLUMNS = 6
 
 
 def render_frames(
-    gaussians: Gaussians, cameras: Cameras, size: tuple[int, int], *, backend: str
+    gaussians: Gaussians,
+    cameras: Cameras,
+    size: tuple[int, int],
+    *,
+    background: Float[Tensor, " 3"] | None = None,
+    backend: str,
 ) -> Iterator[tuple[UInt8[np.ndarray, "H W 3"], Float[np.ndarray, "H W"], Float[np.ndarray, "H W"]]]:
     """Colour, z-depth and alpha of every camera of one scene, one at a time."""
     for f in range(cameras.extrinsics.shape[1]):
-        view = rasterize(gaussians, cameras[:, f : f + 1], size, backend=backend)
+        camera = cameras[:, f : f + 1]
+        view = rasterize(gaussians, camera, size, background=background, backend=backend)
         yield to_bytes(view.rgb[0, 0]), view.depth[0, 0].cpu().numpy(), view.alpha[0, 0].cpu().numpy()
 
 
@@ -44,6 +50,7 @@ def write_outputs(
     size: tuple[int, int],
     *,
     fps: int,
+    background: Float[Tensor, " 3"] | None = None,
     backend: str,
     about: dict[str, object],
     note: str | None = None,
@@ -54,6 +61,7 @@ def write_outputs(
         names: of the input photos.
         geometry: cameras and depth of the inputs, in the Gaussians' world.
         path: cameras of the novel views, for images of ``size``.
+        background: colour of the novel views where no Gaussian is; black if None.
         note: written across the contact sheet.
     """
     stems = file_names(names)
@@ -67,7 +75,8 @@ def write_outputs(
     depths = geometry.depth[0].float().cpu().numpy()
     depth_range = depth_limits(depths)  # one for all frames, so that colours do not flicker
     with VideoWriter(folder / "video.mp4", fps=fps) as video:
-        for f, (rgb, depth, alpha) in enumerate(render_frames(gaussians, path, size, backend=backend)):
+        frames = render_frames(gaussians, path, size, background=background, backend=backend)
+        for f, (rgb, depth, alpha) in enumerate(frames):
             coloured = colour_depth(np.where(alpha > 0.5, depth, 0), limits=depth_range)
             video.add(rgb)
             write_image(folder / "frames" / f"{f:04d}.png", rgb)

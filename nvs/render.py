@@ -6,6 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from geometry.atomic import atomic_folder, require_folder
 from geometry.cli import (
@@ -25,7 +27,16 @@ from geometry.ops.pinhole import resize_intrinsics
 from geometry.views import Cameras, Views
 from nvs.grid import resize_cameras, spaced_grid
 from nvs.holdout import Holdout, evaluate, place_targets, resize_images
-from nvs.lift import DEPTHS, choose_depth, lift_network, lift_sweep, sweep_views
+from nvs.lift import (
+    DEPTHS,
+    REFINED_SPACING,
+    SWEEP_SPACING,
+    choose_depth,
+    knows_depth,
+    lift_network,
+    lift_sweep,
+    sweep_views,
+)
 from nvs.metrics import METRICS
 from nvs.outputs import write_outputs
 from nvs.prune import prune
@@ -100,6 +111,12 @@ def parser() -> argparse.ArgumentParser:
         help=f"size of the rendered views (default: the photos' shape, long side {LONG_SIDE})",
     )
     g.add_argument(
+        "--background",
+        choices=("mean", "black", "white"),
+        default="mean",
+        help="colour of rendered views where no Gaussian is: the photos' mean (default), black or white",
+    )
+    g.add_argument(
         "--world",
         choices=("opencv", "y-up"),
         default="opencv",
@@ -147,11 +164,12 @@ def run(args: argparse.Namespace) -> int:
 
     size = tuple(args.size) if args.size else default_size(views.image_size)
     kept = splats.gaussians if args.no_prune else prune(splats, predicted=args.depth == "network")
+    background = background_colour(args.background, views)
     metrics, holdout = None, None
     if intake.targets:
         with watch("hold-out"):
             holdout = hold_out(args, intake, views, splatter.network, splats.geometry.cameras, size, device)
-            metrics = evaluate(kept, holdout, backend=args.backend)
+            metrics = evaluate(kept, holdout, background=background, backend=args.backend)
     if args.refine:
         with watch("refine"):
             photos = refinement_photos(args, intake, views, splats.geometry.cameras, size, device)
@@ -161,6 +179,7 @@ def run(args: argparse.Namespace) -> int:
                 steps=args.refine,
                 seed=args.seed,
                 optimise_cameras=args.refine_cameras,
+                background=background,
                 backend=args.backend,
                 report=say,
             )
@@ -170,7 +189,8 @@ def run(args: argparse.Namespace) -> int:
         say(refined.summary)
         if holdout is not None:
             with watch("hold-out"):
-                metrics = gained(metrics, evaluate(kept, holdout, backend=args.backend), refined)
+                after = evaluate(kept, holdout, background=background, backend=args.backend)
+                metrics = gained(metrics, after, refined)
     if metrics is not None:
         metrics["context"] = intake.names
         print_metrics(metrics, len(intake.targets))
@@ -191,8 +211,9 @@ def run(args: argparse.Namespace) -> int:
             path,
             size,
             fps=args.fps,
+            background=background,
             backend=args.backend,
-            about=describe(args, checkpoint, intake),
+            about=describe(args, checkpoint, intake, background),
             note=untrained_note(checkpoint, args.depth),
         )
         if metrics is not None:
@@ -256,11 +277,9 @@ def make_splats(
     device: torch.device,
 ) -> Splats:
     """Gaussians of the views, at the depth and with the spacing that were asked for."""
-    # A bundled or untrained tiny knows less about depth than matching does; larger models know more.
-    good = checkpoint.trained and checkpoint.variant != "tiny"
-    args.depth = choose_depth(args.depth, views=views, good_network=good)
+    args.depth = choose_depth(args.depth, views=views, good_network=knows_depth(checkpoint))
     sweep = args.depth == "sweep"
-    spacing = args.spacing or (4.0 if args.refine else 2.0 if sweep else 1.0)
+    spacing = args.spacing or (REFINED_SPACING if args.refine else SWEEP_SPACING if sweep else 1.0)
     grid = spaced_grid(views.image_size, spacing) if spacing > 1 else None
     options = {"reference": args.ref_view, "chunk": args.chunk or 8}
     if not sweep:
@@ -351,6 +370,13 @@ def print_metrics(metrics: dict[str, object], targets: int) -> None:
         )
 
 
+def background_colour(name: str, views: Views) -> Float[Tensor, " 3"]:
+    """The colour that ``--background`` names."""
+    if name == "mean":
+        return views.images.mean(dim=(0, 1, 3, 4))
+    return views.images.new_full((3,), 1.0 if name == "white" else 0.0)
+
+
 def untrained_note(checkpoint: Checkpoint, depth: str) -> str | None:
     """What to write across the contact sheet where random weights had a part in it."""
     if checkpoint.trained or depth == "sweep":
@@ -358,7 +384,9 @@ def untrained_note(checkpoint: Checkpoint, depth: str) -> str | None:
     return "UNTRAINED WEIGHTS: these pictures mean nothing"
 
 
-def describe(args: argparse.Namespace, checkpoint: Checkpoint, intake: Intake) -> dict[str, object]:
+def describe(
+    args: argparse.Namespace, checkpoint: Checkpoint, intake: Intake, background: Float[Tensor, " 3"]
+) -> dict[str, object]:
     """What was done, for the folder's scene.json."""
     posed = intake.scene.posed
     origin = (
@@ -373,6 +401,7 @@ def describe(args: argparse.Namespace, checkpoint: Checkpoint, intake: Intake) -
         "photos": len(intake.scene),
         "depth": args.depth,
         "refine_steps": args.refine,
+        "background": [round(value, 4) for value in background.tolist()],
         "context": intake.names,
         "world": f"{origin}; "
         + (

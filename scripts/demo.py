@@ -12,6 +12,8 @@ from pathlib import Path
 from nvs.render import main as render
 
 SCRIPTS = Path(__file__).resolve().parent
+CONTEXT = 12  # photos
+REFINE = 150  # steps: about what doubles the waiting
 
 
 def main() -> int:
@@ -24,11 +26,13 @@ def main() -> int:
     if photos is None:
         photos = args.out / "capture"
         if not (photos / "transforms.json").is_file():
-            command = [sys.executable, SCRIPTS / "make_capture.py", "--seed", "12", "--views", "16"]
+            command = [sys.executable, SCRIPTS / "make_capture.py", "--seed", "12", "--views", "24"]
             subprocess.run([*command, "--size", "378", "672", "--out", photos], check=True)
-    status = render([str(photos), "--out", str(args.out), "--model", args.model, "--context", "8"])
+    out = args.out / "scene"
+    command = [str(photos), "--out", str(out), "--model", args.model, "--context", str(CONTEXT)]
+    status = render([*command, "--refine", str(REFINE)])
     if status == 0:
-        print(f"novel views: {args.out / 'video.mp4'}; overview: {args.out / 'contact_sheet.png'}")
+        print(f"novel views: {out / 'video.mp4'}; overview: {out / 'contact_sheet.png'}")
     return status
 
 
