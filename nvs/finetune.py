@@ -12,6 +12,7 @@ from geometry.cli import add_model_arguments, add_photo_arguments, pick_device, 
 from geometry.engine import DataStream, FitResult, FixedBatchSampler, Precision, Saving, Schedule, fit
 from geometry.errors import run_command
 from geometry.intake import MAX_VIEWS
+from nvs.lift import DEPTHS, choose_depth, knows_depth
 from nvs.losses import GaussianObjective
 from nvs.metrics import MissingWeights, load_lpips
 from nvs.training.capture import Capture, CaptureSamples, read_capture
@@ -47,6 +48,13 @@ def parser() -> argparse.ArgumentParser:
     )
     g.add_argument(
         "--flavour", choices=("rgb", "sh"), help="of a new head: plain colour, or SH and offsets (default sh)"
+    )
+    g.add_argument(
+        "--depth",
+        choices=DEPTHS,
+        default="auto",
+        help="where Gaussians lie, as for nvs render: at the network's depth, or at that of a plane sweep "
+        "over given poses; auto sweeps where the model is tiny or untrained",
     )
     g.add_argument("--new-head", action="store_true", help="start a new head even if the model has one")
     g.add_argument(
@@ -113,12 +121,22 @@ def run(args: argparse.Namespace) -> int:
 def train(
     args: argparse.Namespace, model: TrainableSplatter, captures: list[Capture], device: torch.device
 ) -> FitResult:
-    """Run the engine on the captures."""
+    """Run the engine on the captures.
+
+    Raises:
+        InputError: ``--depth sweep`` and a capture without poses.
+    """
+    choices = [
+        choose_depth(args.depth, views=c.case.context, good_network=knows_depth(model.origin))
+        for c in captures
+    ]
+    depth = "sweep" if "sweep" in choices else "network"  # a capture without poses has the network's anyway
     step = GaussianHeadStep(
         model,
         GaussianObjective(mse=1.0, lpips=lpips_weight(args.lpips), depth=0.0),  # photos bring no depth labels
         reference=args.ref_view,
         chunk=args.chunk or 4,
+        depth=depth,
         cache_gb=args.cache_gb,
         validation=[capture.case for capture in captures],
         seed=args.seed,
@@ -166,5 +184,6 @@ def report(args: argparse.Namespace, model: TrainableSplatter, result: FitResult
     say(
         f"use it: nvs render {args.photos[0]} --out scene --model {args.out / 'best.safetensors'} "
         f"--process-res {args.process_res} --context {args.context}"
+        + ("" if args.depth == "auto" else f" --depth {args.depth}")
     )
     print(f"held-out psnr={psnr[0]:.2f} at the start, {psnr[best]:.2f} best (step {best})", flush=True)

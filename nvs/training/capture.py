@@ -68,7 +68,8 @@ def read_capture(
     carries the targets from there into the world of its own context (`nvs.training.step`).
 
     Args:
-        args: of `geometry.cli.add_photo_arguments`, with ``holdout`` and ``context``; its photos are ignored.
+        args: of `geometry.cli.add_photo_arguments` and `add_model_arguments`, with ``holdout`` and
+            ``context``; its photos are ignored.
         network: places photos without poses.
         targets: wanted beside the context in each step.
 
@@ -95,7 +96,8 @@ def read_capture(
     cameras = views.cameras
     if cameras is None:
         with torch.no_grad():
-            cameras = predict_geometry(network, views.to(device)).cameras.to("cpu")
+            options = {"reference": args.ref_view, "chunk": args.chunk or 8}
+            cameras = predict_geometry(network, views.to(device), **options).cameras.to("cpu")
     count = min(len(intake.context), len(chosen) - max(1, min(targets, len(chosen) // 4)))
     poses = cameras.extrinsics[0].double().numpy()
     sets: list[list[int]] = []

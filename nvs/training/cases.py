@@ -5,21 +5,21 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from geometry.engine.samplers import SampleRequest
 from geometry.engine.seeding import derive_seed
 from geometry.tensors import TensorRecord
-from geometry.views import Cameras, Views
+from geometry.views import Views
 from geometry.visualize import colour_depth, contact_sheet, depth_limits
-from nvs.backbone import Encoding
 from nvs.data.example import NovelViewExample
 from nvs.gaussians import Gaussians
 from nvs.holdout import Holdout, evaluate, place_targets
 from nvs.metrics import METRICS
 from nvs.outputs import render_frames, to_bytes
 from nvs.prune import prune
-from nvs.splatter import Splatter
+from nvs.splatter import Splats, Splatter
 
 SHEET_COLUMNS = 5
 
@@ -50,42 +50,53 @@ class Score:
 def score_case(
     model: Splatter,
     case: Case,
-    encode: Callable[[Views], Encoding],
+    lift: Callable[[Views], Splats],
     *,
+    swept: bool = False,
     placed: Holdout | None = None,
+    reference: str = "saddle_balanced",
     chunk: int = 8,
     backend: str = "auto",
 ) -> Score:
     """Render a case's targets from its context.
 
     Args:
-        encode: the model's encoding of views, cached or not.
+        lift: the model's Gaussians of views, cached or not.
+        swept: their depth is not the network's.
         placed: ``Score.placed`` of an earlier score, where the backbone has not changed since: placing
             photos without poses costs a pass over all views.
+        reference: how the network's reference view is chosen when it places photos without poses.
     """
-    splats = model.splat(encode(case.context), case.context, chunk=chunk)
-    kept = prune(splats) if case.pruned else splats.gaussians
-    holdout = place(model, case, splats.geometry.cameras, chunk) if placed is None else placed
-    metrics = evaluate(kept, holdout, backend=backend)
+    splats = lift(case.context)
+    kept = prune(splats, predicted=not swept) if case.pruned else splats.gaussians
+    background = case.context.images.mean(dim=(0, 1, 3, 4))  # as `nvs render`
+    if placed is None:
+        placed = place_targets(
+            model.network,
+            case.context,
+            splats.geometry.cameras,
+            case.targets,
+            case.target_names,
+            case.size,
+            reference=reference,
+            chunk=chunk,
+        )
+    metrics = evaluate(kept, placed, background=background, backend=backend)
     return Score(
         metrics={name: metrics[name] for name in METRICS if metrics[name] is not None},
         targets=len(case.target_names),
-        sheet=_sheet(case, holdout, kept, backend),
-        placed=holdout,
+        sheet=_sheet(case, placed, kept, background, backend),
+        placed=placed,
     )
 
 
-def place(model: Splatter, case: Case, context_cameras: Cameras, chunk: int) -> Holdout:
-    """The targets in the world of the context cameras, at the size of comparison."""
-    return place_targets(
-        model.network, case.context, context_cameras, case.targets, case.target_names, case.size, chunk=chunk
-    )
-
-
-def _sheet(case: Case, holdout: Holdout, gaussians: Gaussians, backend: str) -> Tensor:
+def _sheet(
+    case: Case, holdout: Holdout, gaussians: Gaussians, background: Float[Tensor, " 3"], backend: str
+) -> Tensor:
     """Context, targets, renderings and their depth: what numbers do not tell."""
     some = _some(len(holdout.names))
-    frames = list(render_frames(gaussians, holdout.cameras[:, some], case.size, backend=backend))
+    cameras = holdout.cameras[:, some]
+    frames = list(render_frames(gaussians, cameras, case.size, background=background, backend=backend))
     depths = np.stack([np.where(alpha > 0.5, depth, 0) for _, depth, alpha in frames])
     context = [to_bytes(case.context.images[0, i]) for i in _some(case.context.images.shape[1])]
     sheet = contact_sheet(

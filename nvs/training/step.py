@@ -1,7 +1,8 @@
 """One training step of the Gaussian head: context views in, target views rendered, compared."""
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import replace
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
@@ -16,15 +17,19 @@ from geometry.ops.align import DegenerateAlignment
 from geometry.views import Cameras, Views
 from nvs.backbone import Encoding, encode_views
 from nvs.data.example import NovelViewExample
+from nvs.grid import spaced_grid
+from nvs.lift import SWEEP_SPACING, splat_swept, sweep_views
 from nvs.losses import GaussianObjective
 from nvs.metrics import load_lpips
 from nvs.rasterize import rasterize
 from nvs.similarity import carry_cameras
 from nvs.splatter import Splats
-from nvs.training.cache import FeatureCache
+from nvs.training.cache import RecordCache
 from nvs.training.cases import Case, score_case
 from nvs.training.model import TrainableSplatter
 from nvs.training.samples import RecurringExample
+
+SWEEPS_GB = 1.0  # swept depth kept for context views that come again; one photo's is some 0.1 MB
 
 
 class GaussianHeadStep:
@@ -36,17 +41,19 @@ class GaussianHeadStep:
         posed: share of steps in which the network sees the given cameras. In the others it places the
             context itself, and the targets are carried into its world (pose-adaptive training). A step is
             posed or not as a whole, on all processes alike.
-        reference: how the network's reference view is chosen in unposed steps.
+        reference: how the network's reference view is chosen where no cameras are given.
         chunk: views that the dense heads take at a time.
         cache_gb: keep features of context views that come again (`RecurringExample`) up to this size; for a
             frozen backbone only. 0 keeps none.
+        depth: where Gaussians lie: ``network``, or ``sweep``: at the depth of a plane sweep wherever cameras
+            are given, as `nvs render` does for a tiny model (`nvs.lift`).
         validation: scenes to be judged by.
         backend: of the rasterizer.
         seed: decides which steps are posed.
 
     Raises:
         InputError: LPIPS has a weight and its trunk's weights are not on this machine, or the depth term has
-            one and nothing that it could train.
+            one and nothing that it could train, or depth is of an unknown kind.
 
     Source: DA3 (arXiv:2511.10647) section 5.
     """
@@ -60,12 +67,17 @@ class GaussianHeadStep:
         reference: str = "saddle_balanced",
         chunk: int = 4,
         cache_gb: float = 0.0,
+        depth: Literal["network", "sweep"] = "network",
         validation: Sequence[Case] | None = None,
         backend: str = "auto",
         seed: int = 0,
     ) -> None:
         self.model, self.objective = model, objective
         self.lpips = load_lpips("vgg") if objective.on("lpips") else None
+        if depth not in ("network", "sweep"):
+            raise InputError(f"step: wanted a depth of network or sweep, came {depth!r}")
+        if objective.on("depth") and depth == "sweep":
+            raise InputError("loss: the depth term trains nothing where depth is swept; set its weight to 0")
         if objective.on("depth") and model.adapter.flavour == "rgb" and model.backbone_frozen:
             raise InputError(
                 "loss: the depth term trains nothing, since the rgb flavour moves no depth and the backbone "
@@ -73,7 +85,8 @@ class GaussianHeadStep:
             )
         self.posed, self.seed, self.posed_now = posed, seed, True
         self.reference, self.chunk, self.backend = reference, chunk, backend
-        self.cache = FeatureCache(cache_gb) if cache_gb > 0 and model.backbone_frozen else None
+        self.depth, self.sweeps = depth, RecordCache(SWEEPS_GB)
+        self.cache = RecordCache(cache_gb) if cache_gb > 0 and model.backbone_frozen else None
         self.cases = list(validation or ())
         self.placed: dict[int, Any] = {}  # targets of cases, placed by a frozen backbone
 
@@ -113,12 +126,13 @@ class GaussianHeadStep:
         keys = batch.keys if isinstance(batch, RecurringExample) else None
         encoding = self.encode(views, keys)
         with torch.autocast(views.images.device.type, enabled=False):
-            splats = self.model.splat(encoding, views, chunk=self.chunk)
+            splats = self.splat(encoding, views, keys)
             cameras = target.truth.cameras
             if views.cameras is None:
                 cameras = into_predicted_world(cameras, batch.context.truth.cameras, splats.geometry.cameras)
             images = target.views.images
-            rgb = rasterize(splats.gaussians, cameras, target.views.image_size, backend=self.backend).rgb
+            size, background = target.views.image_size, mean_colour(views)
+            rgb = rasterize(splats.gaussians, cameras, size, background=background, backend=self.backend).rgb
             terms = self.objective(
                 rgb,
                 images,
@@ -143,8 +157,10 @@ class GaussianHeadStep:
             score = score_case(
                 self.model,
                 case.to(run.device),
-                lambda views, name=case.name: self.encode(views, ("validation", name)),
+                lambda views, name=case.name: self.lift(views, ("validation", name)),
+                swept=self.sweeps_over(case.context),
                 placed=self.placed.get(index),
+                reference=self.reference,
                 chunk=self.chunk,
                 backend=self.backend,
             )
@@ -161,17 +177,42 @@ class GaussianHeadStep:
 
     # ------------------------------------------------------------------ parts
 
+    def lift(self, views: Views, keys: tuple[str, ...] | None) -> Splats:
+        """Gaussians of context views."""
+        return self.splat(self.encode(views, keys), views, keys)
+
     def encode(self, views: Views, keys: tuple[str, ...] | None) -> Encoding:
         """The backbone's part; from the cache where the views come again."""
 
         def compute() -> Encoding:
             # A frozen backbone would record nothing anyway; told so, it also computes in place.
             with torch.set_grad_enabled(torch.is_grad_enabled() and not self.model.backbone_frozen):
-                return encode_views(self.model.network, views, reference=self.reference, chunk=self.chunk)
+                encoding = encode_views(self.model.network, views, reference=self.reference, chunk=self.chunk)
+            return replace(encoding, geometry=replace(encoding.geometry, features=None))  # no head reads them
 
         if self.cache is None or keys is None:
             return compute()
         return self.cache.fetch((keys, views.cameras is not None), compute)
+
+    def sweeps_over(self, views: Views) -> bool:
+        """Whether the depth of these views is swept."""
+        return self.depth == "sweep" and views.cameras is not None and views.images.shape[1] > 1
+
+    def splat(self, encoding: Encoding, views: Views, keys: tuple[str, ...] | None) -> Splats:
+        """The head's part."""
+        if not self.sweeps_over(views):
+            return self.model.splat(encoding, views, chunk=self.chunk)
+        if keys is None:
+            stereo = sweep_views(views)
+        else:
+            stereo = self.sweeps.fetch(keys, lambda: sweep_views(views))
+        grid = spaced_grid(views.image_size, SWEEP_SPACING)
+        return splat_swept(self.model, encoding, views, stereo, grid, chunk=self.chunk)
+
+
+def mean_colour(views: Views) -> Float[Tensor, "B 1 3"]:
+    """What is seen where no Gaussian is, as `nvs render` has it: the mean of the photos given."""
+    return views.images.mean(dim=(1, 3, 4))[:, None]
 
 
 def into_predicted_world(cameras: Cameras, context: Cameras, predicted: Cameras) -> Cameras:
