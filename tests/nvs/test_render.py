@@ -97,6 +97,27 @@ def test_ply_holds_finite_gaussians(folder):
         assert torch.isfinite(tensor).all()
 
 
+def test_refinement_is_measured_against_what_was_before(posed, tmp_path, capsys):
+    out = tmp_path / "out"
+    options = ("--depth", "sweep", "--refine", "20", "--refine-cameras", "--background", "black")
+    assert render(posed, "--out", out, "--holdout", "5", "--no-pose-check", *options) == 0
+    refinement = json.loads((out / "metrics.json").read_text())["refinement"]
+    assert refinement["steps"] > 0
+    assert refinement["seconds"] > 0
+    assert refinement["gain_db"] == pytest.approx(
+        json.loads((out / "metrics.json").read_text())["psnr"] - refinement["before"]["psnr"]
+    )
+    assert "dB/s" in capsys.readouterr().out
+    about = json.loads((out / "scene.json").read_text())
+    assert (about["depth"], about["refine_steps"], about["background"]) == ("sweep", 20, [0, 0, 0])
+
+
+def test_a_sweep_needs_poses(posed, tmp_path, capsys):
+    assert render(posed, "--out", tmp_path / "out", "--unposed", "--depth", "sweep") == 2
+    assert "--depth sweep" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 def test_y_up_turns_every_file(posed, folder, tmp_path):
     out = tmp_path / "turned"
     assert render(posed, "--out", out, "--holdout", "4", "--no-pose-check", "--world", "y-up") == 0
