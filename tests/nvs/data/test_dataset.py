@@ -1,5 +1,7 @@
 """Context and targets live in one world; samples are functions of their seed."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -11,6 +13,7 @@ from geometry.data.sources import SceneSource
 from geometry.engine import DataStream, FixedBatchSampler
 from geometry.engine.samplers import SampleRequest
 from geometry.errors import InputError
+from geometry.training.labels import TeacherLabels, label_path, write_label
 from nvs.data.dataset import NovelViewDataset
 
 
@@ -95,6 +98,26 @@ def test_colours_change_alike_or_not_at_all():
         dataset(photometric=PhotometricAugmentation())
     example = dataset(photometric=PhotometricAugmentation(per_view=False, jitter=1.0))[0]
     assert example.context.views.images.shape[1] == 3
+
+
+def test_a_teacher_can_bring_the_depth(tmp_path):
+    """Labels lie beside the data under the frame's name; a frame without one brings none."""
+    labels = TeacherLabels(from_step=5, missing="skip")
+    scene = replace(Wall().read("wall"), folder=tmp_path)
+    for frame in scene.frames[::2]:
+        write_label(label_path(scene, frame, "teacher_depth"), np.full((48, 64), 7.0, np.float32))
+    source = Wall()
+    source.read = lambda name: scene
+    mixture = Mixture({"wall": Part(source=source)})
+    samples = NovelViewDataset(mixture, image_size=(28, 42), context=3, targets=2, relabel=labels)
+    early, late = (samples[SampleRequest(index=0, number=0, step=s, seed=1)] for s in (4, 5))
+    assert torch.equal(early.context.views.images, late.context.views.images)
+    assert early.context.truth.valid.all()
+    even = torch.from_numpy(np.rint(places(late.context)[0]) % 2 == 0)
+    assert torch.equal(late.context.truth.valid[0].flatten(1).all(1), even)
+    assert torch.equal(late.context.truth.valid[0].flatten(1).any(1), even)
+    measured = early.context.truth.depth[0, even] / 4.0
+    torch.testing.assert_close(late.context.truth.depth[0, even] / 7.0, measured, rtol=1e-3, atol=0)
 
 
 def test_too_few_views():
