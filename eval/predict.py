@@ -64,8 +64,8 @@ class Protocol:
         """
         if method.given_poses == "needed" and not self.posed_context:
             raise InputError(
-                f"{method.about.name} needs given context poses: poses={self.poses} goes only with "
-                f"context_poses=given" + (", or take poses=gt" if self.poses == "umeyama" else "")
+                f"{method.about.name} needs given context poses, which poses={self.poses} keeps back: take "
+                "poses=gt" + (", or add context_poses=given" if self.poses == "photometric" else "")
             )
 
 

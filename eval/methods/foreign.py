@@ -3,6 +3,8 @@
 import hashlib
 import importlib
 import inspect
+import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -120,6 +122,8 @@ class Renders:
 
 def _import(path: str) -> Callable:
     module, _, name = path.partition(":")
+    if "" not in sys.path and os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())  # a console script does not look beside the person
     try:
         return getattr(importlib.import_module(module), name)
     except ImportError as error:

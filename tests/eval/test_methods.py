@@ -152,6 +152,13 @@ def test_an_edited_function_is_another_method(module, tmp_path):
     assert Function("somebodys:splat").about.identity != before
 
 
+def test_a_function_may_lie_where_the_command_runs(tmp_path, monkeypatch):
+    (tmp_path / "beside_me.py").write_text("def splat(context): ...")
+    monkeypatch.setattr(sys, "path", [p for p in sys.path if p])
+    monkeypatch.chdir(tmp_path)
+    assert Function("beside_me:splat").about.name == "beside_me:splat"
+
+
 def test_functions_that_are_none(module):
     module.two = lambda a, b: None
     for path, message in (
