@@ -16,6 +16,7 @@ from geometry.visualize import colour_depth, contact_sheet, depth_limits
 
 MOST_VIEWS = 6
 PLAN = 240  # pixels on a side of a plan view
+PAPER = 236  # grey of its background, so that plans side by side can be told apart
 COLOURS = {"truth": (40, 160, 60), "decoder": (200, 60, 40), "rays": (50, 90, 220)}
 
 
@@ -69,7 +70,7 @@ def camera_preview(truth: Cameras, found: Mapping[str, Cameras]) -> Float[Tensor
     length = 0.12 * window[1]
     plans = []
     for name, pose in poses.items():
-        plan = np.full((PLAN, PLAN, 3), 255, np.uint8)
+        plan = np.full((PLAN, PLAN, 3), PAPER, np.uint8)
         for at in np.linspace(0, 1, 20):  # a stroke from the centre along the viewing direction
             stroke = (pose[:, :3, 3] + at * length * pose[:, :3, 2]).numpy()
             _dots(plan, stroke, np.broadcast_to(COLOURS[name], stroke.shape), window, 1)
@@ -93,11 +94,11 @@ def point_preview(
     if len(wanted):
         window = _window(wanted)
         for points in (wanted, came):
-            plan = np.full((PLAN, PLAN, 3), 255, np.uint8)
+            plan = np.full((PLAN, PLAN, 3), PAPER, np.uint8)
             _dots(plan, points, colours, window, 0)
             plans.append(plan)
     else:
-        plans.append(np.full((PLAN, PLAN, 3), 255, np.uint8))
+        plans.append(np.full((PLAN, PLAN, 3), PAPER, np.uint8))
     return _picture(contact_sheet({"points from above: true depth, predicted depth": plans}, width=900))
 
 
