@@ -1,5 +1,8 @@
 """Leaving out Gaussians that only disturb: at image borders, far behind everything, transparent."""
 
+from jaxtyping import Bool
+from torch import Tensor
+
 from nvs.gaussians import Gaussians
 from nvs.splat_files import keep_mask, select
 from nvs.splatter import Splats
@@ -10,7 +13,12 @@ MIN_OPACITY = 1 / 255  # below this a Gaussian is skipped by every renderer
 
 
 def prune(splats: Splats, *, predicted: bool = True) -> Gaussians:
-    """Gaussians of one scene without floaters; what is rendered and what is written to files.
+    """Gaussians of one scene without floaters (`worth_keeping`): what is rendered and written to files."""
+    return select(splats.gaussians, worth_keeping(splats, predicted=predicted))
+
+
+def worth_keeping(splats: Splats, *, predicted: bool = True) -> Bool[Tensor, " N"]:
+    """Which Gaussians of one scene do not only disturb.
 
     Predictions at image borders are the least certain, and a border pixel of one view lies in the middle
     of another, so with several views nothing is lost. A lone photo keeps its border. Sky, where it is
@@ -30,4 +38,4 @@ def prune(splats: Splats, *, predicted: bool = True) -> Gaussians:
         depth_quantile=FAR_QUANTILE if several else 1.0,
         min_opacity=MIN_OPACITY,
     )
-    return select(gaussians, keep[0].flatten())
+    return keep[0].flatten()

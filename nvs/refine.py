@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from geometry.errors import InputError
@@ -19,7 +19,8 @@ from nvs.rasterize import rasterize
 from nvs.splat_files import select
 
 _LEAST_VIEWS = 5  # with fewer photos none can be spared for watching
-_PATIENCE = 3  # looks at the watched photos without a gain before it stops
+_LOOKS = 12  # at the watched photos, in even steps
+_PATIENCE = 5  # of them without a gain before it stops: the first steps of Adam may set a photo back
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,6 +89,7 @@ def refine(
     rates: Rates | None = None,
     dissimilar: float = 0.2,
     watch: bool = True,
+    owners: Int[Tensor, " N"] | None = None,
     optimise_cameras: bool = False,
     background: Float[Tensor, " 3"] | None = None,
     backend: str = "auto",
@@ -95,9 +97,9 @@ def refine(
 ) -> Refined:
     """Gradient steps on one photo each: (1 - w) L1 + w (1 - SSIM), as in 3D Gaussian Splatting.
 
-    No Gaussian is added. A few photos are never trained on but looked at now and then, with all Gaussians:
-    they tell when the others are being learnt by heart. The state that shows them best is what is returned,
-    and it stops when they have not been shown better for three looks. Deterministic given the seed.
+    No Gaussian is added. A few photos are never trained on but looked at now and then: they tell when the
+    others are being learnt by heart. The state that shows them best is what is returned, and it stops when
+    they have not been shown better for five looks. Deterministic given the seed.
 
     Args:
         gaussians: one scene, in the world of the photos' cameras.
@@ -105,6 +107,8 @@ def refine(
         seed: of the order of the photos.
         dissimilar: the weight w.
         watch: False trains on all photos to the last step; so do fewer than five photos.
+        owners: the photo from which each Gaussian came. A watched photo is then drawn without its own: those
+            show it as it is before anything was learnt, and the first steps would look like a loss.
         optimise_cameras: the photos' poses too, but for the first one's, which holds the world in place.
         report: takes a line of progress now and then.
 
@@ -121,18 +125,17 @@ def refine(
     trained = [v for v in range(photos.images.shape[1]) if v not in watched]
     targets = {v: Photo(photos.images[0, v]) for v in trained}
     generator = torch.Generator().manual_seed(seed)
-    interval = max(10, round(steps / 12))
+    interval = max(10, round(steps / _LOOKS))
     looks: list[Look] = []
     best: tuple[Gaussians, Cameras] | None = None
     order: list[int] = []
     start, step = time.perf_counter(), 0
 
-    def draw(view: int) -> Float[Tensor, "3 H W"]:
-        camera = state.cameras()[:, view : view + 1]
-        drawn = rasterize(
-            state.gaussians(), camera, photos.image_size, background=background, backend=backend
-        )
-        return drawn.rgb[0, 0]
+    def draw(view: int, *, without_own: bool = False) -> Float[Tensor, "3 H W"]:
+        drawn, camera = state.gaussians(), state.cameras()[:, view : view + 1]
+        if without_own and owners is not None:
+            drawn = select(drawn, owners != view)
+        return rasterize(drawn, camera, photos.image_size, background=background, backend=backend).rgb[0, 0]
 
     with torch.inference_mode(False), torch.enable_grad():
         for step in range(steps + 1):
@@ -140,7 +143,7 @@ def refine(
                 seconds = time.perf_counter() - start
                 if watched:
                     with torch.no_grad():
-                        shown = torch.stack([draw(v).clamp(0, 1) for v in watched])
+                        shown = torch.stack([draw(v, without_own=True).clamp(0, 1) for v in watched])
                         looks.append(
                             Look(
                                 step, round(seconds, 2), float(psnr(shown, photos.images[0, watched]).mean())

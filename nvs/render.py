@@ -39,9 +39,10 @@ from nvs.lift import (
 )
 from nvs.metrics import METRICS
 from nvs.outputs import write_outputs
-from nvs.prune import prune
+from nvs.prune import worth_keeping
 from nvs.refine import Refined, refine
-from nvs.splatter import Splats, Splatter, load_splatter
+from nvs.splat_files import select
+from nvs.splatter import Splats, Splatter, load_splatter, owners
 from nvs.trajectories import PATHS, camera_path
 from nvs.trajectories.files import cameras_from_file
 from nvs.world import turn_cameras, turn_gaussians, y_up_turn
@@ -163,7 +164,8 @@ def run(args: argparse.Namespace) -> int:
     say(f"{splats.gaussians.means.shape[1]:,} Gaussians from {len(intake.context)} photos")
 
     size = tuple(args.size) if args.size else default_size(views.image_size)
-    kept = splats.gaussians if args.no_prune else prune(splats, predicted=args.depth == "network")
+    keep = slice(None) if args.no_prune else worth_keeping(splats, predicted=args.depth == "network")
+    kept = select(splats.gaussians, keep)
     background = background_colour(args.background, views)
     metrics, holdout = None, None
     if intake.targets:
@@ -178,6 +180,7 @@ def run(args: argparse.Namespace) -> int:
                 photos,
                 steps=args.refine,
                 seed=args.seed,
+                owners=owners(splats)[keep],
                 optimise_cameras=args.refine_cameras,
                 background=background,
                 backend=args.backend,

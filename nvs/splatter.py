@@ -34,6 +34,12 @@ class Splats(TensorRecord):
     geometry: Geometry  # depth on the same grid; cameras for the images' own size
 
 
+def owners(splats: Splats) -> Int[Tensor, " N"]:
+    """For each Gaussian of a scene the view it came from."""
+    _, V, h, w = splats.geometry.depth.shape
+    return torch.arange(V, device=splats.geometry.depth.device).repeat_interleave(h * w)
+
+
 class Splatter(nn.Module):
     """A geometry network, a Gaussian head and the convention that they agree on.
 

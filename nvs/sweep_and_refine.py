@@ -14,6 +14,7 @@ from nvs.holdout import resize_images
 from nvs.lift import REFINED_SPACING, SWEEP_SPACING, lift_colours, sweep_views
 from nvs.rasterize import rasterize
 from nvs.refine import refine
+from nvs.splatter import owners
 
 STEPS = 150
 
@@ -28,7 +29,8 @@ def novel_views(
     """
     spacing = REFINED_SPACING if steps else SWEEP_SPACING
     grid = spaced_grid(context.image_size, spacing)
-    gaussians = lift_colours(GaussianAdapter("rgb"), context, sweep_views(context), grid).gaussians
+    splats = lift_colours(GaussianAdapter("rgb"), context, sweep_views(context), grid)
+    gaussians = splats.gaussians
     background = context.images.mean(dim=(0, 1, 3, 4))
     if steps:
         factor = max(size) / max(context.image_size)
@@ -37,7 +39,9 @@ def novel_views(
             images=resize_images(context.images, fitted),
             cameras=resize_cameras(context.cameras, context.image_size, fitted),
         )
-        gaussians = refine(gaussians, photos, steps=steps, background=background).gaussians
+        gaussians = refine(
+            gaussians, photos, steps=steps, owners=owners(splats), background=background
+        ).gaussians
     return rasterize(gaussians, targets, size, background=background).rgb.clamp(0, 1)
 
 

@@ -9,6 +9,7 @@ from nvs.gaussians import Gaussians, rgb_to_sh
 from nvs.metrics import psnr
 from nvs.rasterize import rasterize
 from nvs.refine import Rates, refine, watched_views
+from nvs.splat_files import select
 
 SIZE = (24, 32)
 
@@ -102,6 +103,17 @@ def test_stops_when_the_watched_photos_get_worse():
     assert done.best_step == 0
     assert done.steps < 100
     torch.testing.assert_close(done.gaussians.means, spoilt(gaussians).means)
+
+
+def test_a_watched_photo_is_drawn_without_its_own_gaussians():
+    """The first look is a rendering of the others' Gaussians alone."""
+    gaussians, photos = scene()
+    owners = torch.arange(150) % 6
+    (view,) = watched_views(6)
+    look = refine(gaussians, photos, steps=1, owners=owners).looks[0]
+    others = select(gaussians, owners != view)
+    shown = rasterize(others, photos.cameras[:, view : view + 1], SIZE).rgb[0].clamp(0, 1)
+    assert look.psnr == pytest.approx(float(psnr(shown, photos.images[:, view])), abs=0.01)
 
 
 def test_cameras_find_back():
