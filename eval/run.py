@@ -2,6 +2,7 @@
 
 import sys
 import warnings
+from contextlib import AbstractContextManager
 from dataclasses import asdict
 from itertools import chain
 from operator import itemgetter
@@ -68,8 +69,7 @@ def run_benchmark(config: Any, *, extras: tuple[Extra, ...] = ()) -> dict | None
     Raises:
         InputError: the data, the split, the method or the run's folder do not fit.
     """
-    device = None if config.device == "auto" else str(pick_device(config.device))
-    with processes(Parallel(timeout_minutes=_FOREVER_MINUTES), device) as process:
+    with joined(config) as process:
         store = Store(config.out)
         protocol = protocol_of(config)
         method = build_method(config, process.device)
@@ -105,6 +105,12 @@ def run_benchmark(config: Any, *, extras: tuple[Extra, ...] = ()) -> dict | None
         summary = summarise(config, method.about, protocol, split, scores)
         write_json(store.summary, summary)
         return summary
+
+
+def joined(config: Any) -> AbstractContextManager[Process]:
+    """This process among those of torchrun; around several runs they join once."""
+    device = None if config.device == "auto" else str(pick_device(config.device))
+    return processes(Parallel(timeout_minutes=_FOREVER_MINUTES), device)
 
 
 def protocol_of(config: Any) -> Protocol:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from eval.config import compose
 from eval.protocols.splits import Split, read_split
-from eval.run import run_benchmark
+from eval.run import joined, run_benchmark
 from eval.score import Extra
 from eval.store import Store
 from eval.tables.rows import number
@@ -81,11 +81,12 @@ def run(argv: list[str]) -> int:
     if config.split is not None:
         raise InputError("split: sensitivity makes its own splits, one for each rule; leave split= out")
     out = Path(config.out).expanduser()
-    base = _run(argv, out / "base", extras=tuple(extra for *_, extra in DEFINITIONS))
     varied = []
-    for choice in CHOICES:
-        say(f"--- {choice.text}")
-        varied.append(_run([*argv, choice.override], out / choice.folder))
+    with joined(config):
+        base = _run(argv, out / "base", extras=tuple(extra for *_, extra in DEFINITIONS))
+        for choice in CHOICES:
+            say(f"--- {choice.text}")
+            varied.append(_run([*argv, choice.override], out / choice.folder))
     if base is None:
         return 0  # of several processes only the first has the results
     splits = [read_split(Store(out / choice.folder).split) for choice in CHOICES]
