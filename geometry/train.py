@@ -55,6 +55,8 @@ def run(args: argparse.Namespace) -> int:
         if len(runs) > 1:
             say(f"--- {name}")
         results[name], guessed = train(cfg)
+        if not results[name].finished:  # stopped by a signal: not the time for the next one
+            break
     rows = {name: result.metrics for name, result in results.items()}
     if guessed:
         rows["guessing"] = guessed

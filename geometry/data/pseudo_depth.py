@@ -8,6 +8,8 @@ from torch import Tensor
 
 from geometry.ops.align import DegenerateAlignment, robust_scale_shift
 
+FLAT = 0.1  # spread of measured depth, relative to its mean, below which a view is called flat
+
 
 @dataclass(frozen=True, kw_only=True)
 class AlignmentReport:
@@ -90,8 +92,10 @@ def align_teacher_depth(
     failure = None
     # Written so that NaN fails.
     if not report.scale_error <= max_scale_error:
+        flat = y[kept].std(correction=0) < FLAT * y[kept].mean()
         failure = (
-            f"no spread: the scale is uncertain by {report.scale_error:.1%}, wanted {max_scale_error:.1%}"
+            f"{'no spread' if flat else 'no agreement'}: the scale is uncertain by {report.scale_error:.1%}, "
+            f"wanted {max_scale_error:.1%}"
         )
     elif scale <= 0:
         failure = f"negative scale: {scale:.3g}"
