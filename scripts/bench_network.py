@@ -265,11 +265,10 @@ def peak_of_one_call(model: str, views: int, size: tuple[int, int]) -> dict:
 
 
 def in_process(threads: int | None, task: str, *arguments: object) -> dict:
-    """Run one task of this script in a fresh process, whose idle threads sleep and cost no CPU time."""
+    """Run one task of this script in a fresh process."""
     command = [sys.executable, __file__, *(["--threads", str(threads)] if threads else [])]
     command += ["--task", task, *map(str, arguments)]
-    environment = os.environ | {"OMP_WAIT_POLICY": "passive"}
-    result = subprocess.run(command, env=environment, stdout=subprocess.PIPE, check=True, text=True)
+    result = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)
     return json.loads(result.stdout.splitlines()[-1])
 
 
@@ -359,6 +358,8 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
+    if arguments.cpu_time:
+        os.environ["OMP_WAIT_POLICY"] = "passive"  # for the processes below: waiting threads cost no CPU time
     if arguments.task:
         task, model, views, size, *more = arguments.task
         size = tuple(int(s) for s in size.split("x"))
