@@ -70,7 +70,7 @@ def test_a_run_that_breaks_stops_with_a_word_and_keeps_its_last_good_checkpoint(
     saving = ["loop.steps=2", "loop.saving.every=1", "loop.validate_every=null"]
     assert run(tmp_path, *saving) == 0
     saving[0] = "loop.steps=9"
-    assert run(tmp_path, *saving, "optimizer.lr=1e30") == 2
+    assert run(tmp_path, *saving, "optimizer.lr=inf") == 2
     (error,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error:")]
     assert re.search(r"diverged at step \d: the (loss|gradient) is not finite", error)
     (kept,) = re.findall(r"checkpoints/(step_\d+)", error)
