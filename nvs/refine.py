@@ -1,7 +1,7 @@
 """Gaussians optimised on the photos that they came from: `nvs render --refine STEPS`."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 
 import torch
@@ -48,7 +48,10 @@ class Look:
 
 @dataclass(frozen=True)
 class Refined:
-    """What came of it. Without watched photos ``best_step`` is the last one and ``looks`` is empty."""
+    """What came of it. Without watched photos ``best_step`` is the last one and ``looks`` is empty.
+
+    With more ``steps`` than the last look's, those were for all photos, from the best step's state on.
+    """
 
     gaussians: Gaussians
     cameras: Cameras  # of the photos; as given unless they were to be optimised
@@ -65,8 +68,8 @@ class Refined:
             return f"refined: {self.steps} steps in {self.seconds:.1f} s, no photo to spare for watching"
         first, best = self.looks[0], _best(self.looks)
         return (
-            f"refined: the state of step {self.best_step} of {self.steps} in {self.seconds:.1f} s; "
-            f"photos not trained on {first.psnr:.2f} -> {best.psnr:.2f} dB"
+            f"refined: {self.steps} steps in {self.seconds:.1f} s; the best for photos not trained on was "
+            f"step {self.best_step}: {first.psnr:.2f} -> {best.psnr:.2f} dB"
         )
 
     def as_json(self) -> dict[str, object]:
@@ -89,6 +92,7 @@ def refine(
     rates: Rates | None = None,
     dissimilar: float = 0.2,
     watch: bool = True,
+    finish: float = 0.25,
     owners: Int[Tensor, " N"] | None = None,
     optimise_cameras: bool = False,
     background: Float[Tensor, " 3"] | None = None,
@@ -98,8 +102,9 @@ def refine(
     """Gradient steps on one photo each: (1 - w) L1 + w (1 - SSIM), as in 3D Gaussian Splatting.
 
     No Gaussian is added. A few photos are never trained on but looked at now and then: they tell when the
-    others are being learnt by heart. The state that shows them best is what is returned, and it stops when
-    they have not been shown better for five looks. Deterministic given the seed.
+    others are being learnt by heart. The state that shows them best is kept, and it stops when they have
+    not been shown better for five looks. If nothing was learnt by heart (the best state is a late one) the
+    last steps start from it and are for all photos, so that none is lost. Deterministic given the seed.
 
     Args:
         gaussians: one scene, in the world of the photos' cameras.
@@ -107,6 +112,7 @@ def refine(
         seed: of the order of the photos.
         dissimilar: the weight w.
         watch: False trains on all photos to the last step; so do fewer than five photos.
+        finish: share of the steps kept for all photos at the end.
         owners: the photo from which each Gaussian came. A watched photo is then drawn without its own: those
             show it as it is before anything was learnt, and the first steps would look like a loss.
         optimise_cameras: the photos' poses too, but for the first one's, which holds the world in place.
@@ -122,14 +128,14 @@ def refine(
     photos = photos.map(torch.clone)  # tensors of an inference mode cannot take part in a gradient
     watched = watched_views(photos.images.shape[1]) if watch else []
     state = _State(gaussians, photos, rates or Rates(), optimise_cameras)
-    trained = [v for v in range(photos.images.shape[1]) if v not in watched]
-    targets = {v: Photo(photos.images[0, v]) for v in trained}
+    everyone = list(range(photos.images.shape[1]))
+    targets = [Photo(image) for image in photos.images[0]]
+    guarded = steps - int(finish * steps) if watched else steps
     generator = torch.Generator().manual_seed(seed)
-    interval = max(10, round(steps / _LOOKS))
+    interval = max(10, round(guarded / _LOOKS))
     looks: list[Look] = []
-    best: tuple[Gaussians, Cameras] | None = None
-    order: list[int] = []
-    start, step = time.perf_counter(), 0
+    best: dict[str, Tensor] = {}
+    start = time.perf_counter()
 
     def draw(view: int, *, without_own: bool = False) -> Float[Tensor, "3 H W"]:
         drawn, camera = state.gaussians(), state.cameras()[:, view : view + 1]
@@ -137,35 +143,46 @@ def refine(
             drawn = select(drawn, owners != view)
         return rasterize(drawn, camera, photos.image_size, background=background, backend=backend).rgb[0, 0]
 
+    @torch.no_grad()
+    def look(step: int) -> Look:
+        shown = torch.stack([draw(v, without_own=True).clamp(0, 1) for v in watched])
+        value = float(psnr(shown, photos.images[0, watched]).mean())
+        return Look(step, round(time.perf_counter() - start, 2), value)
+
+    def learn(step: int, view: int) -> None:
+        state.set_rates(step / steps)
+        rgb, photo = draw(view), targets[view]
+        loss = (1 - dissimilar) * (rgb - photo.image).abs().mean()
+        if dissimilar > 0:
+            loss = loss + dissimilar * dissimilarity(rgb, photo)
+        state.advance(loss)
+
+    def tell(step: int) -> None:
+        watching = f", watched photos {looks[-1].psnr:.2f} dB" if looks else ""
+        report(f"refine: step {step} of {steps}, {time.perf_counter() - start:.1f} s{watching}")
+
     with torch.inference_mode(False), torch.enable_grad():
-        for step in range(steps + 1):
-            if step % interval == 0 or step == steps:
-                seconds = time.perf_counter() - start
+        order = _in_turns([v for v in everyone if v not in watched], generator)
+        for step in range(guarded + 1):
+            if step % interval == 0 or step == guarded:
                 if watched:
-                    with torch.no_grad():
-                        shown = torch.stack([draw(v, without_own=True).clamp(0, 1) for v in watched])
-                        looks.append(
-                            Look(
-                                step, round(seconds, 2), float(psnr(shown, photos.images[0, watched]).mean())
-                            )
-                        )
-                    if looks[-1] == max(looks, key=lambda look: look.psnr):
-                        best = state.copy()
-                watching = f", watched photos {looks[-1].psnr:.2f} dB" if looks else ""
-                report(f"refine: step {step} of {steps}, {seconds:.1f} s{watching}")
-                if looks and looks[-1].step >= _best(looks).step + _PATIENCE * interval:
+                    looks.append(look(step))
+                    if looks[-1] == _best(looks):
+                        best = state.snapshot()
+                tell(step)
+                if looks and step >= _best(looks).step + _PATIENCE * interval:
                     break
-            if step == steps:
-                break
-            order = order or [trained[i] for i in torch.randperm(len(trained), generator=generator).tolist()]
-            view = order.pop()
-            state.set_rates(step / steps)
-            rgb, photo = draw(view), targets[view]
-            loss = (1 - dissimilar) * (rgb - photo.image).abs().mean()
-            if dissimilar > 0:
-                loss = loss + dissimilar * dissimilarity(rgb, photo)
-            state.advance(loss)
-    final, cameras = best or state.copy()
+            if step < guarded:
+                learn(step, next(order))
+        if best:
+            state.restore(best)
+        if step == guarded < steps and 2 * _best(looks).step >= guarded:
+            order = _in_turns(everyone, generator)
+            for step in range(guarded, steps):
+                learn(step, next(order))
+            step = steps
+            report(f"refine: step {steps} of {steps}, the last {steps - guarded} on all photos")
+    final, cameras = state.result()
     return Refined(
         gaussians=select(final, final.opacities[0] > 1 / 255),
         cameras=cameras,
@@ -175,6 +192,12 @@ def refine(
         watched=watched,
         looks=looks,
     )
+
+
+def _in_turns(views: list[int], generator: torch.Generator) -> Iterator[int]:
+    """All views in an order drawn anew for every round, without end."""
+    while True:
+        yield from (views[i] for i in torch.randperm(len(views), generator=generator).tolist())
 
 
 def watched_views(count: int) -> list[int]:
@@ -246,5 +269,14 @@ class _State:
         loss.backward()
         self._optimizer.step()
 
-    def copy(self) -> tuple[Gaussians, Cameras]:
-        return (x.detach().map(torch.clone) for x in (self.gaussians(), self.cameras()))
+    def snapshot(self) -> dict[str, Tensor]:
+        return {name: values.detach().clone() for name, values in self._free.items()}
+
+    @torch.no_grad()
+    def restore(self, snapshot: dict[str, Tensor]) -> None:
+        for name, values in self._free.items():
+            values.copy_(snapshot[name])
+
+    @torch.no_grad()
+    def result(self) -> tuple[Gaussians, Cameras]:
+        return self.gaussians().map(torch.clone), self.cameras().map(torch.clone)

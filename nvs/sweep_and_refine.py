@@ -1,6 +1,6 @@
 """Novel views with no network at all, as a function: what `nvs render --depth sweep --refine` does.
 
-For benchmarks: ``nvs-eval run ... method=nvs.sweep_and_refine:novel_views`` with 150 steps, and
+For benchmarks: ``nvs-eval run ... method=nvs.sweep_and_refine:novel_views`` with 400 steps, and
 ``:novel_views_unrefined`` with none.
 """
 
@@ -16,7 +16,7 @@ from nvs.rasterize import rasterize
 from nvs.refine import refine
 from nvs.splatter import owners
 
-STEPS = 150
+STEPS = 400
 
 
 def novel_views(

@@ -53,7 +53,7 @@ def score(gaussians, photos):
 @pytest.fixture(scope="module")
 def refined():
     gaussians, photos = scene()
-    return refine(spoilt(gaussians), photos, steps=60)
+    return refine(spoilt(gaussians), photos, steps=60, finish=0)
 
 
 def test_photos_are_fitted_and_the_watched_ones_too(refined):
@@ -68,10 +68,10 @@ def test_photos_are_fitted_and_the_watched_ones_too(refined):
 
 def test_deterministic_given_the_seed(refined):
     gaussians, photos = scene()
-    again = refine(spoilt(gaussians), photos, steps=60)
+    again = refine(spoilt(gaussians), photos, steps=60, finish=0)
     assert torch.equal(again.gaussians.means, refined.gaussians.means)
     assert torch.equal(again.gaussians.sh, refined.gaussians.sh)
-    other = refine(spoilt(gaussians), photos, steps=60, seed=5)
+    other = refine(spoilt(gaussians), photos, steps=60, finish=0, seed=5)
     assert not torch.equal(other.gaussians.sh, refined.gaussians.sh)
 
 
@@ -82,7 +82,7 @@ def test_watched_photos_are_not_trained_on():
     images = photos.images.clone()
     images[:, watched] = 1 - images[:, watched]
     one, other = (
-        refine(spoilt(gaussians), Views(images=i, cameras=photos.cameras), steps=10)
+        refine(spoilt(gaussians), Views(images=i, cameras=photos.cameras), steps=10, finish=0)
         for i in (photos.images, images)
     )
     assert one.steps == other.steps == 10
@@ -90,6 +90,17 @@ def test_watched_photos_are_not_trained_on():
     # The state kept is the watched photos' choice; the states themselves are equal.
     if one.best_step == other.best_step:
         assert torch.equal(one.gaussians.means, other.gaussians.means)
+
+
+def test_the_last_steps_are_for_all_photos(refined):
+    gaussians, photos = scene()
+    lines = []
+    done = refine(spoilt(gaussians), photos, steps=80, report=lines.append)
+    assert done.steps == 80
+    assert done.looks[-1].step == 60
+    assert "the last 20 on all photos" in lines[-1]
+    shown, watched_only = (score(r.gaussians, photos)[refined.watched].mean() for r in (done, refined))
+    assert shown > watched_only
 
 
 def test_stops_when_the_watched_photos_get_worse():
