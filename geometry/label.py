@@ -52,6 +52,13 @@ def parser() -> argparse.ArgumentParser:
         help="store relative depth without alignment: for the monocular student, on images without depth",
     )
     p.add_argument("--min-points", type=positive, default=50, help="measured depths wanted (default 50)")
+    p.add_argument(
+        "--max-scale-error",
+        type=float,
+        default=0.05,
+        metavar="SHARE",
+        help="labels whose scale is less certain than this are refused (0.05)",
+    )
     p.add_argument("--again", action="store_true", help="label what is already labelled, too")
     p.add_argument("--seed", type=int, default=0, help="of the robust fits (default 0)")
     add_model_arguments(p)
@@ -86,6 +93,7 @@ def run(args: argparse.Namespace) -> int:
             process_res=args.process_res,
             raw=args.raw,
             min_points=args.min_points,
+            max_scale_error=args.max_scale_error,
             again=args.again,
             seed=args.seed,
             share=(rank, world),
@@ -103,6 +111,7 @@ def label_source(
     process_res: int = 504,
     raw: bool = False,
     min_points: int = 50,
+    max_scale_error: float = 0.05,
     again: bool = False,
     seed: int = 0,
     share: tuple[int, int] = (0, 1),
@@ -145,6 +154,7 @@ def label_source(
                     process_res=process_res,
                     raw=raw,
                     min_points=min_points,
+                    max_scale_error=max_scale_error,
                     generator=torch.Generator().manual_seed(derive_seed(seed, scene.name, frame.name)),
                 )
                 # The label is on disk before the report says so: a kill between the two repeats one frame.
@@ -166,6 +176,7 @@ def label_frame(
     process_res: int,
     raw: bool,
     min_points: int,
+    max_scale_error: float,
     generator: torch.Generator,
 ) -> dict[str, object]:
     """Write one frame's label, if its alignment holds; what happened, for the report."""
@@ -179,7 +190,14 @@ def label_frame(
         write_label(path, torch.where(ground, teacher, 0.0).numpy())
         return {"failure": None}
     measured = measured_depth(scene, index, pixel_map)
-    label, report = align(teacher, ground, measured, min_points=min_points, generator=generator)
+    label, report = align(
+        teacher,
+        ground,
+        measured,
+        min_points=min_points,
+        max_scale_error=max_scale_error,
+        generator=generator,
+    )
     if label is None:
         path.unlink(missing_ok=True)  # of an earlier teacher
     else:
@@ -193,6 +211,7 @@ def align(
     measured: Float[np.ndarray, "H W"] | None,
     *,
     min_points: int,
+    max_scale_error: float,
     generator: torch.Generator,
 ) -> tuple[Float[Tensor, "H W"] | None, AlignmentReport]:
     """Eq. 8 on what the teacher does not call sky; sky gets no depth."""
@@ -204,7 +223,12 @@ def align(
         why = f"sky at measured points: the teacher sees it at {known - left} of {known}"
         return None, AlignmentReport(failure=why, points=left)
     label, report = align_teacher_depth(
-        teacher, truth, (truth > 0) & ground, generator=generator, min_points=min_points
+        teacher,
+        truth,
+        (truth > 0) & ground,
+        generator=generator,
+        min_points=min_points,
+        max_scale_error=max_scale_error,
     )
     return None if label is None else torch.where(ground, label, 0.0), report
 

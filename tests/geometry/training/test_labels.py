@@ -113,6 +113,7 @@ def test_a_teacher_that_sees_only_sky_is_told_from_missing_measurements():
         torch.zeros(H, W, dtype=torch.bool),
         measured_here.numpy(),
         min_points=50,
+        max_scale_error=0.05,
         generator=torch.Generator(),
     )
     assert aligned is None
