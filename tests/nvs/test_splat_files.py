@@ -231,8 +231,16 @@ def test_spz_of_far_gaussians_has_coarser_positions_and_a_limit(tmp_path, genera
         ("g.spz", b"not gzip", "unpack"),
         ("g.spz", gzip.compress(b"NGSP", mtime=0), "header"),
         ("g.spz", gzip.compress(b"\0" * 16, mtime=0), "first bytes"),
-        ("g.spz", gzip.compress(struct.pack("<IIIBBBB", 0x5053474E, 4, 1, 0, 12, 0, 0), mtime=0), "version 4"),
-        ("g.spz", gzip.compress(struct.pack("<IIIBBBB", 0x5053474E, 3, 9, 0, 12, 0, 0), mtime=0), "too short"),
+        (
+            "g.spz",
+            gzip.compress(struct.pack("<IIIBBBB", 0x5053474E, 4, 1, 0, 12, 0, 0), mtime=0),
+            "version 4",
+        ),
+        (
+            "g.spz",
+            gzip.compress(struct.pack("<IIIBBBB", 0x5053474E, 3, 9, 0, 12, 0, 0), mtime=0),
+            "too short",
+        ),
         ("g.txt", b"", "ends in .ply"),
     ],
 )

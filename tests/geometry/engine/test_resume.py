@@ -62,7 +62,7 @@ def test_sigterm_finishes_the_step_saves_and_says_how_to_go_on(tmp_path):
     process = start(tmp_path, steps=1000, pause_s=0.02, every=1000, workers=1)
     wait_for_step(tmp_path, 5, process)
     os.killpg(process.pid, signal.SIGTERM)  # the loader's worker gets it as well
-    said = process.communicate(timeout=20)[0]
+    said = process.communicate(timeout=90)[0]
     assert process.returncode == 0
     assert "interrupted: saved" in said
     assert "same command" in said
