@@ -114,7 +114,7 @@ def announce(checkpoint: Checkpoint) -> None:
     say(checkpoint.summary)
     if not checkpoint.trained:
         say(
-            "WARNING: these weights are random. Everything runs, but depth, cameras and pictures mean "
+            "WARNING: these weights are random. Everything runs, but what the network predicts means "
             "nothing. Use --model small (Apache-2.0) or another released size."
         )
 
