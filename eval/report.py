@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 
-from eval.config import instantiate
 from eval.page import Panel, heading, notes, page, panel, table
 from eval.protocols.framing import Framing, framed_image
 from eval.protocols.splits import read_split
@@ -14,6 +13,7 @@ from eval.store import Store, read_json
 from eval.tables.rows import METRICS, make_tables, number
 from geometry.atomic import atomic_file
 from geometry.cli import positive
+from geometry.configuration import instantiate
 from geometry.data.scene import Frame
 from geometry.errors import InputError, run_command
 from geometry.formats.images import read_image

@@ -9,7 +9,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
-from eval.config import compose, instantiate, plain
+from eval.config import compose, plain
 from eval.methods.base import Method
 from eval.methods.build import build_method
 from eval.predict import Protocol, predict_scene
@@ -22,6 +22,7 @@ from eval.split import described, split_of
 from eval.store import Store, write_json
 from eval.summary import result_lines, summarise
 from geometry.cli import pick_device, say
+from geometry.configuration import instantiate
 from geometry.data.sources import SceneSource
 from geometry.engine.distributed import Parallel, Process, from_first, gather, processes
 from geometry.errors import InputError, run_command

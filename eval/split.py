@@ -4,10 +4,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from eval.config import compose, instantiate, plain
+from eval.config import compose, plain
 from eval.protocols.selection import Rule
 from eval.protocols.splits import Split, checksum, make_split, write_split
 from geometry.cli import say
+from geometry.configuration import instantiate
 from geometry.errors import InputError, run_command
 
 USAGE = """usage: nvs-eval split benchmark=NAME benchmark.root=DIR split=FILE [key=value ...]

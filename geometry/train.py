@@ -1,23 +1,17 @@
 """`geometry train`: one experiment, from its YAML to a trained network."""
 
 import argparse
-import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
-from hydra import compose, initialize_config_module
-from hydra import utils as hydra_utils
-from hydra.core.global_hydra import GlobalHydra
-from hydra.errors import HydraException, InstantiationException
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 from torch import nn
 
 from geometry.cli import say
-from geometry.engine import FitResult, fit, load_weights
-from geometry.errors import InputError, run_command
+from geometry.configuration import compose, instantiate
+from geometry.engine import FitResult, fit, is_first_process, load_weights
+from geometry.errors import run_command
 from geometry.models.checkpoints import load_strict, save_checkpoint
 from geometry.models.zoo import build
 from geometry.training.chance import chance_scores
@@ -76,20 +70,12 @@ def load_config(overrides: Sequence[str], *, out_suffix: str | None = None) -> D
     Raises:
         InputError: an override names nothing that exists, or a value is missing.
     """
-    GlobalHydra.instance().clear()
-    try:
-        with initialize_config_module(version_base="1.3", config_module="configs"):
-            cfg = compose("train_geometry", overrides=list(overrides))
+
+    def name_folder(cfg: DictConfig) -> None:
         if out_suffix:
             cfg.out = f"{cfg.out}/{out_suffix}"
-        OmegaConf.resolve(cfg)
-    except (HydraException, OmegaConfBaseException) as error:
-        reason = " ".join(str(error).split())
-        raise InputError(f"configuration: {reason}") from error
-    missing = sorted(OmegaConf.missing_keys(cfg))
-    if missing:
-        raise InputError(f"configuration: wanted a value for {', '.join(missing)}")
-    return cfg
+
+    return compose("train_geometry", overrides, amend=name_folder)
 
 
 def train(cfg: DictConfig) -> tuple[FitResult, dict[str, float]]:
@@ -113,26 +99,6 @@ def train(cfg: DictConfig) -> tuple[FitResult, dict[str, float]]:
     if result.finished and result.checkpoint is not None:
         export(cfg, step.model, result)
     return result, chance_scores(step.validation) if cfg.guess and is_first_process() else {}
-
-
-def is_first_process() -> bool:
-    """Whether this is the only process, or the first one that torchrun started: the one that speaks."""
-    return int(os.environ.get("RANK", 0)) == 0
-
-
-def instantiate(part: DictConfig) -> Any:
-    """The objects that a part of the configuration describes.
-
-    Raises:
-        InputError: as the object itself put it, where it refused its arguments.
-    """
-    try:
-        return hydra_utils.instantiate(part, _convert_="all")
-    except InstantiationException as error:
-        cause: BaseException | None = error
-        while cause is not None and not isinstance(cause, InputError):
-            cause = cause.__cause__
-        raise cause or InputError(f"configuration: {' '.join(str(error).split())}") from error
 
 
 def export(cfg: DictConfig, network: nn.Module, result: FitResult) -> None:

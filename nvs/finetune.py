@@ -9,14 +9,23 @@ from pathlib import Path
 import torch
 
 from geometry.cli import add_model_arguments, add_photo_arguments, pick_device, positive, say
-from geometry.engine import DataStream, FitResult, FixedBatchSampler, Precision, Saving, Schedule, fit
+from geometry.engine import (
+    DataStream,
+    FitResult,
+    FixedBatchSampler,
+    Precision,
+    Saving,
+    Schedule,
+    fit,
+    is_first_process,
+)
 from geometry.errors import run_command
 from geometry.intake import MAX_VIEWS
 from nvs.lift import DEPTHS, choose_depth, knows_depth
 from nvs.losses import GaussianObjective
 from nvs.metrics import MissingWeights, load_lpips
 from nvs.training.capture import Capture, CaptureSamples, read_capture
-from nvs.training.model import TrainableSplatter, build_model, is_first_process, write_models
+from nvs.training.model import TrainableSplatter, build_model, write_models
 from nvs.training.step import GaussianHeadStep
 
 # What fits one GPU, and what a CPU does in minutes.

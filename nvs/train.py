@@ -4,19 +4,14 @@ import argparse
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
 import torch
-from hydra import compose, initialize_config_module
-from hydra import utils as hydra_utils
-from hydra.core.global_hydra import GlobalHydra
-from hydra.errors import HydraException, InstantiationException
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
-from geometry.engine import FitResult, fit
-from geometry.errors import InputError, run_command
-from nvs.training.model import is_first_process, write_models
+from geometry.configuration import compose, instantiate
+from geometry.engine import FitResult, fit, is_first_process
+from geometry.errors import run_command
+from nvs.training.model import write_models
 
 
 def parser() -> argparse.ArgumentParser:
@@ -73,32 +68,7 @@ def load_config(overrides: Sequence[str]) -> DictConfig:
     Raises:
         InputError: an override names nothing that exists, or a value is missing.
     """
-    GlobalHydra.instance().clear()
-    try:
-        with initialize_config_module(version_base="1.3", config_module="configs"):
-            config = compose("train_nvs", overrides=list(overrides))
-        OmegaConf.resolve(config)
-    except (HydraException, OmegaConfBaseException) as error:
-        raise InputError(f"configuration: {' '.join(str(error).split())}") from error
-    missing = sorted(OmegaConf.missing_keys(config))
-    if missing:
-        raise InputError(f"configuration: wanted a value for {', '.join(missing)}")
-    return config
-
-
-def instantiate(part: DictConfig) -> Any:
-    """The objects that a part of the configuration describes.
-
-    Raises:
-        InputError: as the object itself put it, where it refused its arguments.
-    """
-    try:
-        return hydra_utils.instantiate(part, _convert_="all")
-    except InstantiationException as error:
-        cause: BaseException | None = error
-        while cause is not None and not isinstance(cause, InputError):
-            cause = cause.__cause__
-        raise cause or InputError(f"configuration: {' '.join(str(error).split())}") from error
+    return compose("train_nvs", overrides)
 
 
 def experiments() -> list[str]:

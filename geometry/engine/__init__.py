@@ -6,7 +6,7 @@ whatever you want to know better. docs/training-engine.md tells it in prose.
 
 from geometry.engine.checkpoint import Saving, best_checkpoint, load_weights, newest_whole
 from geometry.engine.data import DataStream
-from geometry.engine.distributed import Parallel
+from geometry.engine.distributed import Parallel, is_first_process
 from geometry.engine.guard import Diverged, DivergenceGuard
 from geometry.engine.loop import FitResult, fit
 from geometry.engine.optim import ParameterGroup, parameter_groups
@@ -33,6 +33,7 @@ __all__ = [
     "ValidationRun",
     "best_checkpoint",
     "fit",
+    "is_first_process",
     "load_weights",
     "newest_whole",
     "parameter_groups",

@@ -20,6 +20,11 @@ from geometry.engine.step import TrainingStep, Validation, ValidationRun, blocks
 from geometry.errors import InputError
 
 
+def is_first_process() -> bool:
+    """Whether this is the only process, or the first one that torchrun started: which speaks and writes."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Process:
     """This process among all."""

@@ -1,6 +1,5 @@
 """The splatter as a thing to train: what is frozen, where it starts from, and how it is written."""
 
-import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -167,11 +166,6 @@ def write_models(model: TrainableSplatter, result: FitResult, out: Path) -> None
                 model, checkpoint, path, description=f"Gaussian head, {name} of its run ({checkpoint.name})"
             )
             say(f"wrote {path}")
-
-
-def is_first_process() -> bool:
-    """Whether this process writes results; torchrun numbers the processes."""
-    return os.environ.get("RANK", "0") == "0"
 
 
 def load_trained(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
