@@ -8,10 +8,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+from torch import nn
 
 from geometry.errors import InputError
 from geometry.models.checkpoints import Checkpoint
 from geometry.models.reference_view import STRATEGIES
+from geometry.models.vit import VisionTransformer
 
 
 def add_photo_arguments(parser: argparse.ArgumentParser) -> None:
@@ -102,11 +104,24 @@ def pick_device(name: str) -> torch.device:
 
 
 @contextmanager
-def precision(name: str, device: torch.device) -> Iterator[None]:
-    """Inference with the backbone in the wanted precision."""
-    half = name == "bfloat16" or (name == "auto" and device.type == "cuda")
-    with torch.inference_mode(), torch.autocast(device.type, dtype=torch.bfloat16, enabled=half):
-        yield
+def precision(name: str, network: nn.Module) -> Iterator[None]:
+    """Inference with the backbones of ``network`` in the wanted precision, and all else in float32.
+
+    Args:
+        name: float32, bfloat16, or auto: bfloat16 where the network is on a GPU, as the released code.
+    """
+    backbones = [module for module in network.modules() if isinstance(module, VisionTransformer)]
+    on_gpu = any(backbone.pos_embed.device.type == "cuda" for backbone in backbones)
+    half = name == "bfloat16" or (name == "auto" and on_gpu)
+    before = [backbone.compute for backbone in backbones]
+    try:
+        for backbone in backbones:
+            backbone.compute = torch.bfloat16 if half else None
+        with torch.inference_mode():
+            yield
+    finally:
+        for backbone, compute in zip(backbones, before):
+            backbone.compute = compute
 
 
 def announce(checkpoint: Checkpoint) -> None:

@@ -73,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
         checkpoint = find_checkpoint(args.model)
         announce(checkpoint)
         network = load_network(checkpoint).to(device)
-    with watch("network"), precision(args.precision, device):
+    with watch("network"), precision(args.precision, network):
         geometry = predict_geometry(
             network,
             views,

@@ -84,10 +84,11 @@ def run(args: argparse.Namespace) -> int:
         )
     if rank == 0:
         announce(checkpoint)
-    with precision(args.precision, device):
+    network = network.to(device)
+    with precision(args.precision, network):
         counts = label_source(
             source,
-            network.to(device),
+            network,
             device,
             folder=args.folder,
             process_res=args.process_res,

@@ -64,7 +64,7 @@ def encode_views(
 ) -> Encoding:
     """Encoding by a Depth Anything 3 network, or by anything that is a `Backbone`.
 
-    The network runs in the autocast precision around the call, poses are always handled in float32.
+    The backbone runs in its own precision or that of the autocast around the call, poses in float32.
     """
     if isinstance(network, Backbone):
         return network.encode_views(views, reference=reference, chunk=chunk, rays=rays)

@@ -286,7 +286,7 @@ def make_splats(
     grid = spaced_grid(views.image_size, spacing) if spacing > 1 else None
     options = {"reference": args.ref_view, "chunk": args.chunk or 8}
     if not sweep:
-        with watch("network"), precision(args.precision, device):
+        with watch("network"), precision(args.precision, splatter):
             return lift_network(splatter, views, grid, **options)
     with watch("sweep"):
         stereo = sweep_views(views)
@@ -295,7 +295,7 @@ def make_splats(
         f"depth: plane sweep over the given poses, {share:.0%} of it trusted"
         + ("" if has_head else "; the network has no part in these Gaussians")
     )
-    with watch("network"), precision(args.precision, device):
+    with watch("network"), precision(args.precision, splatter):
         return lift_sweep(splatter, views, stereo, grid or views.image_size, has_head=has_head, **options)
 
 
@@ -331,7 +331,7 @@ def hold_out(
 ) -> Holdout:
     """The photos kept out, placed in the Gaussians' world."""
     targets, _ = load_views(intake, intake.targets, args, device)
-    with precision(args.precision, device):
+    with precision(args.precision, network):
         return place_targets(
             network,
             views,

@@ -39,7 +39,7 @@ class Model:
         if not has_head:
             say(f"{checkpoint.variant!r} has no Gaussian head: one Gaussian per pixel at its predicted depth")
         self._splatter = splatter.to(device)
-        self._device, self._reference, self._chunk = device, reference, chunk
+        self._reference, self._chunk = reference, chunk
         self._precision, self._pruned = precision, pruned
         head = "" if has_head else ", no Gaussian head"
         self.about = About(
@@ -57,7 +57,7 @@ class Model:
 
     def splats(self, task: Task) -> Splats:
         """Gaussians and geometry, nothing left out."""
-        with torch.no_grad(), precision(self._precision, self._device):
+        with torch.no_grad(), precision(self._precision, self._splatter):
             splats = self._splatter(task.context, reference=self._reference, chunk=self._chunk)
         # Made under inference mode; optimising a pose against them needs ordinary tensors.
         return splats.map(torch.clone)

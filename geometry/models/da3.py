@@ -28,7 +28,7 @@ class DepthAnything3(nn.Module):
 
     The world is the reference view's frame when no cameras are given; with cameras it is close to
     theirs, up to what the network makes of them. The heads always run in float32; the backbone runs in
-    the autocast precision around the call.
+    its own precision (`VisionTransformer.compute`) or that of the autocast around the call.
 
     Source: DA3 (arXiv:2511.10647) section 3.
     """

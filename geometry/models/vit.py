@@ -1,5 +1,6 @@
 """The backbone: a plain DINOv2 transformer whose later blocks alternate between one view and all views."""
 
+import contextlib
 from collections.abc import Sequence
 from typing import Literal
 
@@ -34,6 +35,10 @@ class VisionTransformer(nn.Module):
             1e-6) in query/key and final norms, and exported features of scenes whose reference was
             chosen come reference first.
 
+    Attributes:
+        compute: narrow format of the products in inference (autocast); None leaves it to the autocast
+            around the call. An autocast around more than the backbone would also reach cameras and depth.
+
     Source: DA3 (arXiv:2511.10647) section 3; DINOv2 (arXiv:2304.07193).
     """
 
@@ -58,6 +63,7 @@ class VisionTransformer(nn.Module):
         self.concat_local = concat_local
         self.released = released
         self.activation_checkpointing = False
+        self.compute: torch.dtype | None = None
 
         eps = 1e-5 if released else 1e-6
         first = depth if alternate_from is None else alternate_from
@@ -111,6 +117,22 @@ class VisionTransformer(nn.Module):
                 Scenes of one or two views take view 0, unless indices are given.
             export_blocks: blocks whose normed patch features are returned in ``Features.exported``.
         """
+        with self._precision(images.device.type):
+            return self._features(images, camera_tokens, conditioned, reference, export_blocks)
+
+    def _precision(self, device: str) -> contextlib.AbstractContextManager:
+        if self.compute is None:
+            return contextlib.nullcontext()
+        return torch.autocast(device, dtype=self.compute)
+
+    def _features(
+        self,
+        images: Float[Tensor, "B V 3 H W"],
+        camera_tokens: Float[Tensor, "B V D"] | None,
+        conditioned: Bool[Tensor, " B"] | None,
+        reference: str | Int[Tensor, " B"],
+        export_blocks: Sequence[int],
+    ) -> Features:
         B, V, _, H, W = images.shape
         if H % self.patch or W % self.patch:
             raise ValueError(f"image sides must be multiples of {self.patch}, got {H} x {W}")

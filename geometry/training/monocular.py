@@ -48,7 +48,9 @@ class _MonocularStep:
 
     def validate(self, run: ValidationRun) -> Validation:
         def score(batch: Example) -> tuple[dict[str, float], dict[str, Tensor]]:
-            return score_monocular(self.predict(batch), batch, alignment=self.alignment)
+            geometry = self.predict(batch)
+            with torch.autocast(batch.views.images.device.type, enabled=False):
+                return score_monocular(geometry, batch, alignment=self.alignment)
 
         return validate(self.validation, score, run, previews=self.previews)
 
@@ -105,4 +107,5 @@ class MetricStep(_MonocularStep):
 
     def predict(self, batch: Example) -> Geometry:
         geometry = super().predict(batch)
-        return replace(geometry, depth=metric_depth(geometry.depth, batch.truth.cameras.intrinsics))
+        with torch.autocast(batch.views.images.device.type, enabled=False):
+            return replace(geometry, depth=metric_depth(geometry.depth, batch.truth.cameras.intrinsics))

@@ -33,7 +33,10 @@ def score_any_view(
     Args:
         rays: also score the cameras from rays, as ``auc30_rays``; only where the rays were trained.
     """
-    posed_views = Views(images=batch.views.images, cameras=condition(batch.truth.cameras)[0])
+    # An autocast around this call is for the network; cameras and metrics bear no narrow format.
+    exact = torch.autocast(batch.views.images.device.type, enabled=False)
+    with exact:
+        posed_views = Views(images=batch.views.images, cameras=condition(batch.truth.cameras)[0])
     posed = model(posed_views, rays=False)
     V = batch.views.images.shape[1]
     # View 0 is the reference here, so that a score does not hang on how well one is chosen.
@@ -41,20 +44,21 @@ def score_any_view(
     wants_rays = rays or pose_source == "rays"
     free = model(replace(batch.views, cameras=None), reference=first, rays=wants_rays)
 
-    metrics = scene_depth_scores(posed, batch.truth)
-    metrics["absrel_unposed"] = scene_depth_scores(free, batch.truth)["absrel"]
-    found: dict[str, Cameras] = {"decoder": free.cameras}
-    if wants_rays:
-        found["rays"] = cameras_from_rays(free.rays, free.ray_conf, batch.views.image_size).cameras
-    if pose_source not in found:
-        raise InputError(f"pose_source must be decoder or rays, got {pose_source!r}")
-    if V > 1:
-        auc = pose_scores(found[pose_source], batch.truth.cameras)
-        metrics |= {"auc3": auc[3], "auc30": auc[30]}
+    with exact:
+        metrics = scene_depth_scores(posed, batch.truth)
+        metrics["absrel_unposed"] = scene_depth_scores(free, batch.truth)["absrel"]
+        found: dict[str, Cameras] = {"decoder": free.cameras}
         if wants_rays:
-            metrics["auc30_rays"] = pose_scores(found["rays"], batch.truth.cameras)[30]
-    truth = replace(batch.truth, cameras=in_reference_frame(batch.truth.cameras, first))
-    return metrics, any_view_previews(batch.views.images, truth, posed, found)
+            found["rays"] = cameras_from_rays(free.rays, free.ray_conf, batch.views.image_size).cameras
+        if pose_source not in found:
+            raise InputError(f"pose_source must be decoder or rays, got {pose_source!r}")
+        if V > 1:
+            auc = pose_scores(found[pose_source], batch.truth.cameras)
+            metrics |= {"auc3": auc[3], "auc30": auc[30]}
+            if wants_rays:
+                metrics["auc30_rays"] = pose_scores(found["rays"], batch.truth.cameras)[30]
+        truth = replace(batch.truth, cameras=in_reference_frame(batch.truth.cameras, first))
+        return metrics, any_view_previews(batch.views.images, truth, posed, found)
 
 
 def scene_depth_scores(geometry: Geometry, truth: Truth) -> dict[str, float]:

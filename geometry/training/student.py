@@ -78,13 +78,13 @@ class StudentStep:
         device = batch.views.images.device
         conditioned = draw_conditioned(B, self.pose_probability, generator=generator).to(device)
         reference = draw_reference(B, V, conditioned, self.reference, generator=generator).to(device)
-        truth, _ = normalise_truth(batch.truth, reference)
-
         given = None
-        if self.pose_probability > 0:
-            # Encoded for all samples and used for some: every step then has the same parameters in its
-            # graph, which DDP and FSDP want.
-            given, _ = condition(batch.truth.cameras)
+        with torch.autocast(device.type, enabled=False):  # cameras bear no narrow format
+            truth, _ = normalise_truth(batch.truth, reference)
+            if self.pose_probability > 0:
+                # Encoded for all samples and used for some: every step then has the same parameters in its
+                # graph, which DDP and FSDP want.
+                given, _ = condition(batch.truth.cameras)
         geometry = self.model(
             replace(batch.views, cameras=given), conditioned=conditioned, reference=reference, chunk=B * V
         )

@@ -81,13 +81,14 @@ def score_case(
             reference=reference,
             chunk=chunk,
         )
-    metrics = evaluate(kept, placed, background=background, backend=backend)
-    return Score(
-        metrics={name: metrics[name] for name in METRICS if metrics[name] is not None},
-        targets=len(case.target_names),
-        sheet=_sheet(case, placed, kept, background, backend),
-        placed=placed,
-    )
+    with torch.autocast(case.context.images.device.type, enabled=False):  # that one is for the network
+        metrics = evaluate(kept, placed, background=background, backend=backend)
+        return Score(
+            metrics={name: metrics[name] for name in METRICS if metrics[name] is not None},
+            targets=len(case.target_names),
+            sheet=_sheet(case, placed, kept, background, backend),
+            placed=placed,
+        )
 
 
 def _sheet(
