@@ -1,7 +1,7 @@
 """Softmax attention by the fastest kernel that the machine has.
 
 PyTorch's fused attention multiplies float32 matrices on CPUs with MKL and gains nothing from bfloat16. Over
-sequences of thousands of tokens, plain products by oneDNN (see `geometry.layers.linear`) around a softmax are
+more than some hundred tokens, plain products by oneDNN (see `geometry.layers.linear`) around a softmax are
 quicker as long as the scores stay in the cache (measured: docs/performance.md).
 """
 
@@ -10,9 +10,9 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from geometry.layers.linear import multiply_by, takes_onednn
+from geometry.layers.linear import multiply_by, product_dtype, takes_onednn
 
-LONG = 1024  # tokens from which products around a softmax are quicker
+LONG = 640  # tokens from which products around a softmax are quicker, in bfloat16 soonest
 SCORES_IN_CACHE = 1 << 20  # float32 scores held at a time, 4 MB: near the second-level caches of two cores
 FEWEST_ROWS = 128  # queries at a time, at least: fewer make the products slow
 
@@ -29,14 +29,21 @@ def attention(
 
 
 def _by_rows(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """One head and some queries at a time, in float32 whatever the dtype: scores need its digits."""
+    """One head and some queries at a time.
+
+    In bfloat16 a score keeps 8 bits, so the keys' mean is taken off first: it adds the same to all scores of
+    a query, which the softmax does not see, and what is left of them is smaller.
+    """
     n, heads, L, d = query.shape
+    dtype = product_dtype(query)
+    if dtype != torch.float32:
+        key = key - key.mean(dim=-2, keepdim=True, dtype=torch.float32)
     rows = min(L, max(FEWEST_ROWS, SCORES_IN_CACHE // L))
-    mixed = query.new_empty(n, L, heads, d).transpose(1, 2)
+    mixed = query.new_empty(n, L, heads, d, dtype=dtype).transpose(1, 2)
     for q, k, v, out in zip(*map(_heads, (query, key, value, mixed))):
-        to_scores = multiply_by(k.float().contiguous(), rows)
-        to_values = multiply_by(v.float().mT.contiguous(), rows)
-        for some, result in zip((q.float() * d**-0.5).split(rows), out.split(rows)):
+        to_scores = multiply_by(k.to(dtype).contiguous(), rows)
+        to_values = multiply_by(v.to(dtype).mT.contiguous(), rows)
+        for some, result in zip((q * d**-0.5).to(dtype).split(rows), out.split(rows)):
             scores = to_scores(some)
             result.copy_(to_values(torch.softmax(scores, dim=-1, out=scores)))
     return mixed

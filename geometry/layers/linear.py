@@ -27,7 +27,7 @@ def linear(
 ) -> Float[Tensor, "*batch o"]:
     """``x @ weight.T + bias``."""
     if takes_onednn(weight):
-        dtype = _dtype(weight)
+        dtype = product_dtype(weight)
         bias = None if bias is None else bias.to(dtype)
         return _product(x, weight.to(dtype).contiguous(), bias, dtype)
     return F.linear(x, weight, bias)
@@ -56,7 +56,13 @@ def prepare_parts(
     if takes_onednn(layer.weight):
         pairs = zip(layer.weight.chunk(parts), layer.bias.chunk(parts))
         products = [_prepared(weight, bias) for weight, bias in pairs]
-        return lambda x: [product(x) for product in products]
+        dtype = product_dtype(layer.weight)
+
+        def multiply(x: Tensor) -> list[Tensor]:
+            x = x.to(dtype)  # once for all parts
+            return [product(x) for product in products]
+
+        return multiply
     return lambda x: layer(x).chunk(parts, dim=-1)
 
 
@@ -77,19 +83,19 @@ def takes_onednn(x: Tensor) -> bool:
     """Whether products with ``x`` are quicker in oneDNN."""
     if not (_ONEDNN and in_pieces(x)):
         return False
-    dtype = _dtype(x)
+    dtype = product_dtype(x)
     return dtype == torch.float32 or (
         dtype == torch.bfloat16 and torch.ops.mkldnn._is_mkldnn_bf16_supported()
     )
 
 
-def _dtype(x: Tensor) -> torch.dtype:
+def product_dtype(x: Tensor) -> torch.dtype:
     """What a product with ``x`` is computed in."""
     return torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
 
 
 def _prepared(weight: Tensor, bias: Tensor | None, *, gelu: bool = False) -> Callable[[Tensor], Tensor]:
-    dtype = _dtype(weight)
+    dtype = product_dtype(weight)
     weight = _laid_out(weight.detach().to(dtype), ROWS_IN_CACHE)
     bias = None if bias is None else bias.to(dtype)
     return lambda x: _product(x, weight, bias, dtype, gelu=gelu)

@@ -56,13 +56,15 @@ def test_heads_join_without_a_copy(generator):
             assert mixed.transpose(1, 2).is_contiguous()
 
 
-def test_half_precision_keeps_float32_scores(generator):
-    """No worse than rounding the inputs and the output: scores of bfloat16 would be 3 times as far off."""
-    qkv = heads_of(generator, spread=3.0).bfloat16()
-    with torch.inference_mode():
-        if not takes_onednn(qkv):
+@pytest.mark.parametrize("offset", [0.0, 30.0], ids=["plain", "keys share a direction"])
+def test_half_precision_stays_near(offset, generator):
+    """What all keys share is in every score and moves no weight; left in, it would cost digits."""
+    query, key, value = heads_of(generator, spread=1.5).bfloat16()
+    qkv = query, key.float() + offset * torch.randn(16, generator=generator), value
+    with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16):
+        if not takes_onednn(query):
             pytest.skip("no bfloat16 products here")
         mixed = attention(*qkv)
     assert mixed.dtype == torch.bfloat16
     exact = definition(*qkv)
-    assert (mixed.double() - exact).norm() < 0.003 * exact.norm()
+    assert (mixed.double() - exact).norm() < 0.015 * exact.norm()
