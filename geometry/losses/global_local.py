@@ -49,25 +49,54 @@ def align_globally(
     return truncated_l1_scale_shift(*flat, truncation=truncation, anchors=anchors, generator=generator)
 
 
-def global_loss(
-    depth: Float[Tensor, "n H W"],
-    target: Float[Tensor, "n H W"],
-    valid: Bool[Tensor, "n H W"],
+def follow_alignment(
+    depth: Float[Tensor, "n k"],
+    target: Float[Tensor, "n k"],
+    weight: Float[Tensor, "n k"],
     scale: Float[Tensor, " n"],
     shift: Float[Tensor, " n"],
     *,
-    loss_truncation: float = torch.inf,
-) -> Float[Tensor, ""]:
-    """L_g = 1/Z sum m min(truncation, |s D^ + t - D| / D), with the view's optimal s and t as constants.
+    truncation: float = 1.0,
+) -> Float[Tensor, "n k"]:
+    """s D^ + t, whose s and t follow D^ in the derivative as well.
 
-    A view whose alignment failed (scale 0) is left out.
+    Its value is that of the robust alignment. Its derivative is that of the weighted least-squares line from
+    D^ to this value over the points that the alignment did not truncate. A loss of it is indifferent to
+    scale and shift of D^, and so is, exactly, its gradient: orthogonal to D^ and to 1 in every row.
+
+    With s and t as constants that holds only for the very loss that they minimise. The gradient of any
+    other (L_grad, L_N, an l1 without truncation) would ask for another scale and shift, the next alignment
+    would undo what it got, and so on: the prediction drifts until its exponential output fails.
 
     Args:
+        weight: the alignment's; 0 excludes a point, whose values must still be finite.
+        truncation: the alignment's. A point beyond it would have all the say in a least-squares fit.
+    """
+    fixed = scale[:, None] * depth.detach() + shift[:, None]
+    weight = torch.where((fixed - target).abs() * weight < truncation, weight, 0.0)
+    weight = weight / weight.sum(-1, keepdim=True).clamp(min=1e-30)
+    mean, offset = (weight * depth).sum(-1, keepdim=True), (weight * fixed).sum(-1, keepdim=True)
+    spread = (weight * (depth - mean).square()).sum(-1, keepdim=True)
+    slope = (weight * (depth - mean) * (fixed - offset)).sum(-1, keepdim=True)
+    slope = slope / torch.where(spread > 0, spread, 1.0)
+    constants = scale[:, None] * depth + shift[:, None]
+    return torch.where(spread > 0, slope * (depth - mean) + offset, constants)
+
+
+def global_loss(
+    aligned: Float[Tensor, "n H W"],
+    target: Float[Tensor, "n H W"],
+    valid: Bool[Tensor, "n H W"],
+    *,
+    loss_truncation: float = torch.inf,
+) -> Float[Tensor, ""]:
+    """L_g = 1/Z sum m min(truncation, |s D^ + t - D| / D).
+
+    Args:
+        aligned: s D^ + t of `follow_alignment`.
         loss_truncation: the alignment ignores errors beyond its truncation; here the default keeps their
             gradient, as MoGe does, since a pixel that far off is the one to be corrected.
     """
-    valid = valid & (scale > 0)[:, None, None]
-    aligned = scale[:, None, None] * depth + shift[:, None, None]
     error = (aligned - torch.where(valid, target, 0.0)).abs() * inverse_depth_weight(target, valid)
     return masked_mean(error.clamp(max=loss_truncation), valid)
 
@@ -107,10 +136,11 @@ def local_loss(
         return masked_mean(depth, torch.zeros_like(valid))
     ours, theirs = depth[view[:, None], rows, columns], target[view[:, None], rows, columns]
     with torch.no_grad():
+        theirs, per_radius = torch.where(inside, theirs, 0.0), inside / radius[:, None]
         scale, shift = truncated_l1_scale_shift(
             torch.nan_to_num(ours),
-            torch.where(inside, theirs, 0.0),
-            inside / radius[:, None],
+            theirs,
+            per_radius,
             truncation=truncation,
             anchors=anchors,
             generator=generator,
@@ -118,7 +148,8 @@ def local_loss(
         ratio = scale / global_scale[view].clamp(min=1e-12)
         inside = inside & ((ratio > 0.1) & (ratio < 10) & (inside.sum(-1) >= MIN_POINTS))[:, None]
         weight = inverse_depth_weight(target, valid)[view[:, None], rows, columns]
-    error = (scale[:, None] * ours + shift[:, None] - torch.where(inside, theirs, 0.0)).abs() * weight
+    aligned = follow_alignment(ours, theirs, per_radius, scale, shift, truncation=truncation)
+    error = (aligned - theirs).abs() * weight
     error = torch.where(inside, error.clamp(max=loss_truncation), 0.0)
     per_sphere = error.sum(-1) / inside.sum(-1).clamp(min=1)
     return masked_mean(per_sphere, inside.any(-1))
@@ -192,10 +223,12 @@ def global_local_terms(
             MoGe's.
         truncation: of the alignments: relative error (global), radii (local). MoGe's value.
     """
-    scale, shift = align_globally(
-        depth, target, inverse_depth_weight(target, valid), generator=generator, truncation=truncation
-    )
-    terms = {"global": global_loss(depth, target, valid, scale, shift, loss_truncation=loss_truncation)}
+    weight = inverse_depth_weight(target, valid)
+    scale, shift = align_globally(depth, target, weight, generator=generator, truncation=truncation)
+    flat = (x.flatten(1) for x in (depth, torch.where(valid, target, 0.0), weight))
+    aligned = follow_alignment(*flat, scale, shift, truncation=truncation).view_as(depth)
+    found = (scale > 0)[:, None, None]
+    terms = {"global": global_loss(aligned, target, valid & found, loss_truncation=loss_truncation)}
     for level in levels:
         terms[f"local_{level}"] = local_loss(
             depth,
@@ -209,6 +242,4 @@ def global_local_terms(
             truncation=truncation,
             loss_truncation=loss_truncation,
         )
-    found = (scale > 0)[:, None, None]
-    aligned = scale[:, None, None] * depth + shift[:, None, None]
     return terms, torch.where(found, aligned, depth)

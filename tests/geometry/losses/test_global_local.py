@@ -6,11 +6,14 @@ from torch.testing import assert_close
 
 from geometry.losses.global_local import (
     align_globally,
+    follow_alignment,
     global_local_terms,
     global_loss,
     inverse_depth_weight,
     local_loss,
 )
+from geometry.losses.gradient import gradient_loss
+from geometry.losses.normal import normal_loss
 
 
 def scene(generator, n=2, H=40, W=48, dtype=torch.float64):
@@ -49,13 +52,53 @@ def test_terms_do_not_change_with_the_predictions_scale_and_shift(generator):
 
 def test_global_loss_by_hand():
     target = torch.tensor([[[1.0, 2.0, 4.0]]])
-    depth = torch.tensor([[[1.0, 3.0, 4.0]]])
+    aligned = torch.tensor([[[1.0, 3.0, 4.0]]])
     valid = torch.ones(1, 1, 3, dtype=torch.bool)
-    one, zero = torch.ones(1), torch.zeros(1)
-    assert_close(global_loss(depth, target, valid, one, zero), torch.tensor(0.5 / 3))
-    assert_close(global_loss(depth, target, valid, 2 * one, zero), torch.tensor((1 + 2 + 1) / 3))
-    assert_close(global_loss(depth, target, valid, 2 * one, zero, loss_truncation=1.5), torch.tensor(3.5 / 3))
-    assert global_loss(depth, target, valid, zero, zero).item() == 0  # the alignment failed
+    assert_close(global_loss(aligned, target, valid), torch.tensor(0.5 / 3))
+    assert_close(global_loss(2 * aligned, target, valid), torch.tensor((1 + 2 + 1) / 3))
+    assert_close(global_loss(2 * aligned, target, valid, loss_truncation=1.5), torch.tensor(3.5 / 3))
+
+
+def test_gradient_through_the_alignment_by_hand():
+    # D^ = (0, 1, 2) on the line D^ + 1. Moving the middle of three points turns no least-squares line and
+    # lifts it by a third of the move: seen from the line, the middle rises by 2/3, the others sink by 1/3.
+    depth = torch.tensor([[0.0, 1.0, 2.0]], dtype=torch.float64, requires_grad=True)
+    one = torch.ones(1, dtype=torch.float64)
+    target, weight = depth.detach() + 1, torch.ones_like(depth)
+    aligned = follow_alignment(depth, target, weight, one, one)
+    assert_close(aligned.detach(), target)
+    for at, expected in ((1, [-1 / 3, 2 / 3, -1 / 3]), (0, [1 / 6, -1 / 3, 1 / 6])):
+        (gradient,) = torch.autograd.grad(aligned[0, at], depth, retain_graph=True)
+        assert_close(gradient, torch.tensor([expected], dtype=torch.float64))
+
+
+def test_a_point_beyond_the_truncation_keeps_its_own_gradient():
+    depth = torch.tensor([[0.0, 1.0, 2.0, 50.0]], dtype=torch.float64, requires_grad=True)
+    one = torch.ones(1, dtype=torch.float64)
+    target = torch.tensor([[1.0, 2.0, 3.0, 4.0]], dtype=torch.float64)
+    aligned = follow_alignment(depth, target, torch.ones_like(depth), one, one)
+    (gradient,) = torch.autograd.grad(aligned[0, 3], depth)
+    assert gradient[0, 3] == 1
+    assert (
+        follow_alignment(depth, target - 100, torch.ones_like(depth), one, one)[0, 3] == 51
+    )  # all beyond it
+
+
+def test_no_gradient_asks_for_another_scale_or_shift(generator):
+    # All terms are indifferent to both, so their gradient must be as well: else the prediction drifts.
+    target, valid, K = scene(generator)
+    noise = torch.randn(target.shape, generator=generator, dtype=torch.float64)
+    depth = (2 * target + 0.4 * noise).requires_grad_()
+    with torch.no_grad():
+        depth[:, :6, :6] = 40  # beyond the truncation
+    terms, aligned = global_local_terms(depth, target, valid, K, generator=generator, levels=(4,))
+    terms["gradient"] = gradient_loss(aligned, target, valid)
+    terms["normal"] = normal_loss(aligned, target, valid, K)
+    for name, term in terms.items():
+        (gradient,) = torch.autograd.grad(term, depth, retain_graph=True)
+        assert gradient.abs().sum() > 1e-2, name
+        for direction in (depth.detach(), torch.ones_like(depth)):
+            assert abs((gradient * direction).sum()) < 1e-9 * (gradient * direction).abs().sum(), name
 
 
 def test_weight_is_bounded():
@@ -82,12 +125,13 @@ def test_local_loss_sees_what_one_scale_and_shift_hides(generator):
     target, valid, K = scene(generator, n=1)
     depth = target.clone()
     depth[..., 24:] = 1.5 * depth[..., 24:] - 1.0
-    scale, shift = align_globally(depth, target, inverse_depth_weight(target, valid), generator=generator)
+    weight = inverse_depth_weight(target, valid)
+    scale, shift = align_globally(depth, target, weight, generator=generator)
     wide, small = (
         local_loss(depth, target, valid, K, scale, level, generator=generator, spheres=64)
         for level in (4, 12)
     )
-    whole = global_loss(depth, target, valid, scale, shift)
+    whole = global_loss(scale * depth + shift, target, valid)
     assert small < 0.5 * wide
     assert small < 0.2 * whole
 
@@ -102,37 +146,25 @@ def test_spheres_do_not_reach_across_a_depth_edge(generator):
     assert local_loss(depth, target, valid, K, one, 4, generator=generator, spheres=64) < 1e-9
 
 
-def test_gradients_with_the_alignment_as_a_constant(generator):
-    target, _, K = scene(generator, n=1, H=12, W=14)
-    valid = torch.ones_like(target, dtype=torch.bool)
-    noise = torch.randn(target.shape, generator=generator, dtype=torch.float64)
-    depth = (target + 0.2 * noise).requires_grad_()
+def test_derivative_is_that_of_a_least_squares_fit_to_the_value(generator):
+    x = torch.randn(1, 12, generator=generator, dtype=torch.float64, requires_grad=True)
+    scale, shift = torch.tensor([[2.0], [0.5]], dtype=torch.float64)
+    weight = torch.rand(1, 12, generator=generator, dtype=torch.float64)
+    line = 2 * x.detach() + 0.5
+    target = line + 0.1 * torch.randn(1, 12, generator=generator, dtype=torch.float64)
+    target[0, 3], weight[0, 3], weight[0, 7] = 100.0, 1.0, 0.0  # truncated; not valid
 
-    def loss(depth):
-        return sum(
-            global_local_terms(
-                depth,
-                target,
-                valid,
-                K,
-                generator=torch.Generator().manual_seed(1),
-                levels=(4,),
-                spheres=2,
-                truncation=torch.inf,
-            )[0].values()
-        )
+    def fitted(x):
+        root = (weight * (torch.arange(12) != 3)).sqrt()[0, :, None]
+        columns = torch.stack((x[0], torch.ones(12, dtype=torch.float64)), dim=-1)
+        return columns @ torch.linalg.lstsq(root * columns, root * line.mT).solution
 
-    (gradient,) = torch.autograd.grad(loss(depth), depth)
-    # The alignment is solved anew at every probe: that its derivative is zero is what this shows. The points
-    # on an aligned line, two per alignment, have no gradient of their own.
-    wrong, step = 0, 1e-7
-    for row in range(0, 12, 2):
-        for column in range(14):
-            probe = torch.zeros_like(target)
-            probe[0, row, column] = step
-            numeric = (loss(depth.detach() + probe) - loss(depth.detach() - probe)) / (2 * step)
-            wrong += abs(numeric - gradient[0, row, column]) > 1e-5
-    assert wrong <= 3 * 2
+    def ours(x):
+        return follow_alignment(x, target, weight, scale, shift)
+
+    assert_close(ours(x), line)
+    wanted = torch.autograd.functional.jacobian(fitted, x)[:, 0, 0]
+    assert_close(torch.autograd.functional.jacobian(ours, x)[0, :, 0], wanted)
 
 
 def test_nothing_valid_is_zero_with_zero_gradient(generator):
