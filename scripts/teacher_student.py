@@ -36,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path("outputs/geometry/teacher_student"))
     parser.add_argument("--rooms", type=int, default=2, help="rooms photographed (default 2)")
-    parser.add_argument("--photos", type=int, default=24, help="photos of each (default 24)")
+    parser.add_argument("--photos", type=int, default=48, help="photos of each (default 48)")
     parser.add_argument("overrides", nargs="*", help="of both trainings, for example loop.steps=50")
     args = parser.parse_args(argv)
 
@@ -111,15 +111,21 @@ def measure(depth: Float[np.ndarray, "H W"], rng: np.random.Generator) -> Float[
 
 
 def judge(captures: Path, exact: dict[tuple[str, str], Float[np.ndarray, "H W"]]) -> str:
-    """What the labels are worth beside what they were aligned to: AbsRel to the exact depth, and cover."""
+    """What the labels are worth: AbsRel to the exact depth, and cover.
+
+    Beside them what they were aligned to, and what guessing one depth for a whole photo, the median of the
+    measured ones, would have.
+    """
     source = TransformsFolders(captures)
-    found: dict[str, list[tuple[float, float]]] = {"measured": [], "labels": []}
+    found: dict[str, list[tuple[float, float]]] = {"measured": [], "labels": [], "guessing": []}
     failures = []
     for scene in (source.read(name) for name in source.names):
         reports = {r["frame"]: r for r in label.read_reports(label.label_folder(scene, FOLDER))}
         for frame in scene.frames:
             truth = exact[scene.name, frame.name]
-            found["measured"].append(absrel(frame.load_depth(), truth))
+            measured = frame.load_depth()
+            found["measured"].append(absrel(measured, truth))
+            found["guessing"].append(absrel(np.full_like(truth, np.median(measured[measured > 0])), truth))
             if reports[frame.name]["failure"] is None:
                 found["labels"].append(absrel(read_label(label_path(scene, frame, FOLDER)), truth))
             else:

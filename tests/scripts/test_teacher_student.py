@@ -43,6 +43,8 @@ def test_captures_are_a_data_set_with_poor_depth_and_labels_are_judged(script, t
     report.write_text("\n".join(json.dumps(entry) for entry in entries))
     said = script.judge(tmp_path, exact).splitlines()
     assert said[1].startswith("labels: 1 photos, AbsRel 0.100 ")
+    assert said[2].startswith("guessing: 3 photos")
+    assert said[2].endswith("on 100%")
     assert "without a label: 2 photos" in said
     assert f"  room_0 {bad.name}: too few points: 3" in said
 
