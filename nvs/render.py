@@ -24,7 +24,9 @@ from geometry.errors import InputError, run_command
 from geometry.intake import Intake, load_views, open_capture
 from geometry.models.checkpoints import Checkpoint, find_checkpoint
 from geometry.ops.pinhole import resize_intrinsics
+from geometry.structure_from_motion import SOURCE
 from geometry.views import Cameras, Views
+from nvs.choose_cameras import CAMERAS, check_choice, choose_cameras
 from nvs.grid import resize_cameras, spaced_grid
 from nvs.holdout import Holdout, evaluate, place_targets, resize_images
 from nvs.lift import (
@@ -56,6 +58,13 @@ def parser() -> argparse.ArgumentParser:
         description="Photos in, novel views out: Gaussians (PLY), a video, frames, depth and cameras.",
     )
     add_photo_arguments(p)
+    p.add_argument(
+        "--cameras",
+        choices=CAMERAS,
+        default="auto",
+        help="whose cameras: given ones, the network's (as --unposed), or those that structure from motion "
+        "finds (sfm, needs pycolmap); auto takes given ones, else sfm where the model is tiny or untrained",
+    )
     p.add_argument("--out", required=True, type=Path, help="output folder")
     p.add_argument(
         "--context",
@@ -94,7 +103,7 @@ def parser() -> argparse.ArgumentParser:
         "and watched, so that it stops when it no longer helps views it has not seen",
     )
     g.add_argument("--refine-cameras", action="store_true", help="optimise the photos' poses with them")
-    g.add_argument("--seed", type=int, default=0, help="of the order of photos in --refine (default 0)")
+    g.add_argument("--seed", type=int, default=0, help="of --cameras sfm and --refine (default 0)")
     g = p.add_argument_group("views")
     g.add_argument(
         "--path",
@@ -143,13 +152,16 @@ def run(args: argparse.Namespace) -> int:
     watch = Stopwatch()
     device = pick_device(args.device)
     require_folder(args.out)
+    check_choice(args.cameras)
+    if args.cameras == "auto" and args.unposed:
+        args.cameras = "network"
+    args.unposed = args.unposed or args.cameras in ("network", "sfm")
     if args.path and args.path not in PATHS and not Path(args.path).is_file():
         raise InputError(f"--path {args.path}: neither a file of cameras nor one of {', '.join(PATHS)}")
     if args.holdout and args.holdout < 2:
         raise InputError(f"--holdout {args.holdout}: expected 2 or more, so that photos remain as input")
     with watch("photos"):
         intake = open_capture(args, device)
-        views, maps = load_views(intake, intake.context, args, device)
     with watch("model"):
         checkpoint = find_checkpoint(args.model)
         announce(checkpoint)
@@ -160,6 +172,10 @@ def run(args: argparse.Namespace) -> int:
                 f"{checkpoint.variant!r} has no Gaussian head: every pixel becomes one Gaussian of its own "
                 "colour at the predicted depth"
             )
+    with watch("cameras"):
+        intake = choose_cameras(intake, args.cameras, good_network=knows_depth(checkpoint), seed=args.seed)
+    with watch("photos"):
+        views, maps = load_views(intake, intake.context, args, device)
     splats = make_splats(args, watch, views, splatter, checkpoint, has_head=has_head, device=device)
     say(f"{splats.gaussians.means.shape[1]:,} Gaussians from {len(intake.context)} photos")
 
@@ -292,7 +308,7 @@ def make_splats(
         stereo = sweep_views(views)
     share = float(stereo.trusted.float().mean())
     say(
-        f"depth: plane sweep over the given poses, {share:.0%} of it trusted"
+        f"depth: plane sweep over the photos' poses, {share:.0%} of it trusted"
         + ("" if has_head else "; the network has no part in these Gaussians")
     )
     with watch("network"), precision(args.precision, splatter):
@@ -332,7 +348,7 @@ def hold_out(
     """The photos kept out, placed in the Gaussians' world."""
     targets, _ = load_views(intake, intake.targets, args, device)
     with precision(args.precision, network):
-        return place_targets(
+        holdout = place_targets(
             network,
             views,
             cameras,
@@ -342,6 +358,9 @@ def hold_out(
             reference=args.ref_view,
             chunk=args.chunk or 8,
         )
+    if intake.scene.source == SOURCE:
+        return replace(holdout, alignment=f"{SOURCE} over input and hold-out together")
+    return holdout
 
 
 def gained(before: dict[str, object], after: dict[str, object], refined: Refined) -> dict[str, object]:
@@ -392,9 +411,12 @@ def describe(
 ) -> dict[str, object]:
     """What was done, for the folder's scene.json."""
     posed = intake.scene.posed
-    origin = (
-        "the given poses' world" if posed else "the network's world: the reference camera's axes at its place"
-    )
+    if intake.scene.source == SOURCE:
+        origin = f"the world of {SOURCE}: the first placed photo's axes at its place, any scale"
+    elif posed:
+        origin = "the given poses' world"
+    else:
+        origin = "the network's world: the reference camera's axes at its place"
     return {
         "model": checkpoint.variant,
         "weights": checkpoint.source,

@@ -20,7 +20,8 @@ FOREIGN_SUFFIXES = frozenset(
     {".heic", ".heif", ".hif", ".cr2", ".cr3", ".nef", ".arw", ".dng", ".raf", ".orf", ".rw2", ".jxl"}
 )
 
-_EXIF_ORIENTATION = 0x0112
+_EXIF_MAKE, _EXIF_MODEL, _EXIF_ORIENTATION = 0x010F, 0x0110, 0x0112
+_EXIF_IFD, _EXIF_FOCAL, _EXIF_FOCAL_35MM = 0x8769, 0x920A, 0xA405
 # EXIF orientation -> (mirror left-right first, then quarter turns clockwise) that make the photo upright.
 _UPRIGHT = {1: (0, 0), 2: (1, 0), 3: (0, 2), 4: (1, 2), 5: (1, 3), 6: (0, 1), 7: (1, 1), 8: (0, 3)}
 
@@ -37,6 +38,15 @@ class ImageHeader:
     def upright_size(self) -> tuple[int, int]:
         """(H, W) as a viewer shows the photo."""
         return turned_size(self.stored_size, self.quarter_turns)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExifLens:
+    """What EXIF says about camera and lens; photos for which it is equal may share intrinsics."""
+
+    camera: str = ""  # maker and model
+    focal_mm: float | None = None
+    focal_35mm: float | None = None  # of a lens that shows as much on film 36 mm wide
 
 
 def natural_key(name: str | Path) -> list[tuple[int, int, str]]:
@@ -60,6 +70,26 @@ def read_header(path: Path) -> ImageHeader:
     with _open(path) as image:
         mirrored, turns = _upright(image)
         return ImageHeader(stored_size=(image.height, image.width), mirrored=mirrored, quarter_turns=turns)
+
+
+def read_exif_lens(path: Path) -> ExifLens:
+    """Camera and focal length of a photo, empty where EXIF is absent or damaged; no pixels are decoded.
+
+    Raises:
+        InputError: the file is missing, empty, or no image that can be decoded.
+    """
+    with _open(path) as image:
+        try:
+            exif = _exif(image)
+            inner = exif.get_ifd(_EXIF_IFD)
+            focal_mm, focal_35mm = (float(inner.get(tag, 0)) for tag in (_EXIF_FOCAL, _EXIF_FOCAL_35MM))
+            return ExifLens(
+                camera=f"{exif.get(_EXIF_MAKE, '')} {exif.get(_EXIF_MODEL, '')}".strip(),
+                focal_mm=focal_mm if 0 < focal_mm < float("inf") else None,
+                focal_35mm=focal_35mm if 0 < focal_35mm < float("inf") else None,
+            )
+        except (OSError, SyntaxError, ValueError, KeyError, TypeError, ZeroDivisionError):
+            return ExifLens()
 
 
 def read_image(path: Path, *, exif: bool = True) -> UInt8[np.ndarray, "H W 3"]:
