@@ -1,7 +1,7 @@
 """Teacher, its labels and a student trained on them, end to end: python scripts/teacher_student.py.
 
 The miniature of DA3's section 4. (1) Photos of rooms are written as a data set of captures whose measured
-depth is as poor as real sets': a few hundred points a photo, 40 % of them wrong. (2) A teacher learns
+depth is as poor as real sets': few points a photo, 40 % of them wrong. (2) A teacher learns
 relative depth from rendered rooms with exact depth. (3) `geometry label` aligns its depth to the measured
 points. (4) A student learns from these labels, and another from the measured points alone. A few minutes on
 two CPU cores; nothing is downloaded. Stopped, it goes on where it was.
@@ -29,7 +29,7 @@ from geometry.training.labels import FOLDER, label_path, read_label
 SIZE = (56, 70)
 UNIT = 1e-3  # stored depth counts millimetres
 MOST_FAILURES = 5  # listed; all are in the label folder's report
-POINTS, WRONG = 300, 0.4  # measured depths of a photo, and the share of outliers
+POINTS, WRONG = 150, 0.4  # measured depths of a photo (4 % of its pixels), and the share of outliers
 
 
 def main(argv: Sequence[str] | None = None) -> int:
