@@ -188,7 +188,8 @@ def _reconstruct(folder: Path, groups: list[_Group], *, count: int, seed: int) -
 
     # One thread: sums of several come out in any order, and mapping is the short part.
     mapping = pycolmap.IncrementalPipelineOptions(num_threads=1, random_seed=seed, extract_colors=False)
-    mapping.min_model_size = 2
+    # A pair alone would end the search for a larger model: it has used up its photos.
+    mapping.min_model_size = min(3, count)
     mapping.mapper.random_seed = mapping.triangulation.random_seed = seed
     # COLMAP refuses to start from two photos taken walking ahead; some captures consist of such pairs.
     mapping.mapper.init_max_forward_motion = 1.0
