@@ -59,6 +59,13 @@ def parser() -> argparse.ArgumentParser:
         metavar="SHARE",
         help="labels whose scale is less certain than this are refused (0.05)",
     )
+    p.add_argument(
+        "--max-residual",
+        type=float,
+        default=0.2,
+        metavar="SHARE",
+        help="labels that miss their inliers among the measured depths by more than this are refused (0.2)",
+    )
     p.add_argument("--again", action="store_true", help="label what is already labelled, too")
     p.add_argument("--seed", type=int, default=0, help="of the robust fits (default 0)")
     add_model_arguments(p)
@@ -95,6 +102,7 @@ def run(args: argparse.Namespace) -> int:
             raw=args.raw,
             min_points=args.min_points,
             max_scale_error=args.max_scale_error,
+            max_residual=args.max_residual,
             again=args.again,
             seed=args.seed,
             share=(rank, world),
@@ -113,6 +121,7 @@ def label_source(
     raw: bool = False,
     min_points: int = 50,
     max_scale_error: float = 0.05,
+    max_residual: float = 0.2,
     again: bool = False,
     seed: int = 0,
     share: tuple[int, int] = (0, 1),
@@ -156,6 +165,7 @@ def label_source(
                     raw=raw,
                     min_points=min_points,
                     max_scale_error=max_scale_error,
+                    max_residual=max_residual,
                     generator=torch.Generator().manual_seed(derive_seed(seed, scene.name, frame.name)),
                 )
                 # The label is on disk before the report says so: a kill between the two repeats one frame.
@@ -178,6 +188,7 @@ def label_frame(
     raw: bool,
     min_points: int,
     max_scale_error: float,
+    max_residual: float,
     generator: torch.Generator,
 ) -> dict[str, object]:
     """Write one frame's label, if its alignment holds; what happened, for the report."""
@@ -197,6 +208,7 @@ def label_frame(
         measured,
         min_points=min_points,
         max_scale_error=max_scale_error,
+        max_residual=max_residual,
         generator=generator,
     )
     if label is None:
@@ -213,6 +225,7 @@ def align(
     *,
     min_points: int,
     max_scale_error: float,
+    max_residual: float,
     generator: torch.Generator,
 ) -> tuple[Float[Tensor, "H W"] | None, AlignmentReport]:
     """Eq. 8 on what the teacher does not call sky; sky gets no depth."""
@@ -230,6 +243,7 @@ def align(
         generator=generator,
         min_points=min_points,
         max_scale_error=max_scale_error,
+        max_residual=max_residual,
     )
     return None if label is None else torch.where(ground, label, 0.0), report
 

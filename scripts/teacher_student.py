@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     common = [f"example={args.out}", *args.overrides]
     teacher = args.out / "teacher_smoke" / train.EXPORT
     # So small a teacher is a rough one: labels are taken that would be refused of a grown one.
-    options = ["--process-res", str(max(SIZE)), "--max-scale-error", "0.3"]
+    options = ["--process-res", str(max(SIZE)), "--max-scale-error", "0.3", "--max-residual", "0.4"]
     for command, words in (
         (train.main, ["experiment=geometry/teacher_smoke", *common]),
         (label.main, [str(captures), "--model", str(teacher), *options]),

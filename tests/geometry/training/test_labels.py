@@ -105,6 +105,11 @@ def test_labels_have_the_measured_scale_and_a_report(tmp_path):
         assert "nothing measured" in entries["cam/2.png"]["failure"]
 
 
+def test_a_limit_on_the_residual_refuses_what_a_looser_one_takes(tmp_path):
+    assert run(tmp_path / "strict", max_residual=0.0)["residual too large"] == 4
+    assert run(tmp_path / "loose", max_residual=0.5)["labelled"] == 4
+
+
 def test_a_teacher_that_sees_only_sky_is_told_from_missing_measurements():
     measured_here = torch.zeros(H, W)
     measured_here[:10] = 3.0
@@ -114,6 +119,7 @@ def test_a_teacher_that_sees_only_sky_is_told_from_missing_measurements():
         measured_here.numpy(),
         min_points=50,
         max_scale_error=0.05,
+        max_residual=0.2,
         generator=torch.Generator(),
     )
     assert aligned is None
