@@ -191,8 +191,10 @@ def _reconstruct(folder: Path, groups: list[_Group], *, count: int, seed: int) -
     # A pair alone would end the search for a larger model: it has used up its photos.
     mapping.min_model_size = min(3, count)
     mapping.mapper.random_seed = mapping.triangulation.random_seed = seed
-    # COLMAP refuses to start from two photos taken walking ahead; some captures consist of such pairs.
+    # COLMAP does not start from two photos taken walking ahead, nor from less than 100 matches and 16 degrees:
+    # captures of a walk along a street have nothing else.
     mapping.mapper.init_max_forward_motion = 1.0
+    mapping.mapper.init_min_num_inliers, mapping.mapper.init_min_tri_angle = 50, 8.0
     pycolmap.set_random_seed(seed)
     models.mkdir()
     found = pycolmap.incremental_mapping(database, photos, models, mapping)
