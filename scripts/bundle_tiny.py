@@ -89,8 +89,9 @@ def describe(steps: str, hours: float, hardware: str) -> str:
     """What a person is told whenever the model is loaded."""
     return (
         f"trained by this project on its own procedural world alone, never on a photo ({steps} steps, "
-        f"{hours:g} h on {hardware}): depth is coarse and cameras of its own are rough, so give poses if you "
-        "can; better views: --refine 300, nvs finetune, or --model small"
+        f"{hours:g} h on {hardware}): made for photos with poses, where a plane sweep finds the depth and it "
+        "says how Gaussians look; depth and cameras of its own are little better than a guess; better views: "
+        "--refine 300, nvs finetune, or --model small"
     )
 
 
