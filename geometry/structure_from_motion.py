@@ -188,10 +188,10 @@ def _reconstruct(folder: Path, groups: list[_Group], *, count: int, seed: int) -
 
     # One thread: sums of several come out in any order, and mapping is the short part.
     mapping = pycolmap.IncrementalPipelineOptions(num_threads=1, random_seed=seed, extract_colors=False)
-    # A pair alone would end the search for a larger model: it has used up its photos.
+    # A pair is worth keeping only where two photos are all there is.
     mapping.min_model_size = min(3, count)
     mapping.mapper.random_seed = mapping.triangulation.random_seed = seed
-    # COLMAP does not start from two photos taken walking ahead, nor from less than 100 matches and 16 degrees:
+    # COLMAP does not start from photos taken walking ahead, nor from less than 100 matches and 16 degrees:
     # captures of a walk along a street have nothing else.
     mapping.mapper.init_max_forward_motion = 1.0
     mapping.mapper.init_min_num_inliers, mapping.mapper.init_min_tri_angle = 50, 8.0
