@@ -61,7 +61,7 @@ class Objective:
 
 
 class AnyViewObjective(Objective):
-    """L = L_D + L_M + L_P + beta L_C + alpha L_grad: the student's.
+    """L = L_D + L_M + L_P + beta L_C + alpha L_grad + gamma L_A: the student's.
 
     The paper's ablations by weights: depth+cam is ``ray=0, point=0``; depth+ray is ``camera=0``;
     depth+pcd+cam is ``ray=0, point=0, point_map=1``, where the last three channels of the ray branch are
@@ -69,6 +69,8 @@ class AnyViewObjective(Objective):
 
     Args:
         camera, gradient: beta and alpha.
+        matching: gamma, of attention held against true matches (`geometry.losses.matching`). Not in the
+            paper, hence 0; the step computes it, since it judges what lies inside the network.
         lambda_c, ray_conf, components: see the losses.
 
     Source: DA3 (arXiv:2511.10647) section 3; alpha = beta = 1.
@@ -83,12 +85,19 @@ class AnyViewObjective(Objective):
         camera: float = 1.0,
         gradient: float = 1.0,
         point_map: float = 0.0,
+        matching: float = 0.0,
         lambda_c: float = LAMBDA_C,
         ray_conf: bool = True,
         components: Components = "mean",
     ) -> None:
         super().__init__(
-            depth=depth, ray=ray, point=point, camera=camera, gradient=gradient, point_map=point_map
+            depth=depth,
+            ray=ray,
+            point=point,
+            camera=camera,
+            gradient=gradient,
+            point_map=point_map,
+            matching=matching,
         )
         self.lambda_c, self.ray_conf, self.components = lambda_c, ray_conf, components
 

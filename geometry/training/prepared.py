@@ -9,6 +9,7 @@ import torch
 from geometry.data.mixture import keep_labels
 from geometry.data.procedural import ProceduralDataset
 from geometry.data.sampling_dataset import plain_request
+from geometry.data.virtual_cameras import VirtualCameras
 from geometry.engine.samplers import SampleRequest
 from geometry.errors import InputError
 from geometry.tensors import collate
@@ -24,7 +25,9 @@ class PreparedWorlds:
         world: what worlds and photos look like.
         worlds: how many, from index ``first`` on.
         photos: photos kept of each world, along one camera path.
-        image_size: (H, W) of all of them.
+        image_size: (H, W) of the samples' images.
+        photo_size: (H, W) of the kept photos, where they are larger than samples: room to turn in.
+        virtual: turns and mirrors the photos' cameras, anew for every sample.
         views: views of a sample where the request gives none.
         spread: views are drawn from this many neighbours along the path, so that they overlap; None draws
             from all.
@@ -47,10 +50,16 @@ class PreparedWorlds:
         spread: int | None = None,
         paths: Sequence[str] | None = None,
         labels: Sequence[str] = (),
+        photo_size: Sequence[int] | None = None,
+        virtual: VirtualCameras | None = None,
     ) -> None:
         self.world = world
         self.worlds, self.photos, self.first = worlds, photos, first
         self.image_size = (int(image_size[0]), int(image_size[1]))
+        if photo_size is not None and virtual is None:
+            raise InputError("prepared worlds: wanted virtual cameras with a photo_size, found none")
+        self.photo_size = self.image_size if photo_size is None else (int(photo_size[0]), int(photo_size[1]))
+        self.virtual = virtual
         self.views = views
         self.spread = photos if spread is None else min(spread, photos)
         self.paths = tuple(paths or (None,))
@@ -73,14 +82,15 @@ class PreparedWorlds:
         rng = np.random.default_rng(request.seed)
         start = int(rng.integers(self.photos - self.spread + 1))
         chosen = torch.from_numpy(start + rng.choice(self.spread, views, replace=False))
-        return pick_views(photos, chosen)
+        sample = pick_views(photos, chosen)
+        return sample if self.virtual is None else self.virtual.draw(sample, self.image_size, rng)
 
     def _photos(self, index: int) -> Example:
         if index not in self._kept:
             sample = self.world.sample(
                 self.first + index,
                 n_views=self.photos,
-                image_size=self.image_size,
+                image_size=self.photo_size,
                 path=self.paths[index % len(self.paths)],
             )
             self._kept[index] = keep_labels(sample, self.labels)

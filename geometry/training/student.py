@@ -1,6 +1,7 @@
 """The any-view model's training step: what the network is told, what it is asked, and the loss."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 
 import torch
@@ -11,6 +12,7 @@ from geometry.losses.objective import AnyViewObjective
 from geometry.models.da3 import DepthAnything3
 from geometry.ops.scale import normalise_truth
 from geometry.predict import condition
+from geometry.training.matching import AttentionMatching, MatchingSettings
 from geometry.training.sampling import Reference, draw_conditioned, draw_reference
 from geometry.training.scores import PoseSource, score_any_view
 from geometry.training.validation import ValidationSet, validate
@@ -18,7 +20,7 @@ from geometry.views import Example
 
 
 class StudentStep:
-    """L = L_D + L_M + L_P + beta L_C + alpha L_grad on samples whose truth is brought to one frame and scale.
+    """L = L_D + L_M + L_P + beta L_C + alpha L_grad + gamma L_A on samples in one frame and at one scale.
 
     One step, top to bottom: draw which samples see their cameras and which view is the reference; express
     the truth in that view's frame and divide it by the mean distance of its points; run the network, told
@@ -36,6 +38,7 @@ class StudentStep:
         pose_source: which of the network's two camera estimates ``auc30`` scores; an ablation without one
             of the targets must take the other.
         previews: pictures per validation set.
+        matching: which attention the term ``matching`` teaches.
 
     Source: DA3 (arXiv:2511.10647) section 3.
     """
@@ -51,6 +54,7 @@ class StudentStep:
         validation: Mapping[str, ValidationSet] | None = None,
         pose_source: PoseSource = "decoder",
         previews: int = 1,
+        matching: MatchingSettings | None = None,
     ) -> None:
         self.model = model
         self.objective = objective
@@ -60,6 +64,9 @@ class StudentStep:
         self.validation = dict(validation or {})
         self.pose_source = pose_source
         self.previews = previews
+        self.matching = None
+        if objective.on("matching"):
+            self.matching = AttentionMatching(model.backbone, matching or MatchingSettings())
 
     def trainable_parameters(self) -> list[ParameterGroup]:
         rates = dict(self.learning_rates)
@@ -85,12 +92,16 @@ class StudentStep:
                 # Encoded for all samples and used for some: every step then has the same parameters in its
                 # graph, which DDP and FSDP want.
                 given, _ = condition(batch.truth.cameras)
-        geometry = self.model(
-            replace(batch.views, cameras=given), conditioned=conditioned, reference=reference, chunk=B * V
-        )
+        with self.matching.recorded() if self.matching else nullcontext() as attention:
+            geometry = self.model(
+                replace(batch.views, cameras=given), conditioned=conditioned, reference=reference, chunk=B * V
+            )
         with torch.autocast(device.type, enabled=False):
             terms = self.objective(geometry, truth)
-            return self.objective.total(terms), terms
+            shown = {}
+            if self.matching:
+                terms["matching"], shown["match_accuracy"] = self.matching.loss(attention, truth, generator)
+            return self.objective.total(terms), terms | shown
 
     def validate(self, run: ValidationRun) -> Validation:
         def score(batch: Example) -> tuple[dict[str, float], dict[str, Tensor]]:
