@@ -14,7 +14,7 @@ H, W = 28, 56  # 2 x 4 patches
 
 
 def wall(shift_px, depth=2.0):
-    """Two cameras before a wall; the second has moved to the right by so much that it shifts so many pixels."""
+    """Two cameras before a wall; the second has moved to the right, so that it shifts so many pixels."""
     K = torch.tensor([[FOCAL, 0, W / 2], [0, FOCAL, H / 2], [0, 0, 1]]).expand(1, 2, 3, 3)
     E = torch.eye(4).repeat(1, 2, 1, 1)
     E[0, 1, 0, 3] = -shift_px * depth / FOCAL
@@ -36,7 +36,7 @@ def table(matches):
 
 
 def test_a_shift_by_one_patch_is_found():
-    # The pixel asked, at 7.5, lies half a pixel beyond the patch's centre: 1/28 of the weight goes to each next.
+    # The pixel asked, at 7.5, is half a pixel beyond the patch's centre: 1/28 of the weight goes to the next.
     found = table(match_patches(wall(14.0), PATCH))
     a = 0.5 / 14
     assert found[0] == {}  # its surface left the second view
