@@ -25,7 +25,7 @@ class Encoding(TensorRecord):
 
     patches: list[Float[Tensor, "B V T D"]]  # features at four levels, T = h * w
     grid: tuple[int, int]  # (h, w) patches
-    geometry: Geometry  # depth and cameras in the backbone's own world
+    geometry: Geometry | None  # depth and cameras in the backbone's own world; None where not asked for
     given: Cameras | None = None  # the given cameras in that world, where there are any
     world: Similarity | None = None  # from that world to the given cameras' own
     metric: Geometry | None = None  # depth of a metric model, to which the result is scaled
@@ -61,10 +61,15 @@ def encode_views(
     reference: str | Int[Tensor, " B"] = "saddle_balanced",
     chunk: int = 8,
     rays: bool = False,
+    geometry: bool = True,
 ) -> Encoding:
     """Encoding by a Depth Anything 3 network, or by anything that is a `Backbone`.
 
     The backbone runs in its own precision or that of the autocast around the call, poses in float32.
+
+    Args:
+        geometry: False leaves out depth and cameras, for callers who have better ones; a `Backbone` may
+            still give them.
     """
     if isinstance(network, Backbone):
         return network.encode_views(views, reference=reference, chunk=chunk, rays=rays)
@@ -78,9 +83,9 @@ def encode_views(
     return Encoding(
         patches=features.patches,
         grid=features.grid,
-        geometry=any_view.decode(features, chunk=chunk, rays=rays),
+        geometry=any_view.decode(features, chunk=chunk, rays=rays) if geometry else None,
         given=given,
         world=world,
         # Given cameras fix the scale; only without them are metres wanted.
-        metric=network.metric(views, chunk=chunk) if nested and given is None else None,
+        metric=network.metric(views, chunk=chunk) if nested and geometry and given is None else None,
     )

@@ -71,7 +71,7 @@ def lift_sweep(
     """
     if not has_head:
         return lift_colours(splatter.adapter, views, stereo, grid)
-    encoding = encode_views(splatter.network, views, reference=reference, chunk=chunk)
+    encoding = encode_views(splatter.network, views, reference=reference, chunk=chunk, geometry=False)
     return splat_swept(splatter, encoding, views, stereo, grid, chunk=chunk)
 
 

@@ -102,6 +102,8 @@ class Splatter(nn.Module):
                 # In the network's world, under the given cameras there: nothing is left to be scaled.
                 depth = depth / encoding.world.scale.to(depth)[:, None, None, None]
                 geometry = Geometry(depth=depth, cameras=given)
+            elif geometry is None:
+                raise ValueError("splat: wanted depth, or an encoding with geometry")
             cameras = geometry.cameras
             if grid is not None:
                 raw, density = pool(raw, grid), pool(density[..., None], grid)[..., 0]

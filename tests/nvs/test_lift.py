@@ -99,3 +99,23 @@ def test_grid():
     assert pool(values[..., None], (2, 2)).flatten().tolist() == [2.5, 4.5, 10.5, 12.5]
     cameras = Cameras(extrinsics=torch.eye(4).view(1, 1, 4, 4), intrinsics=torch.eye(3).view(1, 1, 3, 3))
     assert resize_cameras(cameras, (4, 8), (2, 2)).intrinsics[0, 0].diagonal().tolist() == [0.25, 0.5, 1]
+
+
+@torch.no_grad()
+def test_with_swept_depth_the_network_is_not_asked_for_its_own(splatter, views, monkeypatch):
+    grid = (14, 21)
+    depth = 2 + torch.rand(1, 3, *grid, generator=torch.Generator().manual_seed(1))
+    stereo = StereoDepth(depth=depth, score=depth, trusted=depth > 2.5, floating=depth > 4)
+    options = {"reference": "saddle_balanced", "chunk": 8}
+    weight = torch.where(depth > 2.5, 0.8, 0.25)
+    wanted = splatter.splat(encode_views(splatter.network, views), views, grid=grid, depth=depth, weight=weight)
+
+    def not_wanted(*inputs, **options):
+        raise AssertionError("the depth head ran")
+
+    monkeypatch.setattr(splatter.network.depth_head, "forward", not_wanted)
+    got = lift_sweep(splatter, views, stereo, grid, has_head=True, **options)
+    torch.testing.assert_close(got.gaussians.means, wanted.gaussians.means)
+    torch.testing.assert_close(got.gaussians.opacities, wanted.gaussians.opacities)
+    with pytest.raises(ValueError, match="wanted depth"):
+        splatter.splat(encode_views(splatter.network, views, geometry=False), views)
