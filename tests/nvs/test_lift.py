@@ -108,7 +108,8 @@ def test_with_swept_depth_the_network_is_not_asked_for_its_own(splatter, views, 
     stereo = StereoDepth(depth=depth, score=depth, trusted=depth > 2.5, floating=depth > 4)
     options = {"reference": "saddle_balanced", "chunk": 8}
     weight = torch.where(depth > 2.5, 0.8, 0.25)
-    wanted = splatter.splat(encode_views(splatter.network, views), views, grid=grid, depth=depth, weight=weight)
+    whole = encode_views(splatter.network, views)
+    wanted = splatter.splat(whole, views, grid=grid, depth=depth, weight=weight)
 
     def not_wanted(*inputs, **options):
         raise AssertionError("the depth head ran")
