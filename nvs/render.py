@@ -238,6 +238,8 @@ def run(args: argparse.Namespace) -> int:
         if metrics is not None:
             (folder / "metrics.json").write_text(json.dumps(metrics, indent=2, allow_nan=False) + "\n")
     say(watch.summary())
+    if args.depth == "sweep" and not args.refine:
+        say("sharper: --refine 150, a quarter of a minute for a dozen photos on two cores")
     print(args.out / "video.mp4")
     return 0
 

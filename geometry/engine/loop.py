@@ -142,6 +142,9 @@ def fit(
         Diverged: the loss or the gradient is not finite, or the loss exploded. Checkpoints are left as
             they are.
     """
+    for name, count in {"steps": steps, "accumulate": accumulate, "log_every": log_every}.items():
+        if not isinstance(count, int):
+            raise InputError(f"{name} must be a whole number, got {count!r}")
     parallel = parallel or Parallel()
     with processes(parallel, device) as process, StopSignal() as stop:
         run = _Run(
