@@ -106,9 +106,12 @@ class AnyViewObjective(Objective):
 
         Args:
             truth: of `geometry.ops.scale.normalise_truth`, in the frame of the reference view that the
-                network was told.
+                network was told. Where depth was decoded for the first samples only, the dense terms are
+                theirs.
         """
         H, W = truth.depth.shape[-2:]
+        cameras, dense = truth.cameras, len(geometry.depth)
+        truth = truth.map(lambda t: t[:dense])
         rays, valid, terms = geometry.rays, truth.valid, {}
         if self.on("depth"):
             terms["depth"] = depth_loss(
@@ -127,7 +130,7 @@ class AnyViewObjective(Objective):
                 ours = resize_rays(rays, (H, W))[..., 3:]
                 terms["point_map"] = point_map_loss(ours, points, valid, components=self.components)
         if self.on("camera"):
-            target = encode_cameras(truth.cameras, (H, W))
+            target = encode_cameras(cameras, (H, W))
             terms["camera"] = camera_loss(geometry.pose_encoding, target, components=self.components)
         if self.on("gradient"):
             terms["gradient"] = gradient_loss(geometry.depth, truth.depth, valid)

@@ -68,10 +68,13 @@ class DepthAnything3(nn.Module):
             export_blocks=export_blocks,
         )
 
-    def decode(self, features: Features, *, chunk: int = 8, rays: bool = True) -> Geometry:
-        """Depth, rays and cameras of features."""
+    def decode(
+        self, features: Features, *, chunk: int = 8, rays: bool = True, dense: int | None = None
+    ) -> Geometry:
+        """Depth, rays and cameras of features; see `forward`."""
         with torch.autocast(features.patches[0].device.type, enabled=False):
-            depth, depth_conf, ray_map, ray_conf = self.depth_head(features, chunk, rays=rays)
+            first = features if dense is None else features.map(lambda t: t[:dense])
+            depth, depth_conf, ray_map, ray_conf = self.depth_head(first, chunk, rays=rays)
             encoding = self.camera_decoder(features.camera_tokens[-1].float())
             cameras = decode_cameras(encoding, features.image_size)
         return Geometry(
@@ -93,6 +96,7 @@ class DepthAnything3(nn.Module):
         export_blocks: Sequence[int] = (),
         chunk: int = 8,
         rays: bool = True,
+        dense: int | None = None,
     ) -> Geometry:
         """Geometry of views in 0..1; ``views.cameras`` condition the network where they are given.
 
@@ -101,6 +105,8 @@ class DepthAnything3(nn.Module):
             reference: strategy or index of the reference view; unused with cameras.
             chunk: views that the dense head takes at a time.
             rays: False skips the ray branch.
+            dense: scenes, from the first on, whose depth and rays are decoded; None means all. Cameras are
+                those of all.
         """
         features = self.encode(
             normalise_images(views.images),
@@ -109,7 +115,7 @@ class DepthAnything3(nn.Module):
             reference=reference,
             export_blocks=export_blocks,
         )
-        return self.decode(features, chunk=chunk, rays=rays)
+        return self.decode(features, chunk=chunk, rays=rays, dense=dense)
 
 
 class MonocularDepth(nn.Module):

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from geometry.engine import ParameterGroup, Validation, ValidationRun, parameter_groups
+from geometry.errors import InputError
 from geometry.losses.objective import AnyViewObjective
 from geometry.models.da3 import DepthAnything3
 from geometry.ops.scale import normalise_truth
@@ -39,6 +40,9 @@ class StudentStep:
             of the targets must take the other.
         previews: pictures per validation set.
         matching: which attention the term ``matching`` teaches.
+        dense_share: share of a batch's samples, at least one, whose depth and rays are decoded and trained;
+            the others train cameras and matching alone. The dense heads cost as much as the backbone, and
+            cameras want more samples than depth does.
 
     Source: DA3 (arXiv:2511.10647) section 3.
     """
@@ -55,7 +59,10 @@ class StudentStep:
         pose_source: PoseSource = "decoder",
         previews: int = 1,
         matching: MatchingSettings | None = None,
+        dense_share: float = 1.0,
     ) -> None:
+        if not 0 < dense_share <= 1:
+            raise InputError(f"step.dense_share: wanted more than 0 and at most 1, came {dense_share}")
         self.model = model
         self.objective = objective
         self.pose_probability = pose_probability
@@ -64,6 +71,7 @@ class StudentStep:
         self.validation = dict(validation or {})
         self.pose_source = pose_source
         self.previews = previews
+        self.dense_share = dense_share
         self.matching = None
         if objective.on("matching"):
             self.matching = AttentionMatching(model.backbone, matching or MatchingSettings())
@@ -92,9 +100,14 @@ class StudentStep:
                 # Encoded for all samples and used for some: every step then has the same parameters in its
                 # graph, which DDP and FSDP want.
                 given, _ = condition(batch.truth.cameras)
+        options = {} if self.dense_share == 1 else {"dense": max(1, round(self.dense_share * B))}
         with self.matching.recorded() if self.matching else nullcontext() as attention:
             geometry = self.model(
-                replace(batch.views, cameras=given), conditioned=conditioned, reference=reference, chunk=B * V
+                replace(batch.views, cameras=given),
+                conditioned=conditioned,
+                reference=reference,
+                chunk=B * V,
+                **options,
             )
         with torch.autocast(device.type, enabled=False):
             terms = self.objective(geometry, truth)

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from geometry.errors import InputError
 from geometry.losses.objective import AnyViewObjective
 from geometry.training.architecture import any_view_network
 from geometry.training.sampling import draw_conditioned, draw_reference
@@ -155,3 +156,25 @@ def test_autocast_does_not_reach_the_scores(oracle, batch):
     with torch.autocast("cpu", dtype=torch.bfloat16):
         came, _ = score_any_view(oracle, batch)
     assert came == wanted
+
+
+def test_depth_can_be_trained_on_a_part_of_the_samples(batch):
+    """The dense terms are those of the first sample alone, the camera term that of both."""
+    torch.manual_seed(0)
+    model = any_view_network("tiny")
+    options = {"reference": "first", "pose_probability": 0.0}
+    seed = torch.Generator().manual_seed
+    _, whole = step_of(model, **options).training_loss(batch, seed(0))
+    _, part = step_of(model, dense_share=0.5, **options).training_loss(batch, seed(0))
+    _, alone = step_of(model, **options).training_loss(batch.map(lambda t: t[:1]), seed(0))
+    assert_close(part["camera"], whole["camera"])
+    for name in ("depth", "ray", "point", "gradient"):
+        assert_close(part[name], alone[name], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("share", [0.0, 1.5])
+def test_a_share_that_is_none_is_refused(share):
+    with torch.device("meta"):
+        model = any_view_network("tiny")
+    with pytest.raises(InputError, match="step.dense_share"):
+        step_of(model, dense_share=share)
