@@ -58,16 +58,17 @@ def turn_cameras(
 ) -> Example:
     """The views of cameras that are turned about their centres.
 
-    The new lens has a central principal point, and shows the old image ``zoom`` times larger, stretched to
-    (H, W). What the old photo does not show has its border's colour and no valid depth. Colours are sampled
-    bilinearly, depth and masks by nearest pixel.
+    The new lens has a central principal point and shows the old image at the scale that fills (H, W), what
+    sticks out cut off, and ``zoom`` times larger than that. What the old photo does not show has its border's
+    colour and no valid depth. Colours are sampled bilinearly, depth and masks by nearest pixel.
 
     Args:
         turn: from the old camera's axes to the new one's; new extrinsics are turn @ old.
     """
     old, truth = example.truth.cameras, example.truth
     (H, W), (h, w) = image_size, example.views.image_size
-    K = old.intrinsics * old.intrinsics.new_tensor([zoom * W / w, zoom * H / h, 1.0])[:, None]
+    scale = zoom * max(W / w, H / h)
+    K = old.intrinsics * old.intrinsics.new_tensor([scale, scale, 1.0])[:, None]
     K[..., :2, 2] = K.new_tensor([W / 2, H / 2])
     pixels = pixel_grid((H, W), device=K.device)
     rays = torch.einsum(

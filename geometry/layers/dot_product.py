@@ -2,7 +2,8 @@
 
 PyTorch's fused attention multiplies float32 matrices on CPUs with MKL and gains nothing from bfloat16. Over
 more than some hundred tokens, plain products by oneDNN (see `geometry.layers.linear`) around a softmax are
-quicker as long as the scores stay in the cache (measured: docs/performance.md).
+quicker as long as the scores stay in the cache (measured: docs/performance.md). Its backward pass over few
+tokens costs several times what plain products do, in bfloat16 most.
 """
 
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor
 from geometry.layers.linear import multiply_by, product_dtype, takes_onednn
 
 LONG = 640  # tokens from which products around a softmax are quicker, in bfloat16 soonest
+SHORT = 128  # tokens up to which plain products are quicker on a CPU where gradients are wanted
 SCORES_IN_CACHE = 1 << 20  # float32 scores held at a time, 4 MB: near the second-level caches of two cores
 FEWEST_ROWS = 128  # queries at a time, at least: fewer make the products slow
 
@@ -22,9 +24,15 @@ def attention(
     key: Float[Tensor, "n heads L d"],
     value: Float[Tensor, "n heads L d"],
 ) -> Float[Tensor, "n heads L d"]:
-    """``softmax(query @ key.T / sqrt(d)) @ value``; the result lies in memory as [n, L, heads, d]."""
+    """``softmax(query @ key.T / sqrt(d)) @ value``.
+
+    Without gradients the result lies in memory as [n, L, heads, d].
+    """
     if query.shape[-2] > LONG and takes_onednn(query):
         return _by_rows(query, key, value)
+    if query.shape[-2] <= SHORT and query.device.type == "cpu" and _wants_gradients(query, key, value):
+        scores = (query * query.shape[-1] ** -0.5) @ key.mT
+        return torch.softmax(scores, dim=-1).to(value.dtype) @ value
     return F.scaled_dot_product_attention(query, key, value)
 
 
@@ -47,6 +55,10 @@ def _by_rows(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
             scores = to_scores(some)
             result.copy_(to_values(torch.softmax(scores, dim=-1, out=scores)))
     return mixed
+
+
+def _wants_gradients(*tensors: Tensor) -> bool:
+    return torch.is_grad_enabled() and any(x.requires_grad for x in tensors)
 
 
 def _heads(x: Tensor) -> list[Tensor]:

@@ -25,7 +25,7 @@ class PreparedWorlds:
         world: what worlds and photos look like.
         worlds: how many, from index ``first`` on.
         photos: photos kept of each world, along one camera path.
-        image_size: (H, W) of the samples' images.
+        image_size: (H, W) of the samples' images; with ``virtual`` a request may have another.
         photo_size: (H, W) of the kept photos, where they are larger than samples: room to turn in.
         virtual: turns and mirrors the photos' cameras, anew for every sample.
         views: views of a sample where the request gives none.
@@ -72,10 +72,9 @@ class PreparedWorlds:
     def __getitem__(self, request: SampleRequest | int) -> Example:
         request = plain_request(request, self.world.seed)
         views = request.views or self.views
-        if request.image_size not in (None, self.image_size):
-            raise InputError(
-                f"prepared worlds are {self.image_size} pixels, {request.image_size} was asked for"
-            )
+        image_size = request.image_size or self.image_size
+        if self.virtual is None and image_size != self.image_size:
+            raise InputError(f"prepared worlds are {self.image_size} pixels, {image_size} was asked for")
         if views > self.spread:
             raise InputError(f"prepared worlds: wanted at most {self.spread} views, {views} were asked for")
         photos = self._photos(int(request) % self.worlds)
@@ -83,7 +82,7 @@ class PreparedWorlds:
         start = int(rng.integers(self.photos - self.spread + 1))
         chosen = torch.from_numpy(start + rng.choice(self.spread, views, replace=False))
         sample = pick_views(photos, chosen)
-        return sample if self.virtual is None else self.virtual.draw(sample, self.image_size, rng)
+        return sample if self.virtual is None else self.virtual.draw(sample, image_size, rng)
 
     def _photos(self, index: int) -> Example:
         if index not in self._kept:

@@ -48,7 +48,7 @@ def turn():
     return torch.linalg.matrix_exp(skew)
 
 
-@pytest.mark.parametrize(("size", "zoom"), [(SIZE, 1.0), ((45, 50), 1.2)])
+@pytest.mark.parametrize(("size", "zoom"), [(SIZE, 1.0), ((45, 50), 1.2), ((50, 30), 1.0)])
 def test_the_wall_looks_as_the_new_cameras_would_see_it(example, turn, size, zoom):
     got = turn_cameras(example, turn, size, zoom)
     wanted = wall(got.truth.cameras.extrinsics, got.truth.cameras.intrinsics, size)
@@ -58,6 +58,10 @@ def test_the_wall_looks_as_the_new_cameras_would_see_it(example, turn, size, zoo
     error = (got.views.images - wanted.views.images)[colour].abs()
     assert error.mean() < 1e-3
     assert error.max() < 0.015  # at the border, where there is nothing to interpolate with
+    stretched, stretched_before = (
+        x.truth.cameras.intrinsics[..., 0, 0] / x.truth.cameras.intrinsics[..., 1, 1] for x in (got, example)
+    )
+    assert_close(stretched, stretched_before)
     # Depth is the nearest old pixel's: off by what it changes within half a pixel.
     assert_close(got.truth.depth[seen], wanted.truth.depth[seen], atol=0, rtol=0.02)
     assert got.truth.depth[~seen].abs().max() == 0

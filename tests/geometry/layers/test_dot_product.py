@@ -49,6 +49,18 @@ def test_the_fast_way_is_taken_where_it_can_be(generator, monkeypatch):
     assert len(calls) == fast
 
 
+@pytest.mark.parametrize("short", [4, 128], ids=["PyTorch's", "plain products"])
+def test_gradients_are_the_definitions(short, generator, monkeypatch):
+    monkeypatch.setattr(dot_product, "SHORT", short)
+    qkv = [x.clone().requires_grad_() for x in heads_of(generator)]
+    exact = [x.detach().double().requires_grad_() for x in qkv]
+    weigh = torch.randn(2, 3, 23, 16, generator=generator)
+    got = torch.autograd.grad((attention(*qkv) * weigh).sum(), qkv)
+    wanted = torch.autograd.grad((definition(*exact) * weigh).sum(), exact)
+    for a, b in zip(got, wanted):
+        assert_close(a.double(), b, atol=1e-5, rtol=1e-5)
+
+
 def test_heads_join_without_a_copy(generator):
     with torch.inference_mode():
         mixed = attention(*heads_of(generator))
