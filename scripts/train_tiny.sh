@@ -1,5 +1,5 @@
 #!/bin/sh
-# From a seed to the file that ships: train_tiny.sh [OUT]. About an hour on two CPU cores; stopped, the same command
+# From a seed to the file that ships: train_tiny.sh [OUT]. An hour and a half on two CPU cores; stopped, the same command
 # goes on where it was.
 set -e
 out=${1:-outputs/tiny}
