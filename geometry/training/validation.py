@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from geometry.data.sampling_dataset import plain_request
@@ -44,7 +45,8 @@ class ValidationSet:
             image_size=size,
             views=self.views,
         )
-        with seeded(seed):
+        # A sample is often made at its first validation, inside the network's autocast: it must not see that.
+        with seeded(seed), torch.autocast("cpu", enabled=False):
             return self.dataset[request]
 
 
