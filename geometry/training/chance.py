@@ -1,7 +1,6 @@
 """What guessing scores: the bar that a run must clear before its numbers mean anything."""
 
 from collections.abc import Mapping
-from itertools import permutations
 
 import torch
 
@@ -28,15 +27,21 @@ def chance_scores(sets: Mapping[str, ValidationSet]) -> dict[str, float]:
 
 
 def _guess(examples: list[Example]) -> dict[str, float]:
-    depth = [scene_depth_scores(_flat(e), e.truth) for e in examples]
-    metrics = {key: sum(d[key] for d in depth) / len(depth) for key in ("absrel", "delta1")}
+    metrics = _mean([scene_depth_scores(_flat(e), e.truth) for e in examples])
     metrics["absrel_unposed"] = metrics["absrel"]
-    cameras = [e.truth.cameras for e in examples]
-    views = {c.extrinsics.shape[1] for c in cameras}
-    if len(examples) > 1 and len(views) == 1 and views != {1}:
-        auc = [pose_scores(cameras[i], cameras[j]) for i, j in permutations(range(len(cameras)), 2)]
-        metrics |= {f"auc{at}": sum(a[at] for a in auc) / len(auc) for at in auc[0]}
+    poses = [pose for e in examples for pose in e.truth.cameras.extrinsics]
+    views = {len(pose) for pose in poses}
+    if len(poses) > 1 and len(views) == 1 and views != {1}:
+        every = torch.stack(poses)
+        others = ~torch.eye(len(every), dtype=torch.bool, device=every.device)
+        metrics |= _mean(
+            [pose_scores(every[i].expand(every[o].shape), every[o]) for i, o in enumerate(others)]
+        )
     return metrics
+
+
+def _mean(scores: list[dict[str, float]]) -> dict[str, float]:
+    return {key: sum(s[key] for s in scores) / len(scores) for key in scores[0]}
 
 
 def _flat(example: Example) -> Geometry:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from geometry.errors import InputError
 
 SWEPT = "ablation"
-COLUMNS = ("absrel", "delta1", "absrel_unposed", "auc3", "auc30")
+COLUMNS = ("absrel", "delta1", "absrel_unposed", "auc3", "auc30", "rra30", "rta30")
 
 
 def split_sweep(overrides: Sequence[str]) -> dict[str, list[str]]:

@@ -47,10 +47,10 @@ class _MonocularStep:
         return count_images(batch, self.model.backbone.patch)
 
     def validate(self, run: ValidationRun) -> Validation:
-        def score(batch: Example) -> tuple[dict[str, float], dict[str, Tensor]]:
+        def score(batch: Example, pictures: bool) -> tuple[dict[str, float], dict[str, Tensor]]:
             geometry = self.predict(batch)
             with torch.autocast(batch.views.images.device.type, enabled=False):
-                return score_monocular(geometry, batch, alignment=self.alignment)
+                return score_monocular(geometry, batch, alignment=self.alignment, pictures=pictures)
 
         return validate(self.validation, score, run, previews=self.previews)
 

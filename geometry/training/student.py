@@ -117,9 +117,13 @@ class StudentStep:
             return self.objective.total(terms), terms | shown
 
     def validate(self, run: ValidationRun) -> Validation:
-        def score(batch: Example) -> tuple[dict[str, float], dict[str, Tensor]]:
+        def score(batch: Example, pictures: bool) -> tuple[dict[str, float], dict[str, Tensor]]:
             return score_any_view(
-                self.model, batch, pose_source=self.pose_source, rays=self.objective.on("ray")
+                self.model,
+                batch,
+                pose_source=self.pose_source,
+                rays=self.objective.on("ray"),
+                pictures=pictures,
             )
 
         return validate(self.validation, score, run, previews=self.previews)

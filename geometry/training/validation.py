@@ -52,7 +52,7 @@ class ValidationSet:
 
 def validate(
     sets: Mapping[str, ValidationSet],
-    score: Callable[[Example], tuple[Scores, Pictures]],
+    score: Callable[[Example, bool], tuple[Scores, Pictures]],
     run: ValidationRun,
     *,
     previews: int = 1,
@@ -61,6 +61,10 @@ def validate(
 
     Metrics of the first set have plain names, of the others ``<set>_<name>``. Under FSDP processes must call
     the model equally often: choose numbers of samples that divide by the number of processes.
+
+    Args:
+        score: of a sample; the second argument says whether its pictures are kept.
+        previews: how many samples of each set leave pictures.
     """
     metrics: Scores = {}
     images: Pictures = {}
@@ -70,11 +74,10 @@ def validate(
         mine = range(run.rank, samples.samples, run.world_size)
         sums: Scores = {}
         for i, index in enumerate(mine):
-            scores, pictures = score(to_device(samples[index], run.device))
+            scores, pictures = score(to_device(samples[index], run.device), i < previews)
             for key, value in scores.items():
                 sums[key] = sums.get(key, 0.0) + value
-            if i < previews:
-                images |= {f"{name}_{index}_{key}": picture for key, picture in pictures.items()}
+            images |= {f"{name}_{index}_{key}": picture for key, picture in pictures.items()}
         metrics |= {f"{prefix}{key}": value / len(mine) for key, value in sums.items()}
         weight = weight or float(len(mine))
     return Validation(metrics=metrics, weight=weight, images=images)
