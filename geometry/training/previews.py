@@ -55,17 +55,11 @@ def depth_preview(
 
 
 def camera_preview(truth: Cameras, found: Mapping[str, Cameras]) -> Float[Tensor, "3 h w"]:
-    """Camera centres and viewing directions from above, each estimate aligned to the truth (Umeyama)."""
+    """Camera centres and viewing directions from above, each estimate aligned to the truth."""
     wanted = se3.invert(truth.extrinsics[0]).double().cpu()
     poses = {"truth": wanted}
     for name, cameras in found.items():
-        came = se3.invert(cameras.extrinsics[0]).double().cpu()
-        try:
-            move = umeyama(came[:, :3, 3], wanted[:, :3, 3])
-        except DegenerateAlignment:
-            continue  # fewer than three places: no plan can be drawn of them
-        turned = se3.from_rotation_translation(move.rotation @ came[:, :3, :3], move.points(came[:, :3, 3]))
-        poses[name] = turned
+        poses[name] = lay_over(se3.invert(cameras.extrinsics[0]).double().cpu(), wanted)
     window = _window(wanted[:, :3, 3].numpy())
     length = 0.12 * window[1]
     plans = []
@@ -78,6 +72,22 @@ def camera_preview(truth: Cameras, found: Mapping[str, Cameras]) -> Float[Tensor
         _dots(plan, centres, np.broadcast_to(COLOURS[name], centres.shape), window, 3)
         plans.append(plan)
     return _picture(contact_sheet({f"cameras from above: {', '.join(poses)}": plans}, width=900))
+
+
+def lay_over(came: Float[Tensor, "V 4 4"], wanted: Float[Tensor, "V 4 4"]) -> Float[Tensor, "V 4 4"]:
+    """Camera-to-world poses moved, turned and scaled as one onto the wanted ones.
+
+    By their centres (Umeyama). Centres of a pair, or along a line, leave a turn open: these lie on the first
+    camera, as far from it on average as wanted.
+    """
+    try:
+        move = umeyama(came[:, :3, 3], wanted[:, :3, 3])
+    except DegenerateAlignment:
+        came = se3.invert(came[0]) @ came
+        reach = (wanted[:, :3, 3] - wanted[0, :3, 3]).norm(dim=-1).mean()
+        came[:, :3, 3] *= reach / came[:, :3, 3].norm(dim=-1).mean().clamp(min=1e-12)
+        return wanted[0] @ came
+    return se3.from_rotation_translation(move.rotation @ came[:, :3, :3], move.points(came[:, :3, 3]))
 
 
 def point_preview(
