@@ -11,7 +11,7 @@ from torch import nn
 from geometry.cli import say
 from geometry.configuration import compose, instantiate
 from geometry.engine import FitResult, fit, is_first_process, load_weights
-from geometry.errors import run_command
+from geometry.errors import InputError, run_command
 from geometry.models.checkpoints import load_strict, save_checkpoint
 from geometry.models.zoo import build
 from geometry.training.chance import chance_scores
@@ -39,14 +39,18 @@ def main(argv: list[str] | None = None) -> int:
 
 def run(args: argparse.Namespace) -> int:
     runs = split_sweep(args.overrides)
+    # All before the first trains: a wrong word must not be found hours later.
+    configs = {
+        name: load_config(overrides, out_suffix=name if len(runs) > 1 else None)
+        for name, overrides in runs.items()
+    }
     results: dict[str, FitResult] = {}
     guessed: dict[str, float] = {}
-    for name, overrides in runs.items():
-        cfg = load_config(overrides, out_suffix=name if len(runs) > 1 else None)
+    for name, cfg in configs.items():
         if args.show:
             print(OmegaConf.to_yaml(cfg, resolve=True))
             continue
-        if len(runs) > 1:
+        if len(runs) > 1 and is_first_process():
             say(f"--- {name}")
         results[name], guessed = train(cfg)
         if not results[name].finished:  # stopped by a signal: not the time for the next one
@@ -75,7 +79,14 @@ def load_config(overrides: Sequence[str], *, out_suffix: str | None = None) -> D
         if out_suffix:
             cfg.out = f"{cfg.out}/{out_suffix}"
 
-    return compose("train_geometry", overrides, amend=name_folder)
+    cfg = compose("train_geometry", overrides, amend=name_folder)
+    for name, dataset in (OmegaConf.select(cfg, "data.dataset.datasets") or {}).items():
+        if dataset is not None and "_target_" not in dataset:
+            raise InputError(
+                f"data.dataset.datasets.{name}: this experiment has no such set, nothing says what it is. "
+                "ablation=no_teacher is for experiments that train on teacher labels"
+            )
+    return cfg
 
 
 def train(cfg: DictConfig) -> tuple[FitResult, dict[str, float]]:

@@ -6,7 +6,9 @@ process. Nothing else in the engine knows torch.distributed, but for sharded ten
 
 import contextlib
 import datetime
+import itertools
 import os
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -18,6 +20,8 @@ from torch.nn.parallel import DistributedDataParallel
 
 from geometry.engine.step import TrainingStep, Validation, ValidationRun, blocks_of
 from geometry.errors import InputError
+
+LAST_MESSAGE_S = 0.1
 
 
 def is_first_process() -> bool:
@@ -83,9 +87,7 @@ def processes(parallel: Parallel, device: str | torch.device | None) -> Iterator
 
     joined_here = world_size > 1 and not dist.is_initialized()
     if joined_here:
-        backend = "nccl" if kind.type == "cuda" else "gloo"
-        wait = datetime.timedelta(minutes=parallel.timeout_minutes)
-        dist.init_process_group(backend, timeout=wait)
+        _join("nccl" if kind.type == "cuda" else "gloo", parallel.timeout_minutes)
     try:
         if dist.is_initialized():
             yield Process(rank=dist.get_rank(), world_size=dist.get_world_size(), device=kind)
@@ -93,7 +95,22 @@ def processes(parallel: Parallel, device: str | torch.device | None) -> Iterator
             yield Process(rank=0, world_size=1, device=kind)
     finally:
         if joined_here:
+            # Gloo's threads need Python's lock to let go of the last message. A program that ends before they
+            # had it aborts ("terminate called without an active exception"); FSDP's models keep them alive.
+            time.sleep(LAST_MESSAGE_S)
             dist.destroy_process_group()
+
+
+_joins = itertools.count()
+
+
+def _join(backend: str, timeout_minutes: float) -> None:
+    wait = datetime.timedelta(minutes=timeout_minutes)
+    store, rank, world_size = next(dist.rendezvous("env://", timeout=wait))
+    # The store outlives a group of processes. Under the same names the next group (the second run of a
+    # comparison) would at times find the addresses of the one before and wait for nobody.
+    store = dist.PrefixStore(f"join_{next(_joins)}", store)
+    dist.init_process_group(backend, store=store, rank=rank, world_size=world_size, timeout=wait)
 
 
 class StepModule(nn.Module):
@@ -167,6 +184,14 @@ class SpreadStep:
                 if hasattr(module, "reshard"):
                     module.reshard()
         return validation
+
+    def release(self) -> None:
+        """Let go of the other processes; must precede the end of `processes`.
+
+        DDP's C++ part owns their group too. Were it the last owner, the group would be taken down while
+        Python's lock is held, which gloo's threads may be waiting for: the process would hang.
+        """
+        self.outer = self.inner
 
     @contextlib.contextmanager
     def exchange(self, wanted: bool) -> Iterator[None]:

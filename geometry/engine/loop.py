@@ -178,6 +178,7 @@ def fit(
             return run.train(validate_first=validate_first)
         finally:
             run.log.close()
+            run.spread.release()
 
 
 @dataclass(kw_only=True)

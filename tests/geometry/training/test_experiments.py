@@ -9,7 +9,7 @@ from hydra.utils import instantiate
 from geometry.engine.step import TrainingStep
 from geometry.errors import InputError
 from geometry.models.separate_dpt import SeparateDpt
-from geometry.train import load_config
+from geometry.train import load_config, main
 
 CONFIGS = Path(__file__).resolve().parents[3] / "configs"
 EXPERIMENTS = sorted(p.stem for p in (CONFIGS / "experiment/geometry").glob("*.yaml"))
@@ -87,3 +87,11 @@ def test_ablated_networks_run(name):
     assert out.depth.shape == (1, 2, 28, 42)
     assert out.rays.shape == (1, 2, 16, 24, 6)
     assert skipped.rays is None
+
+
+def test_an_ablation_that_changes_nothing_here_is_told_before_anything_trains(capsys, tmp_path):
+    """The smoke run has no teacher labels to do without."""
+    argv = ["experiment=geometry/smoke", "ablation=depth_cam,no_teacher", f"out={tmp_path / 'out'}"]
+    assert main(argv) != 0
+    assert "teacher labels" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

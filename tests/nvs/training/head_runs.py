@@ -1,14 +1,12 @@
 """A scene of random texture and a small Gaussian-head run on it; as a script, one such run in a process."""
 
 import json
-import os
 import sys
 import time
 from functools import partial
 from pathlib import Path
 
 import torch
-import torch.distributed as dist
 
 from geometry.engine import DataStream, FixedBatchSampler, Parallel, Saving, Schedule, fit
 from geometry.ops.pinhole import intrinsics_matrix
@@ -113,11 +111,5 @@ def losses(out: Path) -> dict[int, float]:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    if "WORLD_SIZE" in os.environ:
-        # Once for all runs. If each run joined anew, gloo would at times find the addresses of the group
-        # before in torchrun's store, and wait for processes that no longer listen there.
-        dist.init_process_group("gloo")
     for name, run_options in json.loads(sys.argv[2]).items():
         train(Path(sys.argv[1]) / name, **run_options)
-    sys.stdout.flush()
-    os._exit(0)  # gloo at times aborts while it is taken down (docs/training-engine.md)
