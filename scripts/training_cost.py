@@ -50,28 +50,32 @@ def main() -> int:
     return 0
 
 
-def count(name: str, *, again: bool) -> tuple[int, float]:
-    """Parameters, and operations per view of a training step at the recipe's mean number of views.
+def count(
+    name: str, *, again: bool, views: int = 10, size: tuple[int, int] = (SIDE, SIDE)
+) -> tuple[int, float]:
+    """Parameters, and operations per view of a training step.
 
     Operations within a view do not depend on the number of views and those across views grow linearly with
-    it, so the mean number of 2 to 18 gives the mean cost.
+    it, so 10, the mean of 2 to 18, gives the recipe's mean cost.
 
     Args:
         again: activation checkpointing: the backbone runs forward twice.
+        views: of a sample; monocular models have one.
+        size: (H, W).
     """
-    V = 1 if name in MONOCULAR else 10
+    V = 1 if name in MONOCULAR else views
     # Autocast does not know the meta device; precision changes no count.
     with torch.device("meta"), patch("torch.autocast", lambda *a, **k: nullcontext()):
-        views = Views(images=torch.empty(1, V, 3, SIDE, SIDE))
+        batch = Views(images=torch.empty(1, V, 3, *size))
         with FlopCounterMode(display=False) as counter:
             if name in MONOCULAR:
                 network = monocular_network(MONOCULAR[name])
-                features = network.encode(views.images)
+                features = network.encode(batch.images)
                 backbone = counter.get_total_flops()
                 out = network.decode(features, chunk=V, sky_fill=False)
             else:
                 network = any_view_network(name.removeprefix("da3_"))
-                features = network.encode(views.images, reference=torch.zeros(1, dtype=torch.long))
+                features = network.encode(batch.images, reference=torch.zeros(1, dtype=torch.long))
                 backbone = counter.get_total_flops()
                 out = network.decode(features, chunk=V)
             outputs = (out.depth, out.depth_conf, out.rays, out.ray_conf, out.pose_encoding, out.sky)

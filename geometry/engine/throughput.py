@@ -1,8 +1,11 @@
 """Speed and time left, from the wall clock of training steps alone."""
 
+import statistics
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
+
+INTERVALS = 50  # between two `rates` each, that the estimate of the time left looks back on
 
 
 class Throughput:
@@ -18,7 +21,7 @@ class Throughput:
         self.steps = 0
         self.seconds = 0.0
         self.waiting = 0.0  # part of the seconds spent waiting for data
-        self.step_seconds: float | None = None  # smoothed over logging intervals
+        self.step_seconds: deque[float] = deque(maxlen=INTERVALS)  # mean of each interval
         self.mark = clock()
 
     def step(self, items: dict[str, float]) -> None:
@@ -46,17 +49,19 @@ class Throughput:
         if not self.steps:
             return {}
         seconds = max(self.seconds, 1e-9)
-        now = seconds / self.steps
-        # Sizes vary from step to step, so one interval says little about the whole run.
-        self.step_seconds = now if self.step_seconds is None else 0.8 * self.step_seconds + 0.2 * now
+        self.step_seconds.append(seconds / self.steps)
         rates = {name: count / seconds for name, count in self.items.items()}
         self.items.clear()
         self.steps, self.seconds, self.waiting = 0, 0.0, 0.0
         return rates
 
     def seconds_left(self, steps: int) -> float | None:
-        """Estimate for so many more steps; None before the first `rates`."""
-        return None if self.step_seconds is None else steps * self.step_seconds
+        """Estimate for so many more steps; None before the first `rates`.
+
+        Sizes vary from step to step, so one interval says little; and the first steps compile, warm up or
+        fill caches, which a mean would remember for long. Hence a median.
+        """
+        return steps * statistics.median(self.step_seconds) if self.step_seconds else None
 
 
 def readable_time(seconds: float) -> str:

@@ -22,6 +22,16 @@ def test_pauses_do_not_count():
     assert speed.rates() == {}
 
 
+def test_slow_first_steps_do_not_spoil_the_time_left():
+    now = [0.0]
+    speed = Throughput(clock=lambda: now[0])
+    for seconds in (100.0, 1.9, 2.0, 2.1):
+        now[0] += seconds
+        speed.step({})
+        speed.rates()
+    assert speed.seconds_left(10) == pytest.approx(10 * 2.05)
+
+
 @pytest.mark.parametrize(
     ("seconds", "text"), [(4.4, "4s"), (61, "1m 01s"), (3 * 3600 + 125, "3h 02m"), (90000, "1d 01h")]
 )

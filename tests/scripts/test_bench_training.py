@@ -1,0 +1,58 @@
+"""The training benchmark: its search for the longest sample, its batch, and one row of its table."""
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from geometry.ops.scale import normalise_truth
+
+SCRIPT = Path(__file__).resolve().parents[2] / "scripts/bench_training.py"
+
+
+@pytest.fixture(scope="module")
+def script():
+    sys.path.insert(0, str(SCRIPT.parent))  # it takes the count of operations from the script beside it
+    try:
+        spec = importlib.util.spec_from_file_location("bench_training", SCRIPT)
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+    finally:
+        sys.path.remove(str(SCRIPT.parent))
+    return module
+
+
+@pytest.mark.parametrize("limit", [0, 1, 7, 50, 333])
+@pytest.mark.parametrize("guess", [1, 8, 60, 400])
+def test_the_search_ends_beside_the_limit(script, limit, guess):
+    low, high = script.bracket(lambda views: views <= limit, guess)
+    assert low <= limit < high
+    assert high - low == 1 or high - low <= 0.06 * high
+
+
+def test_its_batch_is_one_that_losses_accept(script):
+    batch = script.random_batch(2, 3, (28, 42), torch.device("cpu"))
+    assert batch.views.images.shape == (2, 3, 3, 28, 42)
+    truth, scale = normalise_truth(batch.truth, torch.zeros(2, dtype=torch.long))
+    assert torch.isfinite(scale).all()
+    assert torch.isfinite(truth.depth).all()
+    assert batch.truth.valid.all()
+
+
+def test_a_row_is_measured_on_a_cpu(script, capsys):
+    small = ["--models", "tiny", "--views", "2", "--size", "28x42", "--updates", "1", "--device", "cpu"]
+    assert script.main([*small, "--peak", "1", "--override", "loop.precision.compute=float32"]) == 0
+    row = capsys.readouterr().out.strip().splitlines()[-1]
+    cells = [cell.strip() for cell in row.strip("|").split("|")]
+    assert cells[:2] == ["tiny", "8 M"]
+    seconds, tokens, images = (float(x.replace(",", "")) for x in cells[2:5])
+    assert images == pytest.approx(2 / seconds, rel=0.01)
+    assert tokens == pytest.approx(6 * images, rel=0.01)
+    assert 0 < float(cells[6]) < 1
+
+
+def test_what_only_cuda_can_tell_is_not_guessed(script):
+    with pytest.raises(script.InputError, match="CUDA"):
+        script.main(["--most-views", "--device", "cpu"])
