@@ -5,9 +5,10 @@
     python scripts/bench_training.py --most-views            # CUDA: the longest sample that fits
     python scripts/bench_training.py --attention             # CUDA: kernels of attention across views
 
-An update is that of the model's experiment (`geometry train experiment=geometry/da3_<model>`): its losses,
-number formats, activation checkpointing and optimizer; one micro-batch of random images, so no time goes to
-data. ``--override`` takes any override of that command. Each model is measured in a process of its own.
+An update is one of the training engine on the model's experiment (`geometry train
+experiment=geometry/da3_<model>`), its losses, number formats, activation checkpointing and optimizer; of one
+micro-batch, which is noise that lies on the device, so no time goes to data. ``--override`` takes any
+override of that command. Each model is measured in a process of its own.
 
 Printed, beside seconds, tokens/s and peak memory: TFLOP/s of forward and backward pass, counted as
 `training_cost.py` does but without what activation checkpointing repeats (the customary "model" operations);
@@ -22,9 +23,12 @@ import math
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
+from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -33,19 +37,17 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from training_cost import count
 
 from geometry.configuration import instantiate
-from geometry.engine import memory
-from geometry.engine.blocks import checkpoint_activations, compile_model
-from geometry.engine.optim import build_optimizer, clip_gradients
+from geometry.engine import DataStream, FixedBatchSampler, SampleRequest, fit, memory
 from geometry.engine.precision import FORMATS
-from geometry.engine.state import freeze_all_but
-from geometry.engine.step import blocks_of
 from geometry.errors import InputError, run_command
 from geometry.ops.pinhole import intrinsics_matrix
+from geometry.tensors import collate
 from geometry.train import load_config
 from geometry.training.architecture import any_view_network
 from geometry.views import Cameras, Example, Truth, Views
 
 PATCH = 14
+UNTIMED = 2  # calls before the timed ones
 KERNELS = {
     "flash": SDPBackend.FLASH_ATTENTION,
     "cuDNN": SDPBackend.CUDNN_ATTENTION,
@@ -103,89 +105,100 @@ def size_of(text: str) -> tuple[int, int]:
     return int(H), int(W)
 
 
-# ---------------------------------------------------------------------- one update
+# ---------------------------------------------------------------------- updates
 
 
-class Update:
-    """One update as `geometry.engine.loop` makes it, on one process, of a batch that is already there."""
-
-    def __init__(self, args: argparse.Namespace, model: str, device: torch.device) -> None:
-        cfg = load_config([f"experiment=geometry/da3_{model}", "init=null", *args.override])
-        torch.manual_seed(0)
-        self.step = instantiate(cfg.step)
-        self.precision = instantiate(cfg.loop.precision)
-        self.precision.apply()
-        self.device, self.clip_norm = device, cfg.loop.clip_norm
-        self.step.model.to(device).train()
-        groups = self.step.trainable_parameters()
-        self.trained = {n: p for group in groups for n, p in group.parameters.items()}
-        freeze_all_but(self.step.model, self.trained)
-        blocks = blocks_of(self.step)
-        if cfg.loop.activation_checkpointing:
-            checkpoint_activations(blocks)
-        if cfg.loop.compile_scope:
-            options = instantiate(cfg.loop.compile_options)
-            compile_model(self.step.model, blocks, cfg.loop.compile_scope, options)
-        self.optimizer = build_optimizer(instantiate(cfg.optimizer), groups)
-        self.scaler = self.precision.scaler(device)
-        self.generator = torch.Generator(device).manual_seed(0)
-
-    def __call__(self, batch: Example) -> float:
-        """Seconds of the update."""
-        begin = now(self.device)
-        with self.precision.autocast(self.device):
-            loss, _ = self.step.training_loss(batch, self.generator)
-        self.scaler.scale(loss).backward()
-        self.scaler.unscale_(self.optimizer)
-        clip_gradients(self.trained.values(), self.clip_norm)
-        self.scaler.step(self.optimizer)
-        self.scaler.update()
-        self.optimizer.zero_grad(set_to_none=True)
-        return now(self.device) - begin
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    parameters: int
+    seconds: float  # of an update, median
+    peak: int  # bytes
+    compute: str  # number format
 
 
-def now(device: torch.device) -> float:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return time.perf_counter()
+class Enough(Exception):
+    """Ends a run whose updates have been timed, before it would write a checkpoint."""
 
 
-def random_batch(samples: int, views: int, size: tuple[int, int], device: torch.device) -> Example:
-    """Images of noise, depth of noise everywhere, cameras side by side."""
-    draw = torch.Generator(device).manual_seed(0)
-    shape = (samples, views, *size)
-    extrinsics = torch.eye(4, device=device).repeat(samples, views, 1, 1)
-    extrinsics[..., 0, 3] = torch.linspace(0, 1, views, device=device)
-    focal, (H, W) = 0.8 * max(size), size
-    one = intrinsics_matrix(torch.tensor([focal, focal]), torch.tensor([W / 2, H / 2])).to(device)
-    return Example(
-        views=Views(images=torch.rand(samples, views, 3, *size, generator=draw, device=device)),
-        truth=Truth(
-            cameras=Cameras(extrinsics=extrinsics, intrinsics=one.expand(samples, views, 3, 3)),
-            depth=1 + torch.rand(shape, generator=draw, device=device),
-            valid=torch.ones(shape, dtype=torch.bool, device=device),
-            metric=torch.zeros(samples, dtype=torch.bool, device=device),
-        ),
+def run_updates(
+    args: argparse.Namespace, model: str, device: torch.device, *, samples: int, views: int, updates: int
+) -> Measured:
+    """Train with `geometry.engine.fit` for two updates and so many that are timed."""
+    cfg = load_config([f"experiment=geometry/da3_{model}", "init=null", *args.override])
+    sampler = FixedBatchSampler(batch_size=samples, image_size=args.size, views=views)
+    torch.manual_seed(0)
+    step = instantiate(cfg.step)
+    begun: list[float] = []
+
+    def clock(index: int, steps: int) -> None:
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        if index == UNTIMED:
+            memory.reset_peak(device)
+        begun.append(time.perf_counter())
+        if index == UNTIMED + updates:
+            raise Enough
+
+    step.begin_step = clock  # the engine tells it which update comes next
+    loop = instantiate(cfg.loop) | {
+        "steps": UNTIMED + updates + 1,
+        "accumulate": 1,
+        "validate_every": None,
+        "validate_first": False,
+        "tensorboard": False,
+        "device": str(device),
+    }
+    with tempfile.TemporaryDirectory() as out, suppress(Enough):
+        data = DataStream(Noise(views, args.size, device), sampler)
+        fit(step, data, instantiate(cfg.optimizer), **loop, out=out)
+    times = begun[UNTIMED:]
+    return Measured(
+        parameters=sum(p.numel() for p in step.model.parameters()),
+        seconds=statistics.median(end - begin for begin, end in pairwise(times)),
+        peak=memory.peak_bytes(device),
+        compute=cfg.loop.precision.compute,
     )
+
+
+class Noise:
+    """One sample, on the device from the start: images and depth of noise, cameras side by side."""
+
+    collate = staticmethod(collate)
+
+    def __init__(self, views: int, size: tuple[int, int], device: torch.device) -> None:
+        H, W = size
+        draw = torch.Generator().manual_seed(0)
+        extrinsics = torch.eye(4).repeat(1, views, 1, 1)
+        extrinsics[..., 0, 3] = torch.linspace(0, 1, views)
+        focal = torch.full((1, views, 2), 0.8 * max(size))
+        principal = torch.tensor([W / 2, H / 2]).expand(1, views, 2)
+        sample = Example(
+            views=Views(images=torch.rand(1, views, 3, H, W, generator=draw)),
+            truth=Truth(
+                cameras=Cameras(extrinsics=extrinsics, intrinsics=intrinsics_matrix(focal, principal)),
+                depth=1 + torch.rand(1, views, H, W, generator=draw),
+                valid=torch.ones(1, views, H, W, dtype=torch.bool),
+                metric=torch.zeros(1, dtype=torch.bool),
+            ),
+        )
+        self.sample = sample.to(device)
+
+    def __getitem__(self, request: SampleRequest) -> Example:
+        return self.sample
 
 
 # ---------------------------------------------------------------------- speed
 
 
 def speed(args: argparse.Namespace, model: str, device: torch.device) -> dict[str, float]:
-    update = Update(args, model, device)
-    batch = random_batch(args.samples, args.views, args.size, device)
-    for _ in range(2):
-        update(batch)
-    memory.reset_peak(device)
-    seconds = statistics.median(update(batch) for _ in range(args.updates))
+    m = run_updates(args, model, device, samples=args.samples, views=args.views, updates=args.updates)
     _, per_view = count(f"da3_{model}", again=False, views=args.views, size=args.size)
     return {
-        "parameters": sum(p.numel() for p in update.step.model.parameters()),
-        "seconds": seconds,
-        "peak": memory.peak_bytes(device),
-        "rate": args.samples * args.views * per_view / seconds,
-        "product": product_rate(device, FORMATS[update.precision.compute]),
+        "parameters": m.parameters,
+        "seconds": m.seconds,
+        "peak": m.peak,
+        "rate": args.samples * args.views * per_view / m.seconds,
+        "product": product_rate(device, FORMATS[m.compute]),
     }
 
 
@@ -193,12 +206,19 @@ def product_rate(device: torch.device, dtype: torch.dtype) -> float:
     """Operations per second of a large square matrix product: what the chip gives in practice."""
     side = 8192 if device.type == "cuda" else 2048
     a, b = (torch.randn(side, side, device=device).to(dtype) for _ in range(2))
+    return 2 * side**3 / seconds_of(lambda: a @ b, device, times=10)
+
+
+def seconds_of(call: Callable[[], object], device: torch.device, *, times: int) -> float:
+    """Median of so many calls, after some that are not timed."""
     seconds = []
-    for _ in range(12):
-        begin = now(device)
-        a @ b
-        seconds.append(now(device) - begin)
-    return 2 * side**3 / statistics.median(seconds[2:])
+    for _ in range(UNTIMED + times):
+        begin = time.perf_counter()
+        call()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        seconds.append(time.perf_counter() - begin)
+    return statistics.median(seconds[UNTIMED:])
 
 
 def report_speed(args: argparse.Namespace) -> None:
@@ -228,26 +248,20 @@ def report_speed(args: argparse.Namespace) -> None:
 
 
 def most_views(args: argparse.Namespace, model: str, device: torch.device) -> dict[str, float]:
-    update = Update(args, model, device)
-
     def peak(views: int) -> int:
-        memory.reset_peak(device)
-        update(random_batch(1, views, args.size, device))
-        return memory.peak_bytes(device)
+        return run_updates(args, model, device, samples=1, views=views, updates=1).peak
 
     def fits(views: int) -> bool:
         try:
             peak(views)
-            fit = True
+            fit_in = True
         except torch.OutOfMemoryError:
-            fit = False
+            fit_in = False
         # Only here, where the error no longer holds on to the tensors of the failed update.
-        update.optimizer.zero_grad(set_to_none=True)
         gc.collect()
         torch.cuda.empty_cache()
-        return fit
+        return fit_in
 
-    peak(2)  # the optimizer's averages are there from now on
     few, more = peak(4), peak(8)
     room = torch.cuda.mem_get_info(device)[1] - few
     low, high = bracket(fits, max(8, 4 + int(4 * room / max(more - few, 1))))
@@ -302,15 +316,14 @@ def attention_kernels(args: argparse.Namespace, model: str, device: torch.device
     rates: dict[str, float | None] = {}
     for name in ("as chosen", *KERNELS, "xformers"):
         call = xformers if name == "xformers" else F.scaled_dot_product_attention
-        seconds = []
+
+        def both_ways(call: Callable[..., Tensor] = call) -> None:
+            torch.autograd.grad(call(q, k, v).sum(), (q, k, v))
+
         try:
             with sdpa_kernel(KERNELS[name]) if name in KERNELS else nullcontext():
-                for _ in range(2 + args.updates):
-                    begin = now(device)
-                    torch.autograd.grad(call(q, k, v).sum(), (q, k, v))
-                    seconds.append(now(device) - begin)
-            rates[name] = operations / statistics.median(seconds[2:])
-        except (ImportError, RuntimeError, NotImplementedError) as error:
+                rates[name] = operations / seconds_of(both_ways, device, times=args.updates)
+        except (ImportError, RuntimeError) as error:
             print(f"{model}, {name}: {error}", file=sys.stderr)
             rates[name] = None
     return rates
