@@ -30,7 +30,13 @@ def normal_loss(
     depth, target = torch.where(valid, depth, 1.0), torch.where(valid, target, 1.0)
     inside = valid[..., 1:-1, 1:-1] & valid[..., :-2, 1:-1] & valid[..., 2:, 1:-1]
     inside = inside & valid[..., 1:-1, :-2] & valid[..., 1:-1, 2:]
-    ours, theirs = normals_around(depth, intrinsics), normals_around(target, intrinsics)
+    # In units of the true surface that a pixel covers, so that what is rounded off below (`_length`) is as
+    # small next to a near triangle as next to a far one.
+    footprint = (
+        target[..., 1:-1, 1:-1].square() / (intrinsics[..., 0, 0] * intrinsics[..., 1, 1])[..., None, None]
+    )
+    ours = normals_around(depth, intrinsics) / footprint[..., None, None]
+    theirs = normals_around(target, intrinsics) / footprint[..., None, None]
     error = angle(mean_normal(ours), mean_normal(theirs)) + angle(ours, theirs).sum(-1)
     return masked_mean(error, inside)
 

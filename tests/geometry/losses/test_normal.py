@@ -2,6 +2,7 @@
 
 import math
 
+import pytest
 import torch
 from torch.testing import assert_close
 
@@ -41,6 +42,18 @@ def test_loss_between_two_planes_is_five_angles():
     assert_close(normal_loss(first, second, valid, K), expected, atol=1e-9, rtol=0)
     assert_close(normal_loss(4 * first, second, valid, K), expected, atol=1e-9, rtol=0)  # scale has no part
     assert normal_loss(second, second, valid, K) < 1e-6
+
+
+@pytest.mark.parametrize("nearness", [1.0, 0.01])
+def test_a_near_surface_weighs_its_neighbours_as_a_far_one_does(nearness, generator):
+    # Float32, a long lens: triangles of 1e-10 square units, next to which nothing may be rounded off.
+    target = 1 + torch.rand(1, 12, 14, generator=generator, dtype=torch.float64)
+    depth = target + 0.2 * torch.rand(1, 12, 14, generator=generator, dtype=torch.float64)
+    valid = torch.ones_like(target, dtype=torch.bool)
+    intrinsics = torch.tensor([[[1000.0, 0, 7.0], [0, 1000.0, 6.0], [0, 0, 1]]], dtype=torch.float64)
+    exact = normal_loss(depth, target, valid, intrinsics)
+    near = normal_loss((nearness * depth).float(), (nearness * target).float(), valid, intrinsics.float())
+    assert_close(near.double(), exact, rtol=1e-4, atol=0)
 
 
 def test_angle_is_finite_where_it_could_fail():
