@@ -10,6 +10,7 @@ from geometry.data.sampling_dataset import plain_request
 from geometry.engine import SampleRequest, Validation, ValidationRun
 from geometry.engine.data import Samples, to_device
 from geometry.engine.seeding import derive_seed, seeded
+from geometry.tensors import collate
 from geometry.views import Example
 
 Scores = dict[str, float]
@@ -25,6 +26,7 @@ class ValidationSet:
         samples: how many of them.
         image_size: (H, W); None leaves it to the dataset.
         views: views of each sample; None leaves it to the dataset.
+        batch: samples scored together; several want the same sizes, and are quicker where these are small.
         seed: of the draw of views.
     """
 
@@ -32,6 +34,7 @@ class ValidationSet:
     samples: int = 16
     image_size: tuple[int, int] | None = None
     views: int | None = None
+    batch: int = 1
     seed: int = 0
 
     def __getitem__(self, index: int) -> Example:
@@ -63,8 +66,9 @@ def validate(
     the model equally often: choose numbers of samples that divide by the number of processes.
 
     Args:
-        score: of a sample; the second argument says whether its pictures are kept.
-        previews: how many samples of each set leave pictures.
+        score: means over the samples of a batch, and pictures of its first one where the second argument
+            asks for them.
+        previews: how many batches of each set leave pictures.
     """
     metrics: Scores = {}
     images: Pictures = {}
@@ -73,11 +77,13 @@ def validate(
         prefix = "" if place == 0 else f"{name}_"
         mine = range(run.rank, samples.samples, run.world_size)
         sums: Scores = {}
-        for i, index in enumerate(mine):
-            scores, pictures = score(to_device(samples[index], run.device), i < previews)
+        for first in range(0, len(mine), samples.batch):
+            together = mine[first : first + samples.batch]
+            batch = to_device(collate([samples[index] for index in together]), run.device)
+            scores, pictures = score(batch, first // samples.batch < previews)
             for key, value in scores.items():
-                sums[key] = sums.get(key, 0.0) + value
-            images |= {f"{name}_{index}_{key}": picture for key, picture in pictures.items()}
+                sums[key] = sums.get(key, 0.0) + value * len(together)
+            images |= {f"{name}_{together[0]}_{key}": picture for key, picture in pictures.items()}
         metrics |= {f"{prefix}{key}": value / len(mine) for key, value in sums.items()}
         weight = weight or float(len(mine))
     return Validation(metrics=metrics, weight=weight, images=images)

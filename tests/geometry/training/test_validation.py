@@ -1,5 +1,6 @@
 """Validation samples are the same wherever they are made."""
 
+import pytest
 import torch
 
 from geometry.engine import ValidationRun
@@ -42,3 +43,40 @@ def test_pictures_are_drawn_for_the_samples_that_leave_some_and_scores_are_means
     assert set(result.images) == {"training_0_depth", "training_1_depth", "unseen_0_depth", "unseen_1_depth"}
     assert result.metrics == {"trace": 2.0, "unseen_trace": 5.5}
     assert result.weight == 3
+
+
+class Numbers:
+    """Samples of batch size one."""
+
+    def __getitem__(self, request):
+        return torch.rand(1, 3)
+
+
+@pytest.mark.parametrize("batch", [2, 3, 5, 8])
+def test_samples_scored_together_score_as_one_by_one(batch):
+    """Also where the last batch is smaller: a mean of the batches' means would weigh its samples too much."""
+
+    def score(samples, pictures):
+        scores = {"mean": samples.double().mean().item()}
+        return scores, {"depth": samples[0]} if pictures else {}
+
+    def scored(batch):
+        run = ValidationRun(step=0, generator=torch.Generator(), device=torch.device("cpu"))
+        sets = {"training": ValidationSet(dataset=Numbers(), samples=7, batch=batch)}
+        return validate(sets, score, run, previews=1)
+
+    alone, together = scored(1), scored(batch)
+    assert together.metrics["mean"] == pytest.approx(alone.metrics["mean"], abs=1e-12)
+    assert together.weight == alone.weight == 7
+    assert together.images.keys() == {"training_0_depth"}
+    assert torch.equal(together.images["training_0_depth"], alone.images["training_0_depth"])
+
+
+def test_pictures_of_batches_are_named_by_their_first_samples():
+    def score(samples, pictures):
+        return {}, {"depth": samples[0]} if pictures else {}
+
+    run = ValidationRun(step=0, generator=torch.Generator(), device=torch.device("cpu"))
+    sets = {"training": ValidationSet(dataset=Numbers(), samples=7, batch=3)}
+    result = validate(sets, score, run, previews=2)
+    assert set(result.images) == {"training_0_depth", "training_3_depth"}
