@@ -73,7 +73,7 @@ def focus_point(cameras: Cameras, depth: Float[Tensor, "B V H W"] | None = None)
 
 
 def _meeting_point(centres: Float[Tensor, "V 3"], look: Float[Tensor, "V 3"]) -> Tensor | None:
-    across = torch.eye(3, dtype=look.dtype) - look[:, :, None] * look[:, None, :]
+    across = torch.eye(3).to(look) - look[:, :, None] * look[:, None, :]
     system = across.mean(dim=0)
     # The smallest eigenvalue is the mean squared sine of the axes to their common direction.
     if torch.linalg.eigvalsh(system)[0] < 1e-3:

@@ -1,6 +1,7 @@
 """Shared fixtures: where the referees lie, and a generator per test."""
 
 import os
+import sys
 from pathlib import Path
 
 # Before torch is imported, here and in subprocesses of tests: small tensors gain nothing from threads, and
@@ -9,6 +10,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 import torch
+
+sys.path.insert(0, str(Path(__file__).parent))  # so that tests find pretended_cuda
 
 SHARED = Path(os.environ.get("SHARED_DIR", Path(__file__).resolve().parents[2] / "shared"))
 

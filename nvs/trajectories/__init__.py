@@ -33,10 +33,14 @@ def camera_path(
     Raises:
         InputError: an unknown name, or too few views for the path.
     """
+    if name not in PATHS:
+        raise InputError(f"camera path {name!r}: wanted one of {', '.join(PATHS)}")
+    device = cameras.extrinsics.device
+    cameras = cameras.to("cpu")  # SciPy, OpenCV and short loops over poses: nothing for a GPU
     if name == "orbit":
-        return orbit(cameras, depth=depth, frames=frames)
-    if name == "spline":
-        return spline(cameras, frames=frames)
-    if name in RELEASED_MODES:
-        return released(name, cameras, image_size)
-    raise InputError(f"camera path {name!r}: wanted one of {', '.join(PATHS)}")
+        path = orbit(cameras, depth=None if depth is None else depth.cpu(), frames=frames)
+    elif name == "spline":
+        path = spline(cameras, frames=frames)
+    else:
+        path = released(name, cameras, image_size)
+    return path.to(device)
