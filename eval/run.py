@@ -26,6 +26,7 @@ from geometry.configuration import instantiate
 from geometry.data.sources import SceneSource
 from geometry.engine.distributed import Parallel, Process, from_first, gather, processes
 from geometry.errors import InputError, run_command
+from nvs.rasterize.backends import choose_backend
 
 USAGE = """usage: nvs-eval run benchmark=NAME benchmark.root=DIR out=DIR [key=value ...]
 
@@ -73,6 +74,7 @@ def run_benchmark(config: Any, *, extras: tuple[Extra, ...] = ()) -> dict | None
     with joined(config) as process:
         store = Store(config.out)
         protocol = protocol_of(config)
+        choose_backend(protocol.backend, process.device)  # here for its error or warning: before any work
         method = build_method(config, process.device)
         protocol.require_for(method)
         require_metrics(tuple(config.metrics))

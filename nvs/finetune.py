@@ -24,6 +24,7 @@ from geometry.intake import MAX_VIEWS
 from nvs.lift import DEPTHS, choose_depth, knows_depth
 from nvs.losses import GaussianObjective
 from nvs.metrics import MissingWeights, load_lpips
+from nvs.rasterize.backends import choose_backend
 from nvs.training.capture import Capture, CaptureSamples, read_capture
 from nvs.training.model import TrainableSplatter, build_model, write_models
 from nvs.training.step import GaussianHeadStep
@@ -97,6 +98,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def run(args: argparse.Namespace) -> int:
     device = pick_device(args.device)
+    choose_backend("auto", device)  # here for its warning: before any work
     for name, value in DEFAULTS["cuda" if device.type == "cuda" else "cpu"].items():
         if getattr(args, name) is None:
             setattr(args, name, value)

@@ -42,6 +42,7 @@ from nvs.lift import (
 from nvs.metrics import METRICS
 from nvs.outputs import write_outputs
 from nvs.prune import worth_keeping
+from nvs.rasterize.backends import choose_backend
 from nvs.refine import Refined, refine
 from nvs.splat_files import select
 from nvs.splatter import Splats, Splatter, load_splatter, owners
@@ -151,6 +152,7 @@ def main(argv: list[str] | None = None) -> int:
 def run(args: argparse.Namespace) -> int:
     watch = Stopwatch()
     device = pick_device(args.device)
+    choose_backend(args.backend, device)  # here for its error or warning: before any work
     require_folder(args.out)
     check_choice(args.cameras)
     if args.cameras == "auto" and args.unposed:

@@ -1,7 +1,7 @@
 """A pretended CUDA device: tensors that say cuda:0, hold CPU numbers, and refuse what CUDA refuses.
 
-It finds code that mixes devices or hands CUDA tensors to NumPy, on any machine. Numbers are the CPU's, autocast
-does not apply, and there is one device.
+It finds code that mixes devices or hands CUDA tensors to NumPy, on any machine. Autocast does not apply to
+them, and there is one device.
 """
 
 from contextlib import ExitStack, contextmanager
@@ -40,10 +40,7 @@ def pretended_cuda():
     with ExitStack() as stack:
         stack.enter_context(patch.object(torch.cuda, "is_available", lambda: True))
         stack.enter_context(patch.object(torch.cuda, "device_count", lambda: 1))
-        # Else a module's parameters could not become CudaTensors.
-        before = torch.__future__.get_swap_module_params_on_conversion()
-        stack.callback(torch.__future__.set_swap_module_params_on_conversion, before)
-        torch.__future__.set_swap_module_params_on_conversion(True)
+        stack.enter_context(patch.object(torch.cuda, "is_current_stream_capturing", lambda: False))
         stack.enter_context(_Factories())
         yield
 
@@ -55,6 +52,8 @@ def _call(func, args, kwargs):
         return CUDA if on_cuda else torch.device("cpu")
     if func == Tensor.is_cuda.__get__:
         return on_cuda
+    if func is torch._has_compatible_shallow_copy_type:  # no: else a module would keep parameters on the CPU
+        return False
     if on_cuda:
         _refuse(func, args, tensors)
     target, func, args, kwargs = _target(func, args, kwargs, on_cuda)
@@ -72,9 +71,8 @@ def _refuse(func, args, tensors):
     if func in (Tensor.numpy, Tensor.__array__):
         raise TypeError("can't convert cuda:0 device type tensor to numpy. Use Tensor.cpu() first.")
     mixed = any(t.ndim > 0 and not isinstance(t, CudaTensor) for t in tensors)
-    if mixed and (
-        func not in TAKE_BOTH or func is Tensor.__getitem__ and not isinstance(args[0], CudaTensor)
-    ):
+    cpu_taken_apart = func is Tensor.__getitem__ and not isinstance(args[0], CudaTensor)
+    if (mixed and func not in TAKE_BOTH) or cpu_taken_apart:
         found = [(type(t).__name__, list(t.shape)) for t in tensors]
         raise RuntimeError(f"Expected all tensors to be on the same device, got {found} in {func}")
 

@@ -45,8 +45,9 @@ def rasterize(
         depth: "expected" divides accumulated z-depth by alpha; where alpha is 0, depth is 0.
         colors: used instead of the spherical harmonics, as they are.
         constants: the gsplat version whose alpha and antialiasing limits hold.
-        backend: "auto" takes gsplat on CUDA tensors, the Numba kernels on CPU tensors; "torch" is the slow
-            PyTorch twin. CPU and CUDA compute in float32, the twin in the dtype of its input.
+        backend: "auto" takes gsplat on CUDA tensors, the Numba kernels ("cpu") on CPU tensors and where
+            gsplat's cannot be loaded; "cpu" takes CUDA tensors to the CPU and its images back. "torch" is the
+            slow PyTorch twin. CPU and CUDA compute in float32, the twin in the dtype of its input.
 
     Raises:
         InputError: shapes, dtypes, devices or options do not fit.
@@ -70,12 +71,18 @@ def rasterize(
         antialiased=bool(antialiased),
         constants=CONSTANTS[constants],
     )
-    backend = choose_backend(backend, gaussians.means.device)
+    device = gaussians.means.device
+    backend = choose_backend(backend, device)
     if backend != "torch" and gaussians.means.dtype != torch.float32:
         raise InputError(
             f"backend {backend!r} computes in float32, got {gaussians.means.dtype}: "
             "convert with .float(), or use backend='torch'"
         )
+    if backend == "cpu":
+        gaussians, cameras = gaussians.to("cpu"), cameras.to("cpu")
+        colors = None if colors is None else colors.to("cpu")
+    if gaussians.means.device.type == "cpu":  # on CUDA reading the values would wait for the device
+        _check_values(cameras)
     # Imported here so that neither Numba's kernels nor gsplat load before they are needed.
     if backend == "cuda":
         from nvs.rasterize.cuda import render
@@ -83,7 +90,7 @@ def rasterize(
         from nvs.rasterize.cpu import render
     else:
         from nvs.rasterize.twin import render
-    rgb, accumulated, alpha = render(gaussians, colors, cameras, settings)
+    rgb, accumulated, alpha = (t.to(device) for t in render(gaussians, colors, cameras, settings))
 
     if background is not None:
         B, V = cameras.extrinsics.shape[:2]
@@ -133,8 +140,10 @@ def _check(gaussians: Gaussians, cameras: Cameras, colors: Tensor | None) -> Non
             )
     if colors is None and K not in (1, 4, 9, 16):
         raise InputError(f"gaussians.sh must have K = 1, 4, 9 or 16 terms (degree 0 to 3), got {K}")
-    if gaussians.means.device.type == "cpu":  # on CUDA reading the values would wait for the device
-        if not (cameras.extrinsics.isfinite().all() and cameras.intrinsics.isfinite().all()):
-            raise InputError("cameras must be finite: extrinsics or intrinsics hold NaN or infinity")
-        if (cameras.intrinsics[..., 0, 1] != 0).any():
-            raise InputError("cameras must have no skew: intrinsics[..., 0, 1] is not 0")
+
+
+def _check_values(cameras: Cameras) -> None:
+    if not (cameras.extrinsics.isfinite().all() and cameras.intrinsics.isfinite().all()):
+        raise InputError("cameras must be finite: extrinsics or intrinsics hold NaN or infinity")
+    if (cameras.intrinsics[..., 0, 1] != 0).any():
+        raise InputError("cameras must have no skew: intrinsics[..., 0, 1] is not 0")

@@ -4,9 +4,15 @@ gsplat is imported here and nowhere else, on the first rendering of CUDA tensors
 first use (1.5.3) starts a compiler. Written against the sources of gsplat 1.5.3.
 """
 
+import fcntl
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import replace
 from functools import cache
 from importlib.metadata import version
+from pathlib import Path
 from types import ModuleType
 
 import torch
@@ -23,30 +29,69 @@ TILE = 16
 LARGEST_SCALE = 1e12  # scene units; the projection of larger ones may overflow float32
 
 
-@cache
+class NoKernels(InputError):
+    """gsplat's CUDA kernels cannot be loaded on this machine; the message says what to do."""
+
+
 def import_gsplat() -> ModuleType:
     """gsplat with its kernels loaded, which compiles them on a machine's first use (minutes).
 
     Raises:
-        ImportError: they cannot be loaded; the message says what to do.
+        NoKernels: they cannot be loaded.
     """
+    loaded = _load()
+    if isinstance(loaded, str):
+        raise NoKernels(
+            f"gsplat's CUDA kernels cannot be loaded ({loaded}). They are compiled on first use, which needs "
+            f"the CUDA toolkit of torch's version ({torch.version.cuda}): nvcc on PATH or under CUDA_HOME. "
+            "README.md says how pip brings it. Until then backends 'auto' and 'cpu' render on the CPU"
+        )
+    return loaded
+
+
+@cache
+def _load() -> ModuleType | str:
+    """gsplat, or why its kernels cannot be loaded; a compilation that failed is not tried again."""
     try:
-        import gsplat
-        from gsplat.cuda._backend import _C as kernels
+        # gsplat reports on standard output, where our commands print nothing but their result.
+        with _ninja_on_path(), _one_process_at_a_time(), redirect_stdout(sys.stderr):
+            import gsplat
+            from gsplat.cuda._backend import _C as kernels
     except Exception as error:  # a failed compilation raises OSError, RuntimeError, CalledProcessError, ...
-        raise ImportError(_mend(f"{type(error).__name__}: {error}")) from error
-    if kernels is None:
-        raise ImportError(_mend("gsplat found no CUDA toolkit (nvcc) to compile them with"))
-    return gsplat
+        first = next(iter(str(error).splitlines()), "")[:200]  # the compiler's whole output may follow
+        return f"{type(error).__name__}: {first}; the environment variable VERBOSE=1 shows all"
+    return gsplat if kernels is not None else "gsplat found no nvcc to compile them with"
 
 
-def _mend(reason: str) -> str:
-    return (
-        f"gsplat's CUDA kernels cannot be loaded ({reason}). They are compiled on first use: install the "
-        f"CUDA toolkit of torch's version ({torch.version.cuda}) so that nvcc is on PATH or under CUDA_HOME, "
-        "and `pip install gsplat==1.5.3 packaging ninja`. Until then, backend='torch' runs on the same "
-        "tensors (slowly), and backend='cpu' on tensors moved to the CPU."
-    )
+@contextmanager
+def _ninja_on_path() -> Iterator[None]:
+    """torch calls ninja by name, and the folder of a virtual environment need not be on PATH."""
+    import ninja
+
+    before = os.environ.get("PATH", os.defpath)
+    os.environ["PATH"] = f"{before}{os.pathsep}{ninja.BIN_DIR}"
+    try:
+        yield
+    finally:
+        os.environ["PATH"] = before
+
+
+@contextmanager
+def _one_process_at_a_time() -> Iterator[None]:
+    """gsplat deletes a build that is not finished, also if another process is still at it."""
+    from torch.utils.cpp_extension import get_default_build_root
+
+    folder = Path(os.environ.get("TORCH_EXTENSIONS_DIR") or get_default_build_root())
+    file = None
+    with suppress(OSError):  # where nothing can be written nothing is compiled either
+        folder.mkdir(parents=True, exist_ok=True)
+        file = (folder / "gsplat.lock").open("w")
+        fcntl.flock(file, fcntl.LOCK_EX)
+    try:
+        yield
+    finally:
+        if file is not None:
+            file.close()  # which unlocks
 
 
 def _check_constants(settings: Settings) -> None:
@@ -70,11 +115,11 @@ def render(
     """Colour over black, accumulated depth, alpha.
 
     Raises:
-        ImportError: gsplat's kernels cannot be loaded.
+        NoKernels: gsplat's kernels cannot be loaded.
         InputError: the installed gsplat has other constants than those asked for.
     """
+    gsplat = import_gsplat()  # first: without gsplat it has no version either
     _check_constants(settings)
-    gsplat = import_gsplat()
     if gaussians.means.shape[1] == 0:
         return _nothing(gaussians, colors, cameras, settings)
     if cameras.intrinsics.requires_grad:

@@ -22,6 +22,7 @@ from nvs.lift import SWEEP_SPACING, splat_swept, sweep_views
 from nvs.losses import GaussianObjective
 from nvs.metrics import load_lpips
 from nvs.rasterize import rasterize
+from nvs.rasterize.backends import choose_backend
 from nvs.similarity import carry_cameras
 from nvs.splatter import Splats
 from nvs.training.cache import RecordCache
@@ -96,6 +97,7 @@ class GaussianHeadStep:
         return self.model.trainable_parameters()
 
     def to(self, device: torch.device) -> None:
+        choose_backend(self.backend, device)  # here for its error or warning: before any step
         self.model.to(device)
         if self.lpips is not None:
             self.lpips.to(device)

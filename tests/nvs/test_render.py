@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from pretended_cuda import pretended_cuda
 
 from geometry.formats import transforms_json
+from nvs.rasterize.backends import _warn_once
 from nvs.render import default_size, fit_cameras, main
 from nvs.splat_files import read_ply
 
@@ -204,6 +206,37 @@ def test_bad_input_is_one_line_and_leaves_nothing(spoil, said, tmp_path, capsys)
     assert len(lines) == 1
     assert said in lines[0]
     assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.fixture
+def gpu_without_compiler(monkeypatch):
+    monkeypatch.setattr("nvs.rasterize.cuda._load", lambda: "gsplat found no nvcc")
+    _warn_once.cache_clear()
+    with pretended_cuda():
+        yield
+
+
+@pytest.mark.parametrize("options", [["--holdout", "4", "--path", "orbit"], ["--refine", "3"]])
+def test_a_gpu_gives_what_the_cpu_gives(options, posed, tmp_path, gpu_without_compiler):
+    options = [posed, *options, "--no-pose-check", "--precision", "float32"]
+    assert render(*options, "--out", tmp_path / "cpu", "--device", "cpu") == 0
+    with pytest.warns(UserWarning, match="rendering on the CPU, the rest on the GPU"):
+        assert render(*options, "--out", tmp_path / "cuda", "--device", "auto") == 0
+    wanted, actual = (read_ply(tmp_path / device / "gaussians.ply") for device in ("cpu", "cuda"))
+    torch.testing.assert_close(actual.means, wanted.means)
+    wanted, actual = (
+        transforms_json.read_scene(tmp_path / device / "frames.json") for device in ("cpu", "cuda")
+    )
+    np.testing.assert_allclose(actual.extrinsics, wanted.extrinsics, atol=1e-5)
+
+
+def test_kernels_that_are_asked_for_and_missing_are_one_line_before_any_work(
+    tmp_path, gpu_without_compiler, capsys
+):
+    assert render("nowhere", "--out", tmp_path / "out", "--backend", "cuda") == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1
+    assert "no nvcc" in lines[0]
 
 
 def test_sizes():

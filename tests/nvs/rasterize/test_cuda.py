@@ -1,15 +1,20 @@
 """gsplat's CUDA kernels against the PyTorch twin, values and gradients; and what happens without CUDA."""
 
+import fcntl
+import os
 import sys
+import warnings
 from types import SimpleNamespace
 
 import pytest
 import torch
+from pretended_cuda import pretended_cuda
 
 from geometry.errors import InputError
 from geometry.views import Cameras
 from nvs.gaussians import Gaussians
 from nvs.rasterize import rasterize
+from nvs.rasterize.backends import _warn_once
 from nvs.rasterize.cuda import _drawable
 from nvs.rasterize.settings import CONSTANTS, Settings
 
@@ -142,11 +147,78 @@ def test_constants_of_another_version_are_refused(monkeypatch):
 def test_a_failing_import_says_how_to_mend_it(monkeypatch):
     from nvs.rasterize import cuda
 
-    cuda.import_gsplat.cache_clear()
+    monkeypatch.setattr(cuda, "_load", cuda._load.__wrapped__)
     monkeypatch.setitem(sys.modules, "gsplat", None)  # makes `import gsplat` raise
-    with pytest.raises(ImportError, match=r"nvcc.*backend='torch'"):
+    with pytest.raises(InputError, match=r"nvcc.*backend 'cpu'") as caught:
         cuda.import_gsplat()
-    cuda.import_gsplat.cache_clear()
+    assert "\n" not in str(caught.value)
+
+
+@pytest.fixture
+def no_kernels(monkeypatch):
+    """A GPU, and no compiler for its kernels."""
+    monkeypatch.setattr("nvs.rasterize.cuda._load", lambda: "gsplat found no nvcc")
+    _warn_once.cache_clear()
+    with pretended_cuda():
+        yield
+
+
+def test_without_kernels_cuda_tensors_are_rendered_on_the_cpu(scene, cameras, no_kernels):
+    gaussians, views = scene(40, batch=2, degree=1), cameras(2, SIZE, batch=2)
+    colors, background = torch.rand(2, 40, 3), torch.tensor([0.2, 0.3, 0.4])
+    wanted = rendered_with_gradients(gaussians, views, "cpu", background=background)
+    on_cuda = gaussians.to("cuda"), views.to("cuda")
+    with pytest.warns(UserWarning, match=r"on the CPU.*no nvcc"):
+        actual = rendered_with_gradients(*on_cuda, "auto", background=background)
+    for a, w in zip(actual[0] + actual[1], wanted[0] + wanted[1]):
+        assert torch.equal(a, w)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # it has been said
+        image = rasterize(*on_cuda, SIZE, colors=colors.to("cuda"))
+    assert image.rgb.device.type == image.depth.device.type == image.alpha.device.type == "cuda"
+    assert torch.equal(image.rgb.cpu(), rasterize(gaussians, views, SIZE, colors=colors).rgb)
+
+
+def test_without_kernels_cuda_asked_for_by_name_is_refused(scene, cameras, no_kernels):
+    with pytest.raises(InputError, match="no nvcc"):
+        rasterize(scene(3).to("cuda"), cameras(1, SIZE).to("cuda"), SIZE, backend="cuda")
+
+
+GSPLAT_THAT_LOOKS_AROUND = """
+import fcntl, os, pathlib, shutil
+_C = {"ninja": shutil.which("ninja"), "locked": False}
+lock = pathlib.Path(os.environ["TORCH_EXTENSIONS_DIR"], "gsplat.lock")
+try:
+    fcntl.flock(lock.open(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+except BlockingIOError:
+    _C["locked"] = True
+print("set up successfully")
+"""
+
+
+def test_kernels_are_compiled_with_ninja_and_by_one_process_at_a_time(monkeypatch, tmp_path, capsys):
+    """gsplat is replaced by one that notes what is so during its import."""
+    from nvs.rasterize import cuda
+
+    folder = tmp_path / "gsplat" / "cuda"
+    folder.mkdir(parents=True)
+    (folder / "_backend.py").write_text(GSPLAT_THAT_LOOKS_AROUND)
+    (folder.parent / "__init__.py").touch()
+    for name in [name for name in sys.modules if name.split(".")[0] == "gsplat"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("PATH", "/nonexistent")  # an environment that is not activated
+    monkeypatch.setenv("TORCH_EXTENSIONS_DIR", str(tmp_path / "extensions"))
+    cuda._load.__wrapped__()
+    found = sys.modules["gsplat.cuda._backend"]._C
+    for name in [name for name in sys.modules if name.split(".")[0] == "gsplat"]:
+        del sys.modules[name]
+    assert found["ninja"]
+    assert found["locked"]
+    assert os.environ["PATH"] == "/nonexistent"
+    assert capsys.readouterr().out == ""  # commands print their result there and nothing else
+    with open(tmp_path / "extensions" / "gsplat.lock") as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # free again
 
 
 def test_gsplat_s_layouts_are_turned_into_ours(scene, cameras, monkeypatch):
