@@ -1,6 +1,7 @@
 """What the commands share: arguments about photos, models and devices, and what they print."""
 
 import argparse
+import re
 import resource
 import sys
 import time
@@ -90,10 +91,14 @@ def pick_device(name: str) -> torch.device:
     """The device that ``--device`` names.
 
     Raises:
-        InputError: no such device here.
+        InputError: no such device here, or one of a kind that nothing here is made for.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if not re.fullmatch(r"cpu|cuda(:\d+)?", name):
+        raise InputError(
+            f"--device: expected cpu, cuda or cuda:N, got {name}; Apple's mps is not supported (no float64)"
+        )
     try:
         device = torch.device(name)
         torch.empty(0, device=device)
