@@ -48,12 +48,22 @@ def place_targets(
         size: (H, W) to compare at.
         options: for `predict_geometry`.
     """
-    if targets.cameras is not None:
-        cameras, alignment = targets.cameras, "given poses"
-    else:
+    second = None
+    if targets.cameras is None:
         together = Views(images=torch.cat((context.images, targets.images), dim=1))
         second = predict_geometry(network, together, **options).cameras
-        V = context.images.shape[1]
+    # Autocast is for the network alone: in bfloat16 cameras would turn by up to half a degree.
+    with torch.autocast(targets.images.device.type, enabled=False):
+        return _placed(context_cameras, targets, second, names, size)
+
+
+def _placed(
+    context_cameras: Cameras, targets: Views, second: Cameras | None, names: list[str], size: tuple[int, int]
+) -> Holdout:
+    if second is None:
+        cameras, alignment = targets.cameras, "given poses"
+    else:
+        V = context_cameras.extrinsics.shape[1]
         try:
             cameras = carry_cameras(second[:, V:], second[:, :V], context_cameras)
         except DegenerateAlignment as error:
