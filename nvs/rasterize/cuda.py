@@ -26,7 +26,7 @@ from nvs.rasterize import twin
 from nvs.rasterize.settings import CONSTANTS, Settings
 
 TILE = 16
-LARGEST_SCALE = 1e12  # scene units; the projection of larger ones may overflow float32
+LARGEST_SCALE = 1e5  # scene units; near the camera gsplat's gradients overflow float32 from about 5e5 on
 
 
 class NoKernels(InputError):
@@ -120,8 +120,10 @@ def render(
     """
     gsplat = import_gsplat()  # first: without gsplat it has no version either
     _check_constants(settings)
-    if gaussians.means.shape[1] == 0:
+    if gaussians.means.numel() == 0 or cameras.extrinsics.numel() == 0:
         return _nothing(gaussians, colors, cameras, settings)
+    # gsplat saves cameras for its backward pass, which tensors of an inference mode do not allow.
+    cameras = cameras.map(lambda t: t.clone() if t.is_inference() else t)
     if cameras.intrinsics.requires_grad:
         image, alpha = _render_projected_in_torch(gsplat, gaussians, colors, cameras, settings)
     else:
@@ -134,25 +136,32 @@ def _render(
 ) -> tuple[Float[Tensor, "B V H W 4"], Float[Tensor, "B V H W 1"]]:
     H, W = settings.image_size
     gaussians, colors = _drawable(gaussians, colors)
-    image, alpha, _ = gsplat.rasterization(
-        gaussians.means,
-        gaussians.quats,
-        gaussians.scales,
-        gaussians.opacities,
-        gaussians.sh if colors is None else colors,
-        cameras.extrinsics,
-        cameras.intrinsics,
-        W,
-        H,
-        near_plane=settings.near,
-        far_plane=settings.far,
-        eps2d=settings.eps2d,
-        sh_degree=gaussians.sh_degree if colors is None else None,
-        packed=False,
-        tile_size=TILE,
-        render_mode="RGB+D",
-        rasterize_mode="antialiased" if settings.antialiased else "classic",
-    )
+    features = gaussians.sh if colors is None else colors
+    scenes = []
+    # One call a scene: gsplat 1.5.3's backward adds gradients of neighbouring scenes together.
+    for b in range(len(features)):
+        one = slice(b, b + 1)
+        image, alpha, _ = gsplat.rasterization(
+            gaussians.means[one],
+            gaussians.quats[one],
+            gaussians.scales[one],
+            gaussians.opacities[one],
+            features[one],
+            cameras.extrinsics[one],
+            cameras.intrinsics[one],
+            W,
+            H,
+            near_plane=settings.near,
+            far_plane=settings.far,
+            eps2d=settings.eps2d,
+            sh_degree=gaussians.sh_degree if colors is None else None,
+            packed=False,
+            tile_size=TILE,
+            render_mode="RGB+D",
+            rasterize_mode="antialiased" if settings.antialiased else "classic",
+        )
+        scenes.append((image, alpha))
+    image, alpha = (torch.cat(parts) for parts in zip(*scenes))
     return image, alpha
 
 
@@ -199,8 +208,10 @@ def _render_projected_in_torch(
                 settings,
             )
             if seen.index.numel() == 0:
-                images.append(seen.features.sum() + gaussians.means.new_zeros(H, W, 4))
-                alphas.append(seen.opacities.sum() + gaussians.means.new_zeros(H, W, 1))
+                # Zero, not missing, gradients for all that went in.
+                zero = sum(t.sum() for t in (seen.features, seen.opacities, seen.means, seen.conics))
+                images.append(zero + gaussians.means.new_zeros(H, W, 4))
+                alphas.append(zero + gaussians.means.new_zeros(H, W, 1))
                 continue
             _, keys, order = gsplat.isect_tiles(
                 seen.means[None], seen.radii[None].int(), seen.features[None, :, 3], TILE, tiles_x, tiles_y

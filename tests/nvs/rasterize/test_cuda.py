@@ -4,6 +4,7 @@ import fcntl
 import os
 import sys
 import warnings
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -13,7 +14,7 @@ from pretended_cuda import pretended_cuda
 from geometry.errors import InputError
 from geometry.views import Cameras
 from nvs.gaussians import Gaussians
-from nvs.rasterize import rasterize
+from nvs.rasterize import cuda, rasterize, twin
 from nvs.rasterize.backends import _warn_once
 from nvs.rasterize.cuda import _drawable
 from nvs.rasterize.settings import CONSTANTS, Settings
@@ -59,6 +60,19 @@ def test_gsplat_s_kernels_match_the_twin(scene, cameras, degree, antialiased, in
 
 
 @pytest.mark.gpu
+@pytest.mark.parametrize(("B", "V", "N"), [(2, 1, 300), (3, 1, 40), (2, 2, 20)])
+def test_gsplat_s_gradients_keep_scenes_apart(scene, cameras, B, V, N):
+    gaussians, views = scene(N, batch=B), cameras(V, SIZE, batch=B)
+    options = {"intrinsics_gradient": False}
+    _, actual = rendered_with_gradients(gaussians.to("cuda"), views.to("cuda"), "cuda", **options)
+    _, wanted = rendered_with_gradients(
+        gaussians.to(torch.float64), views.to(torch.float64), "torch", **options
+    )
+    for a, w in zip(actual, wanted):
+        assert off_by(a, w) < 5e-3
+
+
+@pytest.mark.gpu
 def test_gsplat_s_kernels_match_the_numba_kernels(scene, cameras):
     gaussians, views = scene(20000, degree=1, size=0.03), cameras(1, SIZE)
     for depth in ("expected", "accumulated"):
@@ -99,6 +113,18 @@ def spoil(gaussians: Gaussians) -> None:
 
 
 @pytest.mark.gpu
+@pytest.mark.parametrize("scale", [9e4, 1e7, 1e11])
+def test_huge_gaussians_leave_gradients_finite(scene, cameras, scale):
+    gaussians = scene(64)
+    gaussians.scales[0, 5], gaussians.scales[0, 6, 0] = scale, scale
+    kernels = {"intrinsics_gradient": False}  # with it, projection would not be gsplat's
+    _, gradients = rendered_with_gradients(
+        gaussians.to("cuda"), cameras(1, SIZE).to("cuda"), "cuda", **kernels
+    )
+    assert all(t.isfinite().all() for t in gradients)
+
+
+@pytest.mark.gpu
 def test_degenerate_gaussians_are_as_in_the_twin_on_cuda(scene, cameras):
     gaussians, views = scene(64), cameras(1, SIZE)
     spoil(gaussians)
@@ -132,8 +158,6 @@ def test_gsplat_s_kernels_are_given_only_what_they_can_draw(scene, cameras, colo
 
 
 def test_constants_of_another_version_are_refused(monkeypatch):
-    from nvs.rasterize import cuda
-
     settings = Settings(
         image_size=SIZE, near=0.01, far=1e10, eps2d=0.3, antialiased=False, constants=CONSTANTS["gsplat-1.6"]
     )
@@ -145,11 +169,9 @@ def test_constants_of_another_version_are_refused(monkeypatch):
 
 
 def test_a_failing_import_says_how_to_mend_it(monkeypatch):
-    from nvs.rasterize import cuda
-
     monkeypatch.setattr(cuda, "_load", cuda._load.__wrapped__)
     monkeypatch.setitem(sys.modules, "gsplat", None)  # makes `import gsplat` raise
-    with pytest.raises(InputError, match=r"nvcc.*backend 'cpu'") as caught:
+    with pytest.raises(InputError, match=r"nvcc.*backends 'auto' and 'cpu'") as caught:
         cuda.import_gsplat()
     assert "\n" not in str(caught.value)
 
@@ -184,6 +206,12 @@ def test_without_kernels_cuda_asked_for_by_name_is_refused(scene, cameras, no_ke
         rasterize(scene(3).to("cuda"), cameras(1, SIZE).to("cuda"), SIZE, backend="cuda")
 
 
+def test_without_gsplat_the_message_is_not_about_its_version(scene, cameras, no_kernels, monkeypatch):
+    monkeypatch.setattr(cuda, "version", lambda name: pytest.fail("was asked for"))
+    with pytest.raises(InputError, match="no nvcc"):
+        cuda.render(scene(3), None, cameras(1, (6, 9)), SETTINGS)
+
+
 GSPLAT_THAT_LOOKS_AROUND = """
 import fcntl, os, pathlib, shutil
 _C = {"ninja": shutil.which("ninja"), "locked": False}
@@ -198,8 +226,6 @@ print("set up successfully")
 
 def test_kernels_are_compiled_with_ninja_and_by_one_process_at_a_time(monkeypatch, tmp_path, capsys):
     """gsplat is replaced by one that notes what is so during its import."""
-    from nvs.rasterize import cuda
-
     folder = tmp_path / "gsplat" / "cuda"
     folder.mkdir(parents=True)
     (folder / "_backend.py").write_text(GSPLAT_THAT_LOOKS_AROUND)
@@ -221,31 +247,75 @@ def test_kernels_are_compiled_with_ninja_and_by_one_process_at_a_time(monkeypatc
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # free again
 
 
-def test_gsplat_s_layouts_are_turned_into_ours(scene, cameras, monkeypatch):
-    """With the twin in gsplat's place, returning gsplat's layouts, the backend gives the twin's images."""
-    from nvs.rasterize import cuda, twin
+SETTINGS = Settings(
+    image_size=(6, 9), near=0.1, far=9.0, eps2d=0.3, antialiased=True, constants=CONSTANTS["gsplat-1.5.3"]
+)
 
-    gaussians, views = scene(40, batch=2, degree=1), cameras(3, (6, 9), batch=2)
-    settings = Settings(
-        image_size=(6, 9), near=0.1, far=9.0, eps2d=0.3, antialiased=True, constants=CONSTANTS["gsplat-1.5.3"]
+
+def gsplat_s_place(means, quats, scales, opacities, colors, viewmats, Ks, width, height, **options):
+    """The twin in gsplat's layouts; one scene at a time, since gsplat's backward mixes several."""
+    assert len(means) == len(viewmats) == 1
+    assert (width, height, options["near_plane"], options["far_plane"]) == (9, 6, 0.1, 9.0)
+    assert (options["sh_degree"], options["rasterize_mode"]) == (1, "antialiased")
+    rgb, depth, alpha = twin.render(
+        Gaussians(means=means, quats=quats, scales=scales, opacities=opacities, sh=colors),
+        None,
+        Cameras(extrinsics=viewmats, intrinsics=Ks),
+        SETTINGS,
     )
+    return torch.cat((rgb, depth[:, :, None]), dim=2).movedim(2, -1), alpha[..., None], {}
 
-    def rasterization(means, quats, scales, opacities, colors, viewmats, Ks, width, height, **options):
-        assert (width, height, options["near_plane"], options["far_plane"]) == (9, 6, 0.1, 9.0)
-        assert (options["sh_degree"], options["rasterize_mode"]) == (1, "antialiased")
-        rgb, depth, alpha = twin.render(
-            Gaussians(means=means, quats=quats, scales=scales, opacities=opacities, sh=colors),
-            None,
-            Cameras(extrinsics=viewmats, intrinsics=Ks),
-            settings,
-        )
-        return torch.cat((rgb, depth[:, :, None]), dim=2).movedim(2, -1), alpha[..., None], {}
 
-    monkeypatch.setattr(cuda, "import_gsplat", lambda: SimpleNamespace(rasterization=rasterization))
+@pytest.fixture
+def twin_as_gsplat(monkeypatch):
+    gsplat = SimpleNamespace(rasterization=gsplat_s_place)
+    monkeypatch.setattr("nvs.rasterize.cuda.import_gsplat", lambda: gsplat)
+
+
+def test_gsplat_s_layouts_are_turned_into_ours(scene, cameras, twin_as_gsplat):
+    """With the twin in gsplat's place, returning gsplat's layouts, the backend gives the twin's images."""
+    gaussians, views = scene(40, batch=2, degree=1), cameras(3, (6, 9), batch=2)
     for actual, wanted in zip(
-        cuda.render(gaussians, None, views, settings), twin.render(gaussians, None, views, settings)
+        cuda.render(gaussians, None, views, SETTINGS), twin.render(gaussians, None, views, SETTINGS)
     ):
         assert torch.equal(actual, wanted)
+
+
+@pytest.mark.parametrize(("B", "V", "N"), [(0, 2, 5), (2, 0, 5), (2, 3, 0)])
+def test_nothing_to_draw_starts_no_kernel(scene, cameras, monkeypatch, B, V, N):
+    monkeypatch.setattr(cuda, "import_gsplat", lambda: None)
+    gaussians, views = scene(5, batch=2).map(lambda t: t[:B, :N]), cameras(3, (6, 9), batch=2)
+    rgb, depth, alpha = cuda.render(gaussians, None, views[:B, :V], SETTINGS)
+    assert rgb.shape == (B, V, 3, 6, 9)
+    assert depth.shape == alpha.shape == (B, V, 6, 9)
+    assert not rgb.any()
+
+
+def test_out_of_view_all_inputs_have_zero_gradients_beside_the_intrinsics(scene, cameras, monkeypatch):
+    monkeypatch.setattr(cuda, "import_gsplat", lambda: None)
+    gaussians, views = scene(5), cameras(1, (6, 9))
+    gaussians = replace(gaussians, means=gaussians.means - 100.0).map(lambda t: t.requires_grad_())
+    views = views.map(lambda t: t.requires_grad_())
+    settings = replace(SETTINGS, antialiased=False)
+    sum(t.sum() for t in cuda.render(gaussians, None, views, settings)).backward()
+    assert all(t.grad is not None and not t.grad.any() for t in vars(gaussians).values())
+
+
+def test_cameras_of_an_inference_mode_take_gradients_of_gaussians(scene, cameras, twin_as_gsplat):
+    with torch.inference_mode():
+        views = cameras(1, (6, 9))
+    gaussians = scene(40, degree=1).map(lambda t: t.requires_grad_())
+    cuda.render(gaussians, None, views, SETTINGS)[0].sum().backward()
+    assert gaussians.means.grad.any()
+
+
+@pytest.mark.parametrize("scale", [1e6, 1e9, 1e11])
+def test_scales_at_which_gsplat_s_gradients_overflow_are_left_out(scene, scale):
+    gaussians = scene(3)
+    gaussians.scales[0, 1, 0] = scale
+    sieved, _ = _drawable(gaussians, None)
+    assert sieved.opacities[0, 1] == 0
+    assert (sieved.opacities[0, [0, 2]] > 0).all()
 
 
 def test_cuda_backend_refuses_cpu_tensors(scene, cameras):
