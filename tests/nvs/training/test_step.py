@@ -189,3 +189,8 @@ def test_chunks_of_views_do_not_change_the_loss():
     batch = example(6, context=5)
     whole, parts = make_step(chunk=8), make_step(chunk=2)
     assert_close(whole.training_loss(batch, None)[0], parts.training_loss(batch, None)[0], rtol=1e-5, atol=0)
+
+
+def test_a_backend_that_cannot_serve_the_device_is_refused_before_any_step():
+    with pytest.raises(InputError, match="needs tensors on cuda"):
+        make_step(backend="cuda").to(torch.device("cpu"))
