@@ -31,7 +31,6 @@ LEAST_PHOTOS = 4  # one kept out, one to aim at, two to see depth from
 class Capture:
     """Photos of one place, ready to train on."""
 
-    name: str
     case: Case  # the photos kept out, and the context they are rendered from
     photos: UInt8[Tensor, "N 3 H W"]  # the others, at the network's size, in capture order
     cameras: Cameras  # theirs [1, N, ...]: the given ones, or the network's
@@ -107,7 +106,6 @@ def read_capture(
         if found not in sets:
             sets.append(found)
     return Capture(
-        name=case.name,
         case=case,
         photos=(views.images[0] * 255).round().byte(),
         cameras=cameras,
@@ -132,20 +130,23 @@ class CaptureSamples:
     """
 
     def __init__(self, captures: Sequence[Capture], *, targets: int) -> None:
-        self.sets = [(c, i) for c in captures for i in range(len(c.context_sets))]
+        self.sets = [(place, i) for place, c in enumerate(captures) for i in range(len(c.context_sets))]
+        self.captures = captures
         self.targets = targets
 
     def __len__(self) -> int:
         return len(self.sets)
 
     def __getitem__(self, request: SampleRequest) -> RecurringExample:
-        capture, i = self.sets[int(request)]
+        place, i = self.sets[int(request)]
+        capture = self.captures[place]
         context = capture.context_sets[i]
         rest = np.setdiff1d(np.arange(len(capture.photos)), context)
         rng = np.random.default_rng(request.seed)
         targets = rng.choice(rest, min(self.targets, len(rest)), replace=False)
         given, wanted = capture.example(context, targets.tolist())
-        return RecurringExample(context=given, target=wanted, keys=(f"{capture.name} set {i}",))
+        # By place: several captures may bear one name, as folders called images do.
+        return RecurringExample(context=given, target=wanted, keys=(f"capture {place} set {i}",))
 
     @staticmethod
     def collate(samples: list[RecurringExample]) -> RecurringExample:

@@ -1,5 +1,6 @@
 """Samples whose context views come again, under a name by which their features are kept."""
 
+import itertools
 from dataclasses import dataclass, replace
 
 from geometry.engine.samplers import SampleRequest
@@ -12,7 +13,10 @@ from nvs.data.example import NovelViewExample
 class RecurringExample(NovelViewExample):
     """A sample from a finite number of context sets."""
 
-    keys: tuple[str, ...]  # one per scene of the batch; equal keys mean equal context views
+    keys: tuple[str, ...]  # one per scene of the batch; in a run equal keys mean equal context views
+
+
+_numbers = itertools.count()
 
 
 class FixedSamples:
@@ -30,6 +34,7 @@ class FixedSamples:
 
     def __init__(self, dataset: object, count: int, *, seed: int = 0) -> None:
         self.dataset, self.count, self.seed = dataset, count, seed
+        self.number = next(_numbers)  # tells its samples from those of another one in the same mixture
         self.kept: dict[str, RecurringExample] = {}
 
     def __len__(self) -> int:
@@ -37,7 +42,7 @@ class FixedSamples:
 
     def __getitem__(self, request: SampleRequest) -> RecurringExample:
         i = int(request) % self.count
-        key = f"sample {i} of seed {self.seed}, {request.image_size}, {request.views} views"
+        key = f"sample {i} of fixed {self.number}, {request.image_size}, {request.views} views"
         if key not in self.kept:
             seed = derive_seed(self.seed, "fixed sample", i)
             sample = self.dataset[replace(request, index=i, number=i, step=0, seed=seed)]

@@ -1,5 +1,6 @@
 """One training step of the Gaussian head: context views in, target views rendered, compared."""
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Literal
@@ -89,6 +90,7 @@ class GaussianHeadStep:
         self.depth, self.sweeps = depth, RecordCache(SWEEPS_GB)
         self.cache = RecordCache(cache_gb) if cache_gb > 0 and model.backbone_frozen else None
         self.cases = list(validation or ())
+        self.sheet_names = numbered([case.name for case in self.cases])
         self.placed: dict[int, Any] = {}  # targets of cases, placed by a frozen backbone
 
     # ------------------------------------------------------------------ what the engine asks for
@@ -159,7 +161,7 @@ class GaussianHeadStep:
             score = score_case(
                 self.model,
                 case.to(run.device),
-                lambda views, name=case.name: self.lift(views, ("validation", name)),
+                lambda views, index=index: self.lift(views, ("validation", str(index))),
                 swept=self.sweeps_over(case.context),
                 placed=self.placed.get(index),
                 reference=self.reference,
@@ -172,7 +174,7 @@ class GaussianHeadStep:
                 for name, value in score.metrics.items():
                     sums[name] = sums.get(name, 0.0) + score.targets * value
                 count += score.targets
-                sheets[case.name] = score.sheet
+                sheets[self.sheet_names[index]] = score.sheet
         return Validation(
             metrics={name: value / count for name, value in sums.items()}, weight=count, images=sheets
         )
@@ -210,6 +212,15 @@ class GaussianHeadStep:
             stereo = self.sweeps.fetch(keys, lambda: sweep_views(views))
         grid = spaced_grid(views.image_size, SWEEP_SPACING)
         return splat_swept(self.model, encoding, views, stereo, grid, chunk=self.chunk)
+
+
+def numbered(names: Sequence[str]) -> list[str]:
+    """The names, equal ones told apart: ``images`` and ``images_2``."""
+    found: list[str] = []
+    for name in names:
+        ways = (name if n == 1 else f"{name}_{n}" for n in itertools.count(1))
+        found.append(next(way for way in ways if way not in found))
+    return found
 
 
 def mean_colour(views: Views) -> Float[Tensor, "B 1 3"]:

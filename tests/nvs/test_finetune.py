@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -63,7 +64,20 @@ def trained_head(path, kind):
 
 
 def tune(photos, out, model, *more):
-    words = [photos, "--out", out, "--model", model, *COMMON, "--targets", "1", "--context-sets", "2", *more]
+    captures = photos if isinstance(photos, list) else [photos]
+    words = [
+        *captures,
+        "--out",
+        out,
+        "--model",
+        model,
+        *COMMON,
+        "--targets",
+        "1",
+        "--context-sets",
+        "2",
+        *more,
+    ]
     return finetune.main([str(w) for w in words])
 
 
@@ -98,6 +112,23 @@ def test_it_starts_where_nvs_render_is_and_its_best_head_renders_as_measured(
         psnr_now = rendered_psnr(photos, tmp_path / name, out / f"{name}.safetensors", *poses)
         assert psnr_now == pytest.approx(psnr[step], abs=1e-4)
     assert list((out / "images").rglob("*.png"))
+
+
+def test_captures_whose_folders_have_one_name_score_as_under_different_names(photos, tmp_path):
+    def tuned(name, *folders):
+        words = ["--steps", "1", "--lpips", "0", "--depth", "network"]
+        captures = [tmp_path / f for f in folders]
+        for i, capture in enumerate(captures):
+            shutil.copytree(photos, capture)
+            for path in capture.glob("*.png"):  # other photos under the same cameras
+                Image.open(path).rotate(180 * i).save(path)
+        assert tune(captures, tmp_path / name, "untrained:tiny", *words) == 0
+        sheets = (tmp_path / name / "images/step_00000000").iterdir()
+        return validations(tmp_path / name), sorted(sheet.stem for sheet in sheets)
+
+    same, sheets = tuned("same", "a/images", "b/images")
+    assert sheets == ["images", "images_2"]
+    assert same == tuned("different", "c", "d")[0]
 
 
 def test_an_interrupted_run_goes_on_by_the_same_command(photos, tmp_path, capsys, monkeypatch):

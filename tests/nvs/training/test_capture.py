@@ -57,7 +57,7 @@ def which(images):
 @pytest.mark.parametrize("words", [[], ["--unposed"]])
 def test_photos_kept_out_are_never_trained_on(folder, network, words):
     found = capture(folder, network, *words)
-    assert found.name == "garden"
+    assert found.case.name == "garden"
     assert which(found.case.targets.images) == [0, 5, 10]
     assert found.case.target_names == ["00.png", "05.png", "10.png"]
     rest = [1, 2, 3, 4, 6, 7, 8, 9]
@@ -75,7 +75,7 @@ def test_samples_name_their_context_and_draw_their_targets(folder, network):
     for seed in range(8):
         sample = samples[SampleRequest(index=1, number=1, step=seed, seed=seed)]
         context, targets = which(sample.context.views.images), which(sample.target.views.images)
-        assert sample.keys == ("garden set 1",)
+        assert sample.keys == ("capture 0 set 1",)
         assert context == which(
             samples[SampleRequest(index=1, number=1, step=0, seed=0)].context.views.images
         )
@@ -87,6 +87,13 @@ def test_samples_name_their_context_and_draw_their_targets(folder, network):
         seen.update(targets)
         assert not sample.context.truth.valid.any()  # photos bring no depth
     assert len(seen) > 2
+
+
+def test_captures_of_one_name_are_not_taken_for_each_other(folder, network):
+    found = capture(folder, network)
+    samples = CaptureSamples([found, found], targets=1)
+    requests = [SampleRequest(index=i, number=i, step=0, seed=0) for i in range(len(samples))]
+    assert len({samples[request].keys for request in requests}) == len(samples)
 
 
 def test_unposed_context_hides_what_the_network_found(folder, network):

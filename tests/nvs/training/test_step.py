@@ -1,5 +1,7 @@
 """The training step: what is frozen, where targets are rendered, what is kept, what is refused."""
 
+from dataclasses import replace
+
 import head_runs
 import pytest
 import torch
@@ -7,6 +9,7 @@ from head_runs import SIZE, example, make_step
 from torch.testing import assert_close
 
 from geometry.engine import ValidationRun
+from geometry.engine.samplers import SampleRequest
 from geometry.errors import InputError
 from geometry.models.checkpoints import fingerprint
 from geometry.ops import se3
@@ -14,7 +17,7 @@ from geometry.ops.align import Similarity
 from geometry.views import Cameras, Views
 from nvs.losses import GaussianObjective
 from nvs.rasterize import rasterize
-from nvs.training.samples import RecurringExample
+from nvs.training.samples import FixedSamples, RecurringExample
 from nvs.training.step import GaussianHeadStep, gaussian_depth, into_predicted_world
 
 
@@ -169,6 +172,30 @@ def test_several_processes_score_each_case_once():
     assert sheet.shape[0] == 3
     assert sheet.min() >= 0
     assert sheet.max() <= 1
+
+
+def test_cases_of_one_name_are_scored_on_their_own_features_and_leave_a_sheet_each():
+    def validated(*names):
+        step = make_step(cases=3, cache_gb=1.0, depth=0.0)
+        step = GaussianHeadStep(
+            step.model,
+            step.objective,
+            cache_gb=1.0,
+            validation=[replace(case, name=name) for case, name in zip(step.cases, names)],
+        )
+        step.model.eval()
+        return step.validate(ValidationRun(step=0, generator=torch.Generator(), device=torch.device("cpu")))
+
+    same, different = validated("images", "images", "images_2"), validated("a", "b", "c")
+    assert same.metrics == different.metrics
+    assert list(same.images) == ["images", "images_2", "images_2_2"]
+    assert all(torch.equal(x, y) for x, y in zip(same.images.values(), different.images.values()))
+
+
+def test_fixed_samples_of_two_datasets_are_not_taken_for_each_other():
+    request = SampleRequest(index=0, number=0, step=0, seed=0)
+    one, other = (FixedSamples(head_runs.Scenes(), 1)[request] for _ in range(2))
+    assert one.keys != other.keys
 
 
 def test_lpips_without_its_weights_stops_and_names_the_file(monkeypatch, tmp_path):
