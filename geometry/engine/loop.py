@@ -415,7 +415,7 @@ class _Run:
         self.step.model.train()
 
         numbers = {name: float(value) for name, value in result.metrics.items()}
-        self.metrics = weighted_means(gather(process, (numbers, float(result.weight))))
+        self.metrics = weighted_means(gather(process, (numbers, result.weight)))
         self.metrics_step = self.done
         # Not during a row of bad steps, whose checkpoint would not be written.
         improved = self.guard.healthy and self.saving.better(self.metrics, self.best)

@@ -18,7 +18,7 @@ class ValidationRun:
         generator: on the training device, seeded by the run's seed only: each validation draws the
             same numbers.
         rank, world_size: a step may score the share ``items[rank::world_size]``. Under FSDP all
-            processes must call the model equally often.
+            processes must call the model equally often, whatever the number of items.
     """
 
     step: int
@@ -34,12 +34,13 @@ class Validation:
 
     Attributes:
         metrics: means over the items this process scored.
-        weight: how many items that were; the engine averages processes with these weights.
+        weight: how many items that were, by metric where the numbers differ; the engine averages processes
+            with these weights.
         images: pictures by name, ``[3, H, W]`` in 0..1; the first process's are kept.
     """
 
     metrics: dict[str, float]
-    weight: float = 1.0
+    weight: float | dict[str, float] = 1.0
     images: dict[str, Tensor] = field(default_factory=dict)
 
 

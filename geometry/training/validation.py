@@ -1,6 +1,7 @@
 """Scoring a model on fixed samples, and pictures of some of them."""
 
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -62,28 +63,41 @@ def validate(
 ) -> Validation:
     """Mean scores over each set's samples, this process's share of them.
 
-    Metrics of the first set have plain names, of the others ``<set>_<name>``. Under FSDP processes must call
-    the model equally often: choose numbers of samples that divide by the number of processes.
+    Metrics of the first set have plain names, of the others ``<set>_<name>``.
 
     Args:
         score: means over the samples of a batch, and pictures of its first one where the second argument
             asks for them.
         previews: how many batches of each set leave pictures.
     """
-    metrics: Scores = {}
+    sums: Scores = {}
     images: Pictures = {}
-    weight = 0.0
+    counts: Counter[str] = Counter()
     for place, (name, samples) in enumerate(sets.items()):
         prefix = "" if place == 0 else f"{name}_"
-        mine = range(run.rank, samples.samples, run.world_size)
-        sums: Scores = {}
-        for first in range(0, len(mine), samples.batch):
-            together = mine[first : first + samples.batch]
+        shares = batches_of(samples.samples, samples.batch, run.rank, run.world_size)
+        for number, (together, counted) in enumerate(shares):
             batch = to_device(collate([samples[index] for index in together]), run.device)
-            scores, pictures = score(batch, first // samples.batch < previews)
+            scores, pictures = score(batch, number < previews)
+            if not counted:
+                continue
             for key, value in scores.items():
-                sums[key] = sums.get(key, 0.0) + value * len(together)
+                sums[prefix + key] = sums.get(prefix + key, 0.0) + value * len(together)
+                counts[prefix + key] += len(together)
             images |= {f"{name}_{together[0]}_{key}": picture for key, picture in pictures.items()}
-        metrics |= {f"{prefix}{key}": value / len(mine) for key, value in sums.items()}
-        weight = weight or float(len(mine))
-    return Validation(metrics=metrics, weight=weight, images=images)
+    means = {key: value / counts[key] for key, value in sums.items()}
+    return Validation(metrics=means, weight=dict(counts), images=images)
+
+
+def batches_of(samples: int, batch: int, rank: int, world_size: int) -> list[tuple[Sequence[int], bool]]:
+    """Samples that a process scores together, and whether they count.
+
+    All processes get equally many batches of equal sizes, as sharded models need. Samples that do not divide
+    by the processes come last, one for each; a process for which none is left scores one that does not count.
+    """
+    even = samples - samples % world_size
+    mine = range(rank, even, world_size)
+    batches = [(mine[first : first + batch], True) for first in range(0, len(mine), batch)]
+    if even < samples:
+        batches.append(([(even + rank) % samples], even + rank < samples))
+    return batches

@@ -108,3 +108,4 @@ def test_one_process_goes_on_from_a_sharded_checkpoint(two, tmp_path):
 def test_validation_is_the_mean_over_items_not_over_processes():
     parts = [({"a": 1.0, "b": 5.0}, 3.0), ({"a": 2.0}, 1.0)]
     assert weighted_means(parts) == {"a": 1.25, "b": 5.0}
+    assert weighted_means([(parts[0][0], {"a": 3.0, "b": 1.0}), parts[1]]) == {"a": 1.25, "b": 5.0}
