@@ -120,7 +120,7 @@ def export(cfg: DictConfig, network: nn.Module, result: FitResult) -> None:
     variant = OmegaConf.select(cfg, "export.variant")
     if variant is None or not is_first_process():
         return
-    # The checkpoint lacks what was frozen; the network in memory, under FSDP, what is elsewhere.
+    # The checkpoint lacks what was frozen; the network in memory has the last weights, not their average.
     weights = network.state_dict() | load_weights(result.checkpoint)
     plain = build(variant)
     load_strict(

@@ -18,6 +18,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from geometry.engine.state import whole
 from geometry.engine.step import TrainingStep, Validation, ValidationRun, blocks_of
 from geometry.errors import InputError
 
@@ -180,10 +181,27 @@ class SpreadStep:
         if self.sharded:
             # No backward pass follows that would free the gathered weights; the next training step would
             # then go on with them, although the optimizer and the EMA only ever change the shards.
-            for module in self.inner.modules():
-                if hasattr(module, "reshard"):
-                    module.reshard()
+            self._reshard()
         return validation
+
+    def _reshard(self) -> None:
+        for module in self.inner.modules():
+            if hasattr(module, "reshard"):
+                module.reshard()
+
+    def make_whole(self, process: Process) -> None:
+        """Give the first process plain weights again, on the CPU, to read and write; all must call.
+
+        Shards are of no use once the other processes are gone, and checkpoints lack what was frozen.
+        """
+        if not self.sharded:
+            return
+        self._reshard()  # FSDP would put its shards back over weights that it believes gathered
+        for module in self.inner.modules():
+            for name, parameter in list(module.named_parameters(recurse=False)):
+                tensor = whole(parameter, keep=process.is_first)
+                if process.is_first:
+                    setattr(module, name, nn.Parameter(tensor, requires_grad=parameter.requires_grad))
 
     def release(self) -> None:
         """Let go of the other processes; must precede the end of `processes`.

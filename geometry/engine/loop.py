@@ -137,6 +137,10 @@ def fit(
         config: plain values that describe the run, stored with each checkpoint; changes against them
             are reported when a run resumes.
 
+    Returns:
+        How the run ended. The first process's ``step.model`` then has the weights last trained; what was
+        sharded is whole again, on the CPU, to be read and written but not run.
+
     Raises:
         InputError: the settings, data and model do not fit together.
         Diverged: the loss or the gradient is not finite, or the loss exploded. Checkpoints are left as
@@ -175,7 +179,9 @@ def fit(
         )
         run.open(resume=resume, tensorboard=tensorboard)
         try:
-            return run.train(validate_first=validate_first)
+            result = run.train(validate_first=validate_first)
+            run.spread.make_whole(process)
+            return result
         finally:
             run.log.close()
             run.spread.release()

@@ -172,13 +172,16 @@ def load_trained(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
     """Put an engine checkpoint's weights back: every trained parameter, and nothing that is not the model's.
 
     Raises:
-        InputError: names of either kind.
+        InputError: names of either kind, or another shape.
     """
-    missing, unexpected = model.load_state_dict(dict(weights), strict=False)
+    own = model.state_dict()  # the model's memory; load_state_dict wants shards of what FSDP has trained
     trained = {name for name, p in model.named_parameters() if p.requires_grad}
-    lost = sorted(trained.intersection(missing))
+    lost = sorted(trained - set(weights))
+    unexpected = sorted(n for n, w in weights.items() if n not in own or own[n].shape != w.shape)
     if lost or unexpected:
         raise InputError(
             f"the checkpoint does not fit this model: {len(lost)} trained weights are missing {lost[:3]}, "
             f"{len(unexpected)} are not the model's {unexpected[:3]}"
         )
+    for name, tensor in weights.items():
+        own[name].copy_(tensor)

@@ -1,13 +1,17 @@
 """`geometry train`: the smoke experiment in short, resume against an unbroken run, comparisons, errors."""
 
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
 
 from geometry import train
 from geometry.engine import load_weights
-from geometry.models.checkpoints import find_checkpoint, load_network
+from geometry.models.checkpoints import find_checkpoint, fingerprint, load_network
 from geometry.training.comparison import comparison_table, split_sweep
 
 SHORT = [
@@ -43,6 +47,30 @@ def test_a_run_ends_with_its_two_numbers_and_an_exported_model(tmp_path, capsys)
     assert checkpoint.variant == "tiny"
     load_network(checkpoint)
     assert list((tmp_path / "images").rglob("*.png"))
+
+
+def test_two_sharded_processes_with_a_frozen_backbone_validate_one_sample_and_export(tmp_path):
+    options = [*SHORT, "data.sampler.batch_size=2", "validation.training.samples=1", "guess=false"]
+    options += ["loop.steps=1", "loop.parallel.strategy=fsdp", "+step.learning_rates.backbone=0"]
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    root = str(Path(__file__).resolve().parents[2])
+    done = subprocess.run(
+        [*launch, "-m", "geometry", "train", *options, f"out={tmp_path}"],
+        env={**os.environ, "PYTHONPATH": root, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "final absrel=" in done.stdout
+    exported = load_network(find_checkpoint(str(tmp_path / train.EXPORT)))
+    torch.manual_seed(0)
+    fresh = train.instantiate(train.load_config(options).step).model
+    assert fingerprint(exported.backbone.state_dict()) == fingerprint(fresh.backbone.state_dict())
+    assert fingerprint(exported.state_dict()) != fingerprint(fresh.state_dict())
+    trained = load_weights(tmp_path / "checkpoints/step_00000001")
+    weights = exported.state_dict()
+    assert all(torch.equal(weights[name], trained[name]) for name in trained)
 
 
 def test_a_resumed_run_equals_an_unbroken_one(tmp_path):

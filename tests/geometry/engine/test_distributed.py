@@ -30,7 +30,7 @@ RUNS = {
     "fsdp_branch": {"strategy": "fsdp"},
 }
 SCRIPT = """
-import json, sys
+import json, os, sys
 from pathlib import Path
 import torch
 sys.path.insert(0, sys.argv[1])
@@ -41,7 +41,10 @@ for name, options in json.loads(sys.argv[3]).items():
     toy.train(Path(sys.argv[2]) / name, steps=8, schedule=Schedule(kind="constant"), **options)
 # Resume what FSDP began, still on two processes; the run is shorter, so it ends in the middle.
 options = json.loads(sys.argv[3])["fsdp"]
-toy.train(Path(sys.argv[2]) / "fsdp", steps=12, schedule=Schedule(kind="constant"), **options)
+step = toy.ToyStep(branch=options["branch"], noise=options["noise"])
+toy.train(Path(sys.argv[2]) / "fsdp", steps=12, schedule=Schedule(kind="constant"), step=step, **options)
+if os.environ["RANK"] == "0":
+    torch.save(step.model.state_dict(), Path(sys.argv[2]) / "whole.pt")
 """
 
 
@@ -103,6 +106,14 @@ def test_one_process_goes_on_from_a_sharded_checkpoint(two, tmp_path):
     with pytest.warns(UserWarning, match="resuming on 1 processes what 2 trained"):
         longer = one_process(two / "fsdp", steps=16, accumulate=2, **SAME)
     assert_same(longer, one_process(tmp_path / "longer", steps=16, accumulate=2, **SAME))
+
+
+def test_a_sharded_model_is_whole_again_after_the_run_frozen_parts_included(two):
+    found = torch.load(two / "whole.pt", weights_only=True)
+    expected = toy.ToyStep().model.state_dict()  # the body is frozen
+    expected |= load_weights(two / "fsdp/checkpoints/step_00000012", averaged=False)
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
 
 
 def test_validation_is_the_mean_over_items_not_over_processes():
