@@ -21,6 +21,7 @@ FOREIGN_SUFFIXES = frozenset(
 )
 
 _EXIF_MAKE, _EXIF_MODEL, _EXIF_ORIENTATION = 0x010F, 0x0110, 0x0112
+_TIFF_WIDTH, _TIFF_HEIGHT = 0x0100, 0x0101
 _EXIF_IFD, _EXIF_FOCAL, _EXIF_FOCAL_35MM = 0x8769, 0x920A, 0xA405
 # EXIF orientation -> (mirror left-right first, then quarter turns clockwise) that make the photo upright.
 _UPRIGHT = {1: (0, 0), 2: (1, 0), 3: (0, 2), 4: (1, 2), 5: (1, 3), 6: (0, 1), 7: (1, 1), 8: (0, 3)}
@@ -69,7 +70,10 @@ def read_header(path: Path) -> ImageHeader:
     """
     with _open(path) as image:
         mirrored, turns = _upright(image)
-        return ImageHeader(stored_size=(image.height, image.width), mirrored=mirrored, quarter_turns=turns)
+        size = (image.height, image.width)
+        if image.format == "TIFF":  # whose size Pillow already gives as turned
+            size = (image.tag_v2[_TIFF_HEIGHT], image.tag_v2[_TIFF_WIDTH])
+        return ImageHeader(stored_size=size, mirrored=mirrored, quarter_turns=turns)
 
 
 def read_exif_lens(path: Path) -> ExifLens:
@@ -107,13 +111,8 @@ def read_image(path: Path, *, exif: bool = True) -> UInt8[np.ndarray, "H W 3"]:
     """
     with _open(path) as image:
         mirrored, turns = _upright(image)
-        try:
-            image.load()
-        except (OSError, SyntaxError, ValueError, EOFError) as error:
-            raise InputError(
-                f"{path}: wanted a whole image, came a damaged or truncated one ({error})"
-            ) from error
-        pixels = _rgb(image, path)
+        done = _load(image, path)
+        pixels = _as_stored(_rgb(image, path), *done)
     if exif:
         pixels = np.rot90(pixels[:, ::-1] if mirrored else pixels, k=-turns)
     return np.ascontiguousarray(pixels)
@@ -125,18 +124,17 @@ def read_map(path: Path) -> np.ndarray:
     Of a colour image the first channel is taken.
     """
     with _open(path) as image:
-        try:
-            pixels = np.asarray(image)
-        except (OSError, SyntaxError, ValueError, EOFError) as error:
-            raise InputError(
-                f"{path}: wanted a whole image, came a damaged or truncated one ({error})"
-            ) from error
+        done = _load(image, path)
+        pixels = np.ascontiguousarray(_as_stored(np.asarray(image), *done))
     return pixels if pixels.ndim == 2 else pixels[..., 0]
 
 
 def _open(path: Path) -> Image.Image:
     try:
-        return Image.open(path)
+        image = Image.open(path)
+        if image.format == "TIFF":
+            image.filename = ""  # or Pillow memory-maps a turned photo as if it were stored upright
+        return image
     except FileNotFoundError:
         raise InputError(f"{path}: wanted an image, found no such file") from None
     except IsADirectoryError:
@@ -147,6 +145,26 @@ def _open(path: Path) -> Image.Image:
         if isinstance(error, PermissionError):
             raise InputError(f"{path}: wanted an image, came a file that may not be read") from error
         raise InputError(f"{path}: wanted an image, came {_describe(Path(path))}") from error
+
+
+def _load(image: Image.Image, path: Path) -> tuple[bool, int]:
+    """Decode the pixels; how Pillow mirrored and turned them on the way, which it does for TIFF alone."""
+    tiff = image.format == "TIFF"
+    before = _upright(image) if tiff else (False, 0)
+    try:
+        image.load()
+    except (OSError, SyntaxError, ValueError, EOFError) as error:
+        raise InputError(
+            f"{path}: wanted a whole image, came a damaged or truncated one ({error})"
+        ) from error
+    still = tiff and _upright(image) == before  # Pillow drops the tag of what it turned
+    return (False, 0) if still else before
+
+
+def _as_stored(pixels: np.ndarray, mirrored: bool, turns: int) -> np.ndarray:
+    """Undo what `_load` reports."""
+    pixels = np.rot90(pixels, k=turns)
+    return pixels[:, ::-1] if mirrored else pixels
 
 
 def _describe(path: Path) -> str:

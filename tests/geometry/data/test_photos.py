@@ -81,6 +81,31 @@ def test_cameras_beside_the_photos_are_found(tmp_path, start, kind):
     assert not open_photos(tmp_path / start, unposed=True).posed
 
 
+@pytest.mark.parametrize("kind", ["json", "colmap"])
+def test_turned_tiff_photos_keep_their_cameras_as_png_do(tmp_path, kind):
+    """Orientations 1 to 8 and cameras of the stored pixels, as COLMAP and nerfstudio make them."""
+    scenes = {}
+    for suffix in ("png", "tif"):
+        folder = tmp_path / suffix
+        names = [f"{orientation}.{suffix}" for orientation in range(1, 9)]
+        (folder / "images").mkdir(parents=True)
+        for orientation, name in enumerate(names, start=1):
+            exif = Image.Exif()
+            exif[0x0112] = orientation
+            pixels = np.random.default_rng(orientation).integers(0, 256, (*SIZE, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(folder / "images" / name, exif=exif)
+        if kind == "json":
+            write_json(folder / "transforms.json", [f"images/{name}" for name in names])
+        else:
+            write_colmap(folder / "sparse/0", names)
+        scenes[suffix] = open_photos(folder)
+    for png, tif in zip(scenes["png"].frames, scenes["tif"].frames, strict=True):
+        assert tif.image_size == png.image_size
+        np.testing.assert_array_equal(tif.load(), png.load())
+        np.testing.assert_array_equal(tif.extrinsics, png.extrinsics)
+        np.testing.assert_array_equal(tif.intrinsics, png.intrinsics)
+
+
 def test_cameras_in_the_folder_itself_and_beside_one_of_any_name(tmp_path):
     for folder in ("flat", "capture/holiday"):
         for i in range(2):

@@ -29,26 +29,29 @@ def lens(size, **kwargs):
 POSE = np.array([[0.0, -1, 0, 0.1], [1, 0, 0, 0.2], [0, 0, 1, 3], [0, 0, 0, 1]])
 
 
-@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
-def test_a_camera_of_stored_pixels_is_turned_with_them(tmp_path, orientation):
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_camera_of_stored_pixels_is_turned_with_them(tmp_path, orientation, suffix):
     """COLMAP ignores EXIF: the dot must be where the turned camera projects its point."""
     pixels = np.zeros((40, 60, 3), np.uint8)
     pixels[10:13, 20:23] = 255  # centre (21.5, 11.5)
-    save(tmp_path / "a.png", pixels, orientation)
+    photo = tmp_path / f"a.{suffix}"
+    save(photo, pixels, orientation)
     stored = lens((40, 60))
     ray = np.linalg.inv(stored.intrinsics) @ [21.5, 11.5, 1]
     point = POSE[:3, :3].T @ (4 * ray - POSE[:3, 3])
-    frame = photo_frame(tmp_path / "a.png", name="a", extrinsics=POSE, lens=stored)
+    frame = photo_frame(photo, name="a", extrinsics=POSE, lens=stored)
     image = frame.load()
-    assert image.shape[:2] == frame.image_size == ((40, 60) if orientation in (1, 3) else (60, 40))
+    assert image.shape[:2] == frame.image_size == ((60, 40) if orientation in (6, 8) else (40, 60))
     y, x = np.argwhere(image[..., 0] > 0).mean(axis=0) + 0.5
     np.testing.assert_allclose(project(frame, point), [x, y], atol=1e-9)
 
 
-def test_a_camera_of_the_upright_photo_is_left_alone(tmp_path):
-    save(tmp_path / "a.png", np.zeros((40, 60, 3), np.uint8), orientation=6)
+@pytest.mark.parametrize("name", ["a.png", "a.tif"])
+def test_a_camera_of_the_upright_photo_is_left_alone(tmp_path, name):
+    save(tmp_path / name, np.zeros((40, 60, 3), np.uint8), orientation=6)
     upright = lens((60, 40))
-    frame = photo_frame(tmp_path / "a.png", name="a", extrinsics=POSE, lens=upright)
+    frame = photo_frame(tmp_path / name, name="a", extrinsics=POSE, lens=upright)
     np.testing.assert_array_equal(frame.intrinsics, upright.intrinsics)
     np.testing.assert_array_equal(frame.extrinsics, POSE)
     assert frame.load().shape == (60, 40, 3)

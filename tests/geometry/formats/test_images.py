@@ -23,6 +23,27 @@ def test_exif_orientation_as_pillow_applies_it(tmp_path, orientation):
     assert header.upright_size == expected.shape[:2]
 
 
+@pytest.mark.parametrize("compression", [None, "tiff_lzw", "tiff_adobe_deflate"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_tiff_is_turned_once_as_png_is(tmp_path, orientation, compression):
+    """Pillow turns TIFF, and TIFF alone, while it loads, and states the turned size before that."""
+    pixels = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
+    image = Image.fromarray(pixels)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    image.save(tmp_path / "a.png", exif=exif)
+    image.save(tmp_path / "a.tif", exif=exif, compression=compression)
+    grey = Image.fromarray(pixels[..., 0])  # a mode that Pillow maps into memory
+    grey.save(tmp_path / "grey.tif", exif=exif, compression=compression)
+    assert read_header(tmp_path / "a.tif") == read_header(tmp_path / "a.png")
+    np.testing.assert_array_equal(read_image(tmp_path / "a.tif"), read_image(tmp_path / "a.png"))
+    np.testing.assert_array_equal(read_image(tmp_path / "a.tif", exif=False), pixels)
+    np.testing.assert_array_equal(read_map(tmp_path / "grey.tif"), pixels[..., 0])
+    np.testing.assert_array_equal(
+        read_image(tmp_path / "grey.tif")[..., 0], read_image(tmp_path / "a.png")[..., 0]
+    )
+
+
 def test_numbers_sort_as_numbers():
     names = ["10.jpg", "2.jpg", "a/IMG_100.JPG", "a/img_99.jpg", "frame2b", "frame2a", "02.jpg"]
     expected = ["02.jpg", "2.jpg", "10.jpg", "a/img_99.jpg", "a/IMG_100.JPG", "frame2a", "frame2b"]
