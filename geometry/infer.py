@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from geometry.atomic import atomic_folder, require_folder
 from geometry.cli import (
     Stopwatch,
     add_model_arguments,
@@ -28,6 +27,7 @@ from geometry.point_cloud import point_cloud
 from geometry.predict import predict_geometry
 from geometry.prediction import Geometry
 from geometry.preprocess import PixelMap
+from geometry.results import INFERRED, require_results, result_folder
 from geometry.views import Views
 from geometry.visualize import colour_confidence, colour_depth, write_image
 
@@ -65,7 +65,7 @@ def main(argv: list[str] | None = None) -> int:
 def run(args: argparse.Namespace) -> int:
     watch = Stopwatch()
     device = pick_device(args.device)
-    require_folder(args.out)
+    require_results(args.out, INFERRED, [*args.photos, args.poses])
     with watch("photos"):
         intake = open_capture(args, device)
         views, maps = load_views(intake, intake.context, args, device)
@@ -104,7 +104,7 @@ def run(args: argparse.Namespace) -> int:
             else "the network's world: the reference camera's axes at its place (x right, y down, z forward)"
         ),
     }
-    with watch("write"), atomic_folder(args.out) as folder:
+    with watch("write"), result_folder(args.out) as folder:
         write_geometry(
             folder, intake, views, maps, geometry, about=about, conf_percentile=args.conf_percentile
         )

@@ -2,6 +2,7 @@
 
 import argparse
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -11,6 +12,7 @@ from geometry.data.photos import open_photos
 from geometry.data.scene import Scene
 from geometry.data.view_selection import holdout_split, select_views
 from geometry.preprocess import PixelMap, prepare_views
+from geometry.results import keep_apart
 from geometry.views import Views
 
 MAX_VIEWS = {"cpu": 16, "cuda": 64}
@@ -38,9 +40,11 @@ def open_capture(args: argparse.Namespace, device: torch.device) -> Intake:
     """Open the photos of `geometry.cli.add_photo_arguments` and choose the context, saying what was done.
 
     Raises:
-        InputError: no usable photos, or poses that contradict themselves.
+        InputError: no usable photos, poses that contradict themselves, or photos in the output folder.
     """
     scene = open_photos(args.photos, poses=args.poses, unposed=args.unposed, check=not args.no_pose_check)
+    if getattr(args, "out", None):  # photos may lie elsewhere than what was typed: links, paths in a JSON
+        keep_apart(args.out, [frame.image for frame in scene.frames if isinstance(frame.image, Path)])
     say(f"{len(scene)} photos; poses: {scene.source}")
     every = getattr(args, "holdout", None)
     candidates, targets = holdout_split(len(scene), every) if every else (list(range(len(scene))), [])

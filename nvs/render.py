@@ -9,7 +9,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from geometry.atomic import atomic_folder, require_folder
 from geometry.cli import (
     Stopwatch,
     add_model_arguments,
@@ -24,6 +23,7 @@ from geometry.errors import InputError, run_command
 from geometry.intake import Intake, load_views, open_capture
 from geometry.models.checkpoints import Checkpoint, find_checkpoint
 from geometry.ops.pinhole import resize_intrinsics
+from geometry.results import RENDERED, require_results, result_folder
 from geometry.structure_from_motion import SOURCE
 from geometry.views import Cameras, Views
 from nvs.choose_cameras import CAMERAS, check_choice, choose_cameras
@@ -153,7 +153,7 @@ def run(args: argparse.Namespace) -> int:
     watch = Stopwatch()
     device = pick_device(args.device)
     choose_backend(args.backend, device)  # here for its error or warning: before any work
-    require_folder(args.out)
+    require_results(args.out, RENDERED, [*args.photos, args.poses])
     check_choice(args.cameras)
     if args.cameras == "auto" and args.unposed:
         args.cameras = "network"
@@ -222,7 +222,7 @@ def run(args: argparse.Namespace) -> int:
         kept, path = turn_gaussians(kept, turn), turn_cameras(path, turn)
         cameras = turn_cameras(splats.geometry.cameras, turn)
         splats = replace(splats, geometry=replace(splats.geometry, cameras=cameras))
-    with watch("render and write"), atomic_folder(args.out) as folder:
+    with watch("render and write"), result_folder(args.out) as folder:
         write_outputs(
             folder,
             intake.names,

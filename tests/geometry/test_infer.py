@@ -36,7 +36,7 @@ def scene(tmp_path_factory):
 def test_every_file_is_there(scene):
     assert {p.name for p in scene.iterdir()} == {
         "depth", "confidence", "images", "transforms.json", "sparse", "points.ply", "points.glb",
-        "scene.json",
+        "scene.json", ".written.json",
     }  # fmt: skip
     assert {p.name for p in (scene / "depth").iterdir()} == {
         f"p{i}.{e}" for i in range(3) for e in ("npz", "png")
@@ -90,7 +90,9 @@ def test_monocular_models_write_depth_and_say_why_no_cameras(tmp_path, monkeypat
     photos = write_photos(tmp_path / "photos")
     assert infer(photos, "--out", tmp_path / "out", "--model", path) == 0
     assert "places none" in capsys.readouterr().err
-    assert {p.name for p in (tmp_path / "out").iterdir()} == {"depth", "images", "scene.json"}
+    assert {p.name for p in (tmp_path / "out").iterdir()} == {
+        "depth", "images", "scene.json", ".written.json",
+    }  # fmt: skip
     assert "sky" in np.load(tmp_path / "out" / "depth" / "p0.npz")
     assert json.loads((tmp_path / "out" / "scene.json").read_text())["model"] == "test-mono"
 
@@ -98,3 +100,12 @@ def test_monocular_models_write_depth_and_say_why_no_cameras(tmp_path, monkeypat
 def test_file_names_are_unique():
     assert file_names(["a/x.jpg", "b/y.jpg"]) == ["x", "y"]
     assert file_names(["a/x.jpg", "b/x.jpg"]) == ["0000_x", "0001_x"]
+
+
+def test_the_capture_is_no_place_for_results(tmp_path, capsys):
+    photos = write_photos(tmp_path / "photos")
+    before = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
+    for out in (photos, tmp_path):
+        assert infer(photos, "--out", out) == 2
+        assert "expected a folder of its own" in capsys.readouterr().err
+    assert {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()} == before

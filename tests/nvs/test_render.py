@@ -61,7 +61,7 @@ def folder(posed, tmp_path_factory):
 def test_every_file_is_there(folder):
     assert {p.name for p in folder.iterdir()} == {
         "gaussians.ply", "video.mp4", "frames", "depth", "images", "transforms.json", "frames.json",
-        "contact_sheet.png", "scene.json", "metrics.json",
+        "contact_sheet.png", "scene.json", "metrics.json", ".written.json",
     }  # fmt: skip
     assert len(list((folder / "frames").iterdir())) == len(list((folder / "depth").iterdir())) == 3
     assert Image.open(folder / "frames" / "0000.png").size == (54, 36)
@@ -237,6 +237,71 @@ def test_kernels_that_are_asked_for_and_missing_are_one_line_before_any_work(
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 1
     assert "no nvcc" in lines[0]
+
+
+def contents(folder):
+    return {p.relative_to(folder): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+@pytest.fixture
+def capture(tmp_path):
+    """A capture of the usual layout, whose names are those of the results."""
+    write_photos(tmp_path / "work/capture/images", 4)
+    write_cameras(tmp_path / "work/capture/images", 4)
+    written = json.loads((tmp_path / "work/capture/images/transforms.json").read_text())
+    (tmp_path / "work/capture/images/transforms.json").unlink()
+    for frame in written["frames"]:
+        frame["file_path"] = f"images/{frame['file_path']}"
+    (tmp_path / "work/capture/transforms.json").write_text(json.dumps(written))
+    return tmp_path / "work/capture"
+
+
+@pytest.mark.parametrize(
+    ("photos", "out"),
+    [
+        ("capture", "capture"),
+        ("capture", "."),
+        ("capture", "capture/images"),
+        ("capture/transforms.json", "capture"),
+        ("capture/transforms.json", "capture/images"),
+        ("capture/images", "capture"),
+        ("capture/images/photo00.png", "capture/images"),
+        ("links", "capture/images"),
+    ],
+)
+def test_an_output_folder_never_replaces_the_input(capture, photos, out, capsys, monkeypatch):
+    work = capture.parent
+    (work / "links").mkdir()
+    for photo in (capture / "images").iterdir():
+        (work / "links" / photo.name).symlink_to(photo)
+    before = contents(work)
+    monkeypatch.setattr("nvs.render.find_checkpoint", lambda *_: pytest.fail("the work had begun"))
+    assert render(work / photos, "--out", work / out, "--no-pose-check") == 2
+    assert "expected a folder of its own" in capsys.readouterr().err
+    assert contents(work) == before
+
+
+def test_poses_and_files_of_others_are_not_replaced_either(capture, tmp_path, capsys, monkeypatch):
+    photos = write_photos(tmp_path / "photos", 4)
+    before = contents(tmp_path)
+    monkeypatch.setattr("nvs.render.open_capture", lambda *_: pytest.fail("photos were read"))
+    poses = capture / "transforms.json"
+    for options, said in ((("--poses", poses), "of its own"), ((), "transforms.json: expected no file")):
+        assert render(photos, "--out", capture, *options) == 2
+        assert said in capsys.readouterr().err
+    assert contents(tmp_path) == before
+
+
+@pytest.mark.parametrize("listed", [True, False])
+def test_a_second_run_into_the_same_folder_replaces_the_first(posed, folder, tmp_path, listed):
+    out = shutil.copytree(folder, tmp_path / "scene")
+    if not listed:
+        (out / ".written.json").unlink()  # as before files were listed
+    (out / "notes.txt").write_text("mine")
+    assert render(posed, "--out", out, "--no-pose-check", "--context", "2") == 0
+    assert len(json.loads((out / "scene.json").read_text())["context"]) == 2
+    assert (out / "notes.txt").read_text() == "mine"
+    assert render(posed, "--out", out, "--no-pose-check", "--context", "2") == 0
 
 
 def test_sizes():

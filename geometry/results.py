@@ -1,0 +1,122 @@
+"""Folders that commands write results into: apart from the input, and no file replaced that is not ours."""
+
+import json
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from geometry.atomic import atomic_folder, require_folder
+from geometry.engine.checkpoint import list_checkpoints
+from geometry.errors import InputError
+
+_LIST = ".written.json"  # in a result folder: our files and their bytes, so that a changed one is noticed
+# What the commands write, as patterns: names of photos are not known beforehand.
+_BOTH = ("scene.json", "transforms.json", "images/*.png", "depth/*.png")
+_VIDEO = ("video.mp4", "frames.json", "frames/*.png", "contact_sheet.png", "gaussians.ply", "metrics.json")
+_POINTS = ("points.ply", "points.glb", "sparse/0/*.bin", "depth/*.npz", "confidence/*.png")
+RENDERED, INFERRED = _BOTH + _VIDEO, _BOTH + _POINTS
+
+
+def keep_apart(out: Path | str, inputs: Iterable[Path | str | None]) -> None:
+    """Refuse an output folder that is an input, or holds one: its files could replace or join the input's.
+
+    Raises:
+        InputError: it does.
+    """
+    out = Path(out)
+    for source in inputs:
+        if source is None or not out.exists():
+            continue
+        named = Path(source).expanduser().absolute()
+        real = named.resolve()
+        if any(place.exists() and place.samefile(out) for p in (named, real) for place in (p, *p.parents)):
+            raise InputError(
+                f"{out}: expected a folder of its own for the output, got one that is or holds the input "
+                f"{source}; give a new folder"
+            )
+
+
+def require_results(out: Path, files: Iterable[str], inputs: Iterable[Path | str | None]) -> None:
+    """Refuse now what `result_folder` would refuse after the work, and an output that is not `keep_apart`.
+
+    Args:
+        files: patterns of what will be written.
+
+    Raises:
+        InputError: the message names the file that is in the way.
+    """
+    keep_apart(out, inputs)
+    require_folder(out)
+    ours = _ours(out)
+    for pattern in files:
+        for file in sorted(out.glob(pattern)):
+            _require_ours(file, out, ours)
+
+
+@contextmanager
+def result_folder(out: Path) -> Iterator[Path]:
+    """`atomic_folder` that replaces only files that we wrote: what it writes is listed in the folder.
+
+    Raises:
+        InputError: as `atomic_folder`, or a file of the same name is another's.
+    """
+    with atomic_folder(out) as folder:
+        yield folder
+        ours = _ours(out)
+        sizes = {name: (out / name).stat().st_size for name in sorted(ours)}
+        for file in sorted(p for p in folder.rglob("*") if p.is_file()):
+            _require_ours(out / file.relative_to(folder), out, ours)
+            sizes[file.relative_to(folder).as_posix()] = file.stat().st_size
+        (folder / _LIST).write_text(json.dumps(sizes, indent=0) + "\n")
+
+
+def require_run(out: Path | str, exports: Iterable[str], inputs: Iterable[Path | str | None] = ()) -> None:
+    """Refuse a training run's folder in which another's log or weights would be replaced.
+
+    Args:
+        exports: weights that the run writes when it is done.
+
+    Raises:
+        InputError: the message names the file that is in the way.
+    """
+    out = Path(out)
+    keep_apart(out, inputs)
+    if list_checkpoints(out / "checkpoints"):
+        return  # an earlier run's folder: this one goes on there
+    files = [out / name for name in exports]
+    log = out / "log.jsonl"
+    if log.is_file() and log.read_bytes()[:9] not in (b"", b'{"kind": '):  # no log of ours
+        files.append(log)
+    for file in files:
+        if file.exists():
+            raise InputError(
+                f"{file}: expected no such file in the folder of a new run, got one without checkpoints "
+                "beside it; move it away, or give another output folder"
+            )
+
+
+def _require_ours(file: Path, out: Path, ours: set[str]) -> None:
+    if file.is_file() and file.relative_to(out).as_posix() not in ours:
+        raise InputError(
+            f"{file}: expected no file there or one that an earlier run wrote, got another one (or it was "
+            "changed since); move it away, or give another output folder"
+        )
+
+
+def _ours(out: Path) -> set[str]:
+    """Files in a folder that earlier runs wrote, by relative name."""
+    sizes = _read_json(out / _LIST)
+    if sizes:
+        return {n for n, size in sizes.items() if (out / n).is_file() and (out / n).stat().st_size == size}
+    # Until 2026-11 nothing was listed; such a folder is known by what its scene.json says.
+    if {"model", "weights", "trained", "licence", "poses", "photos"} <= _read_json(out / "scene.json").keys():
+        return {p.relative_to(out).as_posix() for pattern in RENDERED + INFERRED for p in out.glob(pattern)}
+    return set()
+
+
+def _read_json(path: Path) -> dict:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
