@@ -10,6 +10,10 @@ import numpy as np
 from jaxtyping import UInt8
 
 _QUALITY = 92  # of JPEG: a page is for looking, scores come from the PNGs
+START = (  # by which a page of ours is known
+    '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+    '<meta name="viewport" content="width=device-width"><title>'
+)
 _STYLE = """
 body { font: 15px/1.45 system-ui, sans-serif; color: #222;
   margin: 2em auto; max-width: 1700px; padding: 0 1em; }
@@ -37,12 +41,8 @@ class Panel:
 
 def page(title: str, parts: Iterable[str]) -> str:
     """The whole page; ``parts`` are made by the functions below."""
-    head = (
-        f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{_(title)}</title>'
-    )
-    head = f"<head>{head}<style>{_STYLE}</style></head>"
     body = "\n".join([f"<h1>{_(title)}</h1>", *parts])
-    return f'<!doctype html>\n<html lang="en">{head}\n<body>{body}</body></html>\n'
+    return f"{START}{_(title)}</title><style>{_STYLE}</style></head>\n<body>{body}</body></html>\n"
 
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: range = range(0)) -> str:

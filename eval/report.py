@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from eval.page import Panel, heading, notes, page, panel, table
+from eval.page import START, Panel, heading, notes, page, panel, table
 from eval.protocols.framing import Framing, framed_image
 from eval.protocols.splits import read_split
 from eval.run import divided_scene, framing_of
@@ -39,6 +39,10 @@ def main(argv: list[str] | None = None) -> int:
 def run(args: argparse.Namespace) -> int:
     store = Store(args.run)
     out = store.folder / "report.html" if args.out is None else args.out
+    if out.is_file() and not out.read_bytes().startswith(START.encode()):
+        raise InputError(
+            f"{out}: expected no file or an earlier report, got another file; give another --out"
+        )
     text = make_report(store, metric=args.metric, count=args.count, root=args.root)
     with atomic_file(out) as path:
         path.write_text(text, encoding="utf-8")

@@ -2,6 +2,7 @@
 
 import sys
 import warnings
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import asdict
 from itertools import chain
@@ -73,6 +74,7 @@ def run_benchmark(config: Any, *, extras: tuple[Extra, ...] = ()) -> dict | None
     """
     with joined(config) as process:
         store = Store(config.out)
+        _on_first(process, lambda: store.require_own(config.benchmark.get("root")))
         protocol = protocol_of(config)
         choose_backend(protocol.backend, process.device)  # here for its error or warning: before any work
         method = build_method(config, process.device)
@@ -81,12 +83,7 @@ def run_benchmark(config: Any, *, extras: tuple[Extra, ...] = ()) -> dict | None
         source = instantiate(config.benchmark.source)
         split = shared_split(config, store, process)
         settings = run_settings(config, method, protocol, split)
-        trouble = None
-        if process.is_first:
-            trouble = _trouble(lambda: store.claim(settings, benchmark=plain(config.benchmark)))
-        trouble = from_first(process, trouble)
-        if trouble:
-            raise InputError(trouble)
+        _on_first(process, lambda: store.claim(settings, benchmark=plain(config.benchmark)))
 
         if process.is_first and not store.split.is_file():
             write_split(store.split, split)
@@ -175,13 +172,17 @@ def run_settings(config: Any, method: Method, protocol: Protocol, split: Split) 
     }
 
 
-def _trouble(action: Any) -> str | None:
-    """The message of an `InputError`, so that all processes can raise it."""
-    try:
-        action()
-    except InputError as error:
-        return str(error)
-    return None
+def _on_first(process: Process, action: Callable[[], None]) -> None:
+    """Do it on the first process; its `InputError` is raised on all."""
+    trouble = None
+    if process.is_first:
+        try:
+            action()
+        except InputError as error:
+            trouble = str(error)
+    trouble = from_first(process, trouble)
+    if trouble:
+        raise InputError(trouble)
 
 
 def divided_scene(split: Split, name: str, source: SceneSource, verify: str) -> DividedScene:

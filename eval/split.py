@@ -6,7 +6,7 @@ from typing import Any
 
 from eval.config import compose, plain
 from eval.protocols.selection import Rule
-from eval.protocols.splits import Split, checksum, make_split, write_split
+from eval.protocols.splits import Split, checksum, make_split, read_split, write_split
 from geometry.cli import say
 from geometry.configuration import instantiate
 from geometry.errors import InputError, run_command
@@ -37,8 +37,14 @@ def run(argv: list[str]) -> int:
 
 def make_file(config: Any) -> None:
     """Write the split of the data that a config names to its ``split``, and say what was divided."""
+    path = Path(config.split)
+    if path.exists():
+        try:
+            read_split(path)
+        except InputError as error:
+            raise InputError(f"{error}; it is not replaced: give another split=") from error
     split = split_of(config)
-    write_split(Path(config.split), split)
+    write_split(path, split)
     for line in described(split, config.benchmark):
         say(line)
     print(config.split)

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from geometry.atomic import atomic_file
 from geometry.errors import InputError
+from geometry.results import keep_apart
 
 VERSION = 1
 
@@ -48,6 +49,21 @@ class Store:
     def benchmark(self) -> Path:
         return self.folder / "benchmark.json"
 
+    def require_own(self, root: object = None) -> None:
+        """Refuse a folder that is the data's, or holds files of these names and is no run's.
+
+        Args:
+            root: folder of the data.
+
+        Raises:
+            InputError: the message names what is in the way.
+        """
+        keep_apart(self.folder, [root])
+        path = self.folder / "run.json"
+        for place in (self.folder / "predictions", self.folder / "scores", self.summary, self.benchmark):
+            if place.exists() and not path.is_file():
+                raise InputError(f"{path} is missing beside {place.name}; give another out=")
+
     def claim(self, settings: dict[str, object], *, benchmark: dict[str, object]) -> None:
         """Make the folder this run's, or go on in it if it already is.
 
@@ -69,9 +85,8 @@ class Store:
                     f"{self.folder}: holds a run with other settings: {', '.join(different)} differ "
                     f"({name}: {_at(stored, name)} there, {_at(wanted, name)} now); give another out="
                 )
-        elif (self.folder / "predictions").exists():
-            raise InputError(f"{path} is missing beside predictions; give another out=")
         else:
+            self.require_own()
             write_json(path, wanted)
         write_json(self.benchmark, benchmark)
 

@@ -150,6 +150,12 @@ def label_source(
                 todo.append(index)
         if not todo:
             continue
+        for path in (label_path(scene, scene.frames[index], folder) for index in todo):
+            if path.exists() and not any(home.glob("report*.jsonl")):
+                raise InputError(
+                    f"{path}: expected no file there or a label of ours, got another one (no {REPORT} in "
+                    f"{home}); give another --folder"
+                )
         home.mkdir(parents=True, exist_ok=True)
         file = REPORT if world == 1 else f"report.{rank}.jsonl"
         with _open_report(home / file) as log:

@@ -14,6 +14,7 @@ from geometry.engine import FitResult, fit, is_first_process, load_weights
 from geometry.errors import InputError, run_command
 from geometry.models.checkpoints import load_strict, save_checkpoint
 from geometry.models.zoo import build
+from geometry.results import require_run
 from geometry.training.chance import chance_scores
 from geometry.training.comparison import comparison_table, split_sweep
 from geometry.training.initialise import initialise
@@ -97,6 +98,7 @@ def train(cfg: DictConfig) -> tuple[FitResult, dict[str, float]]:
     """
     if cfg.threads:
         torch.set_num_threads(cfg.threads)
+    require_run(cfg.out, [EXPORT])
     data = instantiate(cfg.data)  # first: a missing folder is told at once
     torch.manual_seed(cfg.loop.seed)
     step = instantiate(cfg.step)

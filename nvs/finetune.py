@@ -21,12 +21,13 @@ from geometry.engine import (
 )
 from geometry.errors import run_command
 from geometry.intake import MAX_VIEWS
+from geometry.results import require_run
 from nvs.lift import DEPTHS, choose_depth, knows_depth
 from nvs.losses import GaussianObjective
 from nvs.metrics import MissingWeights, load_lpips
 from nvs.rasterize.backends import choose_backend
 from nvs.training.capture import Capture, CaptureSamples, read_capture
-from nvs.training.model import TrainableSplatter, build_model, write_models
+from nvs.training.model import EXPORTS, TrainableSplatter, build_model, write_models
 from nvs.training.step import GaussianHeadStep
 
 # What fits one GPU, and what a CPU does in minutes.
@@ -99,6 +100,7 @@ def main(argv: list[str] | None = None) -> int:
 def run(args: argparse.Namespace) -> int:
     device = pick_device(args.device)
     choose_backend("auto", device)  # here for its warning: before any work
+    require_run(args.out, EXPORTS, [*args.photos, args.poses])
     for name, value in DEFAULTS["cuda" if device.type == "cuda" else "cpu"].items():
         if getattr(args, name) is None:
             setattr(args, name, value)

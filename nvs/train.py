@@ -11,7 +11,8 @@ from omegaconf import DictConfig, OmegaConf
 from geometry.configuration import compose, instantiate
 from geometry.engine import FitResult, fit, is_first_process
 from geometry.errors import run_command
-from nvs.training.model import write_models
+from geometry.results import require_run
+from nvs.training.model import EXPORTS, write_models
 
 
 def parser() -> argparse.ArgumentParser:
@@ -45,6 +46,7 @@ def run(args: argparse.Namespace) -> int:
 
 def train(config: DictConfig) -> FitResult:
     """Build step and data of a configuration, train, and write the heads (`write_models`)."""
+    require_run(config.out, EXPORTS)
     torch.manual_seed(config.loop.seed)  # of a new head's weights; everything after is seeded by the engine
     if config.threads:
         torch.set_num_threads(config.threads)

@@ -17,6 +17,7 @@ from nvs.backbone import Backbone, Encoding
 from nvs.gs_dpt import GaussianDpt
 from nvs.splatter import Splatter, load_splatter, new_gaussian_head, save_splatter
 
+EXPORTS = ("last.safetensors", "best.safetensors")
 FROZEN_BACKBONE = {"head": 1.0, "network": 0.0}
 
 
@@ -159,11 +160,14 @@ def write_models(model: TrainableSplatter, result: FitResult, out: Path) -> None
     if model.origin is None:
         say(f"this backbone is no Depth Anything 3: its head stays in {result.checkpoint}")
         return
-    for name, checkpoint in (("last", result.checkpoint), ("best", result.best)):
+    for name, checkpoint in zip(EXPORTS, (result.checkpoint, result.best)):
         if checkpoint is not None:
-            path = out / f"{name}.safetensors"
+            path = out / name
             export(
-                model, checkpoint, path, description=f"Gaussian head, {name} of its run ({checkpoint.name})"
+                model,
+                checkpoint,
+                path,
+                description=f"Gaussian head, {path.stem} of its run ({checkpoint.name})",
             )
             say(f"wrote {path}")
 

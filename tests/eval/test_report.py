@@ -51,6 +51,16 @@ def test_mistakes(finished, captures, capsys, tmp_path):
     assert main(["report", str(tmp_path / "absent")]) == 2
 
 
+def test_a_file_that_is_no_report_is_not_replaced(finished, capsys):
+    for _ in range(2):
+        assert main(["report", str(finished), "--count", "1"]) == 0
+    (finished / "report.html").write_text("<!doctype html>mine")
+    capsys.readouterr()
+    assert main(["report", str(finished)]) == 2
+    assert "report.html: expected no file or an earlier report" in capsys.readouterr().err
+    assert (finished / "report.html").read_text() == "<!doctype html>mine"
+
+
 def test_text_is_escaped():
     text = page("<b>", [table(["a<"], [["&"]]), panel(Panel(title="x<y", pictures={"c>": None}))])
     assert "<b>" not in text.replace("<body>", "")

@@ -66,6 +66,29 @@ def test_scenes_that_are_not_there_are_named(tmp_path, capsys, views):
     assert "wanted 6 listed scenes, 5 of them are not there (Caterpillar" in capsys.readouterr().err
 
 
+def test_files_that_no_run_wrote_are_not_replaced(tmp_path, captures, capsys):
+    data = [f"benchmark.root={captures}", "method=nearest", *SMALL]
+    own = tmp_path / "own"
+    own.mkdir()
+    for name in ("scores.json", "benchmark.json", "split.json"):
+        (own / name).write_text("{}")
+        assert nvs_eval("run", f"out={own}", *data) == 2
+        assert name in capsys.readouterr().err
+        assert [p.name for p in own.iterdir()] == [name]
+        assert (own / name).read_text() == "{}"
+        (own / name).unlink()
+    for out in (captures, captures.parent):
+        assert nvs_eval("run", f"out={out}", *data) == 2
+        assert "expected a folder of its own" in capsys.readouterr().err
+    transforms = next(captures.rglob("transforms.json"))
+    before = transforms.read_bytes()
+    assert nvs_eval("split", f"split={transforms}", *data) == 2
+    assert "it is not replaced" in capsys.readouterr().err
+    assert transforms.read_bytes() == before
+    for _ in range(2):
+        assert nvs_eval("split", f"split={tmp_path / 'split.json'}", *data) == 0
+
+
 def test_resume_goes_on_where_it_stopped(tmp_path, captures, monkeypatch):
     whole = run(tmp_path / "a", f"benchmark.root={captures}", "method=nearest")
     asked = []

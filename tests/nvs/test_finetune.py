@@ -171,3 +171,14 @@ def test_too_few_photos(photos, tmp_path, capsys):
         (folder / path.name).write_bytes(path.read_bytes())
     assert tune(folder, tmp_path / "run", "untrained:tiny", "--unposed", "--steps", "1", "--lpips", "0") == 2
     assert "wanted at least 4 photos (one is kept out), came 3" in capsys.readouterr().err
+
+
+def test_neither_the_capture_nor_weights_of_others_are_replaced(photos, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(finetune, "build_model", lambda *_, **__: pytest.fail("the work had begun"))
+    before = sorted(photos.iterdir())
+    assert tune(photos, photos, "untrained:tiny") == 2
+    assert "expected a folder of its own" in capsys.readouterr().err
+    assert sorted(photos.iterdir()) == before
+    (tmp_path / "best.safetensors").write_text("another's")
+    assert tune(photos, tmp_path, "untrained:tiny") == 2
+    assert "best.safetensors: expected no such file" in capsys.readouterr().err

@@ -137,6 +137,19 @@ def test_a_second_run_does_nothing_and_a_torn_report_is_done_again(tmp_path):
     assert run(tmp_path, teacher) == {}
 
 
+def test_depth_files_of_the_data_set_are_neither_replaced_nor_removed(tmp_path):
+    scene = Rooms(tmp_path).read("a")
+    own = [label_path(scene, frame, "depth") for frame in scene.frames[1:]]  # the last would be removed
+    own[0].parent.mkdir(parents=True)
+    for path in own:
+        path.write_text("measured")
+        with pytest.raises(InputError, match=r"\.npz: expected no file there or a label of ours"):
+            run(tmp_path, folder="depth")
+        assert path.read_text() == "measured"
+        path.unlink()
+    assert run(tmp_path, folder="depth") == {"labelled": 4, "nothing measured": 2}
+
+
 def test_processes_share_the_frames_and_a_label_is_the_same_from_any(tmp_path):
     shares = [run(tmp_path / "two", share=(rank, 2)) for rank in range(2)]
     assert [sum(s.values()) for s in shares] == [3, 3]
