@@ -5,11 +5,11 @@ import sys
 from geometry.__main__ import dispatch
 
 COMMANDS = {
-    "split": ("eval.split", "divide a benchmark's scenes into context and targets, as a file"),
-    "run": ("eval.run", "predict, render and score a benchmark with any method"),
-    "table": ("eval.table", "runs side by side, beside the published numbers"),
-    "report": ("eval.report", "a page with the worst and best targets of a run"),
-    "sensitivity": ("eval.sensitivity", "how far each unstated choice moves the score"),
+    "split": ("eval.commands.split", "divide a benchmark's scenes into context and targets, as a file"),
+    "run": ("eval.commands.run", "predict, render and score a benchmark with any method"),
+    "table": ("eval.commands.table", "runs side by side, beside the published numbers"),
+    "report": ("eval.commands.report", "a page with the worst and best targets of a run"),
+    "sensitivity": ("eval.commands.sensitivity", "how far each unstated choice moves the score"),
 }
 
 

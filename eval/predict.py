@@ -12,14 +12,14 @@ from eval.methods.base import Method, Pictured, Splatted, Task
 from eval.protocols.framing import Framing, framed_cameras, framed_image, framed_views, network_size
 from eval.protocols.placement import MODES, Photometric, optimise_pose, starting_cameras
 from eval.protocols.splits import DividedScene
-from eval.store import commit, write_json
+from eval.run_folder import commit, write_json
 from geometry.atomic import atomic_folder
 from geometry.errors import InputError
 from geometry.ops import se3
 from geometry.views import Cameras
 from geometry.visualize import colour_depth, write_image
-from nvs.outputs import to_bytes
-from nvs.rasterize import rasterize
+from nvs.commands.outputs import to_bytes
+from nvs.rasterizer import rasterize
 
 CONTEXT_POSES = ("auto", "given", "none")
 
@@ -42,10 +42,10 @@ class Protocol:
 
     def __post_init__(self) -> None:
         if self.poses not in MODES:
-            raise InputError(f"poses: wanted one of {', '.join(MODES)}, came {self.poses!r}")
+            raise InputError(f"poses: expected one of {', '.join(MODES)}, got {self.poses!r}")
         if self.context_poses not in CONTEXT_POSES:
             raise InputError(
-                f"context_poses: wanted one of {', '.join(CONTEXT_POSES)}, came {self.context_poses!r}"
+                f"context_poses: expected one of {', '.join(CONTEXT_POSES)}, got {self.context_poses!r}"
             )
         if self.poses == "gt" and self.context_poses == "none":
             raise InputError("poses=gt renders in the given world, which context_poses=none hides")

@@ -8,7 +8,7 @@ import torch
 
 from eval.protocols.framing import Framing, framed_image
 from eval.protocols.splits import DividedScene
-from eval.store import read_json, write_json
+from eval.run_folder import read_json, write_json
 from geometry.errors import InputError
 from geometry.formats.images import read_image
 from nvs.holdout import finite
@@ -38,7 +38,7 @@ def require_metrics(metrics: tuple[str, ...]) -> None:
         InputError: an unknown name, or none at all.
     """
     if not metrics:
-        raise InputError(f"metrics: wanted some of {', '.join(METRICS)}, came none")
+        raise InputError(f"metrics: expected some of {', '.join(METRICS)}, got none")
     Scores(metrics)
 
 
@@ -74,7 +74,7 @@ def score_scene(
         pixels = torch.tensor(read_image(file, exif=False), device=device)
         picture = pixels.permute(2, 0, 1)[None].float() / 255
         if picture.shape != photo.shape:
-            raise InputError(f"{file}: wanted size (H, W) {size}, came {tuple(picture.shape[-2:])}")
+            raise InputError(f"{file}: expected size (H, W) {size}, got {tuple(picture.shape[-2:])}")
         scores.add(picture, photo)
         for extra in extras:
             more[extra.name].append(float(extra.function(picture, photo)))

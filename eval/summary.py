@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from eval.config import plain
+from eval.commands.config import plain
 from eval.methods.base import About
 from eval.predict import Protocol
 from eval.protocols.splits import Split, checksum

@@ -5,10 +5,13 @@ import sys
 
 # Name -> (module with main(argv), what it does). Imported only when asked for: starting stays quick.
 COMMANDS = {
-    "infer": ("geometry.infer", "photos to depth, cameras and a point cloud"),
-    "train": ("geometry.train", "train a model: experiment=geometry/smoke, geometry/da3_large, ..."),
-    "label": ("geometry.label", "a teacher's depth over a data set, aligned to what was measured"),
-    "data": ("geometry.data.check", "check a downloaded data set: files, cameras, depth, conventions"),
+    "infer": ("geometry.commands.infer", "photos to depth, cameras and a point cloud"),
+    "train": ("geometry.commands.train", "train a model: experiment=geometry/smoke, geometry/da3_large, ..."),
+    "label": ("geometry.commands.label", "a teacher's depth over a data set, aligned to what was measured"),
+    "data": (
+        "geometry.commands.check_data",
+        "check a downloaded data set: files, cameras, depth, conventions",
+    ),
 }
 
 
@@ -26,7 +29,7 @@ def dispatch(program: str, commands: dict[str, tuple[str, str]], argv: list[str]
     if argv in (["--help"], ["-h"]):
         print(usage)
         return 0
-    print(f"error: unknown command {argv[0]!r}" if argv else "error: a command is wanted", file=sys.stderr)
+    print(f"error: unknown command {argv[0]!r}" if argv else "error: a command is expected", file=sys.stderr)
     print(usage, file=sys.stderr)
     return 2
 

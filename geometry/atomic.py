@@ -27,7 +27,7 @@ def atomic_file(path: Path | str) -> Iterator[Path]:
     path = Path(path)
     with _one_line(path):
         if path.is_dir():
-            raise InputError(f"{path}: wanted to write a file there, found a folder")
+            raise InputError(f"{path}: expected to write a file there, found a folder")
         made = _make_parents(path.parent)
         temporary = path.with_name(f".{path.stem}-{secrets.token_hex(4)}.part{path.suffix}")
         try:
@@ -56,7 +56,7 @@ def atomic_folder(path: Path | str) -> Iterator[Path]:
     path = Path(path)
     with _one_line(path):
         if path.exists() and not path.is_dir():
-            raise InputError(f"{path}: wanted an output folder, found a file")
+            raise InputError(f"{path}: expected an output folder, found a file")
         made = _make_parents(path.parent)
         temporary = path.with_name(f".{path.name}-{secrets.token_hex(4)}.part")
         try:
@@ -83,7 +83,7 @@ def require_folder(path: Path | str) -> None:
     """
     path = Path(path)
     if path.exists() and not path.is_dir():
-        raise InputError(f"{path}: wanted an output folder, found a file")
+        raise InputError(f"{path}: expected an output folder, found a file")
     with _one_line(path):
         made = _make_parents(path.parent)
         probe = path.with_name(f".{path.name}-{secrets.token_hex(4)}.part")
@@ -97,7 +97,7 @@ def _merge(source: Path, target: Path, files: list[Path]) -> None:
     for file in files:  # look before the first move, so that a clash changes nothing
         place = target / file.relative_to(source)
         if place.is_dir() or any(p.exists() and not p.is_dir() for p in place.parents):
-            raise InputError(f"{place}: wanted to write a file there, a folder or file is in the way")
+            raise InputError(f"{place}: expected to write a file there, a folder or file is in the way")
     for folder in sorted(p for p in source.rglob("*") if p.is_dir()):
         (target / folder.relative_to(source)).mkdir(parents=True, exist_ok=True)
     for file in files:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 class InputError(ValueError):
     """Something given by the caller cannot be used.
 
-    The message is one line that names the file, what was wanted and what came. Commands print it
+    The message is one line that names the file, what was expected and what was given. Commands print it
     and exit with status 2; a traceback would only hide it.
     """
 

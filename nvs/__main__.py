@@ -5,10 +5,10 @@ import sys
 from geometry.__main__ import dispatch
 
 COMMANDS = {
-    "render": ("nvs.render", "photos to Gaussians and a video of novel views"),
-    "train": ("nvs.train", "train Gaussian heads by a config"),
-    "finetune": ("nvs.finetune", "adapt a Gaussian head to your own photos"),
-    "view": ("nvs.view", "look at a rendered folder in the browser"),
+    "render": ("nvs.commands.render", "photos to Gaussians and a video of novel views"),
+    "train": ("nvs.commands.train", "train Gaussian heads by a config"),
+    "finetune": ("nvs.commands.finetune", "adapt a Gaussian head to your own photos"),
+    "view": ("nvs.commands.view", "look at a rendered folder in the browser"),
 }
 
 

@@ -13,9 +13,9 @@ from geometry.ops.pinhole import resize_intrinsics
 from geometry.predict import Network, predict_geometry
 from geometry.views import Cameras, Views
 from nvs.gaussians import Gaussians
+from nvs.gaussians.transform import carry_cameras
 from nvs.metrics import Scores
-from nvs.rasterize import rasterize
-from nvs.similarity import carry_cameras
+from nvs.rasterizer import rasterize
 
 
 @dataclass(frozen=True)
@@ -68,8 +68,8 @@ def _placed(
             cameras = carry_cameras(second[:, V:], second[:, :V], context_cameras)
         except DegenerateAlignment as error:
             raise InputError(
-                "hold-out without poses: wanted two or more input photos from different places, "
-                f"came {V} ({error})"
+                "hold-out without poses: expected two or more input photos from different places, "
+                f"got {V} ({error})"
             ) from error
         alignment = (
             "umeyama: targets placed by a second pass over all photos, carried over by context cameras"

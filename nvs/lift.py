@@ -5,14 +5,14 @@ from jaxtyping import Float
 from torch import Tensor
 
 from geometry.errors import InputError
-from geometry.models.checkpoints import Checkpoint
 from geometry.prediction import Geometry
 from geometry.views import Views
-from nvs.adapter import GaussianAdapter, ReleasedAdapter
-from nvs.backbone import Encoding, encode_views
-from nvs.grid import resize_cameras, sample, spaced_grid
+from geometry.weights.checkpoints import Checkpoint
 from nvs.holdout import resize_images
-from nvs.splatter import Splats, Splatter
+from nvs.model.backbone import Encoding, encode_views
+from nvs.model.parametrisation import GaussianAdapter, ReleasedAdapter
+from nvs.model.pooling import resize_cameras, sample, spaced_grid
+from nvs.model.splatter import Splats, Splatter
 from nvs.stereo import StereoDepth, sweep_depth
 
 DEPTHS = ("auto", "network", "sweep")
@@ -32,7 +32,7 @@ def choose_depth(wanted: str, *, views: Views, good_network: bool) -> str:
     """
     possible = views.cameras is not None and views.images.shape[1] > 1
     if wanted == "sweep" and not possible:
-        raise InputError("--depth sweep: wanted two or more photos with poses")
+        raise InputError("--depth sweep: expected two or more photos with poses")
     if wanted == "auto":
         return "sweep" if possible and not good_network else "network"
     return wanted

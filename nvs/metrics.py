@@ -48,7 +48,7 @@ def ssim(pred: Images, target: Images) -> PerImage:
     H, W = pred.shape[-2:]
     if min(H, W) < SSIM_WINDOW:
         raise InputError(
-            f"SSIM: wanted images of at least {SSIM_WINDOW} x {SSIM_WINDOW} pixels, came {H} x {W}"
+            f"SSIM: expected images of at least {SSIM_WINDOW} x {SSIM_WINDOW} pixels, got {H} x {W}"
         )
     # Double: the variances are small differences of large means.
     x, y = pred.double(), target.double()
@@ -100,7 +100,7 @@ def load_lpips(net: str = "vgg", trunk: dict[str, Tensor] | None = None) -> nn.M
     import lpips as package
 
     if net not in _TRUNKS:
-        raise InputError(f"LPIPS: wanted a net of {', '.join(_TRUNKS)}, came {net!r}")
+        raise InputError(f"LPIPS: expected a net of {', '.join(_TRUNKS)}, got {net!r}")
     trunk = _read_trunk(net) if trunk is None else trunk
     # On meta no random numbers are drawn for weights that are replaced at once. The package calls torchvision
     # in a way that it warns of.
@@ -146,7 +146,7 @@ class Scores:
     def __post_init__(self) -> None:
         unknown = [m for m in self.metrics if m not in METRICS]
         if unknown:
-            raise InputError(f"metrics: wanted some of {', '.join(METRICS)}, came {', '.join(unknown)}")
+            raise InputError(f"metrics: expected some of {', '.join(METRICS)}, got {', '.join(unknown)}")
         self.per_image = {metric: [] for metric in self.metrics}
 
     @torch.no_grad()
@@ -156,7 +156,9 @@ class Scores:
         A metric that cannot be computed is left out from here on, with its reason.
         """
         if pred.shape != target.shape:
-            raise ValueError(f"wanted two stacks of one shape, got {list(pred.shape)}, {list(target.shape)}")
+            raise ValueError(
+                f"expected two stacks of one shape, got {list(pred.shape)}, {list(target.shape)}"
+            )
         for metric in self.metrics:
             try:
                 for p, t in zip(pred.clamp(0, 1).split(1), target.clamp(0, 1).split(1)):
@@ -202,7 +204,7 @@ def _measure(metric: str, pred: Float[Tensor, "1 3 H W"], target: Float[Tensor, 
     net = metric.removeprefix("lpips_")
     if min(pred.shape[-2:]) < 32:  # the trunk halves the image four or five times
         raise InputError(
-            f"LPIPS ({net}): wanted images of at least 32 x 32 pixels, came {tuple(pred.shape[-2:])}"
+            f"LPIPS ({net}): expected images of at least 32 x 32 pixels, got {tuple(pred.shape[-2:])}"
         )
     return float(lpips(pred, target, _cached_lpips(net, pred.device)))
 

@@ -17,10 +17,10 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from geometry.data.view_selection import pose_distances
 from geometry.errors import InputError
 from geometry.ops import se3
 from geometry.ops.pinhole import pixel_grid, project, unproject
+from geometry.scenes.view_selection import pose_distances
 from geometry.views import Cameras, Views
 
 _GREY = (0.299, 0.587, 0.114)
@@ -51,10 +51,10 @@ def plane_sweep(
         InputError: fewer than two views, or views without cameras.
     """
     if views.cameras is None or views.images.shape[1] < 2:
-        raise InputError("plane sweep: wanted two or more posed views")
+        raise InputError("plane sweep: expected two or more posed views")
     if planes < 3 or window % 2 == 0 or neighbours < 1:
         raise InputError(
-            f"plane sweep: wanted planes >= 3, an odd window and neighbours >= 1, came {planes}, {window}, "
+            f"plane sweep: expected planes >= 3, an odd window and neighbours >= 1, got {planes}, {window}, "
             f"{neighbours}"
         )
     images, cameras = views.images, views.cameras

@@ -11,15 +11,15 @@ from jaxtyping import Float
 from torch import Tensor
 
 from geometry.errors import InputError
-from geometry.models.checkpoints import find_checkpoint
 from geometry.views import Cameras, Views
-from nvs.adapter import GaussianAdapter
-from nvs.grid import resize_cameras, spaced_grid
+from geometry.weights.checkpoints import find_checkpoint
 from nvs.holdout import resize_images
 from nvs.lift import REFINED_SPACING, SWEEP_SPACING, lift_colours, lift_sweep, sweep_views
-from nvs.rasterize import rasterize
-from nvs.refine import refine
-from nvs.splatter import Splatter, load_splatter, owners
+from nvs.model.parametrisation import GaussianAdapter
+from nvs.model.pooling import resize_cameras, spaced_grid
+from nvs.model.splatter import Splatter, load_splatter, owners
+from nvs.rasterizer import rasterize
+from nvs.refine.optimise import refine
 
 STEPS = 400
 NETWORK = {"reference": "saddle_balanced", "chunk": 8}
@@ -93,7 +93,7 @@ def bundled_splatter() -> Splatter:
     """
     splatter, has_head = load_splatter(find_checkpoint("tiny"))
     if not has_head:
-        raise InputError("tiny: wanted the bundled file with its Gaussian head, came a model without one")
+        raise InputError("tiny: expected the bundled file with its Gaussian head, got a model without one")
     return splatter
 
 

@@ -33,8 +33,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from geometry.layers.dot_product import attention
-from geometry.layers.linear import ROWS_IN_CACHE, prepare
+from geometry.accelerate.attention import attention
+from geometry.accelerate.linear import ROWS_IN_CACHE, prepare
 from geometry.layers.mlp import SwiGlu
 from geometry.layers.uv_embed import add_uv_embedding
 from geometry.models.da3 import DepthAnything3, normalise_images

@@ -5,7 +5,7 @@
 
 Prints, for pixel-aligned scenes, medians of wall and process CPU time, the ratio to the reference, where the
 time goes, peak memory, and the cost against the numbers of Gaussians and of pixels. The reference is
-`nvs.rasterize.twin`: gsplat 1.5.3's own PyTorch functions with a vectorised search for the pairs of pixel and
+`nvs.rasterizer.twin`: gsplat 1.5.3's own PyTorch functions with a vectorised search for the pairs of pixel and
 Gaussian. On a machine that does other work as well only ratios of CPU time on one thread (``--threads 1``)
 mean anything: PyTorch's threads wait for each other, and a busy core then stalls all of them.
 """
@@ -35,17 +35,17 @@ from geometry.ops import se3
 from geometry.ops.pinhole import intrinsics_matrix, unproject
 from geometry.views import Cameras
 from nvs.gaussians import Gaussians, rgb_to_sh
-from nvs.rasterize import rasterize, twin
-from nvs.rasterize.cpu.binning import chunk_shift
-from nvs.rasterize.cpu.function import pack_cameras
-from nvs.rasterize.cpu.view import (
+from nvs.rasterizer import rasterize, twin
+from nvs.rasterizer.cpu.binning import chunk_shift
+from nvs.rasterizer.cpu.function import pack_cameras
+from nvs.rasterizer.cpu.view import (
     Scene,
     blend_view,
     blend_view_backward,
     project_view,
     project_view_backward,
 )
-from nvs.rasterize.settings import CONSTANTS, Settings
+from nvs.rasterizer.settings import CONSTANTS, Settings
 
 CONTEXT_VIEWS = 12
 

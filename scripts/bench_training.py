@@ -36,13 +36,13 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from training_cost import count
 
-from geometry.configuration import instantiate
+from geometry.commands.configuration import instantiate
+from geometry.commands.train import load_config
 from geometry.engine import DataStream, FixedBatchSampler, SampleRequest, fit, memory
 from geometry.engine.precision import FORMATS
 from geometry.errors import InputError, run_command
 from geometry.ops.pinhole import intrinsics_matrix
 from geometry.tensors import collate
-from geometry.train import load_config
 from geometry.training.architecture import any_view_network
 from geometry.views import Cameras, Example, Truth, Views
 
@@ -59,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parse(argv)
     device = torch.device(args.device)
     if (args.most_views or args.attention) and device.type != "cuda":
-        raise InputError(f"--most-views and --attention: wanted a CUDA device, came {device}")
+        raise InputError(f"--most-views and --attention: expected a CUDA device, got {device}")
     if args.task:
         task = {"speed": speed, "most": most_views, "attention": attention_kernels}[args.task]
         print(json.dumps(task(args, args.models[0], device)))
@@ -101,7 +101,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
 def size_of(text: str) -> tuple[int, int]:
     H, _, W = text.partition("x")
     if not (H.isdigit() and W.isdigit()) or int(H) % PATCH or int(W) % PATCH or not int(H) or not int(W):
-        raise argparse.ArgumentTypeError(f"wanted HxW, multiples of {PATCH}, came {text!r}")
+        raise argparse.ArgumentTypeError(f"expected HxW, multiples of {PATCH}, got {text!r}")
     return int(H), int(W)
 
 

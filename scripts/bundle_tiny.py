@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from geometry.errors import InputError, run_command
-from geometry.models.checkpoints import (
+from geometry.weights.checkpoints import (
     APACHE,
     BUNDLED,
     Checkpoint,
@@ -22,7 +22,7 @@ from geometry.models.checkpoints import (
     read_checkpoint,
     save_checkpoint,
 )
-from nvs.splatter import load_splatter, save_splatter
+from nvs.model.splatter import load_splatter, save_splatter
 
 MOST_PARAMETERS, MOST_BYTES = 10_000_000, 20_000_000
 ROOT = Path(__file__).resolve().parents[1]
@@ -43,7 +43,7 @@ def main(argv: list[str] | None = None) -> int:
 
     geometry = read_checkpoint(_file(args.geometry, "model.safetensors"))
     if geometry.variant != "tiny" or geometry.released:
-        raise InputError(f"{args.geometry}: wanted weights of our 'tiny', came {geometry.variant!r}")
+        raise InputError(f"{args.geometry}: expected weights of our 'tiny', got {geometry.variant!r}")
     about = {
         "description": describe(args.steps, args.hours, args.hardware),
         "recipe": args.recipe,
@@ -64,7 +64,7 @@ def main(argv: list[str] | None = None) -> int:
     if parameters > MOST_PARAMETERS or size > MOST_BYTES:
         args.out.unlink()
         raise InputError(
-            f"wanted at most {MOST_PARAMETERS / 1e6:g} M parameters and {MOST_BYTES / 1e6:g} MB, came "
+            f"expected at most {MOST_PARAMETERS / 1e6:g} M parameters and {MOST_BYTES / 1e6:g} MB, got "
             f"{parameters / 1e6:.2f} M and {size / 1e6:.1f} MB; nothing was written"
         )
     print(f"{args.out}: {parameters / 1e6:.2f} M parameters, {size / 1e6:.1f} MB, {about['description']}")
@@ -79,7 +79,7 @@ def join(geometry: Checkpoint, head: Path) -> Checkpoint:
     """
     checkpoint = read_checkpoint(head, backbone=geometry)
     if not checkpoint.gaussian_head:
-        raise InputError(f"{head}: wanted a Gaussian head, came a file without one")
+        raise InputError(f"{head}: expected a Gaussian head, got a file without one")
     if fingerprint(checkpoint.state) != fingerprint(geometry.state):
         raise InputError(f"{head}: a Gaussian head trained on other weights than {geometry.source}")
     return checkpoint

@@ -9,9 +9,11 @@ import argparse
 import sys
 from pathlib import Path
 
-from eval.golden.check import check_folder
-from eval.golden.compare import Row
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
 from geometry.errors import InputError, run_command
+from tests.golden.check import check_folder
+from tests.golden.compare import Row
 
 
 def main() -> int:

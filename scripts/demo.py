@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from nvs.render import main as render
+from nvs.commands.render import main as render
 
 SCRIPTS = Path(__file__).resolve().parent
 CONTEXT = 12  # photos

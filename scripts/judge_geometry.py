@@ -20,17 +20,19 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from geometry.cli import announce, pick_device, positive, precision
+from geometry.capture.intake import load_views, open_capture
+from geometry.commands.arguments import positive
+from geometry.console import announce
+from geometry.device import pick_device, precision
 from geometry.errors import InputError, run_command
-from geometry.intake import load_views, open_capture
 from geometry.metrics.depth import depth_metrics
 from geometry.metrics.pose import pose_auc
-from geometry.models.checkpoints import find_checkpoint, load_network
 from geometry.models.da3 import MonocularDepth
 from geometry.predict import predict_geometry
 from geometry.views import Views
-from nvs.grid import sample
+from geometry.weights.checkpoints import find_checkpoint, load_network
 from nvs.lift import sweep_views
+from nvs.model.pooling import sample
 
 ORDERS = 50
 TRUTH_RES = 504  # longest side of the images that are swept
@@ -51,7 +53,7 @@ def main(argv: list[str] | None = None) -> int:
     announce(checkpoint)
     network = load_network(checkpoint).to(device).eval()
     if isinstance(network, MonocularDepth):
-        raise InputError(f"--model {args.model}: wanted an any-view network, came {checkpoint.variant}")
+        raise InputError(f"--model {args.model}: expected an any-view network, got {checkpoint.variant}")
 
     depths = "absrel posed | unposed | one depth | delta1 posed | one depth"
     print(f"| capture | H x W | {depths} | auc3 | auc30 | wrong order |")
@@ -86,7 +88,7 @@ def photos(capture: str, count: int, size: int, device: torch.device) -> Views:
     intake = open_capture(options, device)
     views, _ = load_views(intake, intake.context, options, device)
     if views.cameras is None:
-        raise InputError(f"{capture}: wanted photos with poses, came photos without")
+        raise InputError(f"{capture}: expected photos with poses, got photos without")
     return views
 
 
@@ -95,7 +97,7 @@ def swept(views: Views, capture: str) -> tuple[Float[Tensor, "1 V H W"], Bool[Te
     stereo = sweep_views(views)
     if not stereo.trusted.any():
         raise InputError(
-            f"{capture}: wanted photos that overlap, came none in which two views agree on a depth"
+            f"{capture}: expected photos that overlap, got none in which two views agree on a depth"
         )
     return stereo.depth, stereo.trusted
 

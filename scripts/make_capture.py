@@ -12,11 +12,11 @@ import torch
 from PIL import Image
 
 from geometry.atomic import atomic_folder
-from geometry.data.procedural import KINDS, ProceduralWorld, render, sample_cameras
-from geometry.data.procedural.paths import PATHS
-from geometry.data.procedural.photometry import photograph
 from geometry.errors import InputError, run_command
-from geometry.formats import transforms_json
+from geometry.scenes import transforms_json
+from geometry.worlds import KINDS, ProceduralWorld, render, sample_cameras
+from geometry.worlds.paths import PATHS
+from geometry.worlds.photometry import photograph
 
 
 def main() -> int:
@@ -30,13 +30,13 @@ def main() -> int:
     parser.add_argument("--unposed", action="store_true", help="photos only, no transforms.json")
     args = parser.parse_args()
     if args.seed < 0:
-        raise InputError(f"--seed: wanted a number from 0 on, came {args.seed}")
+        raise InputError(f"--seed: expected a number from 0 on, got {args.seed}")
     if args.views < 1:
-        raise InputError(f"--views: wanted at least 1, came {args.views}")
+        raise InputError(f"--views: expected at least 1, got {args.views}")
     if min(args.size) < 16:
-        raise InputError(f"--size: wanted at least 16 pixels on a side, came {args.size[0]} {args.size[1]}")
+        raise InputError(f"--size: expected at least 16 pixels on a side, got {args.size[0]} {args.size[1]}")
     if args.out.exists() and (not args.out.is_dir() or any(args.out.iterdir())):
-        raise InputError(f"{args.out}: wanted a new or empty folder, came one with something in it")
+        raise InputError(f"{args.out}: expected a new or empty folder, got one with something in it")
 
     size = (args.size[0], args.size[1])
     scene = ProceduralWorld(args.seed, args.kind, texture_size=512)

@@ -9,8 +9,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from geometry.data.blended_mvs import BlendedMVS
-from geometry.data.unpack import below, unpack
+from geometry.datasets.blended_mvs import BlendedMVS
+from geometry.datasets.unpack import below, unpack
 from geometry.errors import InputError, run_command
 
 PARTS = ("blended_images", "cams", "rendered_depth_maps")
@@ -25,7 +25,7 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     archives = sorted(p for p in args.archives.iterdir() if p.suffix in (".zip", ".tar", ".gz"))
     if not archives:
-        raise InputError(f"{args.archives}: wanted archives, found none")
+        raise InputError(f"{args.archives}: expected archives, found none")
     for archive in archives:
         written, present = unpack(archive, args.root, below(*PARTS))
         print(f"{archive.name}: {written} files written, {present} there already")

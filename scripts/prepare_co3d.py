@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from geometry.atomic import atomic_file
-from geometry.data.co3d import INDEX_FOLDER, read_frames, read_qualities
+from geometry.datasets.co3d import INDEX_FOLDER, read_frames, read_qualities
 from geometry.errors import InputError, run_command
 
 
@@ -24,7 +24,7 @@ def main(argv: list[str] | None = None) -> int:
     out = args.out or args.root / INDEX_FOLDER
     annotations = sorted(args.root.glob("*/frame_annotations.jgz"))
     if not annotations:
-        raise InputError(f"{args.root}: wanted <category>/frame_annotations.jgz, found none")
+        raise InputError(f"{args.root}: expected <category>/frame_annotations.jgz, found none")
     for path in annotations:
         category = path.parent.name
         frames = read_frames(path)

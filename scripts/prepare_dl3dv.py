@@ -14,9 +14,9 @@ import sys
 from pathlib import Path, PurePosixPath
 
 from geometry.atomic import atomic_file
-from geometry.data.dl3dv import DL3DV
-from geometry.data.sources import SCENE_HASH
-from geometry.data.unpack import unpack
+from geometry.datasets.dl3dv import DL3DV
+from geometry.datasets.sources import SCENE_HASH
+from geometry.datasets.unpack import unpack
 from geometry.errors import InputError, run_command
 
 

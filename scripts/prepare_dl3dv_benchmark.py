@@ -12,10 +12,10 @@ import sys
 import warnings
 from pathlib import Path
 
-from eval.config import compose
-from eval.split import make_file
-from geometry.data.dl3dv import DL3DV, IMAGE_FOLDERS
-from geometry.data.sources import read_hashes
+from eval.commands.config import compose
+from eval.commands.split import make_file
+from geometry.datasets.dl3dv import DL3DV, IMAGE_FOLDERS
+from geometry.datasets.sources import read_hashes
 from geometry.errors import InputError, run_command
 
 REPOSITORY, META = "DL3DV/DL3DV-Benchmark", "benchmark-meta.csv"

@@ -13,8 +13,8 @@ import re
 import sys
 from pathlib import Path, PurePosixPath
 
-from geometry.data.hypersim import LENS_TABLE, Hypersim
-from geometry.data.unpack import unpack
+from geometry.datasets.hypersim import LENS_TABLE, Hypersim
+from geometry.datasets.unpack import unpack
 from geometry.errors import InputError, run_command
 
 WANTED = re.compile(
@@ -34,12 +34,14 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     archives = sorted(args.archives.glob("ai_*.zip"))
     if not archives:
-        raise InputError(f"{args.archives}: wanted ai_*.zip, found none")
+        raise InputError(f"{args.archives}: expected ai_*.zip, found none")
     for archive in archives:
         written, present = unpack(archive, args.root, _wanted)
         print(f"{archive.name}: {written} files written, {present} there already")
     if not (args.root / LENS_TABLE).is_file():
-        raise InputError(f"{args.root / LENS_TABLE}: wanted the table of lenses, see --help for where it is")
+        raise InputError(
+            f"{args.root / LENS_TABLE}: expected the table of lenses, see --help for where it is"
+        )
     print(f"{len(Hypersim(args.root))} camera paths")
     return 0
 

@@ -18,9 +18,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from eval.config import compose
-from eval.split import make_file
-from geometry.data.megadepth import MegaDepthColmap
+from eval.commands.config import compose
+from eval.commands.split import make_file
+from geometry.datasets.megadepth import MegaDepthColmap
 from geometry.errors import InputError, run_command
 from geometry.formats import colmap
 
@@ -60,7 +60,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def _scenes_with_depth(depths: Path) -> list[str]:
     if not depths.is_dir():
-        raise InputError(f"{depths}: wanted MegaDepth's depth, found no such folder")
+        raise InputError(f"{depths}: expected MegaDepth's depth, found no such folder")
     return sorted(p.name for p in depths.iterdir() if (p / "dense0/depths").is_dir())
 
 
@@ -72,7 +72,7 @@ def _undistort(model: Path, out: Path, *, run: bool) -> None:
         print("to do:", *command)
         return
     if shutil.which("colmap") is None:
-        raise InputError(f"colmap: wanted the program on the path to undistort {model.name}, found none")
+        raise InputError(f"colmap: expected the program on the path to undistort {model.name}, found none")
     temporary = out.with_name(f".{out.name}.part")  # a model that is half there must not look whole
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from geometry.atomic import atomic_file
-from geometry.data.scannetpp import ScanNetPP
+from geometry.datasets.scannetpp import ScanNetPP
 from geometry.errors import InputError, run_command
 
 NEEDS = {

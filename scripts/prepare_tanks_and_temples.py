@@ -15,10 +15,10 @@ import sys
 import warnings
 from pathlib import Path, PurePosixPath
 
-from eval.config import compose
-from eval.split import make_file
-from geometry.data.tanks_and_temples import TanksAndTemples
-from geometry.data.unpack import unpack
+from eval.commands.config import compose
+from eval.commands.split import make_file
+from geometry.datasets.tanks_and_temples import TanksAndTemples
+from geometry.datasets.unpack import unpack
 from geometry.errors import InputError, run_command
 from geometry.formats import colmap
 from geometry.formats.images import IMAGE_SUFFIXES

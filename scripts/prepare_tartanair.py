@@ -10,8 +10,8 @@ import argparse
 import sys
 from pathlib import Path, PurePosixPath
 
-from geometry.data.tartanair import TartanAir
-from geometry.data.unpack import below, unpack
+from geometry.datasets.tartanair import TartanAir
+from geometry.datasets.unpack import below, unpack
 from geometry.errors import InputError, run_command
 
 LEVELS = ("Easy", "Hard", "Data_easy", "Data_hard")
@@ -26,7 +26,7 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     archives = sorted(args.archives.rglob("*.zip"))
     if not archives:
-        raise InputError(f"{args.archives}: wanted .zip archives, found none")
+        raise InputError(f"{args.archives}: expected .zip archives, found none")
     for archive in archives:
         written, present = unpack(archive, args.root, lambda p, a=archive: _place(p, a, args.archives))
         print(f"{archive.relative_to(args.archives)}: {written} files written, {present} there already")

@@ -9,8 +9,8 @@ import argparse
 import sys
 from pathlib import Path, PurePosixPath
 
-from geometry.data.unpack import unpack
-from geometry.data.vkitti2 import VirtualKitti2
+from geometry.datasets.unpack import unpack
+from geometry.datasets.vkitti2 import VirtualKitti2
 from geometry.errors import InputError, run_command
 
 
@@ -23,7 +23,7 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     archives = sorted(args.archives.glob("vkitti_*.tar*"))
     if not archives:
-        raise InputError(f"{args.archives}: wanted vkitti_*.tar, found none")
+        raise InputError(f"{args.archives}: expected vkitti_*.tar, found none")
     for archive in archives:
         folder = archive.name.split(".tar")[0]
         written, present = unpack(archive, args.root, lambda p, f=folder: _place(p, f))

@@ -17,14 +17,14 @@ import torch
 from jaxtyping import Float
 from PIL import Image
 
-from geometry import label, train
 from geometry.atomic import atomic_folder
-from geometry.data.procedural import ProceduralDataset, render, sample_cameras
-from geometry.data.procedural.photometry import photograph
-from geometry.data.transforms_folder import TransformsFolders
+from geometry.commands import label, train
+from geometry.datasets.transforms_folder import TransformsFolders
 from geometry.errors import run_command
-from geometry.formats import transforms_json
+from geometry.scenes import transforms_json
 from geometry.training.labels import FOLDER, label_path, read_label
+from geometry.worlds import ProceduralDataset, render, sample_cameras
+from geometry.worlds.photometry import photograph
 
 SIZE = (56, 70)
 UNIT = 1e-3  # stored depth counts millimetres

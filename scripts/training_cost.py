@@ -13,8 +13,8 @@ from unittest.mock import patch
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from geometry.commands.train import load_config
 from geometry.errors import InputError, run_command
-from geometry.train import load_config
 from geometry.training.architecture import any_view_network, monocular_network
 from geometry.views import Views
 
@@ -32,7 +32,7 @@ def main() -> int:
     parser.add_argument("--use", type=float, default=0.3, help="share of it reached (default 0.3, a guess)")
     args = parser.parse_args()
     if not (args.peak > 0 and 0 < args.use <= 1):
-        raise InputError(f"wanted --peak > 0 and --use in 0..1, came {args.peak} and {args.use}")
+        raise InputError(f"expected --peak > 0 and --use in 0..1, got {args.peak} and {args.use}")
     print(
         f"{'model':9} {'params':>8} {'state':>9} {'views':>5} {'an update':>13} {'the run':>13} {'hours':>6}"
     )

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from geometry.data.photos import open_photos
-from geometry.data.scene import Scene
-from geometry.data.sources import SceneSource, chosen_scenes, existing_folder
+from geometry.datasets.sources import SceneSource, chosen_scenes, existing_folder
 from geometry.errors import InputError
 from geometry.formats.images import natural_key
+from geometry.scenes.photos import open_photos
+from geometry.scenes.scene import Scene
 
 
 class Captures(SceneSource):
@@ -32,8 +32,8 @@ class Captures(SceneSource):
         scene = open_photos(self._folders[self._require(name, self.root)])
         if not scene.posed:
             raise InputError(
-                f"{self._folders[name]}: wanted photos with poses (a COLMAP model or a transforms.json), "
-                f"came photos alone; nvs render --holdout N measures on those"
+                f"{self._folders[name]}: expected photos with poses (a COLMAP model or a transforms.json), "
+                f"got photos alone; nvs render --holdout N measures on those"
             )
         return replace(scene, name=name)
 

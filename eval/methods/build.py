@@ -4,9 +4,9 @@ from typing import Any
 
 import torch
 
-from eval.config import plain
+from eval.commands.config import plain
 from eval.methods.base import Method
-from eval.methods.foreign import Function, Renders
+from eval.methods.external import Function, Renders
 from eval.methods.model import Model
 from eval.methods.optimise import Optimised
 from eval.methods.references import MeanColour, NearestView, WarpedView
@@ -28,7 +28,7 @@ def build_method(config: Any, device: torch.device) -> Method:
         return _model(config, device)
     if name == "warp":
         if config.warp.depth not in WARP_DEPTHS:
-            raise InputError(f"warp.depth: wanted {' or '.join(WARP_DEPTHS)}, came {config.warp.depth!r}")
+            raise InputError(f"warp.depth: expected {' or '.join(WARP_DEPTHS)}, got {config.warp.depth!r}")
         depth = _sweep(config) if config.warp.depth == "sweep" else _model(config, device)
         return WarpedView(depth, backend=config.backend)
     if name == "nearest":
@@ -39,11 +39,11 @@ def build_method(config: Any, device: torch.device) -> Method:
         return Optimised(_sweep(config), backend=config.backend, **plain(config.optimise))
     if name == "renders":
         if config.renders.folder is None:
-            raise InputError("method=renders: wanted renders.folder=DIR, the folder of the pictures")
+            raise InputError("method=renders: expected renders.folder=DIR, the folder of the pictures")
         return Renders(**plain(config.renders))
     if ":" in name:
         return Function(name)
-    raise InputError(f"method: wanted one of {', '.join(NAMES)} or package.module:function, came {name!r}")
+    raise InputError(f"method: expected one of {', '.join(NAMES)} or package.module:function, got {name!r}")
 
 
 def _model(config: Any, device: torch.device) -> Model:

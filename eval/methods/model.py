@@ -5,10 +5,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from eval.methods.base import About, Splatted, Task
-from geometry.cli import announce, precision, say
-from geometry.models.checkpoints import find_checkpoint, fingerprint
-from nvs.prune import prune
-from nvs.splatter import Splats, load_splatter
+from geometry.console import announce, say
+from geometry.device import precision
+from geometry.weights.checkpoints import find_checkpoint, fingerprint
+from nvs.model.prune import prune
+from nvs.model.splatter import Splats, load_splatter
 
 
 class Model:

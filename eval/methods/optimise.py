@@ -11,10 +11,10 @@ from eval.methods.sweep import Sweep, filled_depth
 from geometry.errors import InputError
 from geometry.views import Cameras, Views
 from nvs.gaussians import Gaussians
+from nvs.gaussians.files import select
 from nvs.metrics import ssim
 from nvs.plane_sweep import SweptDepth
-from nvs.rasterize import rasterize
-from nvs.splat_files import select
+from nvs.rasterizer import rasterize
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +42,7 @@ class Optimised:
 
     def __init__(self, sweep: Sweep, *, steps: int = 600, seed: int = 0, backend: str = "auto") -> None:
         if steps < 0:
-            raise InputError(f"optimise.steps: wanted at least 0, came {steps}")
+            raise InputError(f"optimise.steps: expected at least 0, got {steps}")
         self._sweep, self._steps, self._seed, self._backend = sweep, steps, seed, backend
         self.about = replace(
             sweep.about,

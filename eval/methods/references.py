@@ -10,11 +10,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from eval.methods.base import About, Pictured, Task
-from geometry.data.view_selection import pose_distances
 from geometry.ops.pinhole import unproject
+from geometry.scenes.view_selection import pose_distances
 from geometry.views import Views
 from nvs.gaussians import Gaussians, rgb_to_sh
-from nvs.rasterize import rasterize
+from nvs.rasterizer import rasterize
 
 _NONE = "no weights"
 

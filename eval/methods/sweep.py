@@ -32,7 +32,7 @@ class Sweep:
 
     def __post_init__(self) -> None:
         if self.factor < 1:
-            raise InputError(f"sweep.factor: wanted at least 1, came {self.factor}")
+            raise InputError(f"sweep.factor: expected at least 1, got {self.factor}")
 
     @property
     def about(self) -> About:

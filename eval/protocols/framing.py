@@ -8,10 +8,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from geometry.data.framing import frame_window, show_photo
-from geometry.data.scene import Frame, turn_intrinsics
 from geometry.errors import InputError
-from geometry.preprocess import PATCH, PixelMap
+from geometry.sampling.framing import frame_window, show_photo
+from geometry.sampling.preprocess import PATCH, PixelMap
+from geometry.scenes.scene import Frame, turn_intrinsics
 from geometry.views import Cameras, Views
 
 FITS = ("crop", "stretch")
@@ -35,11 +35,11 @@ class Framing:
 
     def __post_init__(self) -> None:
         if self.fit not in FITS:
-            raise InputError(f"benchmark.fit: wanted one of {', '.join(FITS)}, came {self.fit!r}")
+            raise InputError(f"benchmark.fit: expected one of {', '.join(FITS)}, got {self.fit!r}")
         if self.size is not None and (len(self.size) != 2 or min(self.size) < 16):
-            raise InputError(f"benchmark.size: wanted [H, W] of at least 16 pixels, came {list(self.size)}")
+            raise InputError(f"benchmark.size: expected [H, W] of at least 16 pixels, got {list(self.size)}")
         if self.long_side < 16:
-            raise InputError(f"benchmark.long_side: wanted at least 16 pixels, came {self.long_side}")
+            raise InputError(f"benchmark.long_side: expected at least 16 pixels, got {self.long_side}")
 
     def image_size(self, frames: Sequence[Frame]) -> tuple[int, int]:
         """(H, W) of a scene's images: as stated, else the shape of its median photo, sides even."""

@@ -25,8 +25,8 @@ from geometry.ops.pinhole import resize_intrinsics
 from geometry.ops.rotations import matrix_from_quat_xyzw
 from geometry.views import Cameras
 from nvs.gaussians import Gaussians
-from nvs.rasterize import rasterize
-from nvs.similarity import carry_cameras
+from nvs.gaussians.transform import carry_cameras
+from nvs.rasterizer import rasterize
 
 MODES = ("gt", "umeyama", "photometric")
 
@@ -47,7 +47,7 @@ class Photometric:
     def __post_init__(self) -> None:
         if self.steps < 1 or self.learning_rate <= 0:
             raise InputError(
-                f"photometric: wanted steps >= 1 and learning_rate > 0, came {self.steps} and "
+                f"photometric: expected steps >= 1 and learning_rate > 0, got {self.steps} and "
                 f"{self.learning_rate}"
             )
 

@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from geometry.data.view_selection import farthest_point_sampling, pose_distances
 from geometry.errors import InputError
 from geometry.ops import se3
+from geometry.scenes.view_selection import farthest_point_sampling, pose_distances
 
 STARTS = ("centre", "first", "last")
 
@@ -31,14 +31,14 @@ class Rule:
     def __post_init__(self) -> None:
         if self.every < 2 or not 0 <= self.offset < self.every or self.context < 1:
             raise InputError(
-                f"rule: wanted every >= 2, 0 <= offset < every and context >= 1, came every {self.every}, "
+                f"rule: expected every >= 2, 0 <= offset < every and context >= 1, got every {self.every}, "
                 f"offset {self.offset}, context {self.context}"
             )
         if self.start not in STARTS:
-            raise InputError(f"rule.start: wanted one of {', '.join(STARTS)}, came {self.start!r}")
+            raise InputError(f"rule.start: expected one of {', '.join(STARTS)}, got {self.start!r}")
         if min(self.translation, self.rotation) < 0 or self.translation + self.rotation == 0:
             raise InputError(
-                f"rule: wanted weights >= 0, not both 0, came translation {self.translation}, rotation "
+                f"rule: expected weights >= 0, not both 0, got translation {self.translation}, rotation "
                 f"{self.rotation}"
             )
 
@@ -63,7 +63,7 @@ def divide(extrinsics: Float[np.ndarray, "V 4 4"], rule: Rule) -> tuple[list[int
     targets = list(range(rule.offset, total, rule.every))
     candidates = [i for i in range(total) if i % rule.every != rule.offset]
     if not targets or not candidates:
-        raise InputError(f"wanted photos for a target and a context view, came {total}")
+        raise InputError(f"expected photos for a target and a context view, got {total}")
     if (rule.start, rule.translation, rule.rotation) == ("centre", 1.0, 1.0):
         return sorted(farthest_point_sampling(extrinsics, rule.context, candidates)), targets
     return sorted(_varied_sampling(np.asarray(extrinsics, np.float64), rule, candidates)), targets

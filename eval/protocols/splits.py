@@ -21,12 +21,12 @@ import torch
 
 from eval.protocols.selection import Rule, divide
 from geometry.atomic import atomic_file
-from geometry.data.scene import Frame, Scene
-from geometry.data.sources import SceneSource
+from geometry.commands.infer import file_names
+from geometry.datasets.sources import SceneSource
 from geometry.errors import InputError
 from geometry.formats.images import natural_key
-from geometry.infer import file_names
 from geometry.ops import se3
+from geometry.scenes.scene import Frame, Scene
 
 FORMAT, VERSION = "feedforward-nvs/split", 1
 VERIFY = ("files", "cameras")
@@ -89,11 +89,11 @@ def make_split(source: SceneSource, benchmark: str, rule: Rule) -> Split:
 
 def _divide(scene: Scene, rule: Rule) -> SceneSplit:
     if not scene.posed:
-        raise InputError(f"{scene.name}: wanted photos with poses and intrinsics, came some without")
+        raise InputError(f"{scene.name}: expected photos with poses and intrinsics, got some without")
     frames = sorted(scene.frames, key=lambda frame: natural_key(frame.name))
     names = [frame.name for frame in frames]
     if len(set(names)) < len(names):
-        raise InputError(f"{scene.name}: wanted photos of different names, came some twice")
+        raise InputError(f"{scene.name}: expected photos of different names, got some twice")
     try:
         context, targets = divide(np.stack([f.extrinsics for f in frames]), rule)
     except InputError as error:
@@ -121,14 +121,14 @@ def fit_scene(split: SceneSplit, scene: Scene, *, verify: str = "files") -> Divi
         InputError: it does not; the message says in what.
     """
     if verify not in VERIFY:
-        raise InputError(f"verify: wanted one of {', '.join(VERIFY)}, came {verify!r}")
+        raise InputError(f"verify: expected one of {', '.join(VERIFY)}, got {verify!r}")
     where = f"scene {scene.name}: the split does not fit the data:"
     frames = {frame.name: frame for frame in scene.frames}
     names = sorted(frames, key=natural_key)
     if tuple(names) != split.frames:
         missing, more = set(split.frames) - set(names), set(names) - set(split.frames)
         raise InputError(
-            f"{where} wanted {len(split.frames)} photos, came {len(names)}"
+            f"{where} expected {len(split.frames)} photos, got {len(names)}"
             + (f"; {min(missing)} is missing" if missing else "")
             + (f"; {min(more)} is not in the split" if more else "")
         )
@@ -184,14 +184,14 @@ def read_split(path: Path | str) -> Split:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise InputError(f"{path}: wanted a split, could not read it ({error.strerror})") from error
+        raise InputError(f"{path}: expected a split, could not read it ({error.strerror})") from error
     except ValueError as error:
-        raise InputError(f"{path}: wanted a split as JSON, could not read it ({error})") from error
+        raise InputError(f"{path}: expected a split as JSON, could not read it ({error})") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise InputError(f"{path}: wanted a split made by nvs-eval split, came other JSON")
+        raise InputError(f"{path}: expected a split made by nvs-eval split, got other JSON")
     if content.get("version") != VERSION:
         raise InputError(
-            f"{path}: wanted a split of version {VERSION}, came version {content.get('version')}"
+            f"{path}: expected a split of version {VERSION}, got version {content.get('version')}"
         )
     stated = content.pop("checksum", None)
     if stated != _digest(content):

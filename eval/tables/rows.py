@@ -50,7 +50,7 @@ def make_tables(runs: list[dict], *, baseline: str | None = None, published: boo
     """
     if baseline is not None and all(run["method"] != baseline for run in runs):
         names = ", ".join(sorted({run["method"] for run in runs}))
-        raise InputError(f"--baseline {baseline}: wanted one of {names}")
+        raise InputError(f"--baseline {baseline}: expected one of {names}")
     groups: dict[str, list[dict]] = {}
     for run in runs:
         groups.setdefault(f"{_protocol(run)} {run['split']} {run['sizes']}", []).append(run)

@@ -5,11 +5,11 @@ whatever you want to know better. docs/training-engine.md tells it in prose.
 """
 
 from geometry.engine.checkpoint import Saving, best_checkpoint, load_weights, newest_whole
-from geometry.engine.data import DataStream
 from geometry.engine.distributed import Parallel, is_first_process
-from geometry.engine.guard import Diverged, DivergenceGuard
+from geometry.engine.divergence import Diverged, DivergenceGuard
+from geometry.engine.loader import DataStream
 from geometry.engine.loop import FitResult, fit
-from geometry.engine.optim import ParameterGroup, parameter_groups
+from geometry.engine.optimizer import ParameterGroup, parameter_groups
 from geometry.engine.precision import Precision
 from geometry.engine.samplers import FixedBatchSampler, SampleRequest, TokenBudgetSampler
 from geometry.engine.schedule import Schedule

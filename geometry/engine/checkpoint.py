@@ -122,7 +122,7 @@ def find_damage(checkpoint: Path) -> str | None:
         if not path.is_file():
             return f"{name} is missing"
         if path.stat().st_size != expected["bytes"]:
-            return f"{name} has {path.stat().st_size} bytes, wanted {expected['bytes']}"
+            return f"{name} has {path.stat().st_size} bytes, expected {expected['bytes']}"
         with open(path, "rb") as file:
             if hashlib.file_digest(file, "sha256").hexdigest() != expected["sha256"]:
                 return f"{name} does not have the SHA-256 it was written with"

@@ -18,7 +18,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from geometry.engine.state import whole
+from geometry.engine.state_dict import whole
 from geometry.engine.step import TrainingStep, Validation, ValidationRun, blocks_of
 from geometry.errors import InputError
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from geometry.engine.state import placed
+from geometry.engine.state_dict import placed
 
 
 class WeightAverage:

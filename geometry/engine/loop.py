@@ -22,7 +22,6 @@ from geometry.engine.checkpoint import (
     read_meta,
     write_checkpoint,
 )
-from geometry.engine.data import DataStream
 from geometry.engine.distributed import (
     Parallel,
     Process,
@@ -33,10 +32,12 @@ from geometry.engine.distributed import (
     sum_over,
     weighted_means,
 )
+from geometry.engine.divergence import Diverged, DivergenceGuard
 from geometry.engine.ema import WeightAverage
-from geometry.engine.guard import Diverged, DivergenceGuard
-from geometry.engine.logs import Meter, RunLog, combined_means, progress_line
-from geometry.engine.optim import (
+from geometry.engine.interrupt import StopSignal
+from geometry.engine.loader import DataStream
+from geometry.engine.log import Meter, RunLog, combined_means, progress_line
+from geometry.engine.optimizer import (
     ParameterGroup,
     build_optimizer,
     check_groups,
@@ -53,8 +54,7 @@ from geometry.engine.seeding import (
     unchanged_random_state,
 )
 from geometry.engine.settings import changes, plain
-from geometry.engine.signals import StopSignal
-from geometry.engine.state import (
+from geometry.engine.state_dict import (
     ModelTensors,
     collect_optimizer,
     freeze_all_but,

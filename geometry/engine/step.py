@@ -6,7 +6,7 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
-from geometry.engine.optim import ParameterGroup
+from geometry.engine.optimizer import ParameterGroup
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +58,7 @@ class TrainingStep(Protocol):
     calls ``model.train()``; a model whose frozen part must stay in eval mode overrides ``train``."""
 
     def trainable_parameters(self) -> list[ParameterGroup]:
-        """What is trained and how fast; see `geometry.engine.optim.parameter_groups`."""
+        """What is trained and how fast; see `geometry.engine.optimizer.parameter_groups`."""
 
     def training_loss(self, batch: Any, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss (a mean over the batch) and its terms by name, for the log.

@@ -43,7 +43,7 @@ class Lens:
         numbers = (*self.focal, *self.principal, *self.coefficients)
         if not all(np.isfinite(numbers)) or min(self.focal) <= 0 or min(self.image_size) < 1:
             raise InputError(
-                f"wanted a camera with finite numbers, positive focal length and size, came size (H, W) "
+                f"expected a camera with finite numbers, positive focal length and size, got size (H, W) "
                 f"{self.image_size}, focal {self.focal}, principal point {self.principal}, "
                 f"distortion {self.coefficients}"
             )
@@ -127,7 +127,7 @@ def _pinhole_scale(lens: Lens) -> float:
     low, high = 0.2, 8.0
     if not valid(high):
         raise InputError(
-            f"wanted lens distortion that can be undone, came {lens.family} {lens.coefficients} for focal "
+            f"expected lens distortion that can be undone, got {lens.family} {lens.coefficients} for focal "
             f"{lens.focal} and size (H, W) {lens.image_size}"
         )
     for _ in range(40):

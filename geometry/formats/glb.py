@@ -117,7 +117,7 @@ class _Buffer:
     def mesh(self, name: str, points: np.ndarray, colours: np.ndarray, mode: int) -> dict:
         position = np.ascontiguousarray(points, dtype="<f4")
         if not np.isfinite(position).all():
-            raise ValueError(f"{name}: wanted finite coordinates, got some that are not")
+            raise ValueError(f"{name}: expected finite coordinates, got some that are not")
         bounds = {"min": position.min(axis=0).tolist(), "max": position.max(axis=0).tolist()}
         colour = np.full((len(points), 4), 65535, dtype="<u2")
         colour[:, :3] = _LINEAR[colours]

@@ -136,15 +136,15 @@ def _open(path: Path) -> Image.Image:
             image.filename = ""  # or Pillow memory-maps a turned photo as if it were stored upright
         return image
     except FileNotFoundError:
-        raise InputError(f"{path}: wanted an image, found no such file") from None
+        raise InputError(f"{path}: expected an image, found no such file") from None
     except IsADirectoryError:
-        raise InputError(f"{path}: wanted an image, came a folder") from None
+        raise InputError(f"{path}: expected an image, got a folder") from None
     except Image.DecompressionBombError as error:
-        raise InputError(f"{path}: wanted a photo, came one too large to decode ({error})") from error
+        raise InputError(f"{path}: expected a photo, got one too large to decode ({error})") from error
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
         if isinstance(error, PermissionError):
-            raise InputError(f"{path}: wanted an image, came a file that may not be read") from error
-        raise InputError(f"{path}: wanted an image, came {_describe(Path(path))}") from error
+            raise InputError(f"{path}: expected an image, got a file that may not be read") from error
+        raise InputError(f"{path}: expected an image, got {_describe(Path(path))}") from error
 
 
 def _load(image: Image.Image, path: Path) -> tuple[bool, int]:
@@ -155,7 +155,7 @@ def _load(image: Image.Image, path: Path) -> tuple[bool, int]:
         image.load()
     except (OSError, SyntaxError, ValueError, EOFError) as error:
         raise InputError(
-            f"{path}: wanted a whole image, came a damaged or truncated one ({error})"
+            f"{path}: expected a whole image, got a damaged or truncated one ({error})"
         ) from error
     still = tiff and _upright(image) == before  # Pillow drops the tag of what it turned
     return (False, 0) if still else before
@@ -221,11 +221,11 @@ def _rgb(image: Image.Image, path: Path) -> np.ndarray:
         values = np.asarray(image).astype(np.int64)
         if values.min() < 0 or values.max() > 65535:
             raise InputError(
-                f"{path}: wanted 8- or 16-bit pixels, came values {values.min()}..{values.max()}"
+                f"{path}: expected 8- or 16-bit pixels, got values {values.min()}..{values.max()}"
             )
         return np.repeat((values >> 8).astype(np.uint8)[..., None], 3, axis=-1)
     if image.mode == "F":
-        raise InputError(f"{path}: wanted 8- or 16-bit pixels, came a floating-point image")
+        raise InputError(f"{path}: expected 8- or 16-bit pixels, got a floating-point image")
     if image.has_transparency_data:
         colour = image.convert("RGBA")
         white = Image.new("RGBA", colour.size, (255, 255, 255, 255))

@@ -33,7 +33,7 @@ def write_points(
     fields = [(name, "<f4") for name in "xyz"]
     if colours is not None:
         if len(colours) != len(points):
-            raise ValueError(f"{path}: wanted a colour per point, got {len(colours)} for {len(points)}")
+            raise ValueError(f"{path}: expected a colour per point, got {len(colours)} for {len(points)}")
         fields += [(name, "u1") for name in ("red", "green", "blue")]
     dtype = np.dtype(fields)
 
@@ -79,7 +79,7 @@ def write_vertices(path: Path | str, dtype: np.dtype, count: int, chunks: Iterab
             file.write(chunk.astype(dtype, copy=False).tobytes())
             written += len(chunk)
         if written != count:
-            raise ValueError(f"{path}: {count} vertices were announced and {written} came")
+            raise ValueError(f"{path}: {count} vertices were announced and {written} given")
 
 
 def read_vertices(path: Path | str) -> np.ndarray:
@@ -95,7 +95,7 @@ def read_vertices(path: Path | str) -> np.ndarray:
             for name, count, fields in elements:
                 if fields is None:
                     raise InputError(
-                        f"{path}: wanted plain numbers before the vertices, found a list in {name}"
+                        f"{path}: expected plain numbers before the vertices, found a list in {name}"
                     )
                 dtype = np.dtype([(field, order + kind) for field, kind in fields])
                 size = count * dtype.itemsize
@@ -103,20 +103,20 @@ def read_vertices(path: Path | str) -> np.ndarray:
                     data = file.read(size)
                     if len(data) < size:
                         raise InputError(
-                            f"{path}: wanted {count} vertices of {dtype.itemsize} bytes, it is too short"
+                            f"{path}: expected {count} vertices of {dtype.itemsize} bytes, it is too short"
                         )
                     return np.frombuffer(data, dtype)
                 file.seek(size, io.SEEK_CUR)
     except FileNotFoundError:
-        raise InputError(f"{path}: wanted a PLY file, found no such file") from None
-    raise InputError(f"{path}: wanted an element 'vertex', found none")
+        raise InputError(f"{path}: expected a PLY file, found no such file") from None
+    raise InputError(f"{path}: expected an element 'vertex', found none")
 
 
 def require(vertices: np.ndarray, names: Iterable[str], path: Path | str) -> None:
     """Raise an InputError that names the first of these fields that is missing."""
     for name in names:
         if name not in (vertices.dtype.names or ()):
-            raise InputError(f"{path}: wanted a vertex property {name!r}, found none")
+            raise InputError(f"{path}: expected a vertex property {name!r}, found none")
 
 
 def _read_header(
@@ -124,7 +124,7 @@ def _read_header(
 ) -> tuple[str, list[tuple[str, int, list[tuple[str, str]] | None]]]:
     """Byte order, and every element's name, count and fields (None if it holds lists)."""
     if file.readline(16).strip() != b"ply":
-        raise InputError(f"{path}: wanted a PLY file, it does not start with 'ply'")
+        raise InputError(f"{path}: expected a PLY file, it does not start with 'ply'")
     order, elements = None, []
     while file.tell() < _LONGEST_HEADER:
         line = file.readline(1024)
@@ -140,7 +140,7 @@ def _read_header(
                 case ["format", kind, *_]:
                     order = {"binary_little_endian": "<", "binary_big_endian": ">"}.get(kind)
                     if order is None:
-                        raise InputError(f"{path}: wanted binary PLY, came format {kind}")
+                        raise InputError(f"{path}: expected binary PLY, got format {kind}")
                 case ["element", name, count]:
                     elements.append((name, int(count), []))
                 case ["property", "list", *_]:
@@ -151,6 +151,6 @@ def _read_header(
             if isinstance(error, InputError):
                 raise
             raise InputError(
-                f"{path}: wanted a PLY header, cannot read the line {' '.join(words)!r}"
+                f"{path}: expected a PLY header, cannot read the line {' '.join(words)!r}"
             ) from None
-    raise InputError(f"{path}: wanted a PLY header that ends with end_header, found none")
+    raise InputError(f"{path}: expected a PLY header that ends with end_header, found none")

@@ -5,13 +5,13 @@ from collections.abc import Callable
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from geometry.layers.dot_product import attention
-from geometry.layers.linear import prepare, prepare_parts
+from geometry.accelerate.attention import attention
+from geometry.accelerate.linear import prepare, prepare_parts
 from geometry.layers.rope import Rotary, rotate_tokens
 
 
 class Attention(nn.Module):
-    """Self-attention; see `geometry.layers.dot_product` for which kernel computes it.
+    """Self-attention; see `geometry.accelerate.attention` for which kernel computes it.
 
     Args:
         qk_norm_eps: LayerNorm over each head of queries and keys with this eps; None leaves it out.

@@ -6,9 +6,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from geometry.accelerate.linear import ROWS_IN_CACHE, in_pieces
 from geometry.layers.attention import Attention
 from geometry.layers.layer_scale import LayerScale
-from geometry.layers.linear import ROWS_IN_CACHE, in_pieces
 from geometry.layers.mlp import Mlp, SwiGlu
 from geometry.layers.rope import Rotary
 

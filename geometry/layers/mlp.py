@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from geometry.layers.linear import prepare
+from geometry.accelerate.linear import prepare
 
 
 class Mlp(nn.Module):

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from geometry.losses.reduce import masked_mean
 from geometry.ops.pinhole import pixel_grid
-from geometry.ops.roe import truncated_l1_scale_shift
+from geometry.ops.truncated_l1 import truncated_l1_scale_shift
 
 LEVELS = (4, 16, 64)
 LATTICE = 16  # points across a sphere's window

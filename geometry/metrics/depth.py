@@ -72,7 +72,7 @@ def align_depth(
         factor = torch.where(power > 0, (p0 * t0).sum((-2, -1), keepdim=True) / power, 0.0)
         aligned = factor * (p - mean_p) + mean_t
     else:
-        raise ValueError(f"align_depth: wanted none, median, scale or scale_shift, got {alignment!r}")
+        raise ValueError(f"align_depth: expected none, median, scale or scale_shift, got {alignment!r}")
     return aligned.to(pred.dtype)
 
 

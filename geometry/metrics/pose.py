@@ -65,7 +65,7 @@ def pose_auc(
     """
     if pred.shape != truth.shape or len(pred) < 2:
         raise ValueError(
-            f"pose_auc: wanted two stacks of as many poses (two or more), got {len(pred)} and {len(truth)}"
+            f"pose_auc: expected two stacks of as many poses (two or more), got {len(pred)} and {len(truth)}"
         )
     error = torch.maximum(*pose_errors_deg(pred, truth))
     return {tau: float(area_under_accuracy(error, tau)) for tau in thresholds_deg}

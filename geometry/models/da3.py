@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from geometry.models.cameras import CameraDecoder, CameraEncoder
+from geometry.models.camera_tokens import CameraDecoder, CameraEncoder
 from geometry.models.dual_dpt import DualDpt, MonocularDpt, fill_sky
 from geometry.models.vit import VisionTransformer
 from geometry.ops.pose_encoding import decode_cameras

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from geometry.layers.linear import in_pieces, linear
+from geometry.accelerate.linear import in_pieces, linear
 from geometry.layers.uv_embed import add_uv_embedding
 
 # A head on a CPU takes as many views at a time as keep its widest maps at 8 cells per patch within this:

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from geometry.layers.linear import linear
+from geometry.accelerate.linear import linear
 from geometry.layers.uv_embed import add_uv_embedding
 from geometry.models.dpt import Fusion, Reassemble, map_bytes, over_views, resize
 from geometry.prediction import Features

@@ -5,7 +5,7 @@ from typing import Literal
 
 from torch import nn
 
-from geometry.models.cameras import CameraDecoder, CameraEncoder
+from geometry.models.camera_tokens import CameraDecoder, CameraEncoder
 from geometry.models.da3 import DepthAnything3, MonocularDepth
 from geometry.models.dual_dpt import DualDpt, MonocularDpt
 from geometry.models.nested import NestedDepthAnything3

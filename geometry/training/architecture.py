@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from geometry.errors import InputError
-from geometry.models.cameras import CameraDecoder, CameraEncoder
+from geometry.models.camera_tokens import CameraDecoder, CameraEncoder
 from geometry.models.da3 import DepthAnything3, MonocularDepth
 from geometry.models.dual_dpt import DualDpt
 from geometry.models.separate_dpt import SeparateDpt

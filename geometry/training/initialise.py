@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from geometry.engine import load_weights
 from geometry.errors import InputError
-from geometry.models.checkpoints import find_checkpoint
+from geometry.weights.checkpoints import find_checkpoint
 
 # timm's names of DINOv2 by our width; there is none for our tiny size.
 TIMM_DINOV2 = {

@@ -9,8 +9,8 @@ import torch
 from jaxtyping import Float
 
 from geometry.atomic import atomic_file
-from geometry.data.scene import Frame, Scene
 from geometry.errors import InputError
+from geometry.scenes.scene import Frame, Scene
 
 FOLDER = "teacher_depth"
 
@@ -57,7 +57,7 @@ def read_label(path: Path) -> Float[np.ndarray, "h w"]:
         with np.load(path, allow_pickle=False) as stored:
             return stored["depth"].astype(np.float32) * stored["unit"]
     except (OSError, ValueError, KeyError, EOFError) as error:
-        raise InputError(f"{path}: wanted a depth label, could not read it ({error})") from error
+        raise InputError(f"{path}: expected a depth label, could not read it ({error})") from error
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

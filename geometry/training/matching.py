@@ -30,7 +30,7 @@ class MatchingSettings:
     def __post_init__(self) -> None:
         if min(self.blocks, self.heads, self.queries) < 1:
             raise InputError(
-                f"step.matching: wanted at least one block, head and query, came {self.blocks}, "
+                f"step.matching: expected at least one block, head and query, got {self.blocks}, "
                 f"{self.heads}, {self.queries}"
             )
 
@@ -50,7 +50,7 @@ class AttentionMatching:
         heads = backbone.blocks[0].attn.heads
         if settings.blocks > len(across) or settings.heads > heads:
             raise InputError(
-                f"step.matching: wanted {settings.blocks} blocks across views and {settings.heads} heads, "
+                f"step.matching: expected {settings.blocks} blocks across views and {settings.heads} heads, "
                 f"the network has {len(across)} and {heads}"
             )
         self.settings = settings

@@ -62,7 +62,7 @@ class StudentStep:
         dense_share: float = 1.0,
     ) -> None:
         if not 0 < dense_share <= 1:
-            raise InputError(f"step.dense_share: wanted more than 0 and at most 1, came {dense_share}")
+            raise InputError(f"step.dense_share: expected more than 0 and at most 1, got {dense_share}")
         self.model = model
         self.objective = objective
         self.pose_probability = pose_probability

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from geometry.data.sampling_dataset import plain_request
 from geometry.engine import SampleRequest, Validation, ValidationRun
-from geometry.engine.data import Samples, to_device
+from geometry.engine.loader import Samples, to_device
 from geometry.engine.seeding import derive_seed, seeded
+from geometry.sampling.dataset import plain_request
 from geometry.tensors import collate
 from geometry.views import Example
 

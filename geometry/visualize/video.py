@@ -51,7 +51,7 @@ class VideoWriter:
             self._size = frame.shape
         if frame.shape != self._size or frame.dtype != np.uint8:
             raise ValueError(
-                f"{self.path}: wanted frames of {self._size} bytes, got {frame.shape} of {frame.dtype}"
+                f"{self.path}: expected frames of {self._size} bytes, got {frame.shape} of {frame.dtype}"
             )
         frame = even_padded(frame)
         if self._process is None:
@@ -72,7 +72,7 @@ class VideoWriter:
             return
         with self._stack:
             if self._process is None:
-                raise InputError(f"{self.path}: wanted at least one frame for the video, came none")
+                raise InputError(f"{self.path}: expected at least one frame for the video, got none")
             self._finish()
 
     def _start(self, height: int, width: int) -> subprocess.Popen:

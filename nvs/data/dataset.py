@@ -4,13 +4,13 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from geometry.data.assemble import assemble
-from geometry.data.augment import GeometricAugmentation, PhotometricAugmentation
-from geometry.data.mixture import Mixture
-from geometry.data.sampling_dataset import draw_sample, plain_request, recolour
-from geometry.data.scene import Scene
 from geometry.engine.samplers import SampleRequest
 from geometry.errors import InputError
+from geometry.sampling.assemble import assemble
+from geometry.sampling.augment import GeometricAugmentation, PhotometricAugmentation
+from geometry.sampling.dataset import draw_sample, plain_request, recolour
+from geometry.sampling.mixture import Mixture
+from geometry.scenes.scene import Scene
 from geometry.tensors import collate
 from geometry.views import Example
 from nvs.data.example import NovelViewExample, split_example
@@ -59,7 +59,7 @@ class NovelViewDataset:
         seed: int = 0,
     ) -> None:
         if photometric is not None and photometric.per_view:
-            raise InputError("photometric: wanted per_view false, so that context and targets change alike")
+            raise InputError("photometric: expected per_view false, so that context and targets change alike")
         self.mixture = mixture
         self.image_size = None if image_size is None else (int(image_size[0]), int(image_size[1]))
         self.context, self.targets = context, targets
@@ -76,7 +76,7 @@ class NovelViewDataset:
         image_size, context = request.image_size or self.image_size, request.views or self.context
         if image_size is None or context is None:
             raise InputError(
-                "sampling: wanted an image size and a number of context views, neither request nor dataset "
+                "sampling: expected an image size and a number of context views, neither request nor dataset "
                 "has them"
             )
 

@@ -4,13 +4,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from geometry.data.procedural import ProceduralDataset
-from geometry.data.procedural_samples import ProceduralSamples
-from geometry.data.sampling_dataset import plain_request
 from geometry.engine.samplers import SampleRequest
 from geometry.engine.seeding import derive_seed
 from geometry.errors import InputError
+from geometry.sampling.dataset import plain_request
 from geometry.tensors import collate
+from geometry.worlds import ProceduralDataset
+from geometry.worlds.samples import ProceduralSamples
 from nvs.data.example import NovelViewExample, take_views
 from nvs.data.splits import context_and_targets
 
@@ -43,7 +43,7 @@ class ProceduralNovelViews:
         image_size, context = request.image_size or self.samples.image_size, request.views or self.context
         if image_size is None or context is None:
             raise InputError(
-                "procedural: wanted an image size and a number of context views, neither is given"
+                "procedural: expected an image size and a number of context views, neither is given"
             )
         example = self.samples.world.sample(
             request.number % len(self.samples.world), n_views=context + self.targets, image_size=image_size

@@ -1,13 +1,13 @@
 """Which views of a scene are context and which are targets, for training.
 
-The benchmark's own rule (every 8th view a target) is `geometry.data.view_selection.holdout_split`.
+The benchmark's own rule (every 8th view a target) is `geometry.scenes.view_selection.holdout_split`.
 """
 
 import numpy as np
 from jaxtyping import Float
 
-from geometry.data.view_selection import farthest_point_sampling, pose_distances
 from geometry.errors import InputError
+from geometry.scenes.view_selection import farthest_point_sampling, pose_distances
 
 _MOST = 400  # views considered at once: pairwise distances of more would take a second a sample
 
@@ -43,7 +43,9 @@ def context_and_targets(
     """
     needed = context + targets
     if context < 1 or targets < 1 or len(extrinsics) < needed:
-        raise InputError(f"wanted {context} context and {targets} target views, came {len(extrinsics)} views")
+        raise InputError(
+            f"expected {context} context and {targets} target views, got {len(extrinsics)} views"
+        )
     pool = np.arange(len(extrinsics))
     if len(pool) > max(_MOST, needed):
         pool = np.sort(rng.choice(pool, max(_MOST, needed), replace=False))

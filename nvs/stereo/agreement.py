@@ -4,8 +4,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from numba import njit
 
-from nvs.rasterize.cpu.layout import OPTIONS
-from nvs.rasterize.cpu.threads import run
+from nvs.rasterizer.cpu.layout import OPTIONS
+from nvs.rasterizer.cpu.threads import run
 
 TOLERANCE = 0.015  # relative difference of depth up to which two surfaces are the same
 _CLEARLY = 3.0  # tolerances from which on a point lies in front of a surface

@@ -65,7 +65,7 @@ def sweep_depth(
         InputError: fewer than two views, or views without cameras.
     """
     if views.cameras is None or views.images.shape[1] < 2:
-        raise InputError("depth by plane sweep: wanted two or more photos with poses")
+        raise InputError("depth by plane sweep: expected two or more photos with poses")
     device = views.images.device
     views = views.to("cpu")
     near, far = torch.tensor(depth_limits(views)).T

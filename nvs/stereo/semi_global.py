@@ -4,8 +4,8 @@ import numpy as np
 from jaxtyping import Float
 from numba import njit
 
-from nvs.rasterize.cpu.layout import OPTIONS
-from nvs.rasterize.cpu.threads import run
+from nvs.rasterizer.cpu.layout import OPTIONS
+from nvs.rasterizer.cpu.threads import run
 
 
 def semi_global(

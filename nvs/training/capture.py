@@ -12,15 +12,15 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
-from geometry.data.view_selection import select_views
+from geometry.capture.intake import Intake, load_views, open_capture
 from geometry.engine.samplers import SampleRequest
 from geometry.engine.seeding import derive_seed
 from geometry.errors import InputError
-from geometry.intake import Intake, load_views, open_capture
 from geometry.predict import Network, predict_geometry
+from geometry.scenes.view_selection import select_views
 from geometry.views import Cameras, Example, Truth, Views
+from nvs.commands.render import default_size
 from nvs.data.splits import context_and_targets
-from nvs.render import default_size
 from nvs.training.cases import Case
 from nvs.training.samples import RecurringExample
 
@@ -67,8 +67,8 @@ def read_capture(
     carries the targets from there into the world of its own context (`nvs.training.step`).
 
     Args:
-        args: of `geometry.cli.add_photo_arguments` and `add_model_arguments`, with ``holdout`` and
-            ``context``; its photos are ignored.
+        args: of `add_photo_arguments` and `add_model_arguments`, with ``holdout`` and ``context``;
+            its photos are ignored.
         network: places photos without poses.
         targets: wanted beside the context in each step.
 
@@ -79,7 +79,7 @@ def read_capture(
     intake = open_capture(args, device)
     if len(intake.scene) < LEAST_PHOTOS:
         raise InputError(
-            f"{path}: wanted at least {LEAST_PHOTOS} photos (one is kept out), came {len(intake.scene)}"
+            f"{path}: expected at least {LEAST_PHOTOS} photos (one is kept out), got {len(intake.scene)}"
         )
     context, _ = load_views(intake, intake.context, args, torch.device("cpu"))
     kept_out, _ = load_views(intake, intake.targets, args, torch.device("cpu"))

@@ -13,13 +13,13 @@ from geometry.engine.seeding import derive_seed
 from geometry.tensors import TensorRecord
 from geometry.views import Views
 from geometry.visualize import colour_depth, contact_sheet, depth_limits
+from nvs.commands.outputs import render_frames, to_bytes
 from nvs.data.example import NovelViewExample
 from nvs.gaussians import Gaussians
 from nvs.holdout import Holdout, evaluate, place_targets
 from nvs.metrics import METRICS
-from nvs.outputs import render_frames, to_bytes
-from nvs.prune import prune
-from nvs.splatter import Splats, Splatter
+from nvs.model.prune import prune
+from nvs.model.splatter import Splats, Splatter
 
 SHEET_COLUMNS = 5
 

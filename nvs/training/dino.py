@@ -1,7 +1,7 @@
 """Plain DINOv2 under the Gaussian head, with cameras given: the smallest backbone that is not ours.
 
-It shows what the protocol `nvs.backbone.Backbone` asks for, and is the control of the paper's comparison of
-backbones: features of one view at a time, never trained on geometry.
+It shows what the protocol `nvs.model.backbone.Backbone` asks for, and is the control of the paper's
+comparison of backbones: features of one view at a time, never trained on geometry.
 """
 
 from collections.abc import Mapping
@@ -12,17 +12,17 @@ from jaxtyping import Int
 from torch import Tensor, nn
 
 from geometry.errors import InputError
-from geometry.models.checkpoints import load_strict
 from geometry.models.da3 import normalise_images
 from geometry.models.dual_dpt import MonocularDpt
 from geometry.models.zoo import VARIANTS
 from geometry.predict import condition
 from geometry.prediction import Features, Geometry
 from geometry.views import Views
-from nvs.adapter import GaussianAdapter
-from nvs.backbone import Encoding
-from nvs.gs_dpt import GaussianDpt
-from nvs.splatter import started_from_photo
+from geometry.weights.checkpoints import load_strict
+from nvs.model.backbone import Encoding
+from nvs.model.gs_dpt import GaussianDpt
+from nvs.model.parametrisation import GaussianAdapter
+from nvs.model.splatter import started_from_photo
 from nvs.training.model import TrainableSplatter
 
 # Which of our sizes has the same transformer: its output levels and head widths are taken over.
@@ -98,7 +98,7 @@ def build_dino_model(
     import timm
 
     if size not in SIZES:
-        raise InputError(f"DINOv2: wanted a size of {', '.join(SIZES)}, came {size!r}")
+        raise InputError(f"DINOv2: expected a size of {', '.join(SIZES)}, got {size!r}")
     v = VARIANTS[SIZES[size]]
     name = f"vit_{size}_patch14_dinov2"
     vit = timm.create_model(name, pretrained=False, num_classes=0, dynamic_img_size=True)

@@ -8,14 +8,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from geometry.cli import announce, say
+from geometry.console import announce, say
 from geometry.engine import FitResult, ParameterGroup, load_weights, parameter_groups
 from geometry.errors import InputError
-from geometry.models.checkpoints import Checkpoint, find_checkpoint, fingerprint
-from nvs.adapter import GaussianAdapter, ReleasedAdapter
-from nvs.backbone import Backbone, Encoding
-from nvs.gs_dpt import GaussianDpt
-from nvs.splatter import Splatter, load_splatter, new_gaussian_head, save_splatter
+from geometry.weights.checkpoints import Checkpoint, find_checkpoint, fingerprint
+from nvs.model.backbone import Backbone, Encoding
+from nvs.model.gs_dpt import GaussianDpt
+from nvs.model.parametrisation import GaussianAdapter, ReleasedAdapter
+from nvs.model.splatter import Splatter, load_splatter, new_gaussian_head, save_splatter
 
 EXPORTS = ("last.safetensors", "best.safetensors")
 FROZEN_BACKBONE = {"head": 1.0, "network": 0.0}
@@ -112,7 +112,7 @@ def build_model(
     if warm:
         if flavour is not None and flavour != adapter.flavour:
             raise InputError(
-                f"{checkpoint.source}: holds a Gaussian head of flavour {adapter.flavour!r}, wanted "
+                f"{checkpoint.source}: holds a Gaussian head of flavour {adapter.flavour!r}, expected "
                 f"{flavour!r}; leave the flavour out, or ask for a new head"
             )
     else:

@@ -16,16 +16,16 @@ from geometry.models.nested import NestedDepthAnything3
 from geometry.ops import se3
 from geometry.ops.align import DegenerateAlignment
 from geometry.views import Cameras, Views
-from nvs.backbone import Encoding, encode_views
 from nvs.data.example import NovelViewExample
-from nvs.grid import spaced_grid
+from nvs.gaussians.transform import carry_cameras
 from nvs.lift import SWEEP_SPACING, splat_swept, sweep_views
 from nvs.losses import GaussianObjective
 from nvs.metrics import load_lpips
-from nvs.rasterize import rasterize
-from nvs.rasterize.backends import choose_backend
-from nvs.similarity import carry_cameras
-from nvs.splatter import Splats
+from nvs.model.backbone import Encoding, encode_views
+from nvs.model.pooling import spaced_grid
+from nvs.model.splatter import Splats
+from nvs.rasterizer import rasterize
+from nvs.rasterizer.backends import choose_backend
 from nvs.training.cache import RecordCache
 from nvs.training.cases import Case, score_case
 from nvs.training.model import TrainableSplatter
@@ -77,7 +77,7 @@ class GaussianHeadStep:
         self.model, self.objective = model, objective
         self.lpips = load_lpips("vgg") if objective.on("lpips") else None
         if depth not in ("network", "sweep"):
-            raise InputError(f"step: wanted a depth of network or sweep, came {depth!r}")
+            raise InputError(f"step: expected a depth of network or sweep, got {depth!r}")
         if objective.on("depth") and depth == "sweep":
             raise InputError("loss: the depth term trains nothing where depth is swept; set its weight to 0")
         if objective.on("depth") and model.adapter.flavour == "rgb" and model.backbone_frozen:

@@ -12,7 +12,7 @@ from PIL import Image
 from geometry.formats import colmap
 
 # The room of the readers' tests: textured walls, exact cameras.
-_ROOM = Path(__file__).parents[1] / "geometry/data/miniature.py"
+_ROOM = Path(__file__).parents[1] / "geometry/datasets/miniature.py"
 if "miniature" not in sys.modules:
     _spec = importlib.util.spec_from_file_location("miniature", _ROOM)
     sys.modules["miniature"] = importlib.util.module_from_spec(_spec)

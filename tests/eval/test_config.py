@@ -2,7 +2,7 @@
 
 import pytest
 
-from eval.config import compose
+from eval.commands.config import compose
 from geometry.errors import InputError
 
 
@@ -25,7 +25,7 @@ def test_values_are_taken_as_they_are():
         ("benchmark=nerf", "nerf"),
         ("methd=nearest", "methd"),
         ("benchmark.rule.evry=4", "evry"),
-        ("benchmark.root=???", "wanted a value for benchmark.root"),
+        ("benchmark.root=???", "expected a value for benchmark.root"),
     ],
 )
 def test_mistakes_are_named(override, message):

@@ -12,8 +12,8 @@ import torch
 from benchmark_data import make_views
 from test_placement import views_of
 
-from eval.config import compose
-from eval.methods.foreign import Function
+from eval.commands.config import compose
+from eval.methods.external import Function
 from geometry.ops import se3
 from geometry.ops.align import umeyama
 

@@ -11,7 +11,7 @@ from benchmark_data import make_views
 from test_placement import task_of
 
 from eval.methods.base import About, Pictured, Splatted
-from eval.methods.foreign import Function, Renders
+from eval.methods.external import Function, Renders
 from eval.methods.optimise import Optimised
 from eval.methods.references import MeanColour, NearestView, WarpedView, surface_gaussians
 from eval.methods.sweep import Sweep, filled_depth
@@ -96,7 +96,7 @@ def test_optimisation_improves_the_sweep(task, rendered):
 
 
 def rendering(answer, task):
-    from nvs.rasterize import rasterize
+    from nvs.rasterizer import rasterize
 
     images = rasterize(answer.gaussians, task.targets, task.size).rgb[0]
     return Pictured(render=lambda t: (images[t], None))
@@ -122,7 +122,7 @@ def test_function_to_gaussians(task, rendered, module):
     assert answer.cameras is None
     unposed = replace(task, context=replace(task.context, cameras=None))
     module.splat = lambda context: surface_gaussians(task.photos, depth)
-    with pytest.raises(InputError, match="came Gaussians alone"):
+    with pytest.raises(InputError, match="got Gaussians alone"):
         Function("somebodys:splat").predict(unposed)
     module.splat = lambda context: (surface_gaussians(task.photos, depth), task.photos.cameras)
     assert Function("somebodys:splat").predict(unposed).cameras is not None
@@ -139,7 +139,7 @@ def test_function_to_images(task, module):
     assert method.given_poses == "needed"
     assert float(method.predict(task).render(1)[0].mean()) == 0.25
     module.draw = lambda context, targets, size: torch.zeros(2, 3)
-    with pytest.raises(InputError, match=r"wanted images \[1, 2, 3, 36, 64\], came \[2, 3\]"):
+    with pytest.raises(InputError, match=r"expected images \[1, 2, 3, 36, 64\], got \[2, 3\]"):
         Function("somebodys:draw").predict(task)
     with pytest.raises(InputError, match="needs given context poses"):
         Protocol(poses="umeyama").require_for(method)
@@ -175,13 +175,13 @@ def test_folder_of_renders(task, tmp_path):
     (tmp_path / "out/room").mkdir(parents=True)
     write_image(tmp_path / "out/room/0.png", picture)
     with pytest.raises(
-        InputError, match=r"wanted 2 renderings named as the split says, 1 are missing \(1\.png"
+        InputError, match=r"expected 2 renderings named as the split says, 1 are missing \(1\.png"
     ):
         Renders(tmp_path / "out", weights="w", licence="l").predict(task)
     write_image(tmp_path / "out/room/1.png", picture[:-1])
     method = Renders(tmp_path / "out", weights="w", licence="l")
     torch.testing.assert_close(method.predict(task).render(0)[0], torch.full((3, 36, 64), 0.2))
-    with pytest.raises(InputError, match=r"1\.png: wanted size \(H, W\) \(36, 64\), came \(35, 64\)"):
+    with pytest.raises(InputError, match=r"1\.png: expected size \(H, W\) \(36, 64\), got \(35, 64\)"):
         method.predict(task).render(1)
     write_image(tmp_path / "out/room/1.png", picture)
     assert Renders(tmp_path / "out", weights="w", licence="l").about.identity != method.about.identity

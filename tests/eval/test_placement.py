@@ -16,7 +16,7 @@ from geometry.ops import se3
 from geometry.ops.pinhole import project
 from geometry.ops.rotations import matrix_from_quat_xyzw
 from geometry.views import Cameras, Views
-from nvs.rasterize import rasterize
+from nvs.rasterizer import rasterize
 
 
 def cameras_of(views):
@@ -120,10 +120,10 @@ def test_modes_that_contradict_themselves():
     assert not Protocol(poses="photometric").posed_context
     assert Protocol(poses="photometric", context_poses="given").posed_context
     for wrong, message in (
-        ({"poses": "sim3"}, "came 'sim3'"),
+        ({"poses": "sim3"}, "got 'sim3'"),
         ({"poses": "gt", "context_poses": "none"}, "which context_poses=none hides"),
         ({"poses": "umeyama", "context_poses": "given"}, "is poses=gt"),
-        ({"context_poses": "some"}, "came 'some'"),
+        ({"context_poses": "some"}, "got 'some'"),
     ):
         with pytest.raises(InputError, match=message):
             Protocol(**wrong)

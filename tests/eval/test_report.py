@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from eval.__main__ import main
-from eval.page import Panel, page, panel, table
-from eval.store import Store, read_json
+from eval.run_folder import Store, read_json
+from eval.tables.html import Panel, page, panel, table
 
 
 @pytest.fixture

@@ -11,11 +11,11 @@ import pytest
 import torch
 from benchmark_data import make_views, write_capture, write_colmap, write_dl3dv
 
-from eval import run as run_module
 from eval.__main__ import main
+from eval.commands import run as run_module
 from eval.methods.base import Pictured
 from eval.methods.references import NearestView, surface_gaussians
-from eval.store import Store, read_json
+from eval.run_folder import Store, read_json
 from geometry.views import Views
 
 SMALL = ["metrics=[psnr,ssim]", "device=cpu", "benchmark.rule.context=4", "benchmark.long_side=64"]
@@ -63,7 +63,7 @@ def test_every_layout_from_split_to_table(tmp_path, capsys, views, benchmark):
 def test_scenes_that_are_not_there_are_named(tmp_path, capsys, views):
     write_colmap(tmp_path / "Barn", views)
     assert nvs_eval("split", "benchmark=tanks", f"benchmark.root={tmp_path}", "split=s.json") == 2
-    assert "wanted 6 listed scenes, 5 of them are not there (Caterpillar" in capsys.readouterr().err
+    assert "expected 6 listed scenes, 5 of them are not there (Caterpillar" in capsys.readouterr().err
 
 
 def test_files_that_no_run_wrote_are_not_replaced(tmp_path, captures, capsys):
@@ -159,15 +159,15 @@ def test_a_changed_rendering_size_or_split_is_refused(tmp_path, captures, capsys
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        (["method=nearset"], "method: wanted one of model, nearest"),
-        (["metrics=[pnsr]"], "came pnsr"),
-        (["metrics=[]"], "came none"),
-        (["poses=sim3"], "poses: wanted one of gt"),
+        (["method=nearset"], "method: expected one of model, nearest"),
+        (["metrics=[pnsr]"], "got pnsr"),
+        (["metrics=[]"], "got none"),
+        (["poses=sim3"], "poses: expected one of gt"),
         (["optimise.step=3"], "step"),
         (["method=renders"], "renders.folder=DIR"),
         (["method=optimise", "poses=umeyama"], "needs given context poses"),
         (["method=optimise", "sweep.factor=0.5"], "sweep.factor"),
-        (["warp.depth=truth", "method=warp"], "wanted sweep or model"),
+        (["warp.depth=truth", "method=warp"], "expected sweep or model"),
         (["benchmark.root=/nowhere"], "/nowhere"),
     ],
 )
@@ -188,7 +188,7 @@ def test_mistakes_are_one_line(tmp_path, capture, capsys, wrong, message):
 
 def test_root_must_be_given(capsys):
     assert nvs_eval("run", "benchmark=dl3dv") == 2
-    assert "wanted a value for benchmark.root" in capsys.readouterr().err
+    assert "expected a value for benchmark.root" in capsys.readouterr().err
 
 
 def test_lpips_without_its_trunk_is_missing_and_named(tmp_path, capture, capsys):

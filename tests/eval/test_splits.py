@@ -11,10 +11,10 @@ from eval.benchmarks.folder import Captures
 from eval.protocols.selection import Rule, divide
 from eval.protocols.selection import _varied_sampling as varied_sampling
 from eval.protocols.splits import fit_scene, make_split, read_split, write_split
-from geometry.data.scene import Frame, Scene
-from geometry.data.sources import SceneSource
-from geometry.data.view_selection import farthest_point_sampling
+from geometry.datasets.sources import SceneSource
 from geometry.errors import InputError
+from geometry.scenes.scene import Frame, Scene
+from geometry.scenes.view_selection import farthest_point_sampling
 
 
 def pose(x=0.0, turn_deg=0.0):
@@ -64,7 +64,7 @@ def test_other_starts_and_weights():
 
 def test_small_scenes_give_all_they_have():
     assert divide(np.stack([pose(x) for x in range(5)]), Rule()) == ([1, 2, 3, 4], [0])
-    with pytest.raises(InputError, match="a target and a context view, came 1"):
+    with pytest.raises(InputError, match="a target and a context view, got 1"):
         divide(np.stack([pose()]), Rule())
 
 
@@ -145,7 +145,7 @@ def test_a_split_of_other_data_is_refused(tmp_path):
     write_capture(folder, [*views[:8], replace(views[8], extrinsics=moved), views[9]])
     with pytest.raises(InputError, match=r"frame_9\.png has another camera"):
         fit_scene(scene_split, Captures(folder).read("room"))
-    with pytest.raises(InputError, match=r"wanted 10 photos, came 9; images/frame_10\.png is missing"):
+    with pytest.raises(InputError, match=r"expected 10 photos, got 9; images/frame_10\.png is missing"):
         fit_scene(scene_split, Captures(write_capture(tmp_path / "less/room", views[:9])).read("room"))
     with pytest.raises(InputError, match=r"images/frame_11\.png is not in the split"):
         fit_scene(scene_split, Captures(write_capture(tmp_path / "more/room", make_views(11))).read("room"))
@@ -162,7 +162,7 @@ def test_the_same_photos_at_another_resolution(tmp_path):
 def test_captures_need_poses(tmp_path, capture):
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos/a.png").write_bytes((capture / "images" / names_of(1)[0]).read_bytes())
-    with pytest.raises(InputError, match="wanted photos with poses"):
+    with pytest.raises(InputError, match="expected photos with poses"):
         make_split(Captures(tmp_path / "photos"), "folder", Rule())
     (tmp_path / "empty/inner").mkdir(parents=True)
     with pytest.raises(InputError, match="nor is any folder in it a capture"):

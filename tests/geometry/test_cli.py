@@ -3,7 +3,7 @@
 import pytest
 from pretended_cuda import pretended_cuda
 
-from geometry.cli import pick_device
+from geometry.device import pick_device
 from geometry.errors import InputError
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from geometry.cli import precision
+from geometry.device import precision
 from geometry.models.zoo import build
 from geometry.predict import predict_geometry
 from geometry.views import Cameras, Views

@@ -7,12 +7,12 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from geometry.cli import announce
-from geometry.models import checkpoints
-from geometry.models.checkpoints import APACHE, find_checkpoint, fingerprint, save_checkpoint
+from geometry.console import announce
 from geometry.models.zoo import build
-from nvs.adapter import GaussianAdapter
-from nvs.splatter import Splatter, load_splatter, new_gaussian_head, save_splatter
+from geometry.weights import checkpoints
+from geometry.weights.checkpoints import APACHE, find_checkpoint, fingerprint, save_checkpoint
+from nvs.model.parametrisation import GaussianAdapter
+from nvs.model.splatter import Splatter, load_splatter, new_gaussian_head, save_splatter
 
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "bundle_tiny.py"
 _spec = importlib.util.spec_from_file_location("bundle_tiny", SCRIPT)

@@ -4,12 +4,12 @@ import pytest
 import torch
 
 from geometry.errors import InputError
-from geometry.models.checkpoints import untrained
 from geometry.views import Cameras, Views
-from nvs.backbone import encode_views
-from nvs.grid import pool, resize_cameras, sample, spaced_grid
+from geometry.weights.checkpoints import untrained
 from nvs.lift import choose_depth, lift_colours, lift_sweep
-from nvs.splatter import load_splatter
+from nvs.model.backbone import encode_views
+from nvs.model.pooling import pool, resize_cameras, sample, spaced_grid
+from nvs.model.splatter import load_splatter
 from nvs.stereo import StereoDepth
 
 
@@ -118,5 +118,5 @@ def test_with_swept_depth_the_network_is_not_asked_for_its_own(splatter, views, 
     got = lift_sweep(splatter, views, stereo, grid, has_head=True, **options)
     torch.testing.assert_close(got.gaussians.means, wanted.gaussians.means)
     torch.testing.assert_close(got.gaussians.opacities, wanted.gaussians.opacities)
-    with pytest.raises(ValueError, match="wanted depth"):
+    with pytest.raises(ValueError, match="expected depth"):
         splatter.splat(encode_views(splatter.network, views, geometry=False), views)

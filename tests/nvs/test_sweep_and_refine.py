@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from geometry.data.procedural import ProceduralDataset
 from geometry.errors import InputError
-from geometry.models import checkpoints
 from geometry.views import Views
+from geometry.weights import checkpoints
+from geometry.worlds import ProceduralDataset
 from nvs import sweep_and_refine
 from nvs.metrics import psnr
 from nvs.sweep_and_refine import novel_views, novel_views_tiny

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from geometry.data.co3d import CO3D
-from geometry.data.dl3dv import DL3DV
-from geometry.data.unpack import below, unpack
+from geometry.datasets.co3d import CO3D
+from geometry.datasets.dl3dv import DL3DV
+from geometry.datasets.unpack import below, unpack
 from geometry.errors import InputError
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
@@ -148,7 +148,7 @@ def test_hypersim_takes_only_what_is_read(tmp_path, capsys):
             f"{scene}/images/scene_cam_00_final_hdf5/frame.0000.color.hdf5": b"x",
         },
     )
-    with pytest.raises(InputError, match="wanted the table of lenses"):
+    with pytest.raises(InputError, match="expected the table of lenses"):
         run("prepare_hypersim", tmp_path / "in", tmp_path / "out")
     columns = ",".join(f"M_cam_from_uv_{i}{j}" for i in range(3) for j in range(3))
     (tmp_path / "out/metadata_camera_parameters.csv").write_text(f"scene_name,{columns}\n")
@@ -170,7 +170,7 @@ def test_scannetpp_lists_what_is_ready(tmp_path, capsys):
     assert run("prepare_scannetpp", tmp_path) == 0
     out = capsys.readouterr().out
     assert (tmp_path / "ready_dslr.txt").read_text() == "one\n"
-    assert "a.png: wanted rendered depth of a.JPG" in out
+    assert "a.png: expected rendered depth of a.JPG" in out
     assert "1 scenes ready" in out
 
 
@@ -180,7 +180,7 @@ def test_megadepth_says_what_to_do_and_compares(tmp_path, capsys, monkeypatch):
     assert run("prepare_megadepth", tmp_path) == 0
     assert "to do: colmap image_undistorter" in capsys.readouterr().out
     monkeypatch.setenv("PATH", "")
-    with pytest.raises(InputError, match="colmap: wanted the program"):
+    with pytest.raises(InputError, match="colmap: expected the program"):
         run("prepare_megadepth", tmp_path, "--undistort")
     with pytest.raises(InputError, match="found no such folder"):
         run("prepare_megadepth", tmp_path / "absent")
@@ -188,11 +188,11 @@ def test_megadepth_says_what_to_do_and_compares(tmp_path, capsys, monkeypatch):
 
 def test_unpack_writes_nothing_outside(tmp_path):
     zipped(tmp_path / "evil.zip", {"../evil.txt": b"x"})
-    with pytest.raises(InputError, match="wanted paths inside"):
+    with pytest.raises(InputError, match="expected paths inside"):
         unpack(tmp_path / "evil.zip", tmp_path / "out", lambda p: p)
     assert not (tmp_path / "evil.txt").exists()
     zipped(tmp_path / "evil.zip", {"/tmp/evil.txt": b"x"})
-    with pytest.raises(InputError, match="wanted paths inside"):
+    with pytest.raises(InputError, match="expected paths inside"):
         unpack(tmp_path / "evil.zip", tmp_path / "out", lambda p: p)
 
 
@@ -203,7 +203,7 @@ def test_unpack_goes_on_where_it_stopped(tmp_path):
     assert unpack(tmp_path / "a.zip", tmp_path / "out", lambda p: p) == (1, 1)
     assert (tmp_path / "out/x").read_bytes() == b"12345"
     (tmp_path / "b.zip").write_bytes((tmp_path / "a.zip").read_bytes()[:40])
-    with pytest.raises(InputError, match=r"b\.zip: wanted a .zip or .tar"):
+    with pytest.raises(InputError, match=r"b\.zip: expected a .zip or .tar"):
         unpack(tmp_path / "b.zip", tmp_path / "out", lambda p: p)
 
 

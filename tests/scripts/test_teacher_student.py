@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from geometry.data.transforms_folder import TransformsFolders
+from geometry.datasets.transforms_folder import TransformsFolders
 from geometry.training.labels import FOLDER, label_folder, label_path, write_label
 
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts/teacher_student.py"

@@ -9,7 +9,6 @@ Source: layouts as COLMAP's documentation gives them ("Output Format").
 from geometry.formats.colmap.build import model_from_cameras
 from geometry.formats.colmap.files import find_model, is_model, read_model, write_model
 from geometry.formats.colmap.records import ColmapCamera, ColmapImage, ColmapModel, ColmapPoints
-from geometry.formats.colmap.scene import read_scene
 
 __all__ = [
     "ColmapCamera",
@@ -20,6 +19,5 @@ __all__ = [
     "is_model",
     "model_from_cameras",
     "read_model",
-    "read_scene",
     "write_model",
 ]

@@ -112,24 +112,26 @@ class _Bytes:
     def name(self) -> str:
         end = self.data.find(b"\0", self.offset)
         if end < 0:
-            raise InputError(f"{self.path}: wanted a name ending in NUL at byte {self.offset}, the file ends")
+            raise InputError(
+                f"{self.path}: expected a name ending in NUL at byte {self.offset}, the file ends"
+            )
         raw, self.offset = self.data[self.offset : end], end + 1
         try:
             return raw.decode("utf-8")
         except UnicodeDecodeError:
             raise InputError(
-                f"{self.path}: wanted a name in UTF-8 before byte {end}, came {raw[:40]!r}"
+                f"{self.path}: expected a name in UTF-8 before byte {end}, got {raw[:40]!r}"
             ) from None
 
     def end(self) -> None:
         if self.offset != len(self.data):
             raise InputError(
-                f"{self.path}: wanted the end at byte {self.offset}, the file has {len(self.data)}"
+                f"{self.path}: expected the end at byte {self.offset}, the file has {len(self.data)}"
             )
 
     def _need(self, size: int) -> None:
         if self.offset + size > len(self.data):
             raise InputError(
-                f"{self.path}: wanted {size} more bytes at byte {self.offset}, the file ends at "
+                f"{self.path}: expected {size} more bytes at byte {self.offset}, the file ends at "
                 f"{len(self.data)} (truncated, or not a COLMAP file)"
             )

@@ -28,7 +28,7 @@ def read_model(folder: Path) -> ColmapModel:
         InputError: no model there, or a file is damaged, with the place in the file.
     """
     if not is_model(folder):
-        raise InputError(f"{folder}: wanted a COLMAP model (cameras and images, .bin or .txt), found none")
+        raise InputError(f"{folder}: expected a COLMAP model (cameras and images, .bin or .txt), found none")
     is_binary = all((folder / f"{name}.bin").is_file() for name in ("cameras", "images"))
     form, suffix = (binary, ".bin") if is_binary else (text, ".txt")
     cameras = form.read_cameras(folder / f"cameras{suffix}")

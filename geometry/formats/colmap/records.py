@@ -88,7 +88,7 @@ def checked_pose(quat_wxyz: Sequence[float], translation: Sequence[float], where
     """World-to-camera [4, 4] of a file's numbers; ``where`` names their place in the error."""
     quat = torch.tensor(quat_wxyz, dtype=torch.float64)
     if not torch.isfinite(quat).all() or not np.isfinite(translation).all() or quat.norm() < 1e-9:
-        raise InputError(f"{where}: wanted a finite pose, came q {list(quat_wxyz)}, t {list(translation)}")
+        raise InputError(f"{where}: expected a finite pose, got q {list(quat_wxyz)}, t {list(translation)}")
     pose = np.eye(4)
     pose[:3, :3] = rotations.matrix_from_quat_xyzw(rotations.xyzw_from_wxyz(quat)).numpy()
     pose[:3, 3] = translation
@@ -100,10 +100,10 @@ def checked_camera(
 ) -> ColmapCamera:
     """A camera of a file's numbers; ``label`` is what the file calls the model, ``model`` its row or None."""
     if model is None:
-        raise InputError(f"{where}: wanted a camera model among {', '.join(MODEL_BY_NAME)}, came {label}")
+        raise InputError(f"{where}: expected a camera model among {', '.join(MODEL_BY_NAME)}, got {label}")
     wanted = 2 + model[2] + len(model[4])
     if len(params) != wanted:
-        raise InputError(f"{where}: wanted {wanted} parameters of {model[1]}, came {len(params)}")
+        raise InputError(f"{where}: expected {wanted} parameters of {model[1]}, got {len(params)}")
     return ColmapCamera(model=model[1], image_size=(height, width), params=params)
 
 

@@ -106,7 +106,7 @@ def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
     try:
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
-        raise InputError(f"{path}: wanted a text file in UTF-8, came other bytes at {error.start}") from None
+        raise InputError(f"{path}: expected a text file in UTF-8, got other bytes at {error.start}") from None
     for number, line in enumerate(text.splitlines(), start=1):
         if not line.startswith("#"):
             yield number, line.split()
@@ -123,7 +123,7 @@ class _parsing:
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: object) -> None:
         if isinstance(error, (ValueError, IndexError)):
-            raise InputError(f"{self.where}: wanted {self.wanted}, could not read it ({error})") from error
+            raise InputError(f"{self.where}: expected {self.wanted}, could not read it ({error})") from error
 
 
 def _line(*values: object) -> str:

@@ -104,7 +104,7 @@ def test_differences_are_paired_over_scenes():
     assert "lpips_vgg" not in second.differences
     (other,) = make_tables(runs, baseline="two", published=False)
     assert other.rows[0].differences["psnr"].mean == pytest.approx(-1.5)
-    with pytest.raises(InputError, match="wanted one of one, two"):
+    with pytest.raises(InputError, match="expected one of one, two"):
         make_tables(runs, baseline="three")
     with pytest.raises(InputError, match="'one' names two runs"):
         make_tables([runs[0], runs[0]])
@@ -148,4 +148,4 @@ def test_command(tmp_path, capsys):
     assert main(["table", str(tmp_path / "one"), "--format", "csv", "--out", str(out)]) == 0
     assert out.read_text().startswith("benchmark,method,psnr")
     assert main(["table", str(tmp_path / "absent")]) == 2
-    assert "wanted a file of a run" in capsys.readouterr().err
+    assert "expected a file of a run" in capsys.readouterr().err

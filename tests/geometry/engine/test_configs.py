@@ -10,7 +10,7 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 
 from geometry.engine import fit, parameter_groups
-from geometry.engine.optim import build_optimizer
+from geometry.engine.optimizer import build_optimizer
 
 CONFIGS = Path(__file__).resolve().parents[3] / "configs"
 

@@ -87,7 +87,7 @@ def test_a_truncated_newest_checkpoint_falls_back_to_the_one_before(tmp_path):
     toy.train(tmp_path / "cut", steps=15, dropout=0.2, schedule=Schedule(kind="constant"))
     newest = list_checkpoints(tmp_path / "cut/checkpoints")[-1]
     os.truncate(newest / "training.pt", 1000)
-    with pytest.warns(UserWarning, match=r"step_00000015: training.pt has 1000 bytes, wanted \d+"):
+    with pytest.warns(UserWarning, match=r"step_00000015: training.pt has 1000 bytes, expected \d+"):
         toy.train(tmp_path / "cut", steps=20, dropout=0.2, schedule=Schedule(kind="constant"))
     assert toy.losses(tmp_path / "cut") == toy.losses(tmp_path / "unbroken")
 

@@ -6,9 +6,9 @@ import torch.nn.functional as F
 from torch import nn
 from torch.testing import assert_close
 
-from geometry.layers import linear as linear_module
+from geometry.accelerate import linear as linear_module
+from geometry.accelerate.linear import linear, prepare
 from geometry.layers.block import Block
-from geometry.layers.linear import linear, prepare
 from geometry.layers.rope import Rotary, across_views, rotary_tables, rotate, rotate_tokens, within_view
 from geometry.layers.uv_embed import add_uv_embedding, uv_axes
 

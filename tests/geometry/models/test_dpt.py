@@ -9,7 +9,7 @@ from geometry.models import dpt
 from geometry.models.dpt import FusionBlock, ResidualUnit, resize
 from geometry.models.dual_dpt import DualDpt, MonocularDpt, fill_sky, quantile
 from geometry.prediction import Features
-from nvs.gs_dpt import GaussianDpt
+from nvs.model.gs_dpt import GaussianDpt
 
 GRID, SIZE = (3, 4), (42, 56)
 

@@ -94,7 +94,7 @@ def test_a_similarity_of_the_world_changes_nothing(batch_of_rooms):
 
 @pytest.fixture(scope="module")
 def batch_of_rooms():
-    from geometry.data.procedural import ProceduralDataset
+    from geometry.worlds import ProceduralDataset
 
     world = ProceduralDataset(3, photometry=0.0, texture_size=64, kinds=["room"])
     return world.sample(0, n_views=3, image_size=(56, 70), path="slide").truth

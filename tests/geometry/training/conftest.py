@@ -6,13 +6,13 @@ import pytest
 import torch
 from torch import nn
 
-from geometry.data.procedural import ProceduralDataset
 from geometry.ops.pose_encoding import encode_cameras
 from geometry.ops.rays import rays_from_cameras
 from geometry.ops.scale import normalise_truth
 from geometry.prediction import Geometry
 from geometry.tensors import collate
-from geometry.training.prepared import PreparedWorlds
+from geometry.worlds import ProceduralDataset
+from geometry.worlds.cached import PreparedWorlds
 
 SIZE = (28, 42)
 

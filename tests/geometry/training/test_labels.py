@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch import nn
 
-from geometry import label
-from geometry.data.augment import turned
-from geometry.data.scene import Frame, Scene
-from geometry.data.sources import SceneSource
+from geometry.commands import label
+from geometry.datasets.sources import SceneSource
 from geometry.errors import InputError
 from geometry.prediction import Geometry
+from geometry.sampling.augment import turned
+from geometry.scenes.scene import Frame, Scene
 from geometry.training.labels import (
     FOLDER,
     MixedLabels,

@@ -176,5 +176,5 @@ def test_depth_can_be_trained_on_a_part_of_the_samples(batch):
 def test_a_share_that_is_none_is_refused(share):
     with torch.device("meta"):
         model = any_view_network("tiny")
-    with pytest.raises(InputError, match="dense_share: wanted"):
+    with pytest.raises(InputError, match="dense_share: expected"):
         step_of(model, dense_share=share)

@@ -96,6 +96,6 @@ def test_ffmpeg_that_cannot_write_is_one_line(tmp_path):
 def test_no_frames_and_changing_sizes_are_refused(tmp_path):
     with pytest.raises(InputError, match="at least one frame"):
         write_video(tmp_path / "v.mp4", [])
-    with pytest.raises(ValueError, match="wanted frames"):
+    with pytest.raises(ValueError, match="expected frames"):
         write_video(tmp_path / "v.mp4", [np.zeros((8, 8, 3), np.uint8), np.zeros((8, 10, 3), np.uint8)])
     assert not list(tmp_path.iterdir())

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from geometry.data.augment import GeometricAugmentation, PhotometricAugmentation
-from geometry.data.mixture import Mixture, Part
-from geometry.data.scene import Frame, Scene
-from geometry.data.sources import SceneSource
+from geometry.datasets.sources import SceneSource
 from geometry.engine import DataStream, FixedBatchSampler
 from geometry.engine.samplers import SampleRequest
 from geometry.errors import InputError
+from geometry.sampling.augment import GeometricAugmentation, PhotometricAugmentation
+from geometry.sampling.mixture import Mixture, Part
+from geometry.scenes.scene import Frame, Scene
 from geometry.training.labels import TeacherLabels, label_path, write_label
 from nvs.data.dataset import NovelViewDataset
 

@@ -2,7 +2,7 @@
 
 import torch
 
-from geometry.data.procedural import ProceduralDataset
+from geometry.worlds import ProceduralDataset
 from nvs.data.procedural import ProceduralNovelViews
 
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from geometry.data.view_selection import pose_distances
 from geometry.errors import InputError
+from geometry.scenes.view_selection import pose_distances
 from nvs.data.splits import context_and_targets
 
 
@@ -63,7 +63,7 @@ def test_near_and_far_targets():
 def test_exact_and_too_few():
     given, targets = context_and_targets(ring(5), 3, 2, np.random.default_rng(0))
     assert sorted([*given, *targets]) == [0, 1, 2, 3, 4]
-    with pytest.raises(InputError, match="wanted 4 context and 2 target views, came 5"):
+    with pytest.raises(InputError, match="expected 4 context and 2 target views, got 5"):
         context_and_targets(ring(5), 4, 2, np.random.default_rng(0))
 
 

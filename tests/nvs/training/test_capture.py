@@ -7,9 +7,9 @@ import pytest
 import torch
 from PIL import Image
 
-from geometry.cli import add_model_arguments, add_photo_arguments
+from geometry.commands.arguments import add_model_arguments, add_photo_arguments
 from geometry.engine.samplers import SampleRequest
-from geometry.formats import transforms_json
+from geometry.scenes import transforms_json
 from nvs.training.capture import CaptureSamples, read_capture
 from nvs.training.model import build_model
 

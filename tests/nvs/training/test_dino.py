@@ -6,10 +6,10 @@ from head_runs import SIZE, example
 from torch.testing import assert_close
 
 from geometry.errors import InputError
-from geometry.models.checkpoints import fingerprint
 from geometry.views import Views
-from nvs.backbone import Backbone
+from geometry.weights.checkpoints import fingerprint
 from nvs.losses import GaussianObjective
+from nvs.model.backbone import Backbone
 from nvs.training.dino import build_dino_model
 from nvs.training.step import GaussianHeadStep
 
@@ -73,5 +73,5 @@ def test_wrong_weights_are_named(tmp_path):
     torch.save({"cls_token": torch.zeros(1, 1, 384)}, tmp_path / "half.pth")
     with pytest.raises(InputError, match=r"half\.pth: does not fit timm's vit_small_patch14_dinov2; missing"):
         build_dino_model("small", weights=str(tmp_path / "half.pth"))
-    with pytest.raises(InputError, match="wanted a size of small, base, large, came 'huge'"):
+    with pytest.raises(InputError, match="expected a size of small, base, large, got 'huge'"):
         build_dino_model("huge")

@@ -6,9 +6,15 @@ from head_runs import example
 from safetensors import safe_open
 
 from geometry.errors import InputError
-from geometry.models.checkpoints import find_checkpoint, untrained
-from nvs.adapter import GaussianAdapter, ReleasedAdapter
-from nvs.splatter import Splatter, load_splatter, new_gaussian_head, released_gaussian_head, save_splatter
+from geometry.weights.checkpoints import find_checkpoint, untrained
+from nvs.model.parametrisation import GaussianAdapter, ReleasedAdapter
+from nvs.model.splatter import (
+    Splatter,
+    load_splatter,
+    new_gaussian_head,
+    released_gaussian_head,
+    save_splatter,
+)
 from nvs.training.model import build_model, export, load_trained
 
 
@@ -51,7 +57,7 @@ def test_a_head_in_the_file_is_taken_as_it_is(adapter, tmp_path):
 
 def test_another_flavour_needs_a_new_head(tmp_path):
     path = str(write_head(tmp_path / "model.safetensors", GaussianAdapter("rgb")))
-    with pytest.raises(InputError, match="holds a Gaussian head of flavour 'rgb', wanted 'sh'"):
+    with pytest.raises(InputError, match="holds a Gaussian head of flavour 'rgb', expected 'sh'"):
         build_model(path, flavour="sh")
     anew = build_model(path, flavour="sh", new_head=True)
     assert not anew.warm

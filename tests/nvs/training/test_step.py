@@ -11,12 +11,12 @@ from torch.testing import assert_close
 from geometry.engine import ValidationRun
 from geometry.engine.samplers import SampleRequest
 from geometry.errors import InputError
-from geometry.models.checkpoints import fingerprint
 from geometry.ops import se3
 from geometry.ops.align import Similarity
 from geometry.views import Cameras, Views
+from geometry.weights.checkpoints import fingerprint
 from nvs.losses import GaussianObjective
-from nvs.rasterize import rasterize
+from nvs.rasterizer import rasterize
 from nvs.training.samples import FixedSamples, RecurringExample
 from nvs.training.step import GaussianHeadStep, gaussian_depth, into_predicted_world
 

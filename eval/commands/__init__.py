@@ -1,0 +1,1 @@
+"""The commands of `nvs-eval`."""

@@ -1,0 +1,41 @@
+"""`nvs-eval table`: runs side by side, beside the published numbers of the same protocol."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from eval.run_folder import Store, read_json
+from eval.tables.formats import FORMATS
+from eval.tables.rows import make_tables
+from geometry.atomic import atomic_file
+from geometry.console import say
+from geometry.errors import run_command
+
+DESCRIPTION = """Runs as tables: one for each benchmark, split and pose mode among them, so that nothing is
+compared that was measured in different ways."""
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="nvs-eval table", description=DESCRIPTION)
+    parser.add_argument("runs", nargs="+", type=Path, help="folders of runs")
+    parser.add_argument("--format", choices=FORMATS, default="markdown", help="default: markdown")
+    parser.add_argument(
+        "--baseline", metavar="METHOD", help="differences are from it (default: the first run)"
+    )
+    parser.add_argument("--no-published", action="store_true", help="leave printed numbers out")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write there instead of to the screen")
+    args = parser.parse_args(argv)
+    return run_command(lambda: run(args))
+
+
+def run(args: argparse.Namespace) -> int:
+    runs = [read_json(Store(folder).summary) for folder in args.runs]
+    tables = make_tables(runs, baseline=args.baseline, published=not args.no_published)
+    text = FORMATS[args.format](tables)
+    if args.out is None:
+        sys.stdout.write(text)
+        return 0
+    with atomic_file(args.out) as path:
+        path.write_text(text, encoding="utf-8")
+    say(f"{args.out}: {len(tables)} table{'s' if len(tables) > 1 else ''}")
+    return 0

@@ -1,0 +1,150 @@
+"""A run's folder: what was asked, what was predicted, what it scored.
+
+```
+run.json                 the settings that decide the pictures, the method, the protocol
+benchmark.json           where the data was when the run last went on: what a report reads photos with
+split.json               the split: the run's own, or a copy of the one it was given
+predictions/<scene>/     <render>.png, depth/<render>.png, scene.json; whole or absent
+scores/<scene>.json      metrics of every target, and the settings they were computed with
+scores.json              everything a table needs
+```
+"""
+
+import json
+import subprocess
+from functools import lru_cache
+from pathlib import Path
+
+from geometry.atomic import atomic_file
+from geometry.errors import InputError
+from geometry.results import keep_apart
+
+VERSION = 1
+
+
+class Store:
+    """Reads and writes a run's folder."""
+
+    def __init__(self, folder: Path | str) -> None:
+        self.folder = Path(folder).expanduser()
+
+    def predictions(self, scene: str) -> Path:
+        return self.folder / "predictions" / safe_name(scene)
+
+    def scores(self, scene: str) -> Path:
+        return self.folder / "scores" / f"{safe_name(scene)}.json"
+
+    @property
+    def summary(self) -> Path:
+        return self.folder / "scores.json"
+
+    def predicted(self, scene: str) -> bool:
+        return (self.predictions(scene) / "scene.json").is_file()
+
+    @property
+    def split(self) -> Path:
+        return self.folder / "split.json"
+
+    @property
+    def benchmark(self) -> Path:
+        return self.folder / "benchmark.json"
+
+    def require_own(self, root: object = None) -> None:
+        """Refuse a folder that is the data's, or holds files of these names and is no run's.
+
+        Args:
+            root: folder of the data.
+
+        Raises:
+            InputError: the message names what is in the way.
+        """
+        keep_apart(self.folder, [root])
+        path = self.folder / "run.json"
+        for place in (self.folder / "predictions", self.folder / "scores", self.summary, self.benchmark):
+            if place.exists() and not path.is_file():
+                raise InputError(f"{path} is missing beside {place.name}; give another out=")
+
+    def claim(self, settings: dict[str, object], *, benchmark: dict[str, object]) -> None:
+        """Make the folder this run's, or go on in it if it already is.
+
+        Args:
+            settings: all that decides the pictures.
+            benchmark: the config's part about the data, which may lie elsewhere the next time.
+
+        Raises:
+            InputError: it holds a run with other settings; the message names what differs.
+        """
+        path = self.folder / "run.json"
+        wanted = json.loads(json.dumps({"version": VERSION, **settings}))
+        if path.is_file():
+            stored = read_json(path)
+            different = sorted(_differences(stored, wanted))
+            if different:
+                name = different[0]
+                raise InputError(
+                    f"{self.folder}: holds a run with other settings: {', '.join(different)} differ "
+                    f"({name}: {_at(stored, name)} there, {_at(wanted, name)} now); give another out="
+                )
+        else:
+            self.require_own()
+            write_json(path, wanted)
+        write_json(self.benchmark, benchmark)
+
+
+def safe_name(scene: str) -> str:
+    """A scene's name as a file name: sub-folders in it become underscores."""
+    return scene.replace("/", "_").replace("\\", "_")
+
+
+def write_json(path: Path, content: object) -> None:
+    with atomic_file(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def read_json(path: Path) -> dict:
+    """A JSON object that a run wrote.
+
+    Raises:
+        InputError: no such file, or damaged.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{path}: expected a file of a run, could not read it ({error.strerror})") from error
+    except ValueError as error:
+        raise InputError(f"{path}: expected JSON of a run, could not read it ({error})") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: expected a JSON object of a run, got {type(content).__name__}")
+    return content
+
+
+@lru_cache
+def commit() -> str:
+    """The code's commit, ``+`` behind it where files were changed since; "unknown" outside a checkout."""
+    here = Path(__file__).resolve().parent
+
+    def git(*arguments: str) -> str:
+        done = subprocess.run(["git", *arguments], cwd=here, capture_output=True, text=True, check=False)
+        return done.stdout.strip() if done.returncode == 0 else ""
+
+    try:
+        sha = git("rev-parse", "--short=10", "HEAD")
+        changed = git("status", "--porcelain", "--untracked-files=no")
+    except OSError:  # no git on this machine
+        return "unknown"
+    return f"{sha}{'+' if changed else ''}" if sha else "unknown"
+
+
+def _differences(stored: object, wanted: object, prefix: str = "") -> list[str]:
+    if isinstance(stored, dict) and isinstance(wanted, dict):
+        names = []
+        for key in {*stored, *wanted}:
+            names += _differences(stored.get(key), wanted.get(key), f"{prefix}.{key}" if prefix else key)
+        return names
+    return [] if stored == wanted else [prefix]
+
+
+def _at(content: object, name: str) -> object:
+    for key in name.split("."):
+        content = content.get(key) if isinstance(content, dict) else None
+    return content

@@ -1,0 +1,107 @@
+"""Where the photos' cameras come from: what `nvs render --cameras` names."""
+
+from collections.abc import Sequence
+
+from geometry.capture.intake import Intake
+from geometry.console import say
+from geometry.errors import InputError
+from geometry.scenes import structure_from_motion as sfm
+from geometry.scenes.scene import Scene
+from geometry.scenes.view_selection import evenly_spaced, select_views
+
+CAMERAS = ("auto", "given", "network", "sfm")
+
+
+def check_choice(cameras: str) -> None:
+    """Refuse now what would be refused after the photos are read.
+
+    Raises:
+        InputError: structure from motion is asked for by name, and its package is missing.
+    """
+    if cameras == "sfm":
+        sfm.require()
+
+
+def choose_cameras(intake: Intake, wanted: str, *, good_network: bool, seed: int) -> Intake:
+    """The capture with the cameras that ``wanted`` names; unposed where the network shall find them.
+
+    ``auto`` keeps given poses; without any it takes structure from motion where the network's cameras are
+    worth less, and the network's where that is not installed or cannot place enough of the photos.
+
+    Args:
+        wanted: one of `CAMERAS`; for ``sfm`` and ``network`` the capture was opened without poses.
+        good_network: its cameras are worth more than those of structure from motion on few photos.
+
+    Returns:
+        The capture; after structure from motion only the placed photos are left in it.
+
+    Raises:
+        InputError: given poses are wanted and there are none, or structure from motion is wanted and placed
+            fewer than two thirds of the photos.
+    """
+    if wanted == "given" and not intake.scene.posed:
+        raise InputError("--cameras given: expected a transforms.json or a COLMAP model, found neither")
+    if intake.scene.posed or wanted in ("given", "network"):
+        return intake
+    photos = len(intake.context) + len(intake.targets)
+    if wanted == "auto" and (good_network or photos < 2):
+        return intake
+    if wanted == "auto" and not sfm.available():
+        say("cameras: the network's; structure from motion would find better ones: pip install pycolmap")
+        return intake
+    placed = _place(intake, seed)
+    if not _enough(placed, intake):
+        missing = f"{_names(intake.scene, placed.missing)} could not be placed"
+        if wanted == "auto":
+            say(f"cameras: the network's, because structure from motion found too few: {missing}")
+            return intake
+        raise InputError(
+            f"--cameras sfm: expected at least two thirds of the photos placed, got {len(placed.indices)} of "
+            f"{len(placed.indices) + len(placed.missing)}: {missing}. Add photos between those, so that each "
+            "shows half of what its neighbour shows, remove photos of other places, or use --cameras network"
+        )
+    total = len(placed.indices) + len(placed.missing)
+    left_out = f"; left out: {_names(intake.scene, placed.missing)}" if placed.missing else ""
+    say(f"cameras: structure from motion placed {len(placed.indices)} of {total} photos{left_out}")
+    return _placed_intake(intake, placed)
+
+
+def _place(intake: Intake, seed: int) -> sfm.Placed:
+    """Structure from motion of the chosen photos; where that is too little, of those between them too."""
+    placed = sfm.place_photos(intake.scene, [*intake.context, *intake.targets], seed=seed)
+    candidates = [i for i in range(len(intake.scene)) if i not in set(intake.targets)]
+    room = sfm.EXHAUSTIVE - len(intake.targets)
+    if _enough(placed, intake) or len(candidates) == len(intake.context) or room <= len(intake.context):
+        return placed
+    more = [candidates[i] for i in evenly_spaced(len(candidates), room)]
+    say(
+        f"cameras: structure from motion placed {len(placed.indices)} of "
+        f"{len(placed.indices) + len(placed.missing)} photos; trying again with those between them"
+    )
+    return sfm.place_photos(intake.scene, [*more, *intake.targets], seed=seed)
+
+
+def _enough(placed: sfm.Placed, intake: Intake) -> bool:
+    """Whether two thirds of the photos, two of the input and, of a hold-out, at least one have a place."""
+    targets = set(intake.targets) & set(placed.indices)
+    inputs = len(placed.indices) - len(targets)
+    return (
+        2 * len(placed.missing) <= len(placed.indices)
+        and inputs >= 2
+        and (bool(targets) or not intake.targets)
+    )
+
+
+def _placed_intake(intake: Intake, placed: sfm.Placed) -> Intake:
+    """The placed photos as a capture of their own, with as many as before as context if there are."""
+    kept_out = set(intake.targets)
+    targets = [row for row, index in enumerate(placed.indices) if index in kept_out]
+    candidates = [row for row, index in enumerate(placed.indices) if index not in kept_out]
+    scene = placed.scene
+    context = select_views(scene.extrinsics, len(scene), len(intake.context), candidates)
+    return Intake(scene, context, targets)
+
+
+def _names(scene: Scene, indices: Sequence[int], most: int = 6) -> str:
+    names = ", ".join(scene.frames[i].name for i in indices[:most])
+    return names + (f" and {len(indices) - most} more" if len(indices) > most else "")

@@ -1,0 +1,75 @@
+"""What the commands share: arguments about photos, models and devices, and what they print."""
+
+import argparse
+
+from geometry.models.reference_view import STRATEGIES
+
+
+def add_photo_arguments(parser: argparse.ArgumentParser) -> None:
+    """Photos, their cameras, and how many of them the network takes."""
+    group = parser.add_argument_group("photos")
+    group.add_argument("photos", nargs="+", help="a folder of photos, photo files, or one video")
+    group.add_argument(
+        "--poses",
+        metavar="FILE",
+        help="camera poses: a transforms.json or a COLMAP model folder (default: found beside the photos)",
+    )
+    group.add_argument("--unposed", action="store_true", help="ignore all poses; the network finds its own")
+    group.add_argument(
+        "--no-pose-check", action="store_true", help="use poses even if they contradict themselves"
+    )
+    group.add_argument(
+        "--max-views",
+        type=positive,
+        default=None,
+        metavar="N",
+        help="photos the network takes at most (default: 16 on CPU, 64 on CUDA); more photos are sampled, "
+        "farthest-point with poses, evenly without; time grows faster than the number",
+    )
+    group.add_argument(
+        "--process-res",
+        type=positive,
+        default=504,
+        metavar="PX",
+        help="longest side of the images that the network sees (default 504)",
+    )
+    group.add_argument(
+        "--released-crop",
+        action="store_true",
+        help="treat photos of mixed sizes as the released code does: centre-crop all to the smallest",
+    )
+
+
+def add_model_arguments(parser: argparse.ArgumentParser) -> None:
+    """Which network, and how it runs."""
+    group = parser.add_argument_group("model")
+    group.add_argument(
+        "--model",
+        default="tiny",
+        help="a size (tiny, small, base, large, giant, mono-large, metric-large, nested-giant-large), a hub "
+        "id, a folder, or a .safetensors file (default: tiny)",
+    )
+    group.add_argument(
+        "--ref-view",
+        default="saddle_balanced",
+        choices=STRATEGIES,
+        help="how the reference view of unposed photos is chosen (default saddle_balanced)",
+    )
+    group.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, ... (default auto)")
+    group.add_argument(
+        "--precision",
+        default="auto",
+        choices=("auto", "float32", "bfloat16"),
+        help="of the backbone; heads are always float32 (default: bfloat16 on CUDA, float32 on CPU)",
+    )
+    group.add_argument(
+        "--chunk", type=positive, default=None, metavar="N", help="views that the dense heads take at a time"
+    )
+
+
+def positive(text: str) -> int:
+    """argparse type: a whole number above zero."""
+    value = int(text)
+    if value <= 0:
+        raise argparse.ArgumentTypeError(f"expected a number above 0, got {text}")
+    return value

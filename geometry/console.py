@@ -1,0 +1,51 @@
+"""What commands and long work tell a person: lines of progress, times, peak memory."""
+
+import resource
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from geometry.weights.checkpoints import Checkpoint
+
+
+def announce(checkpoint: Checkpoint) -> None:
+    """Say what was loaded; say loudly if it was never trained."""
+    say(checkpoint.summary)
+    if not checkpoint.trained:
+        say(
+            "WARNING: these weights are random. Everything runs, but what the network predicts means "
+            "nothing. Use --model small (Apache-2.0) or another released size."
+        )
+
+
+def say(text: str) -> None:
+    """One line of progress for the person, on standard error, so that results can be piped."""
+    print(text, file=sys.stderr, flush=True)
+
+
+class Stopwatch:
+    """Named wall-clock stages of a command, and its peak memory."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def __call__(self, name: str) -> Iterator[None]:
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
+
+    def summary(self) -> str:
+        parts = ", ".join(f"{name} {value:.1f} s" for name, value in self.seconds.items())
+        return (
+            f"time: {parts}; total {sum(self.seconds.values()):.1f} s; peak memory {peak_memory_gb():.2f} GB"
+        )
+
+
+def peak_memory_gb() -> float:
+    """Largest resident memory of this process so far."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (1 << 30 if sys.platform == "darwin" else 1 << 20)  # bytes there, KiB on Linux

@@ -1,1 +1,0 @@
-"""Scenes: photos with or without cameras, from folders, videos and data sets."""

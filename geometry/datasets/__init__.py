@@ -1,0 +1,1 @@
+"""Public data sets, one reader a file; `registry` knows them all."""

@@ -1,0 +1,224 @@
+"""CO3D v2: turntable videos of objects with COLMAP poses and depth.
+
+``<category>/{frame_annotations.jgz, sequence_annotations.jgz, <sequence>/{images, depths, depth_masks,
+masks}}``; a ``.jgz`` is a gzipped JSON list. Paths in it are relative to the data set's root.
+
+- Camera: PyTorch3D's. Row vectors, X_cam = X_world R + T, x left, y up, z forward: OpenCV's
+  world-to-camera is diag(-1, -1, 1) R^T and diag(-1, -1, 1) T. Intrinsics are in normalised device
+  coordinates whose borders are the image's borders, x to the left: ``ndc_isotropic`` has unit
+  min(W, H) / 2 on both axes, ``ndc_norm_image_bounds`` W / 2 and H / 2.
+- Depth: a 16-bit PNG whose bits are a float16, times ``scale_adjustment``; 0 in ``depth_masks`` is
+  unusable. ``masks`` hold the foreground object. Scale is arbitrary per sequence.
+
+A category's annotations take a while to parse; ``scripts/prepare_co3d.py`` cuts them into one small file
+per sequence, which this reader prefers.
+
+Source: facebookresearch/co3d ``co3d/dataset/data_types.py`` and README; PyTorch3D's camera notes. Not yet
+seen on a real file.
+"""
+
+import gzip
+import json
+from collections.abc import Mapping, Sequence
+from functools import lru_cache, partial
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from geometry.datasets.sources import SceneSource, chosen_scenes, existing_folder, found_scenes
+from geometry.errors import InputError
+from geometry.formats.images import read_header, read_map
+from geometry.scenes.scene import Frame, Scene, check_pose
+
+INDEX_FOLDER = "_sequences"  # where prepare_co3d.py puts its files by default
+_TO_OPENCV = np.diag([-1.0, -1.0, 1.0])
+
+
+class CO3D(SceneSource):
+    """Sequences of CO3D v2; scene names are ``<category>/<sequence>``.
+
+    Args:
+        root: folder of the categories.
+        index: folder that `scripts/prepare_co3d.py` wrote; None takes ``_sequences`` in the root, or
+            without it the annotations themselves.
+        categories: names to take; None takes all.
+        least_quality: leave out sequences whose camera quality score is lower, or absent; None keeps all.
+            The set says only that more is better; public loaders take 0.5.
+        scenes: names to take, or a file with one per line; None takes all.
+    """
+
+    def __init__(
+        self,
+        root: str | Path,
+        *,
+        index: str | Path | None = None,
+        categories: Sequence[str] | None = None,
+        least_quality: float | None = None,
+        scenes: str | Path | Sequence[str] | None = None,
+    ) -> None:
+        self.root = existing_folder(root, "CO3D categories")
+        index = self.root / INDEX_FOLDER if index is None else Path(index).expanduser()
+        self.index = index if index.is_dir() else None
+        if categories is None:
+            categories = [p.parent.name for p in sorted(self.root.glob("*/frame_annotations.jgz"))]
+        names = []
+        for category in categories:
+            quality = self._qualities(category)
+            names += [
+                f"{category}/{sequence}"
+                for sequence, score in sorted(quality.items())
+                if least_quality is None or (score is not None and score >= least_quality)
+            ]
+        names = chosen_scenes(names, scenes, self.root)
+        self.names = found_scenes(names, self.root, "CO3D sequences (<category>/frame_annotations.jgz)")
+
+    @classmethod
+    def recognises(cls, root: Path) -> bool:
+        """Whether a sub-folder has CO3D's annotations."""
+        return any(root.glob("*/frame_annotations.jgz"))
+
+    def read(self, name: str) -> Scene:
+        category, sequence = self._require(name, self.root).split("/", 1)
+        if self.index is not None:
+            path = self.index / category / f"{sequence}.json"
+            entries = _read_json(path)
+        else:
+            path = self.root / category / "frame_annotations.jgz"
+            entries = read_frames(path).get(sequence, [])
+        frames = [
+            self._frame(entry, path)
+            for entry in sorted(entries, key=lambda e: e["frame_number"])
+            if entry.get("viewpoint") is not None
+        ]
+        if not frames:
+            raise InputError(f"{path}: expected posed frames of {sequence}, found none")
+        return Scene(name=name, frames=tuple(frames), source=str(path), folder=self.root / category)
+
+    def _qualities(self, category: str) -> dict[str, float | None]:
+        """Sequence -> camera quality."""
+        if self.index is not None:
+            return _read_json(self.index / f"{category}.json")
+        return read_qualities(self.root / category / "sequence_annotations.jgz")
+
+    def _frame(self, entry: Mapping, path: Path) -> Frame:
+        try:
+            image, viewpoint = entry["image"], entry["viewpoint"]
+            name, size = image["path"], (int(image["size"][0]), int(image["size"][1]))
+            where = f"{path}, frame {name}"
+            R = np.asarray(viewpoint["R"], dtype=np.float64).reshape(3, 3)
+            T = np.asarray(viewpoint["T"], dtype=np.float64).reshape(3)
+            K = intrinsics_from_ndc(
+                viewpoint["focal_length"],
+                viewpoint["principal_point"],
+                viewpoint.get("intrinsics_format", "ndc_norm_image_bounds"),
+                size,
+            )
+        except (KeyError, TypeError, ValueError, IndexError) as error:
+            number = entry.get("frame_number") if isinstance(entry, Mapping) else None
+            raise InputError(
+                f"{path}, frame {number}: expected CO3D's annotation, got another ({error})"
+            ) from None
+        pose = np.eye(4)
+        pose[:3, :3], pose[:3, 3] = _TO_OPENCV @ R.T, _TO_OPENCV @ T
+        check_pose(pose, where)
+        photo = self.root / name
+        stored = read_header(photo).stored_size
+        if stored != size:
+            raise InputError(f"{where}: expected size (H, W) {size} as annotated, got {stored}")
+        depth, mask = entry.get("depth"), entry.get("mask")
+        return Frame(
+            name=name,
+            image=photo,
+            image_size=size,
+            extrinsics=pose,
+            intrinsics=K,
+            exif=False,
+            depth=None if depth is None else self._depth(depth),
+            objects=None if mask is None else partial(read_mask, self.root / mask["path"]),
+            timestamp=entry.get("frame_timestamp"),
+        )
+
+    def _depth(self, depth: Mapping) -> partial:
+        mask = depth.get("mask_path")
+        return partial(
+            read_co3d_depth,
+            self.root / depth["path"],
+            float(depth["scale_adjustment"]),
+            None if mask is None else self.root / mask,
+        )
+
+
+def intrinsics_from_ndc(
+    focal: Sequence[float], principal: Sequence[float], form: str, image_size: tuple[int, int]
+) -> Float[np.ndarray, "3 3"]:
+    """Pixel intrinsics, first pixel centre at (0.5, 0.5), from PyTorch3D's normalised ones."""
+    H, W = image_size
+    if form.lower() == "ndc_isotropic":
+        units = (min(W, H) / 2, min(W, H) / 2)
+    elif form.lower() == "ndc_norm_image_bounds":
+        units = (W / 2, H / 2)
+    else:
+        raise ValueError(f"unknown intrinsics_format {form!r}")
+    return np.array(
+        [
+            [focal[0] * units[0], 0, W / 2 - principal[0] * units[0]],
+            [0, focal[1] * units[1], H / 2 - principal[1] * units[1]],
+            [0, 0, 1],
+        ]
+    )
+
+
+def read_co3d_depth(path: Path, scale: float, mask: Path | None) -> Float[np.ndarray, "H W"]:
+    """z-depth: the PNG's 16 bits read as float16, times ``scale``; 0 where the mask is 0."""
+    stored = read_map(path)
+    if stored.dtype.itemsize != 2 and stored.dtype.kind not in "iu":
+        raise InputError(f"{path}: expected a 16-bit PNG, got {stored.dtype}")
+    depth = stored.astype(np.uint16).view(np.float16).astype(np.float32) * np.float32(scale)
+    if mask is not None:
+        usable = read_map(mask) > 0
+        if usable.shape != depth.shape:
+            raise InputError(f"{mask}: expected the depth's size {depth.shape}, got {usable.shape}")
+        depth[~usable] = 0
+    return depth
+
+
+def read_mask(path: Path) -> Bool[np.ndarray, "H W"]:
+    """Foreground where the 8-bit probability is above one half."""
+    return read_map(path) > 127
+
+
+@lru_cache(maxsize=1)  # a large category takes seconds to parse
+def read_frames(path: Path) -> dict[str, list[dict]]:
+    """Sequence -> frame annotations of a category."""
+    frames: dict[str, list[dict]] = {}
+    for entry in _read_jgz(path):
+        frames.setdefault(entry["sequence_name"], []).append(entry)
+    return frames
+
+
+def read_qualities(path: Path) -> dict[str, float | None]:
+    """Sequence -> camera quality score of a category, None where there is none."""
+    return {e["sequence_name"]: e.get("viewpoint_quality_score") for e in _read_jgz(path)}
+
+
+def _read_jgz(path: Path) -> list[dict]:
+    try:
+        with gzip.open(path, "rt", encoding="utf-8") as file:
+            content = json.load(file)
+    except (OSError, EOFError, ValueError) as error:
+        raise InputError(f"{path}: expected gzipped JSON, could not read it ({error})") from error
+    if not isinstance(content, list) or not all(
+        isinstance(e, dict) and "sequence_name" in e for e in content
+    ):
+        raise InputError(f"{path}: expected a list of annotations with sequence_name")
+    return content
+
+
+def _read_json(path: Path) -> dict | list:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{path}: expected a file of scripts/prepare_co3d.py, could not read it ({error})"
+        ) from error

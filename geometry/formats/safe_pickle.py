@@ -1,0 +1,154 @@
+"""Object arrays in .npz files without running what a pickle asks to be run.
+
+``np.load(..., allow_pickle=True)`` executes code from the file. MegaDepth's index files need pickle for
+arrays of None, tuples and dicts; here they go through an unpickler that knows numpy's arrays, dtypes and
+scalars and nothing else. For torch's files ``torch.load(weights_only=True)`` does the same.
+"""
+
+import io
+import pickle
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from geometry.errors import InputError
+
+_NUMPY_CORES = ("numpy.core", "numpy._core")  # the name before and after numpy 2
+# Exceptions by which damaged or hostile pickles and archives make themselves known.
+_DAMAGE = (pickle.UnpicklingError, EOFError, ValueError, TypeError, KeyError, IndexError, AttributeError,
+           OverflowError, MemoryError, UnicodeError, zipfile.BadZipFile, OSError)  # fmt: skip
+
+
+def load_objects(path: str | Path) -> dict[str, Any]:
+    """The arrays of an .npz archive, or the dict of a bare pickle with that name.
+
+    Both occur in the wild: ``np.savez`` writes an archive, LoFTR's test files are a pickled dict.
+
+    Raises:
+        InputError: no such file, a damaged one, or one that asks for anything but numpy's own types.
+    """
+    path = Path(path)
+    try:
+        with path.open("rb") as file:
+            if zipfile.is_zipfile(file):
+                file.seek(0)
+                with zipfile.ZipFile(file) as archive:
+                    return {
+                        Path(name).stem if name.endswith(".npy") else name: _read_member(archive, name)
+                        for name in archive.namelist()
+                    }
+            file.seek(0)
+            if file.read(6) == b"\x93NUMPY":  # np.save of a dict: an object array of no dimensions
+                file.seek(0)
+                content = _read_array(file)
+                content = content.item() if content.ndim == 0 else content
+            else:
+                file.seek(0)
+                content = load_numpy_pickle(file)
+    except FileNotFoundError:
+        raise InputError(f"{path}: expected an .npz file, found no such file") from None
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    except _DAMAGE as error:
+        raise InputError(
+            f"{path}: expected an .npz archive of arrays, could not read it ({error})"
+        ) from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: expected named arrays, got one {type(content).__name__}")
+    return content
+
+
+def load_numpy_pickle(file: io.BufferedIOBase) -> Any:
+    """Unpickle plain Python values and numpy's own arrays, dtypes and scalars.
+
+    Raises:
+        InputError: the pickle names any other class or function; nothing of it was run.
+    """
+    return _NumpyUnpickler(file, encoding="latin1").load()  # latin1: numpy bytes pickled by Python 2
+
+
+def _read_member(archive: zipfile.ZipFile, name: str) -> np.ndarray:
+    with archive.open(name) as member:
+        return _read_array(io.BytesIO(member.read()))
+
+
+def _read_array(file: io.BufferedIOBase) -> np.ndarray:
+    """One .npy: numpy reads plain ones itself, object arrays are a header followed by a pickle."""
+    version = np.lib.format.read_magic(file)
+    read_header = {
+        (1, 0): np.lib.format.read_array_header_1_0,
+        (2, 0): np.lib.format.read_array_header_2_0,
+    }
+    if version not in read_header:
+        raise ValueError(f"unknown .npy version {version}")
+    shape, _, dtype = read_header[version](file)
+    if dtype.hasobject:
+        array = load_numpy_pickle(file)
+        if not isinstance(array, np.ndarray) or array.shape != tuple(shape):
+            raise ValueError(f"header says {list(shape)}, content is {type(array).__name__}")
+        return array
+    file.seek(0)
+    return np.lib.format.read_array(file, allow_pickle=False)
+
+
+class _ArrayType:
+    """Stands for the class ``numpy.ndarray`` inside a pickle: it can be named, not called."""
+
+
+def _reconstruct(kind: type, shape: tuple, dtype: object) -> np.ndarray:
+    """The empty array that a pickle then fills by ``__setstate__``."""
+    if kind is not _ArrayType:
+        raise pickle.UnpicklingError("expected a plain numpy array, got a subclass")
+    return np.ndarray((0,), dtype="b")
+
+
+def _scalar(dtype: np.dtype, data: object = None) -> object:
+    """A numpy scalar from its bytes."""
+    if not isinstance(dtype, np.dtype) or dtype.hasobject:
+        raise pickle.UnpicklingError(f"expected a scalar of a numeric type, got {dtype}")
+    if isinstance(data, str):
+        data = data.encode("latin1")
+    if not isinstance(data, bytes) or len(data) != dtype.itemsize:
+        raise pickle.UnpicklingError(f"expected {dtype.itemsize} bytes of a {dtype}, got {data!r:.40}")
+    return np.frombuffer(data, dtype)[0]
+
+
+def _frombuffer(
+    data: object, dtype: np.dtype, shape: tuple, order: str, axis_order: object = None
+) -> np.ndarray:
+    """Arrays of pickle protocol 5 written in band."""
+    if not isinstance(dtype, np.dtype) or dtype.hasobject or axis_order is not None:
+        raise pickle.UnpicklingError(f"expected a numeric array, got {dtype} with axis order {axis_order}")
+    return np.frombuffer(data, dtype=dtype).reshape(shape, order=order)
+
+
+def _encode(text: str, encoding: str = "latin1") -> bytes:
+    """How protocols before 3 store bytes; only that one encoding."""
+    if not isinstance(text, str) or encoding != "latin1":
+        raise pickle.UnpicklingError(f"expected latin1 bytes, got encoding {encoding!r}")
+    return text.encode("latin1")
+
+
+_ALLOWED: dict[tuple[str, str], Callable[..., object] | type] = {
+    ("numpy", "ndarray"): _ArrayType,
+    ("numpy", "dtype"): np.dtype,
+    ("_codecs", "encode"): _encode,
+}
+for _core in _NUMPY_CORES:
+    _ALLOWED[(f"{_core}.multiarray", "_reconstruct")] = _reconstruct
+    _ALLOWED[(f"{_core}.multiarray", "scalar")] = _scalar
+    _ALLOWED[(f"{_core}.numeric", "_frombuffer")] = _frombuffer
+
+
+class _NumpyUnpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        try:
+            return _ALLOWED[(module, name)]
+        except KeyError:
+            raise InputError(
+                f"expected a pickle of numpy arrays and plain values, got one that asks for {module}.{name}; "
+                f"it was not run"
+            ) from None

@@ -1,0 +1,1 @@
+"""From scenes to training samples: which views, at which size, augmented how."""

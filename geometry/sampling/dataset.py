@@ -1,0 +1,158 @@
+"""Scenes to training samples: an endless map-style dataset, each sample a function of its seed alone.
+
+Nothing is remembered from sample to sample but files already read, so a resumed run, another number of
+workers, or another order of asking gives the same samples.
+"""
+
+import warnings
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+
+from geometry.engine.samplers import SampleRequest
+from geometry.engine.seeding import derive_seed, make_generator
+from geometry.errors import InputError
+from geometry.sampling.assemble import LABELS, assemble
+from geometry.sampling.augment import GeometricAugmentation, PhotometricAugmentation
+from geometry.sampling.mixture import Mixture
+from geometry.sampling.overlap import sample_views
+from geometry.scenes.scene import Scene
+from geometry.tensors import collate
+from geometry.views import Example, Views
+
+_DRAWS = 20  # scenes tried for one sample before giving up
+
+
+class SamplingDataset:
+    """Samples of overlapping views for training the geometry model.
+
+    ``dataset[request]`` with the engine's `SampleRequest`, or ``dataset[i]``: a scene by mixture weight,
+    views of it that overlap, one image size, augmentation. A scene with too few views is passed over for
+    another one, which the seed decides too.
+
+    Args:
+        mixture: where scenes come from.
+        image_size: (H, W) where the request gives none.
+        views: number of views where the request gives none.
+        geometric: zoom, shift, flips, turns; None for none.
+        photometric: colour changes; None for none.
+        least_overlap: share that each view has in common with one drawn before it.
+        sparse_depth: use observed sparse points as depth where a frame has no depth map.
+        labels: masks that every sample carries, of ``sky`` and ``objects``.
+        relabel: called with the chosen views' scene and the training step; returns the scene with other
+            labels, for example a teacher's depth from some step on.
+        skip_broken: pass over scenes with damaged files, with a warning, instead of stopping.
+        seed: for ``dataset[i]`` with a plain number.
+    """
+
+    collate = staticmethod(collate)
+
+    def __init__(
+        self,
+        mixture: Mixture,
+        *,
+        image_size: Sequence[int] | None = None,
+        views: int | None = None,
+        geometric: GeometricAugmentation | None = None,
+        photometric: PhotometricAugmentation | None = None,
+        least_overlap: float = 0.2,
+        sparse_depth: bool = True,
+        labels: Sequence[str] = (),
+        relabel: Callable[[Scene, int], Scene] | None = None,
+        skip_broken: bool = False,
+        seed: int = 0,
+    ) -> None:
+        if not set(labels) <= set(LABELS):
+            raise InputError(f"labels: expected some of {LABELS}, got {list(labels)}")
+        self.mixture = mixture
+        self.image_size = None if image_size is None else (int(image_size[0]), int(image_size[1]))
+        self.views = views
+        self.geometric = geometric or GeometricAugmentation()
+        self.photometric = photometric
+        self.least_overlap = least_overlap
+        self.sparse_depth = sparse_depth
+        self.labels = tuple(labels)
+        self.relabel = relabel
+        self.skip_broken = skip_broken
+        self.seed = seed
+
+    def __getitem__(self, request: SampleRequest | int) -> Example:
+        request = plain_request(request, self.seed)
+        image_size, views = request.image_size or self.image_size, request.views or self.views
+        if image_size is None or views is None:
+            raise InputError("sampling: expected an image size and a number of views, neither is given")
+
+        def make(scene: Scene, without_sky: bool, rng: np.random.Generator) -> Example:
+            chosen = sample_views(scene, views, rng, least=self.least_overlap)
+            scene = scene.select(chosen)
+            if self.relabel is not None:
+                scene = self.relabel(scene, request.step)
+            return assemble(
+                scene,
+                range(views),
+                image_size,
+                rng=rng,
+                augmentation=self.geometric,
+                sparse_depth=self.sparse_depth,
+                labels=self.labels,
+                without_sky=without_sky,
+            )
+
+        sample = draw_sample(self.mixture, request.seed, views, make, skip_broken=self.skip_broken)
+        return recolour(sample, self.photometric, request.seed)
+
+
+def plain_request(request: SampleRequest | int, seed: int) -> SampleRequest:
+    """The request, or one for the i-th sample under ``seed``."""
+    if isinstance(request, SampleRequest):
+        return request
+    i = int(request)
+    return SampleRequest(index=i, number=i, step=0, seed=derive_seed(seed, "sample", i))
+
+
+def draw_sample(
+    mixture: Mixture,
+    seed: int,
+    views: int,
+    make: Callable[[Scene, bool, np.random.Generator], Example],
+    *,
+    skip_broken: bool,
+) -> Example:
+    """``make(scene, without_sky, rng)`` of the first drawn scene that has enough posed views.
+
+    Raises:
+        InputError: none of the scenes drawn has, or a file is damaged and ``skip_broken`` is off.
+    """
+    for attempt in range(_DRAWS):
+        rng = np.random.default_rng(derive_seed(seed, "scene", attempt))
+        name, index = mixture.draw(rng)
+        try:
+            scene = mixture.read(name, index)
+            posed = [
+                i
+                for i, frame in enumerate(scene.frames)
+                if frame.extrinsics is not None and frame.intrinsics is not None
+            ]
+            if len(posed) < views:
+                continue
+            scene = scene if len(posed) == len(scene) else scene.select(posed)
+            return make(scene, mixture.parts[name].without_sky, rng)
+        except InputError as error:
+            if not skip_broken:
+                raise
+            warnings.warn(f"{name}: passed over a scene: {error}", stacklevel=2)
+    raise InputError(
+        f"sampling: expected a scene of at least {views} posed views, {_DRAWS} drawn from "
+        f"{', '.join(mixture.parts)} have fewer"
+    )
+
+
+def recolour(sample: Example, photometric: PhotometricAugmentation | None, seed: int) -> Example:
+    """The sample with changed colours, drawn from the seed."""
+    if photometric is None:
+        return sample
+    images = photometric(sample.views.images[0], make_generator("cpu", seed, "colour"))[None]
+    if not torch.isfinite(images).all():
+        raise InputError("photometric augmentation: expected finite colours, got others; lower its ranges")
+    return Example(views=Views(images=images, cameras=sample.views.cameras), truth=sample.truth)

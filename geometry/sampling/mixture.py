@@ -1,0 +1,114 @@
+"""Several data sets as one, by weight."""
+
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import TypeVar
+
+import numpy as np
+
+from geometry.datasets.sources import SceneSource
+from geometry.engine.samplers import SampleRequest
+from geometry.engine.seeding import derive_seed
+from geometry.errors import InputError
+from geometry.sampling.assemble import LABELS
+from geometry.scenes.scene import Scene
+from geometry.tensors import TensorRecord
+from geometry.views import Example, Truth
+
+R = TypeVar("R", bound=TensorRecord)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """One data set of a mixture."""
+
+    source: SceneSource
+    weight: float | None = None  # relative frequency of its samples; None: its number of scenes
+    without_sky: bool = False  # all its scenes are indoors
+
+
+class Mixture:
+    """Scenes of several sources, drawn by weight; within a source all scenes alike.
+
+    Args:
+        parts: name -> part.
+        cache: scenes remembered as records (paths, cameras, sparse points; no pixels) in each process.
+    """
+
+    def __init__(self, parts: Mapping[str, Part], *, cache: int = 64) -> None:
+        self.parts = {name: part for name, part in parts.items() if part.weight != 0}
+        weights = np.array(
+            [len(p.source) if p.weight is None else p.weight for p in self.parts.values()], dtype=np.float64
+        )
+        if len(weights) == 0 or (weights < 0).any() or not np.isfinite(weights).all():
+            raise InputError(f"mixture: expected parts with weights of 0 or more, got {dict(parts)!r:.200}")
+        self.chance = weights / weights.sum()
+        self._size = cache
+        self._scenes: OrderedDict[tuple[str, int], Scene] = OrderedDict()
+
+    def draw(self, rng: np.random.Generator) -> tuple[str, int]:
+        """Name of a part and index of one of its scenes."""
+        name = list(self.parts)[int(rng.choice(len(self.chance), p=self.chance))]
+        return name, int(rng.integers(len(self.parts[name].source)))
+
+    def read(self, name: str, index: int) -> Scene:
+        """That scene; read once and remembered for a while."""
+        key = name, index
+        if key not in self._scenes:
+            self._scenes[key] = self.parts[name].source[index]
+            while len(self._scenes) > self._size:
+                self._scenes.popitem(last=False)
+        self._scenes.move_to_end(key)
+        return self._scenes[key]
+
+    def __len__(self) -> int:
+        """Number of scenes in all."""
+        return sum(len(part.source) for part in self.parts.values())
+
+
+class DatasetMixture:
+    """Several datasets of samples as one: each request goes to one of them, by weight.
+
+    For datasets that make samples in another way than from scenes on disk, the procedural world above
+    all. The choice depends on the request's seed alone.
+
+    Args:
+        datasets: name -> dataset, each answering ``dataset[request]``.
+        weights: name -> relative frequency.
+        labels: masks (``sky``, ``objects``) that all of them give; others are dropped, since a batch needs
+            the same fields in every sample.
+    """
+
+    def __init__(
+        self, datasets: Mapping[str, object], weights: Mapping[str, float], *, labels: Sequence[str] = ()
+    ) -> None:
+        if (
+            set(datasets) != set(weights)
+            or not datasets
+            or min(weights.values()) < 0
+            or not sum(weights.values())
+        ):
+            raise InputError(
+                f"mixture: expected a weight of 0 or more for each of {sorted(datasets)}, got {dict(weights)}"
+            )
+        self.datasets: Sequence = list(datasets.values())
+        chance = np.array([weights[name] for name in datasets], dtype=np.float64)
+        self.chance = chance / chance.sum()
+        self.labels = tuple(labels)
+        self.collate = getattr(self.datasets[0], "collate", None)
+
+    def __getitem__(self, request: SampleRequest) -> Example:
+        rng = np.random.default_rng(derive_seed(request.seed, "which dataset"))
+        sample = self.datasets[int(rng.choice(len(self.chance), p=self.chance))][request]
+        return keep_labels(sample, self.labels)
+
+
+def keep_labels(record: R, labels: Sequence[str]) -> R:
+    """The record with only these masks of ``sky`` and ``objects``, in every `Truth` inside it."""
+    if isinstance(record, Truth):
+        return replace(record, **{label: None for label in LABELS if label not in labels})
+    inner = {f.name: getattr(record, f.name) for f in fields(record)}
+    return replace(
+        record, **{k: keep_labels(v, labels) for k, v in inner.items() if isinstance(v, TensorRecord)}
+    )

@@ -1,0 +1,215 @@
+"""Views that belong together: drawn so that each sees some of what another one of them sees.
+
+How much two views share is measured by the best evidence that a scene has: its depth, reprojected; else
+its sparse points, seen by both; else the space in front of the cameras. Rows of the overlap are computed
+as they are needed, so that a scene of a thousand photos costs no more than the views drawn.
+"""
+
+from functools import cached_property
+
+import numpy as np
+import torch
+from jaxtyping import Float
+
+from geometry.errors import InputError
+from geometry.ops import se3
+from geometry.scenes.scene import Scene
+
+_GRID = (12, 16)  # rows and columns of the pixels with depth that stand for a view
+_SPACE_GRID = (6, 8)  # likewise where there is no depth, at each of three distances
+_DEPTH_TOLERANCE = 0.05  # relative: two depths are of one surface
+_FEWEST_PIXELS = 16  # of the grid with depth, for depth to be evidence
+
+
+class Overlap:
+    """Share of what one view sees that each other view sees, 0..1; every frame must have a camera.
+
+    The share of i in j differs from that of j in i: a detail is wholly inside an overview.
+    """
+
+    def __init__(self, scene: Scene) -> None:
+        if not scene.posed:
+            raise InputError(f"{scene.name}: expected a camera for every frame, found some without")
+        self.scene = scene
+        self._world: dict[int, np.ndarray | None] = {}
+        self._depth: dict[int, np.ndarray | None] = {}
+        self._rows: dict[int, np.ndarray] = {}
+
+    def row(self, i: int) -> Float[np.ndarray, " V"]:
+        """Share of view i in each view, 1 in itself; occlusion is not looked at."""
+        if i not in self._rows:
+            self._rows[i] = self._row(i)
+        return self._rows[i]
+
+    def _row(self, i: int) -> Float[np.ndarray, " V"]:
+        points = self._points_from_depth(i)
+        if points is not None:
+            share = self._visible(points)[0].mean(axis=1)
+        elif self.scene.visibility is not None and len(self.scene.visibility[i]):
+            share = self._shared_points(i)
+        else:
+            share = self._shared_space(i)
+        share[i] = 1.0
+        return share
+
+    def seen(self, i: int, j: int) -> float:
+        """Share of view i in view j, with occlusion where both have depth; else as in `row`."""
+        points, depth = self._points_from_depth(i), self._depth_of(j)
+        if points is None or depth is None:
+            return float(self.row(i)[j])
+        inside, pixels, z = (array[0] for array in self._visible(points, [j]))
+        h, w = depth.shape
+        H, W = self.scene.frames[j].image_size
+        columns = np.clip(pixels[:, 0] * (w / W), 0, w - 1).astype(int)
+        rows = np.clip(pixels[:, 1] * (h / H), 0, h - 1).astype(int)
+        there = depth[rows, columns]
+        agree = np.abs(there - z) < _DEPTH_TOLERANCE * z
+        # Where j knows no depth it neither confirms nor denies: such pixels do not count.
+        counted = ~inside | (there > 0)
+        return float((inside & agree)[counted].mean()) if counted.any() else float(inside.mean())
+
+    def _visible(
+        self, points: np.ndarray, views: list[int] | None = None
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Whether each world point lies in each view's image, its pixel there, and its z: [V, P, ...]."""
+        E, K, sizes = self._cameras
+        if views is not None:
+            E, K, sizes = E[views], K[views], sizes[views]
+        local = points @ E[:, :3, :3].swapaxes(1, 2) + E[:, None, :3, 3]
+        z = local[..., 2]
+        homogeneous = local @ K.swapaxes(1, 2)
+        pixels = homogeneous[..., :2] / np.where(z > 1e-9, z, 1.0)[..., None]
+        inside = (z > 1e-9) & (pixels >= 0).all(-1) & (pixels < sizes[:, None, ::-1]).all(-1)
+        return inside, pixels, z
+
+    @cached_property
+    def _cameras(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        sizes = np.array([frame.image_size for frame in self.scene.frames])
+        return self.scene.extrinsics, self.scene.intrinsics, sizes
+
+    @cached_property
+    def _centres(self) -> np.ndarray:
+        return se3.centres(torch.from_numpy(self._cameras[0])).numpy()
+
+    def _depth_of(self, i: int) -> np.ndarray | None:
+        if i not in self._depth:
+            depth = self.scene.frames[i].load_depth()
+            usable = depth is not None and (depth > 0).any()
+            self._depth[i] = depth if usable else None
+        return self._depth[i]
+
+    def _points_from_depth(self, i: int) -> np.ndarray | None:
+        """World points of a grid of view i's pixels with depth; None if there are too few."""
+        if i not in self._world:
+            self._world[i] = None
+            depth = self._depth_of(i)
+            if depth is not None:
+                pixels = self._grid(i, _GRID)
+                H, W = self.scene.frames[i].image_size
+                h, w = depth.shape
+                z = depth[(pixels[:, 1] * h / H).astype(int), (pixels[:, 0] * w / W).astype(int)]
+                if (z > 0).sum() >= _FEWEST_PIXELS:
+                    self._world[i] = self._unproject(i, pixels[z > 0], z[z > 0])
+        return self._world[i]
+
+    def _grid(self, i: int, grid: tuple[int, int]) -> np.ndarray:
+        (H, W), (h, w) = self.scene.frames[i].image_size, grid
+        x, y = np.meshgrid((np.arange(w) + 0.5) * W / w, (np.arange(h) + 0.5) * H / h)
+        return np.stack((x.ravel(), y.ravel()), axis=-1)
+
+    def _unproject(self, i: int, pixels: np.ndarray, z: np.ndarray) -> np.ndarray:
+        frame = self.scene.frames[i]
+        rays = np.concatenate((pixels, np.ones_like(pixels[:, :1])), -1) @ np.linalg.inv(frame.intrinsics).T
+        return (rays * z[:, None] - frame.extrinsics[:3, 3]) @ frame.extrinsics[:3, :3]
+
+    def _shared_points(self, i: int) -> np.ndarray:
+        mine = self._point_sets[i]
+        return np.array([len(mine & other) / len(mine) for other in self._point_sets])
+
+    @cached_property
+    def _point_sets(self) -> list[frozenset[int]]:
+        return [frozenset(rows.tolist()) for rows in self.scene.visibility]
+
+    def _shared_space(self, i: int) -> np.ndarray:
+        """Share of the space in front of view i that the others see from the same side.
+
+        How far away things are is unknown; distances between a tenth and the whole of the cameras' own
+        extent all count alike.
+        """
+        pixels = self._grid(i, _SPACE_GRID)
+        distances = self._reach * np.array([0.1, 0.3, 1.0])
+        points = np.concatenate([self._unproject(i, pixels, np.full(len(pixels), d)) for d in distances])
+        inside = self._visible(points)[0]
+        from_here = points - self._centres[i]
+        from_there = points[None] - self._centres[:, None]
+        same_side = np.einsum("pi,vpi->vp", from_here, from_there) > 0
+        return (inside & same_side).mean(axis=1)
+
+    @cached_property
+    def _reach(self) -> float:
+        """Extent of the cameras: twice the 90th percentile of distances from their middle; 1 if it is 0."""
+        away = np.linalg.norm(self._centres - np.median(self._centres, axis=0), axis=1)
+        return float(2 * np.quantile(away, 0.9)) or 1.0
+
+
+def sample_views(
+    scene: Scene,
+    count: int,
+    rng: np.random.Generator,
+    *,
+    least: float = 0.2,
+    attempts: int = 4,
+) -> list[int]:
+    """``count`` different views, each sharing at least ``least`` with one drawn before it.
+
+    A random first view; then again and again a random one among those that overlap some chosen view
+    enough in both directions. If the walk gets stuck it starts again elsewhere with half the threshold;
+    after ``attempts`` walks the longest is filled up with the views that overlap it most.
+
+    Args:
+        least: share of each view in the other, 0..1.
+
+    Raises:
+        InputError: the scene has fewer views, or frames without cameras.
+    """
+    if not 1 <= count <= len(scene):
+        raise InputError(f"{scene.name}: expected {count} views, got a scene of {len(scene)}")
+    overlap = Overlap(scene)
+    best: tuple[list[int], np.ndarray] | None = None
+    for attempt in range(attempts):
+        chosen, reach = _walk(overlap, count, rng, least * 0.5**attempt)
+        if len(chosen) == count:
+            return chosen
+        if best is None or len(chosen) > len(best[0]):
+            best = chosen, reach
+    chosen, reach = best
+    order = np.argsort(-reach, kind="stable")
+    taken = set(chosen)
+    return chosen + [int(j) for j in order if int(j) not in taken][: count - len(chosen)]
+
+
+def _walk(
+    overlap: Overlap, count: int, rng: np.random.Generator, least: float
+) -> tuple[list[int], np.ndarray]:
+    """Views reached, and how much of each view some chosen one shares."""
+    chosen = [int(rng.integers(len(overlap.scene)))]
+    reach = overlap.row(chosen[0])
+    parent = np.full(len(reach), chosen[0])
+    refused: set[tuple[int, int]] = set()
+    while len(chosen) < count:
+        open_ = [
+            int(j)
+            for j in np.flatnonzero(reach >= least)
+            if int(j) not in chosen and (int(parent[j]), int(j)) not in refused
+        ]
+        if not open_:
+            break
+        j = int(rng.choice(open_))
+        if overlap.seen(j, int(parent[j])) < least:  # seen the other way round: occlusion, change of scale
+            refused.add((int(parent[j]), j))
+            continue
+        chosen.append(j)
+        row = overlap.row(j)
+        parent = np.where(row > reach, j, parent)
+        reach = np.maximum(row, reach)
+    return chosen, reach

@@ -1,0 +1,1 @@
+"""Do the cameras and the depth of a scene agree with themselves?"""

@@ -1,0 +1,73 @@
+"""A COLMAP model and its photos as one scene."""
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+
+from geometry.errors import InputError
+from geometry.formats.colmap.files import read_model
+from geometry.formats.images import natural_key
+from geometry.scenes.scene import Scene, photo_frame
+
+
+def read_colmap(model_folder: Path, image_folder: Path, *, only: set[str] | None = None) -> Scene:
+    """Posed photos of a model, in natural order of names, with its points and who saw them.
+
+    Photos that the model names and the folder lacks are skipped with one warning that counts them. A
+    name that is not found as it stands is looked up by its last part, if that is unique.
+
+    Args:
+        only: resolved paths to keep, when the caller chose some of the photos.
+
+    Raises:
+        InputError: no photo of the model is there, or a photo has another shape than its camera.
+    """
+    model = read_model(model_folder)
+    if not model.images:
+        raise InputError(f"{model_folder}: expected a COLMAP model with registered photos, got an empty one")
+    registered = sorted(model.images.values(), key=lambda image: natural_key(image.name))
+    paths = _locate([image.name for image in registered], image_folder)
+    present = [image for image in registered if paths[image.name] is not None]
+    if only is not None:
+        present = [image for image in present if str(paths[image.name].resolve()) in only]
+    if not present:
+        raise InputError(
+            f"{model_folder}: expected a COLMAP model of the photos in {image_folder}, got one of other "
+            f"photos: none of its {len(registered)} names ({registered[0].name}, ...) is among them"
+        )
+    if only is None and len(present) < len(registered):
+        missing = next(image.name for image in registered if paths[image.name] is None)
+        warnings.warn(
+            f"{model_folder}: {len(registered) - len(present)} of {len(registered)} photos are missing in "
+            f"{image_folder} ({missing}, ...); they are skipped",
+            stacklevel=2,
+        )
+    row_of = {int(point_id): row for row, point_id in enumerate(model.points.ids)}
+    frames, visibility = [], []
+    for image in present:
+        lens = model.cameras[image.camera_id].lens()
+        path = paths[image.name]
+        frames.append(photo_frame(path, name=image.name, extrinsics=image.extrinsics, lens=lens))
+        seen = [row_of[int(i)] for i in image.point_ids if int(i) in row_of]
+        visibility.append(np.unique(np.array(seen, dtype=np.int64)))
+    has_points = len(model.points.ids) > 0
+    return Scene(
+        name=image_folder.name,
+        frames=tuple(frames),
+        source=f"COLMAP model {model_folder}",
+        points=model.points.xyz if has_points else None,
+        visibility=tuple(visibility) if has_points else None,
+        folder=image_folder,
+    )
+
+
+def _locate(names: list[str], folder: Path) -> dict[str, Path | None]:
+    """The photo of each name; models made elsewhere may carry sub-folders that are not here."""
+    last_parts = [Path(name).name for name in names]
+    shared = len(set(last_parts)) < len(names)  # cam1/001.jpg and cam2/001.jpg must not meet in one file
+    found: dict[str, Path | None] = {}
+    for name, last in zip(names, last_parts):
+        candidates = [folder / name] if shared else [folder / name, folder / last]
+        found[name] = next((path for path in candidates if path.is_file()), None)
+    return found

@@ -1,0 +1,233 @@
+"""What people type as PHOTOS, a folder, a list or a video, to a `Scene`."""
+
+import warnings
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from geometry.errors import InputError
+from geometry.formats import colmap
+from geometry.formats.images import FOREIGN_SUFFIXES, IMAGE_SUFFIXES, natural_key
+from geometry.scenes import transforms_json, video
+from geometry.scenes.checks.cameras import require_consistent_cameras
+from geometry.scenes.colmap import read_colmap
+from geometry.scenes.scene import Frame, Scene, photo_frame
+
+SMALLEST_SIDE = 14  # pixels: one patch of the network
+# Where photos lie in a capture's folder, the sharpest first.
+_PHOTO_FOLDERS = ("images", "images_2", "images_4", "images_8", "input", "rgb", "photos", "frames")
+
+
+def open_photos(
+    inputs: str | Path | Sequence[str | Path],
+    *,
+    poses: str | Path | None = None,
+    unposed: bool = False,
+    check: bool = True,
+    max_video_frames: int = 300,
+) -> Scene:
+    """Open photos, with their cameras where a file beside them has some.
+
+    Photos come in natural order (numbers as numbers), upright, and without lens distortion where it
+    is known; sizes and orientations may differ. A ``transforms.json``, or a COLMAP model in the
+    folder, ``sparse/0``, ``sparse`` or ``colmap``, is found in the folder, or beside it; photos it does
+    not cover are then left out with a warning. Pixels are decoded later, by `Frame.load`.
+
+    Args:
+        inputs: one folder, one video, a ``transforms.json``, or photos one by one.
+        poses: a ``transforms.json`` or a COLMAP model's folder to take cameras from.
+        unposed: ignore every camera.
+        check: refuse cameras whose convention contradicts the points or the photos.
+        max_video_frames: of a video, this many frames, evenly spaced in time.
+
+    Raises:
+        InputError: nothing to read, a file that is no photo, cameras of other photos, or cameras that
+            contradict themselves; the message names the file.
+    """
+    paths = [Path(p).expanduser() for p in ([inputs] if isinstance(inputs, (str, Path)) else inputs)]
+    if not paths:
+        raise InputError("photos: expected a folder, a video or a list of photos, got nothing")
+    for path in paths:
+        if not path.exists():
+            raise InputError(f"{path}: expected photos, found no such file or folder")
+    if poses is not None and unposed:
+        raise InputError(f"{poses}: expected either poses or unposed, got both")
+
+    scene = _open(paths, None if poses is None else Path(poses).expanduser(), unposed, max_video_frames)
+    for frame in scene.frames:
+        if min(frame.image_size) < SMALLEST_SIDE:
+            where = frame.image if isinstance(frame.image, Path) else frame.name
+            H, W = frame.image_size
+            raise InputError(
+                f"{where}: expected at least {SMALLEST_SIDE} x {SMALLEST_SIDE} pixels, got {H} x {W}"
+            )
+    if check and scene.posed:
+        require_consistent_cameras(scene)
+    return scene
+
+
+def _open(paths: list[Path], poses: Path | None, unposed: bool, max_video_frames: int) -> Scene:
+    first = paths[0]
+    if len(paths) == 1 and first.is_dir():
+        return _open_folder(first, poses, unposed, max_video_frames)
+    if len(paths) == 1 and first.suffix.lower() == ".json":
+        scene = transforms_json.read_scene(first)
+        return scene.without_cameras() if unposed else scene
+    videos = [path for path in paths if path.suffix.lower() in video.VIDEO_SUFFIXES]
+    if videos:
+        if len(paths) > 1:
+            raise InputError(f"{videos[0]}: expected one video alone, got {len(paths)} files")
+        if poses is not None:
+            raise InputError(f"{poses}: expected poses of photos, got a video; extract its frames first")
+        return video.read_scene(first, max_video_frames)
+    for path in paths:
+        if path.is_dir():
+            raise InputError(f"{path}: expected one folder alone or photos, got a folder in a list")
+    return _open_list(paths, poses, unposed)
+
+
+def _open_folder(folder: Path, poses: Path | None, unposed: bool, max_video_frames: int) -> Scene:
+    photo_folder, photos = _find_photos(folder)
+    source, ours = poses, True
+    if source is None and not unposed:
+        source, ours = _find_cameras(folder, photo_folder)
+    if not photos and source is None:
+        videos = [p for p in _visible_files(folder) if p.suffix.lower() in video.VIDEO_SUFFIXES]
+        if len(videos) == 1:
+            return video.read_scene(videos[0], max_video_frames)
+        raise InputError(f"{folder}: expected photos (JPEG, PNG, ...) or one video, {_what_is_there(folder)}")
+    foreign = [p for p in _visible_files(photo_folder) if p.suffix.lower() in FOREIGN_SUFFIXES]
+    if foreign:
+        _warn(
+            f"{photo_folder}: {len(foreign)} files such as {foreign[0].name} are of kinds that are not "
+            f"supported and are ignored; convert them to JPEG or PNG to use them"
+        )
+    if source is None:
+        return _unposed(photos, photo_folder, folder.resolve().name)
+    try:
+        scene = _posed(source, photo_folder if photos else None)
+    except InputError as error:
+        if not ours:
+            _warn(f"{error}; they are ignored")
+            return _unposed(photos, photo_folder, folder.resolve().name)
+        if poses is None:
+            raise InputError(f"{error} (unposed ignores cameras)") from error
+        raise
+    _count_left_out(scene, photos, source)
+    return replace(scene, name=folder.resolve().name)
+
+
+def _open_list(photos: list[Path], poses: Path | None, unposed: bool) -> Scene:
+    photos = sorted(photos, key=natural_key)
+    parents = {photo.resolve().parent for photo in photos}
+    source = poses
+    if source is None and not unposed and len(parents) == 1:
+        source, _ = _find_cameras(photos[0].parent, photos[0].parent, parent=False)
+    if source is None:
+        return _unposed(photos, photos[0].parent, photos[0].resolve().parent.name)
+    chosen = {str(photo.resolve()) for photo in photos}
+    scene = _posed(source, photos[0].parent if len(parents) == 1 else None, only=chosen)
+    _count_left_out(scene, photos, source)
+    return scene
+
+
+def _unposed(photos: list[Path], folder: Path, name: str) -> Scene:
+    names = [_relative_name(photo, folder) for photo in photos]
+    if len(set(names)) < len(names):
+        names = [str(photo) for photo in photos]
+    frames: list[Frame] = [photo_frame(photo, name=name) for photo, name in zip(photos, names)]
+    return Scene(name=name, frames=tuple(frames), folder=folder)
+
+
+def _posed(source: Path, photo_folder: Path | None, only: set[str] | None = None) -> Scene:
+    """Scene of the cameras in a transforms.json or a COLMAP model's folder."""
+    if source.is_dir() and not colmap.is_model(source) and (source / "transforms.json").is_file():
+        source = source / "transforms.json"
+    if source.is_dir():
+        model = colmap.find_model(source)
+        if model is None:
+            raise InputError(f"{source}: expected a transforms.json or a COLMAP model, found neither in it")
+        return read_colmap(model, photo_folder or source, only=only)
+    if source.suffix.lower() in (".bin", ".txt") and colmap.is_model(source.parent):
+        return read_colmap(source.parent, photo_folder or source.parent, only=only)
+    if not source.is_file():
+        raise InputError(
+            f"{source}: expected poses (a transforms.json or a COLMAP model), found no such file"
+        )
+    return transforms_json.read_scene(source, photo_folder, only=only)
+
+
+def _find_cameras(folder: Path, photo_folder: Path, *, parent: bool = True) -> tuple[Path | None, bool]:
+    """A transforms.json or a COLMAP model in the folder, with the photos, or beside their folder.
+
+    Returns:
+        What was found, and whether it must belong to these photos: what lies beside a folder of an
+        unusual name may belong to others, and then is no error.
+    """
+    usual = photo_folder.resolve().name.lower() in _PHOTO_FOLDERS
+    places = [(folder, True), (photo_folder, True)]
+    if usual or parent:
+        places.append((photo_folder.resolve().parent, usual))
+    for place, ours in places:
+        if (place / "transforms.json").is_file():
+            return place / "transforms.json", ours
+        model = colmap.find_model(place)
+        if model is not None:
+            return model, ours
+    return None, True
+
+
+def _find_photos(folder: Path) -> tuple[Path, list[Path]]:
+    """Photos in the folder itself, else in the first of the usual sub-folders that has some."""
+    photos = _photos_of(_visible_files(folder))
+    if photos:
+        return folder, photos
+    for name in _PHOTO_FOLDERS:
+        inner = folder / name
+        if inner.is_dir():
+            found = _photos_of(_visible_files(inner)) or _photos_of(
+                p for p in inner.rglob("*") if p.is_file() and not p.name.startswith(".")
+            )
+            if found:
+                return inner, found
+    return folder, []
+
+
+def _photos_of(files: Iterable[Path]) -> list[Path]:
+    return sorted((p for p in files if p.suffix.lower() in IMAGE_SUFFIXES), key=natural_key)
+
+
+def _visible_files(folder: Path) -> list[Path]:
+    """Files in the folder; names starting with a dot are the system's, not a person's."""
+    return sorted(
+        (p for p in folder.iterdir() if p.is_file() and not p.name.startswith(".")), key=natural_key
+    )
+
+
+def _what_is_there(folder: Path) -> str:
+    files = _visible_files(folder)
+    if not files:
+        folders = [p.name for p in sorted(folder.iterdir()) if p.is_dir()]
+        return f"found only folders ({folders[0]}, ...)" if folders else "the folder is empty"
+    foreign = [p for p in files if p.suffix.lower() in FOREIGN_SUFFIXES]
+    if foreign:
+        return f"found {foreign[0].name}, a kind that is not supported: convert it to JPEG or PNG first"
+    return f"found {len(files)} other files ({files[0].name}, ...)"
+
+
+def _relative_name(photo: Path, folder: Path) -> str:
+    return photo.relative_to(folder).as_posix() if photo.is_relative_to(folder) else photo.name
+
+
+def _count_left_out(scene: Scene, photos: list[Path], source: Path) -> None:
+    used = {frame.image.resolve() for frame in scene.frames if isinstance(frame.image, Path)}
+    left_out = [photo for photo in photos if photo.resolve() not in used]
+    if left_out:
+        _warn(
+            f"{source}: {len(left_out)} of {len(photos)} photos have no camera there "
+            f"({left_out[0].name}, ...); they are left out"
+        )
+
+
+def _warn(message: str) -> None:
+    warnings.warn(message, stacklevel=2)

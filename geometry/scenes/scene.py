@@ -1,0 +1,260 @@
+"""`Frame` and `Scene`: the one form in which every reader hands over photos and cameras.
+
+Readers (folders, videos, COLMAP models, transforms.json, data sets) convert to the conventions of
+`geometry.views` and nobody converts afterwards. Records are lazy: they hold paths, sizes and cameras;
+pixels are decoded by `Frame.load` and kept by nobody.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+from jaxtyping import Bool, Float, UInt8
+
+from geometry.errors import InputError
+from geometry.formats.distortion import Lens, pinhole_intrinsics, undistort
+from geometry.formats.images import read_header, read_image, read_map, turned_size
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Frame:
+    """One photo, upright and pinhole once loaded, with its camera if known.
+
+    ``image_size``, ``extrinsics`` and ``intrinsics`` describe what `load` returns, not the stored
+    file: `photo_frame` works out the difference (EXIF, distortion, another resolution).
+    """
+
+    name: str  # as the capture names it; unique in a scene
+    image: Path | Callable[[], UInt8[np.ndarray, "H W 3"]]  # a file, or a decoder (video, archive)
+    image_size: tuple[int, int]  # (H, W)
+    extrinsics: Float[np.ndarray, "4 4"] | None = None  # world-to-camera, float64
+    intrinsics: Float[np.ndarray, "3 3"] | None = None  # pixels, float64
+    exif: bool = True  # turn the stored pixels as EXIF says; False if the camera refers to stored pixels
+    lens: Lens | None = None  # distortion still in the decoded pixels; `load` undoes it
+    quarter_turns: int = 0  # clockwise turns after undistortion, already in the camera above
+    depth: Callable[[], Float[np.ndarray, "h w"]] | None = None  # z-depth as stored, 0 = unknown
+    mask: Path | None = None  # as stored; 0 = ignore
+    sky: Callable[[], Bool[np.ndarray, "h w"]] | None = None  # True on sky, as stored; None where unlabelled
+    objects: Callable[[], Bool[np.ndarray, "h w"]] | None = None  # True on the foreground object, as stored
+    timestamp: float | None = None  # seconds
+
+    def __post_init__(self) -> None:
+        if self.extrinsics is not None:
+            check_pose(self.extrinsics, self.name)
+        if self.intrinsics is not None:
+            K = np.asarray(self.intrinsics)
+            if K.shape != (3, 3) or not np.isfinite(K).all() or K[0, 0] <= 0 or K[1, 1] <= 0:
+                raise InputError(
+                    f"{self.name}: expected finite intrinsics [3, 3] with positive focal lengths, "
+                    f"got {K.tolist()}"
+                )
+
+    def load(self) -> UInt8[np.ndarray, "H W 3"]:
+        """Decode the photo: RGB, upright, undistorted, matching `intrinsics`. Nothing is cached.
+
+        Raises:
+            InputError: the file is damaged or not the size its header said.
+        """
+        pixels = read_image(self.image, exif=self.exif) if isinstance(self.image, Path) else self.image()
+        pixels = self._straighten(pixels, nearest=False)
+        if pixels.shape[:2] != tuple(self.image_size):
+            raise InputError(f"{self.name}: expected size (H, W) {self.image_size}, got {pixels.shape[:2]}")
+        return pixels
+
+    def load_depth(self) -> Float[np.ndarray, "h w"] | None:
+        """Stored z-depth in the geometry of `load`, at its own resolution, 0 where unknown; None without."""
+        if self.depth is None:
+            return None
+        depth = np.asarray(self.depth(), dtype=np.float32)
+        return self._straighten(np.where(np.isfinite(depth) & (depth > 0), depth, 0), nearest=True)
+
+    def load_mask(self) -> Bool[np.ndarray, "H W"] | None:
+        """True where the photo may be used, in the geometry and size of `load`; None without a mask."""
+        if self.mask is None:
+            return None
+        stored = (read_map(self.mask) > 0).astype(np.uint8)
+        H, W = self.image_size
+        mask = self._straighten(stored, nearest=True)
+        return cv2.resize(mask, (W, H), interpolation=cv2.INTER_NEAREST) > 0
+
+    def load_sky(self) -> Bool[np.ndarray, "h w"] | None:
+        """True on sky, in the geometry of `load`, at its own resolution; None where the set labels none."""
+        return self._load_label(self.sky)
+
+    def load_objects(self) -> Bool[np.ndarray, "h w"] | None:
+        """True on the foreground object, in the geometry of `load`, at its own resolution; None without."""
+        return self._load_label(self.objects)
+
+    def _load_label(self, label: Callable[[], np.ndarray] | None) -> np.ndarray | None:
+        if label is None:
+            return None
+        return self._straighten(np.asarray(label()).astype(np.uint8), nearest=True) > 0
+
+    def _straighten(self, pixels: np.ndarray, *, nearest: bool) -> np.ndarray:
+        """Decoded pixels to the pinhole, upright image."""
+        if self.lens is not None:
+            # Depth and masks often have their own resolution; a photo's was settled by its header.
+            lens = self.lens.resized(pixels.shape[:2]) if nearest else self.lens
+            if pixels.shape[:2] != tuple(lens.image_size):
+                raise InputError(
+                    f"{self.name}: expected size (H, W) {lens.image_size}, got {pixels.shape[:2]}"
+                )
+            pixels = undistort(pixels, lens, nearest=nearest)
+        return np.ascontiguousarray(np.rot90(pixels, k=-self.quarter_turns))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Scene:
+    """Photos of one place, in capture order."""
+
+    name: str
+    frames: tuple[Frame, ...]
+    source: str = "unposed"  # where the cameras came from, for messages: "COLMAP model sparse/0", ...
+    points: Float[np.ndarray, "N 3"] | None = None  # sparse points, world frame
+    visibility: tuple[np.ndarray, ...] | None = None  # per frame: indices into points that it observed
+    metric: bool = False  # poses, points and depth are in metres
+    folder: Path | None = field(default=None)
+
+    def __post_init__(self) -> None:
+        if self.visibility is not None and (self.points is None or len(self.visibility) != len(self.frames)):
+            raise ValueError("visibility needs points and one entry per frame")
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    @property
+    def posed(self) -> bool:
+        """Whether every frame has extrinsics and intrinsics."""
+        return bool(self.frames) and all(
+            f.extrinsics is not None and f.intrinsics is not None for f in self.frames
+        )
+
+    @property
+    def extrinsics(self) -> Float[np.ndarray, "V 4 4"]:
+        """World-to-camera poses of all frames; every frame must have one."""
+        return np.stack([f.extrinsics for f in self.frames])
+
+    @property
+    def intrinsics(self) -> Float[np.ndarray, "V 3 3"]:
+        """Pixel intrinsics of all frames, each for its own ``image_size``; every frame must have some."""
+        return np.stack([f.intrinsics for f in self.frames])
+
+    def select(self, indices: Iterable[int]) -> "Scene":
+        """The scene with these frames, in this order; points stay."""
+        indices = [int(i) for i in indices]
+        visibility = None if self.visibility is None else tuple(self.visibility[i] for i in indices)
+        return replace(self, frames=tuple(self.frames[i] for i in indices), visibility=visibility)
+
+    def without_cameras(self) -> "Scene":
+        """The same photos, still undistorted by `Frame.load`, with poses and intrinsics dropped."""
+        frames = tuple(replace(f, extrinsics=None, intrinsics=None) for f in self.frames)
+        return replace(self, frames=frames, source="unposed", points=None, visibility=None, metric=False)
+
+
+def photo_frame(
+    path: Path,
+    *,
+    name: str,
+    extrinsics: Float[np.ndarray, "4 4"] | None = None,
+    lens: Lens | None = None,
+    **fields: object,
+) -> Frame:
+    """A frame for a photo on disk and a camera as some file states it.
+
+    - Resolution: if the photo is a resized copy of what ``lens`` describes, the lens is rescaled.
+    - EXIF: COLMAP, nerfstudio and instant-ngp read stored pixels and ignore EXIF, so a camera refers
+      to stored pixels unless its width and height fit only the upright photo. The pixels then come
+      out upright all the same, and the camera is turned with them.
+    - Distortion: ``intrinsics`` become those of the undistorted image.
+
+    Args:
+        extrinsics: world-to-camera of the camera as stated.
+        lens: camera as stated; None leaves the frame without intrinsics.
+        fields: further fields of `Frame` (depth, mask, timestamp).
+
+    Raises:
+        InputError: the photo cannot be read, or has another shape than the camera.
+    """
+    header = read_header(path)
+    if lens is None and extrinsics is None:
+        return Frame(name=name, image=path, image_size=header.upright_size, **fields)
+    stored_fits = lens is None or _same_shape(lens.image_size, header.stored_size)
+    upright_fits = lens is not None and _same_shape(lens.image_size, header.upright_size)
+    if not (stored_fits or upright_fits):
+        raise InputError(
+            f"{path}: expected a photo shaped like its camera, (H, W) {lens.image_size}, got "
+            f"{header.stored_size}; do these cameras belong to other photos?"
+        )
+    use_stored = stored_fits
+    decoded_size = header.stored_size if use_stored else header.upright_size
+    # A mirrored photo cannot be turned upright by any camera, so it stays as stored.
+    turns = header.quarter_turns if use_stored and not header.mirrored else 0
+    intrinsics = None
+    if lens is not None:
+        lens = lens.resized(decoded_size)
+        intrinsics = turn_intrinsics(pinhole_intrinsics(lens), decoded_size, turns)
+        lens = None if lens.is_pinhole else lens
+    return Frame(
+        name=name,
+        image=path,
+        image_size=turned_size(decoded_size, turns),
+        extrinsics=None if extrinsics is None else turn_extrinsics(extrinsics, turns),
+        intrinsics=intrinsics,
+        exif=not use_stored,
+        lens=lens,
+        quarter_turns=turns,
+        **fields,
+    )
+
+
+def check_pose(pose: np.ndarray, where: str) -> None:
+    """Refuse a pose that is no rigid transform.
+
+    Raises:
+        InputError: wrong shape, not finite, mirrored (determinant -1), scaled or sheared.
+    """
+    pose = np.asarray(pose)
+    wanted = f"{where}: expected a rigid 4x4 pose, got"
+    if pose.shape != (4, 4):
+        raise InputError(f"{wanted} a matrix of shape {list(pose.shape)}")
+    if not np.isfinite(pose).all():
+        raise InputError(f"{wanted} one with NaN or infinite entries")
+    rotation = pose[:3, :3]
+    determinant = np.linalg.det(rotation)
+    if np.abs(pose[3] - (0, 0, 0, 1)).max() > 1e-6:
+        raise InputError(f"{wanted} one whose last row is {pose[3].tolist()}; is it transposed?")
+    size = np.cbrt(abs(determinant))
+    if size > 0 and np.abs(rotation @ rotation.T / size**2 - np.eye(3)).max() < 1e-2:
+        if determinant < 0:
+            raise InputError(
+                f"{wanted} a mirrored one (determinant {determinant:.3g}); one axis has the wrong sign"
+            )
+        if abs(size - 1) > 1e-2:
+            raise InputError(f"{wanted} one that also scales by {size:.4g}; divide its rotation by that")
+        return
+    raise InputError(f"{wanted} one whose rotation is not orthonormal (determinant {determinant:.3g})")
+
+
+def turn_intrinsics(
+    intrinsics: Float[np.ndarray, "3 3"], image_size: tuple[int, int], quarter_turns: int
+) -> Float[np.ndarray, "3 3"]:
+    """Intrinsics after turning the (H, W) image clockwise by quarter turns."""
+    (H, W), K = image_size, intrinsics
+    for _ in range(quarter_turns % 4):  # pixel (x, y) goes to (H - y, x)
+        K = np.array([[K[1, 1], 0.0, H - K[1, 2]], [0.0, K[0, 0], K[0, 2]], [0.0, 0.0, 1.0]])
+        H, W = W, H
+    return K
+
+
+def turn_extrinsics(extrinsics: Float[np.ndarray, "4 4"], quarter_turns: int) -> Float[np.ndarray, "4 4"]:
+    """World-to-camera pose of the camera whose image was turned clockwise by quarter turns."""
+    quarter = np.array([[0.0, -1, 0, 0], [1, 0, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])  # (x, y) -> (-y, x)
+    return np.linalg.matrix_power(quarter, quarter_turns % 4) @ extrinsics
+
+
+def _same_shape(first: tuple[int, int], second: tuple[int, int]) -> bool:
+    """Whether one size is a resized copy of the other: a pixel of rounding on the smaller is allowed."""
+    (h, w), (H, W) = first, second
+    return abs(w / W - h / H) <= 1.01 * max(1 / min(W, w), 1 / min(H, h)) * max(w / W, h / H)

@@ -1,0 +1,218 @@
+"""Cameras of photos that have none, by classical structure from motion with COLMAP's library, pycolmap.
+
+SIFT features, matches of every pair, incremental mapping; no network. Photos are handed over reduced,
+upright and grey, so that EXIF turns, videos and odd file formats are settled by our own reader. What comes
+back are lenses and poses in the conventions of `geometry.views`; `Frame.load` then undoes the distortion
+as it does for any COLMAP model. pycolmap is an optional package, imported when it is needed.
+
+Source: Schönberger and Frahm 2016 (COLMAP).
+"""
+
+import importlib.util
+import tempfile
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from jaxtyping import Float
+
+from geometry.errors import InputError
+from geometry.formats.colmap import ColmapCamera, ColmapModel, read_model
+from geometry.formats.distortion import pinhole_intrinsics
+from geometry.formats.images import ExifLens, read_exif_lens
+from geometry.ops import se3
+from geometry.scenes.scene import Frame, Scene
+
+SOURCE = "structure from motion"  # what a `Scene` of placed photos calls the source of its cameras
+SIDE = 960  # pixels of the long side that features are found in: COLMAP's own limit of 3200 takes minutes
+FEATURES = 4096  # per photo, the strongest; matching grows with its square
+EXHAUSTIVE = 60  # photos at most for which all pairs are matched, beyond it neighbours in order
+_FILM_WIDTH_MM = 36.0  # of the film that EXIF's equivalent focal lengths refer to
+_GUESSED_FOCAL = 1.2  # in long sides, where EXIF says nothing: a phone's, and where COLMAP starts too
+
+
+@dataclass(frozen=True, kw_only=True)
+class Placed:
+    """Photos that structure from motion could place."""
+
+    scene: Scene  # the placed photos, all with cameras, in the order asked for
+    indices: list[int]  # their places in the scene that was given
+    missing: list[int]  # those that were asked for and not placed
+
+
+def available() -> bool:
+    """Whether pycolmap is installed."""
+    return importlib.util.find_spec("pycolmap") is not None
+
+
+def require() -> None:
+    """Refuse now what `place_photos` would refuse later.
+
+    Raises:
+        InputError: pycolmap is not installed; the message says how to install it.
+    """
+    if not available():
+        raise InputError(
+            "structure from motion: expected the package pycolmap, which is not installed; "
+            "install it with: pip install pycolmap (or this project's extra 'sfm')"
+        )
+
+
+def place_photos(scene: Scene, photos: Sequence[int] | None = None, *, seed: int = 0) -> Placed:
+    """Poses and intrinsics of photos from nothing but the photos.
+
+    The world is the first placed photo's camera (x right, y down, z forward); its scale is arbitrary.
+    Photos of one size share a lens unless EXIF names different cameras or focal lengths. If the photos fall
+    into several groups that do not hang together, the largest is kept.
+
+    Args:
+        scene: cameras that it has are ignored; lens distortion that is known there stays undone.
+        photos: indices of the photos to use, None for all.
+        seed: of every random choice; the same seed gives the same cameras.
+
+    Raises:
+        InputError: pycolmap is missing, or a photo cannot be read.
+    """
+    require()
+    photos = list(range(len(scene))) if photos is None else sorted(set(photos))
+    scene = scene.without_cameras()
+    model = None
+    if len(photos) > 1:
+        with tempfile.TemporaryDirectory(prefix="sfm-") as folder, _silent():
+            groups = _write_photos(Path(folder) / "photos", scene, photos)
+            model = _reconstruct(Path(folder), groups, count=len(photos), seed=seed)
+    found = {} if model is None else {int(Path(i.name).stem): i for i in model.images.values()}
+    indices = sorted(found)
+    frames: list[Frame] = []
+    if found:
+        poses = torch.from_numpy(np.stack([found[i].extrinsics for i in indices]))
+        poses = se3.relative(poses, poses[0]).numpy()
+        cameras = [model.cameras[found[i].camera_id] for i in indices]
+        frames = [_with_camera(scene.frames[i], *camera) for i, *camera in zip(indices, poses, cameras)]
+    placed = replace(scene, frames=tuple(frames), source=SOURCE)
+    return Placed(scene=placed, indices=indices, missing=[i for i in photos if i not in found])
+
+
+def _with_camera(frame: Frame, extrinsics: Float[np.ndarray, "4 4"], camera: ColmapCamera) -> Frame:
+    """The frame with a camera that was found in its reduced copy."""
+    lens = camera.lens().resized(frame.image_size)
+    intrinsics = pinhole_intrinsics(lens)
+    if frame.lens is not None or lens.is_pinhole:  # `load` undoes a known distortion already
+        return replace(frame, extrinsics=extrinsics, intrinsics=intrinsics)
+    return replace(frame, extrinsics=extrinsics, intrinsics=intrinsics, lens=lens)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Group:
+    """Reduced photos that share a lens."""
+
+    names: tuple[str, ...]
+    model: str  # COLMAP's name
+    focal: float | None  # pixels, if EXIF tells
+    size: tuple[int, int]  # (H, W)
+
+
+def _write_photos(folder: Path, scene: Scene, photos: list[int]) -> list[_Group]:
+    """Reduced grey copies, named by index, and which of them share a lens."""
+    folder.mkdir()
+
+    def reduce(index: int) -> tuple[int, int]:
+        grey = cv2.cvtColor(scene.frames[index].load(), cv2.COLOR_RGB2GRAY)
+        H, W = grey.shape
+        factor = min(1.0, SIDE / max(H, W))
+        if factor < 1:
+            size = round(W * factor), round(H * factor)
+            grey = cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
+        cv2.imwrite(str(folder / _name(index)), grey, [cv2.IMWRITE_PNG_COMPRESSION, 1])
+        return grey.shape
+
+    with ThreadPoolExecutor(torch.get_num_threads()) as threads:
+        sizes = dict(zip(photos, threads.map(reduce, photos)))
+    shared: dict[tuple, list[int]] = {}
+    for index in photos:
+        frame = scene.frames[index]
+        lens = read_exif_lens(frame.image) if isinstance(frame.image, Path) else ExifLens()
+        # A reduced size can be equal where the photo's is not: another camera.
+        key = (frame.image_size, sizes[index], lens, frame.lens is None)
+        shared.setdefault(key, []).append(index)
+    return [
+        _Group(
+            names=tuple(map(_name, members)),
+            # Without distortion where it was undone; else one coefficient, as many as casual photos support.
+            model="SIMPLE_RADIAL" if distorted else "SIMPLE_PINHOLE",
+            focal=lens.focal_35mm and lens.focal_35mm / _FILM_WIDTH_MM * max(size),
+            size=size,
+        )
+        for (_, size, lens, distorted), members in shared.items()
+    ]
+
+
+def _name(index: int) -> str:
+    return f"{index:06d}.png"
+
+
+def _reconstruct(folder: Path, groups: list[_Group], *, count: int, seed: int) -> ColmapModel | None:
+    """The largest model of the photos in ``folder / "photos"``, None if no two of them hang together."""
+    import pycolmap
+
+    database, photos, models = folder / "database.db", folder / "photos", folder / "models"
+    cpu, threads = pycolmap.Device.cpu, torch.get_num_threads()
+    pycolmap.Database.open(database).close()  # makes the file
+    for group in groups:
+        reader = pycolmap.ImageReaderOptions(
+            camera_model=group.model, default_focal_length_factor=_GUESSED_FOCAL
+        )
+        if group.focal is not None:  # stated parameters count as known: mapping starts from them
+            (H, W), zeros = group.size, ",0" * (group.model == "SIMPLE_RADIAL")
+            reader.camera_params = f"{group.focal},{W / 2},{H / 2}{zeros}"
+        # Rows are made here, in order: threads that extract would number photos as they finish.
+        pycolmap.import_images(database, photos, pycolmap.CameraMode.SINGLE, group.names, reader)
+    extraction = pycolmap.FeatureExtractionOptions(num_threads=threads, use_gpu=False)
+    extraction.sift.max_num_features = FEATURES
+    for group in groups:
+        reader = pycolmap.ImageReaderOptions(camera_model=group.model)
+        pycolmap.extract_features(
+            database, photos, group.names, reader_options=reader, extraction_options=extraction, device=cpu
+        )
+
+    matching = pycolmap.FeatureMatchingOptions(num_threads=threads, use_gpu=False)
+    verification = pycolmap.TwoViewGeometryOptions()
+    verification.ransac.random_seed = seed
+    match = pycolmap.match_exhaustive if count <= EXHAUSTIVE else pycolmap.match_sequential
+    match(database, matching, verification_options=verification, device=cpu)
+
+    # One thread: sums of several come out in any order, and mapping is the short part.
+    mapping = pycolmap.IncrementalPipelineOptions(num_threads=1, random_seed=seed, extract_colors=False)
+    # A pair is worth keeping only where two photos are all there is.
+    mapping.min_model_size = min(3, count)
+    mapping.mapper.random_seed = mapping.triangulation.random_seed = seed
+    # COLMAP does not start from photos taken walking ahead, nor from less than 100 matches and 16 degrees:
+    # captures of a walk along a street have nothing else.
+    mapping.mapper.init_max_forward_motion = 1.0
+    mapping.mapper.init_min_num_inliers, mapping.mapper.init_min_tri_angle = 50, 8.0
+    pycolmap.set_random_seed(seed)
+    models.mkdir()
+    found = pycolmap.incremental_mapping(database, photos, models, mapping)
+    if not found:
+        return None
+    largest = max(found.values(), key=lambda model: (model.num_reg_images(), model.num_points3D()))
+    largest.write_binary(models)
+    return read_model(models)
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """pycolmap logs every step to standard error; what matters reaches the caller as a result."""
+    import pycolmap
+
+    before = pycolmap.logging.minloglevel
+    pycolmap.logging.minloglevel = pycolmap.logging.FATAL.value
+    try:
+        yield
+    finally:
+        pycolmap.logging.minloglevel = before

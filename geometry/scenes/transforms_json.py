@@ -1,0 +1,267 @@
+"""transforms.json of nerfstudio and instant-ngp, read and written.
+
+In the file poses are camera-to-world with OpenGL axes (x right, y up, z back); here they are
+world-to-camera with OpenCV axes. Intrinsics are COLMAP's: first pixel centre at (0.5, 0.5).
+``applied_transform`` is already part of the stored poses and is not undone.
+"""
+
+import json
+import math
+import warnings
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float
+
+from geometry.atomic import atomic_file
+from geometry.errors import InputError
+from geometry.formats.distortion import Lens
+from geometry.formats.images import IMAGE_SUFFIXES, natural_key, read_header, read_map
+from geometry.ops import se3
+from geometry.scenes.scene import Frame, Scene, check_pose, photo_frame
+
+_FLIP = np.diag([1.0, -1.0, -1.0, 1.0])  # OpenGL camera axes <-> OpenCV camera axes
+_FISHEYE = ("OPENCV_FISHEYE", "FISHEYE")
+_PINHOLE = ("OPENCV", "PINHOLE", "SIMPLE_PINHOLE", "PERSPECTIVE", "SIMPLE_RADIAL", "RADIAL", "FULL_OPENCV")
+
+
+def read_scene(
+    path: Path,
+    image_folder: Path | None = None,
+    *,
+    only: set[str] | None = None,
+    natural_order: bool = True,
+    split: str = "frames",
+) -> Scene:
+    """Posed photos that the file lists.
+
+    Listed photos that do not exist are skipped with one warning that counts them. Intrinsics that
+    describe another resolution than the photos found (DL3DV's ``images_8``) are rescaled to them.
+
+    Args:
+        image_folder: take photos only from there: the listed path if it lies inside, else its last
+            part looked up there (DL3DV's file says ``images/``, the folder is ``images_8/``).
+        only: resolved paths to keep, when the caller chose some of the photos.
+        natural_order: sort by name, numbers as numbers; False keeps the file's order.
+        split: key of the frame list (ScanNet++ also has ``test_frames``).
+
+    Raises:
+        InputError: no JSON of this form, a bad frame (named), or no photo of it exists.
+    """
+    path = Path(path)
+    content = _read_json(path)
+    listed = content.get(split)
+    if not isinstance(listed, list) or not listed:
+        raise InputError(f"{path}: expected a list {split!r} of photos with poses, found none")
+    found: list[tuple[Mapping, str, Path]] = []
+    missing = []
+    for index, entry in enumerate(listed):
+        if not isinstance(entry, dict) or not isinstance(entry.get("file_path"), str):
+            raise InputError(
+                f"{path}, frame {index}: expected an object with a file_path, got {str(entry)[:60]}"
+            )
+        photo = _locate(entry["file_path"], path.parent, image_folder)
+        if photo is None:
+            missing.append(entry["file_path"])
+        elif only is None or str(photo.resolve()) in only:
+            found.append((entry, entry["file_path"], photo))
+    if not found:
+        where = path.parent if image_folder is None else image_folder
+        raise InputError(
+            f"{path}: expected cameras of the photos in {where}, got cameras of other photos: "
+            f"none of the {len(listed)} files it lists ({listed[0]['file_path']}, ...) is there"
+        )
+    if missing and only is None:
+        warnings.warn(
+            f"{path}: {len(missing)} of {len(listed)} listed photos are missing ({missing[0]}, ...); "
+            f"they are skipped",
+            stacklevel=2,
+        )
+    if natural_order:
+        found.sort(key=lambda item: natural_key(item[1]))
+    frames = tuple(_frame(content, entry, photo, path) for entry, _, photo in found)
+    return Scene(name=path.parent.name, frames=frames, source=str(path), folder=path.parent)
+
+
+def write_scene(
+    path: Path,
+    file_paths: Sequence[str],
+    extrinsics: Float[np.ndarray, "V 4 4"],
+    intrinsics: Float[np.ndarray, "V 3 3"],
+    image_sizes: Sequence[tuple[int, int]],
+    *,
+    per_frame: Sequence[Mapping[str, object]] | None = None,
+    extra: Mapping[str, object] | None = None,
+) -> None:
+    """Write nerfstudio's form: OpenGL camera-to-world poses, pinhole intrinsics.
+
+    Intrinsics stand once at the top if all frames share them, else in every frame (nerfstudio reads both).
+
+    Args:
+        file_paths: photos relative to the file's folder.
+        extrinsics: world-to-camera, OpenCV axes.
+        image_sizes: (H, W) of each photo.
+        per_frame: further keys of each frame, for example ``depth_file_path``.
+        extra: further keys of the file, for example ``ply_file_path``.
+    """
+    extrinsics = np.asarray(extrinsics, dtype=np.float64)
+    if not len(file_paths) == len(extrinsics) == len(intrinsics) == len(image_sizes):
+        raise ValueError(
+            f"one name, pose, intrinsics and size per photo expected, got {len(file_paths)}, "
+            f"{len(extrinsics)}, {len(intrinsics)}, {len(image_sizes)}"
+        )
+    cam_to_world = se3.invert(torch.from_numpy(extrinsics)).numpy() @ _FLIP
+    cameras = [_camera_keys(np.asarray(K), size) for K, size in zip(intrinsics, image_sizes)]
+    shared = bool(cameras) and all(camera == cameras[0] for camera in cameras)
+    frames = []
+    for v, name in enumerate(file_paths):
+        frame = {"file_path": str(name), **({} if shared else cameras[v])}
+        frame |= dict(per_frame[v]) if per_frame is not None else {}
+        frames.append(frame | {"transform_matrix": cam_to_world[v].tolist()})
+    content = {"camera_model": "OPENCV", **(cameras[0] if shared else {}), **(extra or {}), "frames": frames}
+    with atomic_file(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def extrinsics_from_opengl(cam_to_world: Float[np.ndarray, "*V 4 4"]) -> Float[np.ndarray, "*V 4 4"]:
+    """World-to-camera poses with OpenCV axes from camera-to-world ones with OpenGL axes."""
+    opencv = np.ascontiguousarray(np.asarray(cam_to_world, dtype=np.float64) @ _FLIP)
+    return se3.invert(torch.from_numpy(opencv)).numpy()
+
+
+def lens_from_keys(content: Mapping, entry: Mapping, where: str, photo_size: tuple[int, int]) -> Lens:
+    """The camera of one frame: the frame's own keys come before those of the file.
+
+    Args:
+        photo_size: (H, W) as stored, used where the file gives no w and h.
+
+    Raises:
+        InputError: no focal length in any of the known forms, or an unknown camera model.
+    """
+
+    def number(*keys: str) -> float | None:
+        for key in keys:
+            value = entry.get(key, content.get(key))
+            if value is not None:
+                try:
+                    return float(value)
+                except (TypeError, ValueError):
+                    raise InputError(f"{where}: expected a number for {key}, got {value!r}") from None
+        return None
+
+    w, h = number("w"), number("h")
+    if w is None or h is None:
+        h, w = photo_size
+    if not (w >= 1 and h >= 1 and math.isfinite(w * h)):
+        raise InputError(f"{where}: expected a positive image size, got w {w}, h {h}")
+    fx, fy = number("fl_x"), number("fl_y")
+    angle_x, angle_y = number("camera_angle_x"), number("camera_angle_y")
+    if fx is None and angle_x:
+        fx = 0.5 * w / math.tan(0.5 * angle_x)
+    if fy is None and angle_y and number("fl_x") is None:
+        fy = 0.5 * h / math.tan(0.5 * angle_y)
+    fx, fy = fx if fx is not None else fy, fy if fy is not None else fx
+    if fx is None:
+        raise InputError(f"{where}: expected fl_x or camera_angle_x, found neither")
+    cx, cy = number("cx"), number("cy")
+
+    model = str(entry.get("camera_model", content.get("camera_model", "OPENCV"))).upper()
+    fisheye = model in _FISHEYE or bool(entry.get("is_fisheye", content.get("is_fisheye", False)))
+    if not fisheye and model not in _PINHOLE:
+        raise InputError(f"{where}: expected camera_model OPENCV, OPENCV_FISHEYE or PINHOLE, got {model}")
+    names = ("k1", "k2", "k3", "k4") if fisheye else ("k1", "k2", "p1", "p2", "k3", "k4")
+    coefficients = tuple(number(name) or 0.0 for name in names)
+    if not fisheye and coefficients[5]:
+        # OpenCV's k4 is in the denominator; nerfstudio's is the next power of r^2. They cannot be told apart.
+        raise InputError(f"{where}: expected k4 = 0 in a perspective camera, got {coefficients[5]}")
+    return Lens(
+        image_size=(round(h), round(w)),
+        focal=(fx, fy),
+        principal=(w / 2 if cx is None else cx, h / 2 if cy is None else cy),
+        family="fisheye" if fisheye else "opencv",
+        coefficients=coefficients,
+    )
+
+
+def _frame(content: Mapping, entry: Mapping, photo: Path, path: Path) -> Frame:
+    where = f"{path}, frame {entry['file_path']}"
+    try:
+        cam_to_world = np.array(entry["transform_matrix"], dtype=np.float64)
+    except (KeyError, TypeError, ValueError):
+        raise InputError(f"{where}: expected a transform_matrix of 4x4 numbers") from None
+    if cam_to_world.shape == (3, 4):
+        cam_to_world = np.concatenate((cam_to_world, [[0.0, 0.0, 0.0, 1.0]]))
+    check_pose(cam_to_world, where)
+    lens = lens_from_keys(content, entry, where, read_header(photo).stored_size)
+    depth, mask = (_beside(entry.get(key), path.parent) for key in ("depth_file_path", "mask_path"))
+    unit = float(content.get("depth_unit_scale_factor", 1e-3))  # nerfstudio's default: millimetres
+    return photo_frame(
+        photo,
+        name=entry["file_path"],
+        extrinsics=extrinsics_from_opengl(cam_to_world),
+        lens=lens,
+        depth=None if depth is None else partial(_read_depth, depth, unit),
+        mask=mask,
+    )
+
+
+def _read_depth(path: Path, unit: float) -> np.ndarray:
+    return read_map(path).astype(np.float32) * np.float32(unit)
+
+
+def _camera_keys(intrinsics: np.ndarray, image_size: tuple[int, int]) -> dict[str, float]:
+    H, W = image_size
+    (fx, _, cx), (_, fy, cy) = intrinsics[:2].tolist()
+    return {
+        "fl_x": fx,
+        "fl_y": fy,
+        "cx": cx,
+        "cy": cy,
+        "w": W,
+        "h": H,
+        "k1": 0.0,
+        "k2": 0.0,
+        "p1": 0.0,
+        "p2": 0.0,
+    }
+
+
+def _read_json(path: Path) -> dict:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path}: expected a transforms.json, found no such file") from None
+    except (ValueError, RecursionError) as error:  # includes broken UTF-8
+        raise InputError(f"{path}: expected JSON, could not read it ({error})") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: expected a JSON object with frames, got a {type(content).__name__}")
+    return content
+
+
+def _locate(name: str, folder: Path, image_folder: Path | None) -> Path | None:
+    """The photo that a ``file_path`` means: beside the file; with ``image_folder``, only in there."""
+    if image_folder is None:
+        places = [folder / name]
+    else:
+        places = [image_folder / Path(name).name, image_folder / name]
+        if (folder / name).resolve().is_relative_to(image_folder.resolve()):
+            places.insert(0, folder / name)
+    for place in places:
+        if place.is_file():
+            return place
+        # Some tools (the Blender set among them) omit the extension.
+        for suffix in sorted(IMAGE_SUFFIXES):
+            for ending in (suffix, suffix.upper()):
+                candidate = place.with_name(place.name + ending)
+                if candidate.is_file():
+                    return candidate
+    return None
+
+
+def _beside(name: object, folder: Path) -> Path | None:
+    if not isinstance(name, str) or not (folder / name).is_file():
+        return None
+    return folder / name

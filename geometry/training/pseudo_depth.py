@@ -1,0 +1,108 @@
+"""Teacher depth brought to measured depth: dense labels with the scale of sparse measurements."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from geometry.ops.align import DegenerateAlignment, robust_scale_shift
+
+FLAT = 0.1  # spread of measured depth, relative to its mean, below which a view is called flat
+
+
+@dataclass(frozen=True, kw_only=True)
+class AlignmentReport:
+    """How one view's alignment went; plain numbers, ready for JSON.
+
+    Attributes:
+        failure: why there is no label, None if there is one.
+        points: measured depths used.
+        inlier_share: part of them that the last fit kept.
+        residual: mean |s D~ + t - D| / D over the inliers.
+        scale_error: standard error of the scale, relative to it.
+        threshold: eq. 8's inlier threshold, in the measured unit.
+    """
+
+    failure: str | None
+    points: int
+    scale: float = 0.0
+    shift: float = 0.0
+    inlier_share: float = 0.0
+    residual: float = 0.0
+    scale_error: float = 0.0
+    threshold: float = 0.0
+
+
+@torch.no_grad()
+def align_teacher_depth(
+    teacher: Float[Tensor, "H W"],
+    measured: Float[Tensor, "H W"],
+    valid: Bool[Tensor, "H W"],
+    *,
+    generator: torch.Generator,
+    min_points: int = 50,
+    min_inlier_share: float = 0.3,
+    max_scale_error: float = 0.05,
+    max_residual: float = 0.2,
+    hypotheses: int = 512,
+) -> tuple[Float[Tensor, "H W"] | None, AlignmentReport]:
+    """D_T = s D~ + t with (s, t) from eq. 8, and a report; None instead of a label that cannot be trusted.
+
+    The best line is sought with either sign: if it falls, the teacher is upside down against the
+    measurement, which a constraint s > 0 would only hide. Where s D~ + t is not positive the label is 0,
+    which means not valid.
+
+    Args:
+        measured: z-depth, dense or sparse; only positive finite values under ``valid`` count.
+        min_points: fewer say too little: with 40 % outliers 50 leave 30 good ones for two unknowns.
+        min_inlier_share: below, the line that was found is one of several.
+        max_scale_error: the scale must be known to this relative standard error. Without spread of depth
+            among the points scale and shift cannot be told apart, however many points there are.
+        max_residual: mean relative residual of the inliers above which the two depths disagree in shape.
+
+    Source: DA3 (arXiv:2511.10647) eq. 8; all limits are ours.
+    """
+    usable = valid & measured.isfinite() & (measured > 0) & teacher.isfinite()
+    x, y = teacher[usable].double(), measured[usable].double()
+    n = len(x)
+    if n < min_points:
+        return None, AlignmentReport(failure=f"too few points: {n}, expected {min_points}", points=n)
+    try:
+        fit = robust_scale_shift(x, y, generator=generator, hypotheses=hypotheses, positive=False)
+    except DegenerateAlignment:
+        return None, AlignmentReport(failure="no spread: the teacher's depth is constant", points=n)
+
+    kept = fit.inliers
+    scale, shift = float(fit.scale), float(fit.shift)
+    count = max(int(kept.sum()), 1)
+    error = (fit.scale * x + fit.shift - y)[kept]
+    spread = x[kept].std(correction=0)
+    noise = error.std(correction=0) / (count**0.5 * spread)
+    report = AlignmentReport(
+        failure=None,
+        points=n,
+        scale=scale,
+        shift=shift,
+        inlier_share=count / n,
+        residual=float((error.abs() / y[kept]).mean()),
+        scale_error=float(noise / max(abs(scale), 1e-300)),
+        threshold=float(fit.threshold),
+    )
+    failure = None
+    # Written so that NaN fails.
+    if not report.scale_error <= max_scale_error:
+        flat = y[kept].std(correction=0) < FLAT * y[kept].mean()
+        failure = (
+            f"{'no spread' if flat else 'no agreement'}: the scale is uncertain by {report.scale_error:.1%}, "
+            f"expected {max_scale_error:.1%}"
+        )
+    elif scale <= 0:
+        failure = f"negative scale: {scale:.3g}"
+    elif report.inlier_share < min_inlier_share:
+        failure = f"too few inliers: {report.inlier_share:.1%}, expected {min_inlier_share:.1%}"
+    elif not report.residual <= max_residual:
+        failure = f"residual too large: {report.residual:.1%} of depth, expected {max_residual:.1%}"
+    if failure:
+        return None, AlignmentReport(**{**vars(report), "failure": failure})
+    return (scale * teacher + shift).clamp(min=0), report

@@ -1,0 +1,116 @@
+"""A few procedural worlds, rendered once and kept in memory: what a short run on a CPU can learn."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from geometry.engine.samplers import SampleRequest
+from geometry.errors import InputError
+from geometry.sampling.dataset import plain_request
+from geometry.sampling.mixture import keep_labels
+from geometry.sampling.virtual_cameras import VirtualCameras
+from geometry.tensors import collate
+from geometry.views import Example
+from geometry.worlds import ProceduralDataset
+
+
+class PreparedWorlds:
+    """Samples of a fixed list of worlds; the views of a sample are drawn anew from a world's photos.
+
+    Rendering happens at the first request. With a length, so that a run reads it in epochs.
+
+    Args:
+        world: what worlds and photos look like.
+        worlds: how many, from index ``first`` on.
+        photos: photos kept of each world, along one camera path.
+        image_size: (H, W) of the samples' images; with ``virtual`` a request may have another.
+        photo_size: (H, W) of the kept photos, where they are larger than samples: room to turn in.
+        virtual: turns and mirrors the photos' cameras, anew for every sample.
+        views: views of a sample where the request gives none.
+        spread: views are drawn from this many neighbours along the path, so that they overlap; None draws
+            from all.
+        paths: camera paths, world after world; None leaves them to the world. Wide baselines are learned
+            sooner than a pan, whose translations say nothing.
+        labels: masks that samples carry, of ``sky`` and ``objects``.
+    """
+
+    collate = staticmethod(collate)
+
+    def __init__(
+        self,
+        world: ProceduralDataset,
+        *,
+        worlds: int,
+        photos: int,
+        image_size: Sequence[int],
+        first: int = 0,
+        views: int = 4,
+        spread: int | None = None,
+        paths: Sequence[str] | None = None,
+        labels: Sequence[str] = (),
+        photo_size: Sequence[int] | None = None,
+        virtual: VirtualCameras | None = None,
+    ) -> None:
+        self.world = world
+        self.worlds, self.photos, self.first = worlds, photos, first
+        self.image_size = (int(image_size[0]), int(image_size[1]))
+        if photo_size is not None and virtual is None:
+            raise InputError("prepared worlds: expected virtual cameras with a photo_size, found none")
+        self.photo_size = self.image_size if photo_size is None else (int(photo_size[0]), int(photo_size[1]))
+        self.virtual = virtual
+        self.views = views
+        self.spread = photos if spread is None else min(spread, photos)
+        self.paths = tuple(paths or (None,))
+        self.labels = tuple(labels)
+        self._kept: dict[int, Example] = {}
+
+    def __len__(self) -> int:
+        return self.worlds
+
+    def __getitem__(self, request: SampleRequest | int) -> Example:
+        request = plain_request(request, self.world.seed)
+        views = request.views or self.views
+        image_size = request.image_size or self.image_size
+        if self.virtual is None and image_size != self.image_size:
+            raise InputError(f"prepared worlds are {self.image_size} pixels, {image_size} was asked for")
+        if views > self.spread:
+            raise InputError(f"prepared worlds: expected at most {self.spread} views, {views} were asked for")
+        photos = self._photos(int(request) % self.worlds)
+        rng = np.random.default_rng(request.seed)
+        start = int(rng.integers(self.photos - self.spread + 1))
+        chosen = torch.from_numpy(start + rng.choice(self.spread, views, replace=False))
+        sample = pick_views(photos, chosen)
+        return sample if self.virtual is None else self.virtual.draw(sample, image_size, rng)
+
+    def _photos(self, index: int) -> Example:
+        if index not in self._kept:
+            sample = self.world.sample(
+                self.first + index,
+                n_views=self.photos,
+                image_size=self.photo_size,
+                path=self.paths[index % len(self.paths)],
+            )
+            self._kept[index] = keep_labels(sample, self.labels)
+        return self._kept[index]
+
+
+def pick_views(sample: Example, chosen: torch.Tensor) -> Example:
+    """The sample with these of its views, in this order."""
+    cameras = sample.truth.cameras[:, chosen]
+    masks = {k: None if (v := getattr(sample.truth, k)) is None else v[:, chosen] for k in ("sky", "objects")}
+    return Example(
+        views=replace(
+            sample.views,
+            images=sample.views.images[:, chosen],
+            cameras=None if sample.views.cameras is None else sample.views.cameras[:, chosen],
+        ),
+        truth=replace(
+            sample.truth,
+            cameras=cameras,
+            depth=sample.truth.depth[:, chosen],
+            valid=sample.truth.valid[:, chosen],
+            **masks,
+        ),
+    )

@@ -1,0 +1,155 @@
+"""A smooth path through the input cameras."""
+
+import torch
+from jaxtyping import Float, Int
+from scipy.interpolate import PchipInterpolator
+from torch import Tensor
+
+from geometry.errors import InputError
+from geometry.ops import se3
+from geometry.ops.pinhole import intrinsics_matrix
+from geometry.ops.rotations import angle_between, matrix_from_quat_xyzw, quat_xyzw_from_matrix
+from geometry.views import Cameras
+
+
+def spline(cameras: Cameras, *, frames: int = 120, closed: bool = False) -> Cameras:
+    """A Catmull-Rom path that meets every input camera and has no kinks, at nearly constant speed.
+
+    Centres, rotations and intrinsics change together, with continuous first derivatives. Views are visited
+    in `visiting_order`.
+
+    Args:
+        closed: come back to the first view; the last frame is then one step before it, so a video loops.
+
+    Raises:
+        InputError: fewer than two views.
+    """
+    count = cameras.extrinsics.shape[1]
+    if count < 2:
+        raise InputError(f"camera path spline: expected two or more views, got {count}")
+    scenes = [_spline(cameras[b : b + 1], frames, closed) for b in range(len(cameras.extrinsics))]
+    return Cameras(
+        extrinsics=torch.cat([s.extrinsics for s in scenes]),
+        intrinsics=torch.cat([s.intrinsics for s in scenes]),
+    )
+
+
+def visiting_order(cameras: Cameras, *, closed: bool = False) -> Int[Tensor, "B V"]:
+    """Indices of the views along a short walk through them.
+
+    The given order stands if it is nearly as short (a video, a walk around): at most 1.5 times. Otherwise
+    it is a nearest-neighbour walk from the first view, improved by reversing stretches (2-opt).
+    """
+    orders = []
+    for extrinsics in cameras.extrinsics.double():
+        distance = _pose_distance(extrinsics)
+        given = list(range(len(distance)))
+        short = _improved(_nearest_walk(distance), distance, closed)
+        orders.append(
+            given if _length(given, distance, closed) <= 1.5 * _length(short, distance, closed) else short
+        )
+    return torch.tensor(orders)
+
+
+def _spline(cameras: Cameras, frames: int, closed: bool) -> Cameras:
+    order = visiting_order(cameras, closed=closed)[0].tolist()
+    if closed:
+        # One view more than needed at either side: a loop's tangents look across its seam.
+        order = [order[-1], *order, order[0], order[1 % len(order)]]
+    extrinsics, K = cameras.extrinsics[0, order].double(), cameras.intrinsics[0, order].double()
+    distance = _pose_distance(extrinsics)
+    steps = distance.diagonal(offset=1)
+    # Equal neighbours would give a step of no length.
+    steps = steps.clamp(min=1e-6 * float(steps.max()) or 1.0)
+    travelled = torch.cat((steps.new_zeros(1), steps.cumsum(0)))
+    # Knots at the square root of their distance (centripetal): with the distance itself a short step beside
+    # a long one makes the path swing out far beyond both.
+    times = torch.cat((steps.new_zeros(1), steps.sqrt().cumsum(0)))
+
+    cam_to_world = se3.invert(extrinsics)
+    knots = torch.cat(
+        (
+            cam_to_world[:, :3, 3],
+            _same_side(quat_xyzw_from_matrix(cam_to_world[:, :3, :3])),
+            torch.stack((K[:, 0, 0], K[:, 1, 1]), dim=-1).log(),
+            K[:, :2, 2],
+        ),
+        dim=-1,
+    )
+    if closed:
+        way = torch.linspace(float(travelled[1]), float(travelled[-2]), frames + 1, dtype=times.dtype)[:-1]
+    else:
+        way = torch.linspace(0, float(travelled[-1]), frames, dtype=times.dtype)
+    # Frames are even in distance; the monotone cubic from distance to time keeps the speed free of jumps.
+    at = torch.from_numpy(PchipInterpolator(travelled.numpy(), times.numpy())(way.numpy()))
+    centre, quat, log_focal, principal = _hermite(times, knots, at).split((3, 4, 2, 2), dim=-1)
+    path = se3.from_rotation_translation(matrix_from_quat_xyzw(quat), centre)
+    return Cameras(
+        extrinsics=se3.invert(path)[None].to(cameras.extrinsics),
+        intrinsics=intrinsics_matrix(log_focal.exp(), principal)[None].to(cameras.intrinsics),
+    )
+
+
+def _hermite(
+    times: Float[Tensor, " n"], knots: Float[Tensor, "n c"], at: Float[Tensor, " F"]
+) -> Float[Tensor, "F c"]:
+    """Cubic pieces through the knots; tangents are those of the parabola through three neighbours."""
+    step = times.diff()[:, None]
+    slope = knots.diff(dim=0) / step
+    inner = (slope[:-1] * step[1:] + slope[1:] * step[:-1]) / (step[1:] + step[:-1])
+    tangent = torch.cat((slope[:1], inner, slope[-1:]))
+    i = (torch.searchsorted(times, at, right=True) - 1).clamp(0, len(times) - 2)
+    h = step[i]
+    s = (at - times[i])[:, None] / h
+    return (
+        (2 * s**3 - 3 * s**2 + 1) * knots[i]
+        + (s**3 - 2 * s**2 + s) * h * tangent[i]
+        + (3 * s**2 - 2 * s**3) * knots[i + 1]
+        + (s**3 - s**2) * h * tangent[i + 1]
+    )
+
+
+def _same_side(quats: Float[Tensor, "n 4"]) -> Float[Tensor, "n 4"]:
+    """Signs chosen along the path so that neighbours lie on one side: q and -q are one rotation."""
+    flips = torch.where((quats[1:] * quats[:-1]).sum(-1) < 0, -1.0, 1.0).to(quats)
+    return quats * torch.cat((flips.new_ones(1), flips.cumprod(0)))[:, None]
+
+
+def _pose_distance(extrinsics: Float[Tensor, "V 4 4"]) -> Float[Tensor, "V V"]:
+    """Distance of centres relative to the largest, plus the angle in half turns."""
+    centres, rotation = se3.centres(extrinsics), extrinsics[:, :3, :3]
+    apart = torch.cdist(centres, centres, compute_mode="donot_use_mm_for_euclid_dist")
+    angle = angle_between(*torch.broadcast_tensors(rotation[:, None], rotation[None]))
+    return apart / apart.max().clamp(min=1e-12) + angle / torch.pi
+
+
+def _nearest_walk(distance: Float[Tensor, "V V"]) -> list[int]:
+    order, left = [0], set(range(1, len(distance)))
+    while left:
+        nearest = min(left, key=lambda j: float(distance[order[-1], j]))
+        order.append(nearest)
+        left.remove(nearest)
+    return order
+
+
+def _improved(order: list[int], distance: Float[Tensor, "V V"], closed: bool) -> list[int]:
+    """2-opt: reverse stretches while that shortens the walk; the first view stays first."""
+    D, n = distance.tolist(), len(order)
+    improved = True
+    while improved:
+        improved = False
+        for i in range(1, n - 1):
+            for j in range(i + 1, n):
+                before, after = D[order[i - 1]][order[i]], D[order[i - 1]][order[j]]
+                if j + 1 < n or closed:
+                    following = order[(j + 1) % n]
+                    before, after = before + D[order[j]][following], after + D[order[i]][following]
+                if after < before - 1e-12:
+                    order[i : j + 1] = order[i : j + 1][::-1]
+                    improved = True
+    return order
+
+
+def _length(order: list[int], distance: Float[Tensor, "V V"], closed: bool) -> float:
+    after = order[1:] + order[:1] if closed else order[1:]
+    return float(distance[order[: len(after)], after].sum())

@@ -1,0 +1,41 @@
+"""Leaving out Gaussians that only disturb: at image borders, far behind everything, transparent."""
+
+from jaxtyping import Bool
+from torch import Tensor
+
+from nvs.gaussians import Gaussians
+from nvs.gaussians.files import keep_mask, select
+from nvs.model.splatter import Splats
+
+SKY_THRESHOLD = 0.3
+FAR_QUANTILE = 0.98
+MIN_OPACITY = 1 / 255  # below this a Gaussian is skipped by every renderer
+
+
+def prune(splats: Splats, *, predicted: bool = True) -> Gaussians:
+    """Gaussians of one scene without floaters (`worth_keeping`): what is rendered and written to files."""
+    return select(splats.gaussians, worth_keeping(splats, predicted=predicted))
+
+
+def worth_keeping(splats: Splats, *, predicted: bool = True) -> Bool[Tensor, " N"]:
+    """Which Gaussians of one scene do not only disturb.
+
+    Predictions at image borders are the least certain, and a border pixel of one view lies in the middle
+    of another, so with several views nothing is lost. A lone photo keeps its border. Sky, where it is
+    known, and the farthest 2 % of each view's pixels hang in the air wherever they are put.
+
+    Args:
+        predicted: a network placed them. Measured depth has no worse borders, and its doubtful Gaussians are
+            thin: of those only the transparent are left out.
+    """
+    geometry, gaussians = splats.geometry, splats.gaussians
+    several = predicted and geometry.depth.shape[1] > 1
+    keep = keep_mask(
+        geometry.depth,
+        gaussians.opacities.view_as(geometry.depth),
+        None if geometry.sky is None else geometry.sky >= SKY_THRESHOLD,
+        border=8 / 256 if several else 0.0,
+        depth_quantile=FAR_QUANTILE if several else 1.0,
+        min_opacity=MIN_OPACITY,
+    )
+    return keep[0].flatten()

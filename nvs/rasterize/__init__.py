@@ -1,5 +1,0 @@
-"""Gaussians to images: gsplat on CUDA, our own kernels on the CPU, a readable PyTorch twin of both."""
-
-from nvs.rasterize.api import rasterize
-
-__all__ = ["rasterize"]

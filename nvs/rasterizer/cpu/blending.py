@@ -1,0 +1,176 @@
+"""Alpha compositing of a tile's Gaussians, front to back, sixteen pixels at a time.
+
+A tile is sixteen blocks of 4 x 4 pixels, and the lanes of a vector are one block. A Gaussian visits only the
+blocks that its extent reaches and that still let light through; the tile ends when none does.
+"""
+
+import numpy as np
+from numba import njit
+
+from nvs.rasterizer.cpu.lanes import (
+    LANES,
+    element,
+    exp2,
+    lane_x,
+    lane_y,
+    load,
+    prefetch,
+    select,
+    some,
+    splat,
+    store,
+)
+from nvs.rasterizer.cpu.layout import (
+    COLUMNS,
+    FEATURES,
+    LOG_OPACITY,
+    OPTIONS,
+    RECORD,
+    ROWS,
+    TILE,
+    XX,
+    XY,
+    YY,
+    X,
+    Y,
+)
+from nvs.rasterizer.cpu.sorting import MOST_BUCKETS, sort_range, split
+from nvs.rasterizer.settings import ALPHA_MIN, TRANSMITTANCE_MIN
+
+F = np.float32
+ZERO, HALF, ONE = F(0), F(0.5), F(1)
+LOG_ALPHA_MIN = F(np.log2(ALPHA_MIN))
+LIGHT_MIN = F(TRANSMITTANCE_MIN)
+
+# Words of a block's state: light left, then the four output channels, sixteen lanes each. The light of a
+# pixel that is full is stored negative; a pixel outside the image is born full.
+STATE = 5 * LANES
+INDEX = 0xFFFFFFFF
+
+
+@njit(forceinline=True, **OPTIONS)
+def reached_blocks(first_last, origin):
+    """First and last of the tile's four block columns (or rows) in a packed pixel range."""
+    first = max((first_last & 0xFFFF) - origin, 0)
+    last = min((first_last >> 16) - origin, TILE - 1)
+    return first >> 2, last >> 2
+
+
+@njit(forceinline=True, **OPTIONS)
+def exponents(x, y, xx, xy, yy, log_opacity):
+    """Pixel offsets of the mean, and the base-2 logarithm of alpha, in every lane."""
+    dx, dy = x - lane_x(), y - lane_y()
+    return dx, dy, log_opacity - (dx * (xx * dx + xy * dy) + yy * dy * dy)
+
+
+@njit(forceinline=True, **OPTIONS)
+def blend_block(state, at, x, y, xx, xy, yy, log_opacity, red, green, blue, depth, alpha_max):
+    """Lay one Gaussian over one block; returns whether any pixel still lets light through."""
+    light = load(state, at)
+    _, _, power = exponents(x, y, xx, xy, yy, log_opacity)
+    reached = (power >= LOG_ALPHA_MIN) & (power <= log_opacity) & (light > ZERO)
+    if not some(reached):
+        return True
+    alpha = exp2(select(reached, power, ZERO))
+    alpha = select(alpha < alpha_max, alpha, alpha_max)
+    left = light - light * alpha
+    used = reached & (left > LIGHT_MIN)
+    weight = select(used, light * alpha, ZERO)
+    store(state, at + LANES, load(state, at + LANES) + weight * red)
+    store(state, at + 2 * LANES, load(state, at + 2 * LANES) + weight * green)
+    store(state, at + 3 * LANES, load(state, at + 3 * LANES) + weight * blue)
+    store(state, at + 4 * LANES, load(state, at + 4 * LANES) + weight * depth)
+    light = select(used, left, select(reached, -light, light))
+    store(state, at, light)
+    return some(light > ZERO)
+
+
+@njit(**OPTIONS)
+def start_tile(state, words, x0, y0, height, width):
+    """Clear a tile's state; returns the set of blocks that have a pixel in the image, as bits."""
+    live = 0
+    for block in range(16):
+        at = words * block
+        for channel in range(1, words // LANES):
+            store(state, at + channel * LANES, splat(ZERO))
+        for lane in range(LANES):
+            inside = (
+                x0 + 4 * (block & 3) + (lane & 3) < width and y0 + 4 * (block >> 2) + (lane >> 2) < height
+            )
+            state[at + lane] = ONE if inside else -ONE
+            if inside:
+                live |= 1 << block
+    return live
+
+
+@njit(**OPTIONS)
+def blend_tile(
+    tile, tiles_x, height, width, records, record_ints, entries, order, offsets, state, starts, alpha_max
+):
+    """Composite one tile into ``state``; returns how many of its entries were used.
+
+    ``order`` receives the entries, nearest first as far as they were used.
+    """
+    x0, y0 = tile % tiles_x * TILE, tile // tiles_x * TILE
+    live = start_tile(state, STATE, x0, y0, height, width)
+    begin, end = offsets[tile], offsets[tile + 1]
+    if begin == end:
+        return 0
+    buckets = split(entries, order, begin, end, starts)
+    for k in range(starts[0], starts[1]):
+        prefetch(records, RECORD * (order[k] & INDEX))
+    for bucket in range(buckets):
+        first, last = starts[bucket], starts[bucket + 1]
+        if bucket + 1 < buckets:
+            for k in range(last, min(starts[bucket + 2], last + 64)):
+                prefetch(records, RECORD * (order[k] & INDEX))
+        sort_range(order, entries, first, last)
+        for k in range(first, last):
+            at = RECORD * (order[k] & INDEX)
+            x = element(records, at + X) - F(x0) - HALF
+            y = element(records, at + Y) - F(y0) - HALF
+            xx, xy, yy = element(records, at + XX), element(records, at + XY), element(records, at + YY)
+            log_opacity = element(records, at + LOG_OPACITY)
+            red, green = element(records, at + FEATURES), element(records, at + FEATURES + 1)
+            blue, depth = element(records, at + FEATURES + 2), element(records, at + FEATURES + 3)
+            left, right = reached_blocks(element(record_ints, at + COLUMNS), x0)
+            top, bottom = reached_blocks(element(record_ints, at + ROWS), y0)
+            for row in range(top, bottom + 1):
+                for column in range(left, right + 1):
+                    block = 4 * row + column
+                    if live >> block & 1 and not blend_block(
+                        state, STATE * block, x - F(4 * column), y - F(4 * row),
+                        xx, xy, yy, log_opacity, red, green, blue, depth, alpha_max,
+                    ):  # fmt: skip
+                        live &= ~(1 << block)
+            if live == 0:
+                return k + 1 - begin
+    return end - begin
+
+
+@njit(**OPTIONS)
+def blend(
+    worker, workers,
+    height, width, records, record_ints, entries, order, offsets, states, alpha_max, rgb, depth, alpha, used,
+):  # fmt: skip
+    """Composite this worker's tiles: colour over black, accumulated depth, alpha, and entries used.
+
+    Tiles are dealt out in turn, so that a crowded corner of the image is shared.
+    """
+    tiles_x, tiles = (width + TILE - 1) // TILE, offsets.shape[0] - 1
+    state = states[worker]
+    starts = np.empty(MOST_BUCKETS + 2, np.int64)
+    for tile in range(worker, tiles, workers):
+        used[tile] = blend_tile(
+            tile, tiles_x, height, width, records, record_ints, entries, order, offsets, state, starts,
+            alpha_max,
+        )  # fmt: skip
+        x0, y0 = tile % tiles_x * TILE, tile // tiles_x * TILE
+        for y in range(min(TILE, height - y0)):
+            for x in range(min(TILE, width - x0)):
+                at = STATE * (4 * (y >> 2) + (x >> 2)) + 4 * (y & 3) + (x & 3)
+                rgb[0, y0 + y, x0 + x] = state[at + LANES]
+                rgb[1, y0 + y, x0 + x] = state[at + 2 * LANES]
+                rgb[2, y0 + y, x0 + x] = state[at + 3 * LANES]
+                depth[y0 + y, x0 + x] = state[at + 4 * LANES]
+                alpha[y0 + y, x0 + x] = ONE - abs(state[at])

@@ -1,0 +1,163 @@
+"""The kernels as a differentiable torch function."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from geometry.errors import InputError
+from geometry.views import Cameras
+from nvs.gaussians import Gaussians
+from nvs.rasterizer.cpu.binning import chunk_shift
+from nvs.rasterizer.cpu.layout import CENTRE, CX, CY, FX, FY
+from nvs.rasterizer.cpu.view import (
+    Binned,
+    Scene,
+    blend_view,
+    blend_view_backward,
+    project_view,
+    project_view_backward,
+)
+from nvs.rasterizer.cpu.workspace import workspace
+from nvs.rasterizer.settings import Settings
+
+LARGEST_SIDE = 32767  # pixel ranges are packed in 16 bits
+MOST_GAUSSIANS = 1 << 31  # an entry keeps the index in 32 bits
+
+
+def render(
+    gaussians: Gaussians,
+    colors: Float[Tensor, "B N 3"] | None,
+    cameras: Cameras,
+    settings: Settings,
+) -> tuple[Float[Tensor, "B V 3 H W"], Float[Tensor, "B V H W"], Float[Tensor, "B V H W"]]:
+    """Colour over black, accumulated depth, alpha.
+
+    Raises:
+        InputError: the image or the number of Gaussians is too large.
+    """
+    H, W = settings.image_size
+    if max(H, W) > LARGEST_SIDE:
+        raise InputError(f"the CPU rasterizer draws at most {LARGEST_SIDE} pixels a side, got {H} x {W}")
+    if gaussians.means.shape[1] >= MOST_GAUSSIANS:
+        raise InputError(f"the CPU rasterizer takes fewer than {MOST_GAUSSIANS} Gaussians a scene")
+    # As gsplat does: the centre is the last column of the inverse, so the extrinsics' gradient through the
+    # viewing directions is that of a general 4 x 4 matrix.
+    centres = torch.inverse(cameras.extrinsics)[..., :3, 3]
+    return _Rasterize.apply(
+        gaussians.means,
+        gaussians.quats,
+        gaussians.scales,
+        gaussians.opacities,
+        gaussians.sh if colors is None else colors,
+        cameras.extrinsics,
+        cameras.intrinsics,
+        centres,
+        gaussians.sh_degree if colors is None else -1,
+        settings,
+    )
+
+
+class _Rasterize(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        means: Tensor,
+        quats: Tensor,
+        scales: Tensor,
+        opacities: Tensor,
+        colors: Tensor,
+        extrinsics: Tensor,
+        intrinsics: Tensor,
+        centres: Tensor,
+        degree: int,
+        settings: Settings,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        (B, V), (H, W) = extrinsics.shape[:2], settings.image_size
+        inputs = [t.detach().contiguous() for t in (means, quats, scales, opacities, colors)]
+        packed = pack_cameras(extrinsics, intrinsics, centres)
+        rgb, depth, alpha = (
+            torch.from_numpy(workspace.take(shape)) for shape in ((B, V, 3, H, W), (B, V, H, W), (B, V, H, W))
+        )
+        ctx.degree, ctx.settings = degree, settings
+        differentiable = any(ctx.needs_input_grad)
+        views: list[Tensor] = []
+        for b in range(B):
+            scene = _scene(inputs, b, degree)
+            for v in range(V):
+                binned, entries = project_view(scene, packed[b, v], settings)
+                planes = [t[b, v].numpy() for t in (rgb, depth, alpha)]
+                blend_view(binned, entries, settings, *planes)
+                if differentiable:
+                    views += [torch.from_numpy(a) for a in vars(binned).values()]
+        # Autograd frees what is saved as soon as it can, and the workspace gets its buffers back.
+        ctx.save_for_backward(*inputs, torch.from_numpy(packed), rgb, depth, alpha, *views)
+        return rgb, depth, alpha
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, *image_gradients: Tensor) -> tuple[Tensor | None, ...]:
+        inputs, (packed, *image), views = (
+            ctx.saved_tensors[:5],
+            ctx.saved_tensors[5:9],
+            ctx.saved_tensors[9:],
+        )
+        B, V = packed.shape[:2]
+        given = [t.contiguous() for t in image_gradients]
+        gradients = [torch.from_numpy(workspace.take(tuple(t.shape))) for t in inputs]
+        camera_gradients = torch.zeros(packed.shape, dtype=torch.float64)
+        per_view = len(Binned.__dataclass_fields__)
+        for b in range(B):
+            scene = _scene(inputs, b, ctx.degree)
+            outputs = [t[b].view(-1).numpy() for t in gradients]
+            if V == 0:
+                for output in outputs:
+                    output.fill(0)
+            for v in range(V):
+                first = per_view * (b * V + v)
+                binned = Binned(*(t.numpy() for t in views[first : first + per_view]))
+                entry_sums, touched = blend_view_backward(
+                    binned,
+                    ctx.settings,
+                    chunk_shift(scene.count),
+                    [t[b, v].numpy() for t in image],
+                    [t[b, v].numpy() for t in given],
+                )
+                camera_gradients[b, v] = torch.from_numpy(
+                    project_view_backward(
+                        scene,
+                        packed[b, v].numpy(),
+                        binned,
+                        ctx.settings,
+                        entry_sums,
+                        touched,
+                        outputs,
+                        fresh=v == 0,
+                    )
+                )
+        return *gradients, *_unpack_cameras(camera_gradients.to(torch.float32)), None, None
+
+
+def _scene(inputs: list[Tensor], b: int, degree: int) -> Scene:
+    return Scene(*(t[b].reshape(-1).numpy() for t in inputs), degree=degree)
+
+
+def pack_cameras(extrinsics: Tensor, intrinsics: Tensor, centres: Tensor) -> np.ndarray:
+    """[B, V, CAMERA]; see `nvs.rasterizer.cpu.layout`."""
+    rotation, translation = extrinsics[..., :3, :3].flatten(-2), extrinsics[..., :3, 3]
+    focal, principal = intrinsics[..., [0, 1], [0, 1]], intrinsics[..., :2, 2]
+    parts = (rotation, translation, focal, principal, centres)
+    return torch.cat([t.detach() for t in parts], dim=-1).contiguous().numpy()
+
+
+def _unpack_cameras(packed: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradients of extrinsics, intrinsics and centres from that of `pack_cameras`' result."""
+    extrinsics = packed.new_zeros(*packed.shape[:-1], 4, 4)
+    extrinsics[..., :3, :3] = packed[..., :9].unflatten(-1, (3, 3))
+    extrinsics[..., :3, 3] = packed[..., 9:12]
+    intrinsics = packed.new_zeros(*packed.shape[:-1], 3, 3)
+    intrinsics[..., 0, 0], intrinsics[..., 1, 1] = packed[..., FX], packed[..., FY]
+    intrinsics[..., 0, 2], intrinsics[..., 1, 2] = packed[..., CX], packed[..., CY]
+    return extrinsics, intrinsics, packed[..., CENTRE:]

@@ -1,0 +1,262 @@
+"""What people give as PHOTOS, good and bad."""
+
+import imageio_ffmpeg
+import numpy as np
+import pytest
+from PIL import Image
+
+from geometry.errors import InputError
+from geometry.formats import colmap
+from geometry.scenes import transforms_json
+from geometry.scenes.photos import open_photos
+
+SIZE = (60, 80)
+
+
+def save(path, size=SIZE, value=0):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.full((*size, 3), value, np.uint8)).save(path)
+    return path
+
+
+def poses(count):
+    out = np.tile(np.eye(4), (count, 1, 1))
+    out[:, 0, 3] = np.arange(count)
+    return out
+
+
+def intrinsics(count):
+    return np.tile([[50.0, 0, 41], [0, 60, 29], [0, 0, 1]], (count, 1, 1))
+
+
+def write_json(path, names):
+    transforms_json.write_scene(path, names, poses(len(names)), intrinsics(len(names)), [SIZE] * len(names))
+
+
+def write_colmap(folder, names):
+    model = colmap.model_from_cameras(names, poses(len(names)), intrinsics(len(names)), [SIZE] * len(names))
+    colmap.write_model(folder, model)
+
+
+def names_of(scene):
+    return [frame.name for frame in scene.frames]
+
+
+def test_a_folder_in_natural_order_with_mixed_sizes(tmp_path):
+    for name, size in [("10.jpg", (60, 80)), ("9.JPG", (80, 60)), ("a.png", (33, 44))]:
+        save(tmp_path / name, size)
+    (tmp_path / "notes.txt").write_text("x")
+    (tmp_path / ".hidden.jpg").write_text("x")
+    scene = open_photos(tmp_path)
+    assert names_of(scene) == ["9.JPG", "10.jpg", "a.png"]
+    assert [f.image_size for f in scene.frames] == [(80, 60), (60, 80), (33, 44)]
+    assert scene.source == "unposed"
+    assert scene.name == tmp_path.name
+
+
+def test_a_list_and_a_single_photo(tmp_path):
+    files = [save(tmp_path / f"{i}.png") for i in (3, 20, 1)]
+    assert names_of(open_photos(files)) == ["1.png", "3.png", "20.png"]
+    assert names_of(open_photos([str(files[1])])) == ["20.png"]
+    assert names_of(open_photos(str(files[1]))) == ["20.png"]
+
+
+def test_equal_names_in_two_folders_stay_apart(tmp_path):
+    files = [save(tmp_path / "a/1.png"), save(tmp_path / "b/1.png")]
+    assert len(set(names_of(open_photos(files)))) == 2
+
+
+@pytest.mark.parametrize("start", ["", "images"])
+@pytest.mark.parametrize("kind", ["transforms", "sparse/0", "sparse", "colmap/sparse/0"])
+def test_cameras_beside_the_photos_are_found(tmp_path, start, kind):
+    names = [f"{i}.png" for i in range(3)]
+    for name in names:
+        save(tmp_path / "images" / name)
+    if kind == "transforms":
+        write_json(tmp_path / "transforms.json", [f"images/{n}" for n in names])
+    else:
+        write_colmap(tmp_path / kind, names)
+    scene = open_photos(tmp_path / start, check=False)
+    assert scene.posed
+    np.testing.assert_allclose(scene.extrinsics[:, 0, 3], [0, 1, 2], atol=1e-12)
+    assert not open_photos(tmp_path / start, unposed=True).posed
+
+
+@pytest.mark.parametrize("kind", ["json", "colmap"])
+def test_turned_tiff_photos_keep_their_cameras_as_png_do(tmp_path, kind):
+    """Orientations 1 to 8 and cameras of the stored pixels, as COLMAP and nerfstudio make them."""
+    scenes = {}
+    for suffix in ("png", "tif"):
+        folder = tmp_path / suffix
+        names = [f"{orientation}.{suffix}" for orientation in range(1, 9)]
+        (folder / "images").mkdir(parents=True)
+        for orientation, name in enumerate(names, start=1):
+            exif = Image.Exif()
+            exif[0x0112] = orientation
+            pixels = np.random.default_rng(orientation).integers(0, 256, (*SIZE, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(folder / "images" / name, exif=exif)
+        if kind == "json":
+            write_json(folder / "transforms.json", [f"images/{name}" for name in names])
+        else:
+            write_colmap(folder / "sparse/0", names)
+        scenes[suffix] = open_photos(folder)
+    for png, tif in zip(scenes["png"].frames, scenes["tif"].frames, strict=True):
+        assert tif.image_size == png.image_size
+        np.testing.assert_array_equal(tif.load(), png.load())
+        np.testing.assert_array_equal(tif.extrinsics, png.extrinsics)
+        np.testing.assert_array_equal(tif.intrinsics, png.intrinsics)
+
+
+def test_cameras_in_the_folder_itself_and_beside_one_of_any_name(tmp_path):
+    for folder in ("flat", "capture/holiday"):
+        for i in range(2):
+            save(tmp_path / folder / f"{i}.png")
+    write_colmap(tmp_path / "flat", ["0.png", "1.png"])
+    assert open_photos(tmp_path / "flat", check=False).posed
+    write_json(tmp_path / "capture/transforms.json", ["holiday/0.png", "holiday/1.png"])
+    assert open_photos(tmp_path / "capture/holiday", check=False).posed
+
+
+def test_a_file_beside_a_folder_of_any_name_may_belong_to_others(tmp_path):
+    save(tmp_path / "holiday/0.png")
+    write_json(tmp_path / "transforms.json", ["other/7.png"])
+    with pytest.warns(UserWarning, match="they are ignored"):
+        assert not open_photos(tmp_path / "holiday").posed
+
+
+def test_named_poses_come_before_those_found(tmp_path):
+    for i in range(2):
+        save(tmp_path / f"images/{i}.png")
+    write_json(tmp_path / "transforms.json", ["images/0.png", "images/1.png"])
+    write_colmap(tmp_path / "else/sparse/0", ["0.png", "1.png"])
+    for named in ("else", "else/sparse/0", "else/sparse/0/cameras.bin"):
+        scene = open_photos(tmp_path / "images", poses=tmp_path / named, check=False)
+        assert scene.source.startswith("COLMAP")
+    with pytest.raises(InputError, match="both"):
+        open_photos(tmp_path, poses=tmp_path / "else", unposed=True)
+    with pytest.raises(InputError, match="no such file"):
+        open_photos(tmp_path, poses=tmp_path / "none.json")
+
+
+def test_chosen_photos_keep_their_cameras_and_the_rest_stay_out(tmp_path):
+    names = [f"{i}.png" for i in range(4)]
+    files = [save(tmp_path / "images" / name) for name in names]
+    write_json(tmp_path / "transforms.json", [f"images/{n}" for n in names])
+    scene = open_photos([files[3], files[1]], check=False)
+    np.testing.assert_allclose(scene.extrinsics[:, 0, 3], [1, 3], atol=1e-12)
+
+
+def test_photos_without_a_camera_are_left_out_and_counted(tmp_path):
+    for i in range(3):
+        save(tmp_path / f"images/{i}.png")
+    write_colmap(tmp_path / "sparse", ["0.png", "2.png"])
+    with pytest.warns(UserWarning, match=r"1 of 3 photos have no camera there \(1\.png"):
+        assert names_of(open_photos(tmp_path, check=False)) == ["0.png", "2.png"]
+
+
+def test_a_smaller_copy_of_the_photos(tmp_path):
+    """DL3DV: the file describes images/, only images_8/ is here."""
+    for i in range(2):
+        save(tmp_path / f"images_8/{i}.png", (30, 40))
+    write_json(tmp_path / "transforms.json", ["images/0.png", "images/1.png"])
+    scene = open_photos(tmp_path, check=False)
+    np.testing.assert_allclose(scene.intrinsics[0], [[25, 0, 20.5], [0, 30, 14.5], [0, 0, 1]])
+
+
+def test_a_video_alone_or_in_a_folder(tmp_path):
+    path = tmp_path / "clip.mp4"
+    writer = imageio_ffmpeg.write_frames(str(path), (64, 48), fps=5, macro_block_size=8)
+    writer.send(None)
+    for _ in range(5):
+        writer.send(np.zeros((48, 64, 3), np.uint8))
+    writer.close()
+    assert len(open_photos(path, max_video_frames=3)) == 3
+    assert len(open_photos(tmp_path)) == 5
+    with pytest.raises(InputError, match="one video alone"):
+        open_photos([path, save(tmp_path / "a.png")])
+
+
+def test_foreign_files_among_photos_are_said(tmp_path):
+    save(tmp_path / "1.png")
+    (tmp_path / "2.HEIC").write_bytes(b"x")
+    with pytest.warns(UserWarning, match=r"1 files such as 2\.HEIC"):
+        assert len(open_photos(tmp_path)) == 1
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[:50])
+
+
+BAD = {
+    "empty": (lambda d: None, "the folder is empty"),
+    "no photos": (lambda d: (d / "notes.txt").write_text("x"), "found 1 other files"),
+    "only folders": (lambda d: (d / "sub").mkdir(), "found only folders"),
+    "only heic": (lambda d: (d / "1.heic").write_bytes(b"x"), r"1\.heic.*convert"),
+    "text as png": (
+        lambda d: (d / "a.png").write_text("I am text"),
+        r"a\.png: expected an image, got a text",
+    ),
+    "one pixel": (lambda d: save(d / "dot.png", (1, 1)), r"dot\.png: expected at least 14 x 14"),
+    "broken json": (
+        lambda d: (save(d / "images/a.png"), (d / "transforms.json").write_text("{")),
+        "expected JSON.*unposed",
+    ),
+    "model of other photos": (
+        lambda d: (save(d / "images/a.png"), write_colmap(d / "sparse/0", ["b.png", "c.png"])),
+        "other photos: none of its 2 names .*unposed",
+    ),
+    "truncated model": (
+        lambda d: (
+            save(d / "images/a.png"),
+            write_colmap(d / "sparse/0", ["a.png"]),
+            cut(d / "sparse/0/images.bin"),
+        ),
+        r"images\.bin: expected",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_bad_folders_are_one_clear_line(tmp_path, kind):
+    build, message = BAD[kind]
+    build(tmp_path)
+    with pytest.raises(InputError, match=message) as error:
+        open_photos(tmp_path)
+    assert str(tmp_path) in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_truncated_photo_is_named_when_loaded(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(tmp_path / "cut.jpg")
+    content = (tmp_path / "cut.jpg").read_bytes()
+    (tmp_path / "cut.jpg").write_bytes(content[: len(content) // 2])
+    with pytest.raises(InputError, match=r"cut\.jpg"):
+        open_photos(tmp_path).frames[0].load()
+
+
+def test_bad_lists(tmp_path):
+    with pytest.raises(InputError, match="got nothing"):
+        open_photos([])
+    with pytest.raises(InputError, match=r"gone\.png: expected photos, found no such"):
+        open_photos(tmp_path / "gone.png")
+    with pytest.raises(InputError, match="a folder in a list"):
+        open_photos([save(tmp_path / "a.png"), tmp_path])
+
+
+def test_real_captures(captures_dir):
+    with pytest.warns(UserWarning, match="17 of 67"):
+        fox = open_photos(captures_dir / "fox_phone/images", check=False)
+    assert (len(fox), fox.posed, fox.frames[0].image_size) == (50, True, (960, 540))
+    castle = open_photos(captures_dir / "sceaux_castle")
+    assert (len(castle), castle.posed, len(castle.points)) == (11, True, 7862)
+    wild = open_photos(captures_dir / "sacre_coeur_wild")
+    assert (len(wild), wild.posed) == (10, False)
+    assert len({f.image_size[0] > f.image_size[1] for f in wild.frames}) == 2  # portrait and landscape
+
+
+def test_a_transforms_json_as_input(tmp_path):
+    save(tmp_path / "a/0.png")
+    write_json(tmp_path / "transforms.json", ["a/0.png"])
+    assert open_photos(tmp_path / "transforms.json").posed
+    assert not open_photos(tmp_path / "transforms.json", unposed=True).posed

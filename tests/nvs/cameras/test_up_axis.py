@@ -1,0 +1,113 @@
+import math
+
+import pytest
+import torch
+from scipy.spatial.transform import Rotation
+from torch.testing import assert_close
+
+from geometry.ops import se3
+from geometry.ops.rotations import matrix_from_quat_xyzw, xyzw_from_wxyz
+from geometry.views import Cameras
+from nvs.cameras.orbit import look_at
+from nvs.cameras.up_axis import focus_point, turn_cameras, turn_gaussians, up_axis, y_up_turn
+from nvs.gaussians import Gaussians
+from nvs.gaussians.spherical_harmonics import sh_colour
+
+UP = torch.tensor([0.0, -1.0, 0.0], dtype=torch.float64)
+
+
+def looking_down_at(
+    target: torch.Tensor, azimuths_deg: list[float], turn: torch.Tensor | None = None
+) -> Cameras:
+    angle = torch.tensor(azimuths_deg, dtype=torch.float64).deg2rad()
+    offset = torch.stack((3 * angle.sin(), torch.full_like(angle, -3.0), -3 * angle.cos()), dim=-1)
+    pose = look_at(target + offset, target, UP)
+    if turn is not None:
+        pose = se3.from_rotation_translation(turn, torch.zeros(3).double()) @ pose
+    K = torch.tensor([[80.0, 0, 50], [0, 80, 40], [0, 0, 1]], dtype=torch.float64)
+    return Cameras(extrinsics=se3.invert(pose)[None], intrinsics=K.expand(1, len(angle), 3, 3))
+
+
+def angle_deg(a: torch.Tensor, b: torch.Tensor) -> float:
+    return math.degrees(math.acos(min(1.0, float(a @ b / (a.norm() * b.norm())))))
+
+
+def test_up_is_true_up_though_every_camera_looks_down():
+    turn = torch.from_numpy(Rotation.random(random_state=3).as_matrix())
+    up = up_axis(looking_down_at(torch.zeros(3).double(), [0, 40, 90, 200], turn))[0]
+    assert angle_deg(up, turn @ UP) < 1
+
+
+def test_up_of_one_view_is_its_own():
+    cameras = looking_down_at(torch.zeros(3).double(), [0])
+    assert angle_deg(up_axis(cameras)[0], -cameras.extrinsics[0, 0, 1, :3]) < 1e-3
+
+
+def test_focus_is_where_the_axes_meet():
+    target = torch.tensor([1.0, 2.0, 3.0], dtype=torch.float64)
+    assert_close(focus_point(looking_down_at(target, [0, 20, 50]))[0], target)
+
+
+def test_focus_of_parallel_or_outward_views_goes_by_depth():
+    K = torch.eye(3, dtype=torch.float64).expand(1, 3, 3, 3)
+    extrinsics = torch.eye(4, dtype=torch.float64).repeat(1, 3, 1, 1)
+    extrinsics[0, :, 0, 3] = torch.tensor([-1.0, 0.0, 1.0])
+    row = Cameras(extrinsics=extrinsics, intrinsics=K)
+    with pytest.raises(ValueError, match="do not meet"):
+        focus_point(row)
+    depth = torch.full((1, 3, 4, 5), 7.0, dtype=torch.float64)
+    assert_close(focus_point(row, depth)[0], torch.tensor([0.0, 0.0, 7.0], dtype=torch.float64))
+
+    outward = looking_down_at(torch.zeros(3).double(), [0, 40])
+    turned = outward.extrinsics.clone()
+    turned[:, :, [0, 2]] *= -1  # look away from the centre
+    with pytest.raises(ValueError, match="do not meet"):
+        focus_point(Cameras(extrinsics=turned, intrinsics=outward.intrinsics))
+
+
+def test_a_meeting_point_far_from_everything_seen_is_overruled():
+    cameras = looking_down_at(torch.zeros(3).double(), [0, 20])
+    depth = torch.full((1, 2, 4, 5), 0.1, dtype=torch.float64)
+    near = focus_point(cameras, depth)[0]
+    assert (se3.centres(cameras.extrinsics[0]).mean(0) - near).norm() < 0.2
+
+
+def test_y_up_turn_puts_up_on_y_and_the_first_view_towards_minus_z():
+    turn = torch.from_numpy(Rotation.random(random_state=4).as_matrix())
+    cameras = looking_down_at(torch.zeros(3).double(), [0, 40, 90, 200], turn)
+    R = y_up_turn(cameras)
+    assert_close(R @ R.mT, torch.eye(3, dtype=torch.float64)[None])
+    assert_close(torch.linalg.det(R), torch.ones(1, dtype=torch.float64))
+    turned = turn_cameras(cameras, R)
+    assert angle_deg(up_axis(turned)[0], -UP) < 1e-3
+    look = turned.extrinsics[0, 0, 2, :3]
+    assert abs(float(look[0])) < 1e-9
+    assert look[2] < 0
+
+
+def test_turning_moves_covariances_and_colours_with_the_world(generator):
+    def draw(*shape: int) -> torch.Tensor:
+        return torch.randn(*shape, generator=generator, dtype=torch.float64)
+
+    g = Gaussians(
+        means=draw(1, 6, 3),
+        quats=draw(1, 6, 4),
+        scales=draw(1, 6, 3).abs(),
+        opacities=draw(1, 6).sigmoid(),
+        sh=draw(1, 6, 16, 3),
+    )
+    R = torch.from_numpy(Rotation.random(1, random_state=5).as_matrix())
+    turned = turn_gaussians(g, R)
+    assert_close(turned.means[0], g.means[0] @ R[0].T)
+
+    def covariance(g: Gaussians) -> torch.Tensor:
+        M = matrix_from_quat_xyzw(xyzw_from_wxyz(g.quats)) * g.scales[..., None, :]
+        return M @ M.mT
+
+    assert_close(covariance(turned), R @ covariance(g) @ R.mT)
+
+    # A camera turned along sees every Gaussian in its old colour.
+    eye = draw(3)
+    old = torch.nn.functional.normalize(g.means - eye, dim=-1)
+    new = torch.nn.functional.normalize(turned.means - R[0] @ eye, dim=-1)
+    assert_close(sh_colour(turned.sh, new), sh_colour(g.sh, old))

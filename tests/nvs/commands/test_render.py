@@ -1,0 +1,318 @@
+"""`nvs render` from photos to the folder, as a person runs it; and everything it must refuse."""
+
+import json
+import shutil
+
+import imageio_ffmpeg
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from pretended_cuda import pretended_cuda
+
+from geometry.scenes import transforms_json
+from nvs.commands.render import default_size, fit_cameras, main
+from nvs.gaussians.files import read_ply
+from nvs.rasterizer.backends import _warn_once
+
+H, W = 60, 90
+
+
+def write_photos(folder, count, size=(H, W), seed=0):
+    folder.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(seed)
+    for i in range(count):
+        small = Image.fromarray(rng.integers(0, 255, (6, 9, 3), dtype=np.uint8))
+        small.resize(size[::-1], Image.Resampling.BICUBIC).save(folder / f"photo{i:02d}.png")
+    return folder
+
+
+def write_cameras(folder, count, size=(H, W)):
+    """Cameras on an arc that look at one point."""
+    poses, K = [], np.array([[80.0, 0, size[1] / 2], [0, 80.0, size[0] / 2], [0, 0, 1]])
+    for angle in np.linspace(-0.3, 0.3, count):
+        c, s = np.cos(angle), np.sin(angle)
+        rotation = np.array([[c, 0, s], [0, 1, 0], [-s, 0, c]])
+        poses.append(np.block([[rotation, np.array([[0], [0], [4.0]])], [np.zeros((1, 3)), np.ones((1, 1))]]))
+    names = [f"photo{i:02d}.png" for i in range(count)]
+    transforms_json.write_scene(
+        folder / "transforms.json", names, np.stack(poses), [K] * count, [size] * count
+    )
+
+
+@pytest.fixture(scope="module")
+def posed(tmp_path_factory):
+    folder = write_photos(tmp_path_factory.mktemp("posed"), 5)
+    write_cameras(folder, 5)
+    return folder
+
+
+def render(*arguments):
+    return main([str(a) for a in (*arguments, "--process-res", "56", "--frames", "3", "--size", "36", "54")])
+
+
+@pytest.fixture(scope="module")
+def folder(posed, tmp_path_factory):
+    out = tmp_path_factory.mktemp("out") / "scene"
+    assert render(posed, "--out", out, "--holdout", "4", "--no-pose-check") == 0
+    return out
+
+
+def test_every_file_is_there(folder):
+    assert {p.name for p in folder.iterdir()} == {
+        "gaussians.ply", "video.mp4", "frames", "depth", "images", "transforms.json", "frames.json",
+        "contact_sheet.png", "scene.json", "metrics.json", ".written.json",
+    }  # fmt: skip
+    assert len(list((folder / "frames").iterdir())) == len(list((folder / "depth").iterdir())) == 3
+    assert Image.open(folder / "frames" / "0000.png").size == (54, 36)
+    frames, _ = imageio_ffmpeg.count_frames_and_secs(str(folder / "video.mp4"))
+    assert frames == 3
+
+
+def test_holdout_is_measured_and_says_what_is_missing(folder):
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert [t["name"] for t in metrics["targets"]] == ["photo00.png", "photo04.png"]
+    assert metrics["context"] == ["photo01.png", "photo02.png", "photo03.png"]
+    assert metrics["alignment"] == "given poses"
+    assert 0 < metrics["psnr"] < 60
+    for name in ("lpips_vgg", "lpips_alex"):
+        assert metrics[name] is not None or ".pth" in metrics["reasons"][name]
+
+
+def test_given_cameras_come_out_as_they_went_in(folder, posed):
+    given = transforms_json.read_scene(posed / "transforms.json")
+    written = transforms_json.read_scene(folder / "transforms.json")
+    np.testing.assert_allclose(written.extrinsics, given.extrinsics[1:4], atol=1e-6)
+    # The network's images are 42 x 56 here: intrinsics follow each axis.
+    factor = np.array([56 / W, 42 / H, 1])[:, None]
+    expected = given.intrinsics[1:4] * factor
+    sizes = [f.image_size for f in written.frames]
+    np.testing.assert_allclose(written.intrinsics[0][2], [0, 0, 1])
+    assert sizes == [Image.open(folder / "images" / "photo01.png").size[::-1]] * 3
+    np.testing.assert_allclose(written.intrinsics[:, [0, 1], [0, 1]], expected[:, [0, 1], [0, 1]], rtol=0.03)
+
+
+def test_ply_holds_finite_gaussians(folder):
+    gaussians = read_ply(folder / "gaussians.ply")
+    assert gaussians.means.shape[1] > 100
+    for tensor in (gaussians.means, gaussians.scales, gaussians.opacities, gaussians.sh):
+        assert torch.isfinite(tensor).all()
+
+
+def test_refinement_is_measured_against_what_was_before(posed, tmp_path, capsys):
+    out = tmp_path / "out"
+    options = ("--depth", "sweep", "--refine", "20", "--refine-cameras", "--background", "black")
+    assert render(posed, "--out", out, "--holdout", "5", "--no-pose-check", *options) == 0
+    refinement = json.loads((out / "metrics.json").read_text())["refinement"]
+    assert refinement["steps"] > 0
+    assert refinement["seconds"] > 0
+    assert refinement["gain_db"] == pytest.approx(
+        json.loads((out / "metrics.json").read_text())["psnr"] - refinement["before"]["psnr"]
+    )
+    assert "dB/s" in capsys.readouterr().out
+    about = json.loads((out / "scene.json").read_text())
+    assert (about["depth"], about["refine_steps"], about["background"]) == ("sweep", 20, [0, 0, 0])
+
+
+def test_a_sweep_needs_poses(posed, tmp_path, capsys):
+    assert render(posed, "--out", tmp_path / "out", "--unposed", "--depth", "sweep") == 2
+    assert "--depth sweep" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_y_up_turns_every_file(posed, folder, tmp_path):
+    out = tmp_path / "turned"
+    assert render(posed, "--out", out, "--holdout", "4", "--no-pose-check", "--world", "y-up") == 0
+    cameras = transforms_json.read_scene(out / "transforms.json")
+    assert (cameras.extrinsics[:, 1, 1] < -0.99).all()  # the images' down axis is the world's -y
+    first, second = (np.asarray(Image.open(o / "frames" / "0001.png"), float) for o in (folder, out))
+    assert np.abs(first - second).mean() < 2  # the pictures are the same
+
+
+def test_unposed_holdout_names_its_alignment(posed, tmp_path):
+    out = tmp_path / "out"
+    assert render(posed, "--out", out, "--holdout", "4", "--unposed") == 0
+    assert json.loads((out / "metrics.json").read_text())["alignment"].startswith("umeyama")
+
+
+@pytest.mark.parametrize("path", ["orbit", "smooth", "FILE"])
+def test_paths(path, posed, folder, tmp_path):
+    out = tmp_path / "out"
+    chosen = folder / "frames.json" if path == "FILE" else path
+    small = write_photos(tmp_path / "two", 2)
+    photos = posed if path in ("FILE", "smooth") else small
+    assert render(photos, "--out", out, "--path", chosen, "--context", "3", "--no-pose-check") == 0
+    assert (out / "video.mp4").stat().st_size > 0
+
+
+def test_one_photo(tmp_path):
+    photos = write_photos(tmp_path / "one", 1)
+    assert render(photos / "photo00.png", "--out", tmp_path / "out", "--path", "orbit") == 0
+
+
+def test_mixed_shapes_and_a_stated_limit(tmp_path, capsys):
+    photos = write_photos(tmp_path / "mixed", 3)
+    Image.open(photos / "photo01.png").rotate(90, expand=True).save(photos / "photo01.png")
+    assert render(photos, "--out", tmp_path / "out", "--max-views", "2", "--path", "original") == 0
+    said = capsys.readouterr().err
+    assert "takes 2 of 3 photos" in said
+    assert "UNTRAINED" in said or "model: tiny" in said
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        ("empty", "bad"),
+        ("truncated", "photo01.jpg"),
+        ("text", "photo01.png"),
+        ("pixel", "photo01.png"),
+        ("missing", "bad"),
+        ("other model", "transforms.json"),
+        ("checkpoint", "half.safetensors"),
+        ("size", "huge"),
+        ("path", "nowhere"),
+    ],
+)
+def test_bad_input_is_one_line_and_leaves_nothing(spoil, said, tmp_path, capsys):
+    photos = write_photos(tmp_path / "bad", 2)
+    extra = []
+    if spoil == "empty":
+        for file in photos.iterdir():
+            file.unlink()
+    elif spoil == "truncated":
+        Image.open(photos / "photo01.png").resize((400, 300)).save(photos / "photo01.jpg")
+        (photos / "photo01.png").unlink()
+        (photos / "photo01.jpg").write_bytes((photos / "photo01.jpg").read_bytes()[:1500])
+    elif spoil == "text":
+        (photos / "photo01.png").write_text("no picture")
+    elif spoil == "pixel":
+        Image.new("RGB", (1, 1)).save(photos / "photo01.png")
+    elif spoil == "missing":
+        shutil.rmtree(photos)
+    elif spoil == "other model":
+        write_cameras(photos, 2)
+        for i in range(2):
+            (photos / f"photo{i:02d}.png").rename(photos / f"other{i}.png")
+    elif spoil == "checkpoint":
+        (tmp_path / "half.safetensors").write_bytes(b"\x10\x00\x00\x00\x00\x00\x00\x00{")
+        extra = ["--model", tmp_path / "half.safetensors"]
+    elif spoil == "size":
+        extra = ["--model", "huge"]
+    elif spoil == "path":
+        extra = ["--path", "nowhere"]
+    before = sorted(tmp_path.iterdir())
+    assert render(photos, "--out", tmp_path / "out", *extra) == 2
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error:")]
+    assert len(lines) == 1
+    assert said in lines[0]
+    assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.fixture
+def gpu_without_compiler(monkeypatch):
+    monkeypatch.setattr("nvs.rasterizer.cuda._load", lambda: "gsplat found no nvcc")
+    _warn_once.cache_clear()
+    with pretended_cuda():
+        yield
+
+
+@pytest.mark.parametrize("options", [["--holdout", "4", "--path", "orbit"], ["--refine", "3"]])
+def test_a_gpu_gives_what_the_cpu_gives(options, posed, tmp_path, gpu_without_compiler):
+    options = [posed, *options, "--no-pose-check", "--precision", "float32"]
+    assert render(*options, "--out", tmp_path / "cpu", "--device", "cpu") == 0
+    with pytest.warns(UserWarning, match="rendering on the CPU, the rest on the GPU"):
+        assert render(*options, "--out", tmp_path / "cuda", "--device", "auto") == 0
+    wanted, actual = (read_ply(tmp_path / device / "gaussians.ply") for device in ("cpu", "cuda"))
+    torch.testing.assert_close(actual.means, wanted.means)
+    wanted, actual = (
+        transforms_json.read_scene(tmp_path / device / "frames.json") for device in ("cpu", "cuda")
+    )
+    np.testing.assert_allclose(actual.extrinsics, wanted.extrinsics, atol=1e-5)
+
+
+def test_kernels_that_are_asked_for_and_missing_are_one_line_before_any_work(
+    tmp_path, gpu_without_compiler, capsys
+):
+    assert render("nowhere", "--out", tmp_path / "out", "--backend", "cuda") == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1
+    assert "no nvcc" in lines[0]
+
+
+def contents(folder):
+    return {p.relative_to(folder): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+@pytest.fixture
+def capture(tmp_path):
+    """A capture of the usual layout, whose names are those of the results."""
+    write_photos(tmp_path / "work/capture/images", 4)
+    write_cameras(tmp_path / "work/capture/images", 4)
+    written = json.loads((tmp_path / "work/capture/images/transforms.json").read_text())
+    (tmp_path / "work/capture/images/transforms.json").unlink()
+    for frame in written["frames"]:
+        frame["file_path"] = f"images/{frame['file_path']}"
+    (tmp_path / "work/capture/transforms.json").write_text(json.dumps(written))
+    return tmp_path / "work/capture"
+
+
+@pytest.mark.parametrize(
+    ("photos", "out"),
+    [
+        ("capture", "capture"),
+        ("capture", "."),
+        ("capture", "capture/images"),
+        ("capture/transforms.json", "capture"),
+        ("capture/transforms.json", "capture/images"),
+        ("capture/images", "capture"),
+        ("capture/images/photo00.png", "capture/images"),
+        ("links", "capture/images"),
+    ],
+)
+def test_an_output_folder_never_replaces_the_input(capture, photos, out, capsys, monkeypatch):
+    work = capture.parent
+    (work / "links").mkdir()
+    for photo in (capture / "images").iterdir():
+        (work / "links" / photo.name).symlink_to(photo)
+    before = contents(work)
+    monkeypatch.setattr("nvs.commands.render.find_checkpoint", lambda *_: pytest.fail("the work had begun"))
+    assert render(work / photos, "--out", work / out, "--no-pose-check") == 2
+    assert "expected a folder of its own" in capsys.readouterr().err
+    assert contents(work) == before
+
+
+def test_poses_and_files_of_others_are_not_replaced_either(capture, tmp_path, capsys, monkeypatch):
+    photos = write_photos(tmp_path / "photos", 4)
+    before = contents(tmp_path)
+    monkeypatch.setattr("nvs.commands.render.open_capture", lambda *_: pytest.fail("photos were read"))
+    poses = capture / "transforms.json"
+    for options, said in ((("--poses", poses), "of its own"), ((), "transforms.json: expected no file")):
+        assert render(photos, "--out", capture, *options) == 2
+        assert said in capsys.readouterr().err
+    assert contents(tmp_path) == before
+
+
+@pytest.mark.parametrize("listed", [True, False])
+def test_a_second_run_into_the_same_folder_replaces_the_first(posed, folder, tmp_path, listed):
+    out = shutil.copytree(folder, tmp_path / "scene")
+    if not listed:
+        (out / ".written.json").unlink()  # as before files were listed
+    (out / "notes.txt").write_text("mine")
+    assert render(posed, "--out", out, "--no-pose-check", "--context", "2") == 0
+    assert len(json.loads((out / "scene.json").read_text())["context"]) == 2
+    assert (out / "notes.txt").read_text() == "mine"
+    assert render(posed, "--out", out, "--no-pose-check", "--context", "2") == 0
+
+
+def test_sizes():
+    assert default_size((504, 378)) == (480, 360)
+    assert default_size((280, 504)) == (266, 480)
+
+
+def test_fit_cameras_keeps_the_centre():
+    from geometry.views import Cameras
+
+    K = torch.tensor([[50.0, 0, 40], [0, 50.0, 30], [0, 0, 1]])[None, None]
+    cameras = Cameras(extrinsics=torch.eye(4)[None, None], intrinsics=K)
+    fitted = fit_cameras(cameras, (60, 80), (90, 90)).intrinsics[0, 0]
+    torch.testing.assert_close(fitted, torch.tensor([[75.0, 0, 45], [0, 75.0, 45], [0, 0, 1]]))

@@ -1,0 +1,154 @@
+"""`nvs train`: the smoke experiment in short, what it leaves behind, every experiment, and how it stops."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from geometry.engine import load_weights
+from geometry.engine.step import TrainingStep
+from geometry.weights.checkpoints import find_checkpoint
+from nvs.commands import train
+from nvs.model.splatter import load_splatter
+
+SHORT = [
+    "experiment=nvs/smoke",
+    "data.sampler.image_size=[28,42]",
+    "data.sampler.views=2",
+    "data.dataset.dataset.targets=2",
+    "data.dataset.dataset.world.texture_size=64",
+    "loop.schedule={kind: constant, warmup_steps: 1}",
+    "loop.log_every=1",
+]
+
+
+@pytest.fixture(autouse=True)
+def threads_as_before():
+    """An experiment may set the number of threads."""
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+def run(out, *overrides):
+    return train.main([*SHORT, f"out={out}", *overrides])
+
+
+def entries(out):
+    return [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+
+
+def test_a_run_ends_with_its_psnr_and_leaves_logs_pictures_and_a_head(tmp_path, capsys):
+    assert run(tmp_path, "loop.steps=2", "loop.validate_every=1", "loop.tensorboard=true") == 0
+    said = capsys.readouterr().out.splitlines()
+    assert re.fullmatch(r"final psnr=\d+\.\d\d", said[-1])
+    validations = [e["metrics"]["psnr"] for e in entries(tmp_path) if e["kind"] == "validation"]
+    assert len(validations) == 2
+    assert float(said[-1].split("=")[1]) == pytest.approx(validations[-1], abs=0.005)
+    first = next(e for e in entries(tmp_path) if e["kind"] == "train")
+    assert {"mse", "psnr"} <= set(first["terms"])
+    assert first["per_second"]["images"] > 0
+    assert first["memory_bytes"] > 0
+    assert list((tmp_path / "images").rglob("*.png"))
+    assert list((tmp_path / "tensorboard").iterdir())
+    _, has_head = load_splatter(find_checkpoint(str(tmp_path / "last.safetensors")))
+    assert has_head
+
+
+def test_two_sharded_processes_write_their_head(tmp_path):
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    options = ["data.sampler.batch_size=2", "loop.steps=1", "loop.parallel.strategy=fsdp", f"out={tmp_path}"]
+    root = str(Path(__file__).resolve().parents[2])
+    done = subprocess.run(
+        [*launch, "-m", "nvs", "train", *SHORT, *options],
+        env={**os.environ, "PYTHONPATH": root, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "final psnr=" in done.stdout
+    # Found with its backbone: whose hash, too, was that of whole weights.
+    splatter, has_head = load_splatter(find_checkpoint(str(tmp_path / "last.safetensors")))
+    assert has_head
+    trained, head = load_weights(tmp_path / "checkpoints/step_00000001"), splatter.head.state_dict()
+    assert all(torch.equal(tensor, trained[f"head.{name}"]) for name, tensor in head.items())
+
+
+def test_a_resumed_run_equals_an_unbroken_one(tmp_path):
+    run(tmp_path / "whole", "loop.steps=3", "loop.validate_every=null")
+    run(tmp_path / "parts", "loop.steps=2", "loop.validate_every=null")
+    run(tmp_path / "parts", "loop.steps=3", "loop.validate_every=null")
+    whole, parts = (
+        load_weights(tmp_path / name / "checkpoints/step_00000003") for name in ("whole", "parts")
+    )
+    assert all(torch.equal(whole[k], parts[k]) for k in whole)
+
+
+def test_a_run_that_breaks_stops_with_a_word_and_keeps_its_last_good_checkpoint(tmp_path, capsys):
+    saving = ["loop.steps=2", "loop.saving.every=1", "loop.validate_every=null"]
+    assert run(tmp_path, *saving) == 0
+    saving[0] = "loop.steps=9"
+    assert run(tmp_path, *saving, "optimizer.lr=inf") == 2
+    (error,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error:")]
+    assert re.search(r"diverged at step \d: the (loss|gradient) is not finite", error)
+    (kept,) = re.findall(r"checkpoints/(step_\d+)", error)
+    assert (tmp_path / "checkpoints" / kept).is_dir()
+    assert entries(tmp_path)[-1]["kind"] == "diverged"
+
+
+SMALL = {"nvs/dino_dl3dv": ["model.size=small", "model.weights=null"]}
+
+
+@pytest.mark.parametrize("name", train.experiments())
+def test_every_experiment_builds(name):
+    """On small untrained backbones, without LPIPS: neither weights nor data sets are on every machine."""
+    small = SMALL.get(name, ["model.weights=untrained:tiny"])
+    config = train.load_config([f"experiment={name}", *small, "loss.lpips=0", "step.validation=null"])
+    step = train.instantiate(config.step)
+    assert isinstance(step, TrainingStep)
+    assert step.trainable_parameters()
+    assert all(n.startswith(("head.", "network.depth_head.")) for n in trained(step.model))
+    for part in (config.data.sampler, config.loop, config.optimizer):
+        train.instantiate(part)
+
+
+def trained(model):
+    return [n for n, p in model.named_parameters() if p.requires_grad]
+
+
+def test_the_papers_numbers_are_in_the_config():
+    config = train.load_config(["experiment=nvs/gs_dl3dv"])
+    assert config.loop.steps == 200_000
+    assert config.model.lr_factors.network == 0
+    assert config.model.flavour == "rgb"
+    assert config.loss.lpips == 0.05
+    assert train.load_config(["experiment=nvs/gs_dl3dv_giant"]).optimizer.lr == 2e-6
+    assert train.load_config(["experiment=nvs/smoke"]).loss.lpips == 0
+
+
+def test_lpips_without_its_weights_stops_before_anything_is_read(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    words = ["experiment=nvs/gs_dl3dv", "model.weights=untrained:tiny", "step.validation=null"]
+    assert train.main([*words, f"out={tmp_path / 'run'}"]) == 2
+    assert re.search(r"error: .*vgg16-397923af\.pth is missing", capsys.readouterr().err)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["experiment=nvs/nothing"], "nvs/nothing"),
+        (["experiment=nvs/smoke", "optimizer.lerning_rate=1"], "lerning_rate"),
+        (["experiment=nvs/smoke", "model.flavour=sH"], "rgb or sh, got 'sH'"),
+    ],
+)
+def test_a_wrong_word_is_one_line(words, said, tmp_path, capsys):
+    assert train.main([*words, f"out={tmp_path}"]) == 2
+    (error,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error:")]
+    assert said in error

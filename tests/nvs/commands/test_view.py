@@ -1,0 +1,105 @@
+import signal
+import subprocess
+import sys
+import urllib.request
+
+import numpy as np
+import pytest
+import torch
+from torch.testing import assert_close
+
+from geometry.errors import InputError
+from geometry.scenes.transforms_json import write_scene
+from geometry.visualize import write_image
+from nvs.commands import view
+from nvs.gaussians import Gaussians
+from nvs.gaussians.files import write_ply
+
+
+def random_gaussians(generator: torch.Generator, n: int = 50) -> Gaussians:
+    return Gaussians(
+        means=torch.randn(1, n, 3, generator=generator) + torch.tensor([0.0, 0.0, 4.0]),
+        quats=torch.randn(1, n, 4, generator=generator),
+        scales=torch.rand(1, n, 3, generator=generator) * 0.1 + 0.01,
+        opacities=torch.rand(1, n, generator=generator),
+        sh=torch.randn(1, n, 4, 3, generator=generator),
+    )
+
+
+@pytest.fixture
+def folder(tmp_path, generator):
+    """What `nvs render` leaves, as far as the viewer looks."""
+    write_ply(tmp_path / "gaussians.ply", random_gaussians(generator))
+    (tmp_path / "images").mkdir()
+    names = [f"images/{i}.png" for i in range(3)]
+    for name in names:
+        write_image(tmp_path / name, np.full((30, 40, 3), 99, np.uint8))
+    extrinsics = np.tile(np.eye(4), (3, 1, 1))
+    extrinsics[:, 0, 3] = (-1, 0, 1)
+    K = np.tile(np.array([[40.0, 0, 20], [0, 40, 15], [0, 0, 1]]), (3, 1, 1))
+    write_scene(tmp_path / "transforms.json", names, extrinsics, K, [(30, 40)] * 3)
+    return tmp_path
+
+
+@pytest.mark.parametrize("with_cameras", [True, False])
+def test_it_starts_and_serves(folder, with_cameras):
+    pytest.importorskip("viser")
+    if not with_cameras:
+        (folder / "transforms.json").unlink()
+    server = view.serve(folder, port=18080)
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{server.get_port()}", timeout=10) as page:
+            assert page.status == 200
+            assert b"<html" in page.read()[:2000].lower()
+    finally:
+        server.stop()
+
+
+def test_the_command_announces_its_address_and_ends_on_interrupt(folder):
+    pytest.importorskip("viser")
+    program = "import sys; from nvs.commands.view import main; sys.exit(main(sys.argv[1:]))"
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, str(folder), "--port", "18180"],
+        stdout=subprocess.PIPE,
+        text=True,
+        # Tests run in a shell's background inherit an ignored SIGINT, and would hand it on.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    try:
+        # viser prints a box of its own first.
+        assert any(line.startswith("open http://127.0.0.1:18") for line in process.stdout)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=60) == 0
+    finally:
+        process.kill()
+
+
+def test_without_viser_it_says_what_to_install(folder, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "viser", None)
+    assert view.main([str(folder)]) == 2
+    message = capsys.readouterr().err
+    assert "feedforward-nvs[view]" in message
+    assert message.count("\n") == 1
+
+
+def test_folders_without_gaussians_are_refused(tmp_path, capsys):
+    assert view.main([str(tmp_path)]) == 2
+    assert "gaussians.ply" in capsys.readouterr().err
+    (tmp_path / "notes.txt").write_text("x")
+    assert view.main([str(tmp_path / "notes.txt")]) == 2
+    assert "notes.txt" in capsys.readouterr().err
+
+
+def test_a_file_without_a_single_gaussian(tmp_path, generator):
+    g = random_gaussians(generator).map(lambda t: t[:, :0])
+    write_ply(tmp_path / "gaussians.ply", g)
+    with pytest.raises(InputError, match="holds none"):
+        view.serve(tmp_path)
+
+
+def test_most_visible_keeps_the_large_and_opaque(generator):
+    g = random_gaussians(generator, n=4)
+    g.scales[0] = torch.tensor([[1.0, 1, 0.1], [0.1, 0.1, 0.1], [1, 0.2, 1], [1, 1, 1]])
+    g.opacities[0] = torch.tensor([0.5, 0.9, 0.6, 0.01])
+    assert_close(view.most_visible(g, 2).opacities, torch.tensor([[0.5, 0.6]]))
+    assert view.most_visible(g, 9) is g
