@@ -21,11 +21,11 @@ REFINED_SPACING = 4.0  # between Gaussians that are to be refined: fewer learn f
 _TRUSTED, _DOUBTED = 0.8, 0.25  # factors on opacities
 
 
-def choose_depth(wanted: str, *, views: Views, good_network: bool) -> str:
+def choose_depth(wanted: str, *, views: Views, trust_network: bool) -> str:
     """``network`` or ``sweep``, what ``auto`` means resolved.
 
     Args:
-        good_network: its depth is worth more than a sweep's; where it is not, auto sweeps if it can.
+        trust_network: its depth is worth more than a sweep's; where it is not, auto sweeps if it can.
 
     Raises:
         InputError: a sweep is wanted, and poses are missing.
@@ -34,7 +34,7 @@ def choose_depth(wanted: str, *, views: Views, good_network: bool) -> str:
     if wanted == "sweep" and not possible:
         raise InputError("--depth sweep: expected two or more photos with poses")
     if wanted == "auto":
-        return "sweep" if possible and not good_network else "network"
+        return "sweep" if possible and not trust_network else "network"
     return wanted
 
 

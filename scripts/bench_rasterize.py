@@ -5,8 +5,8 @@
 
 Prints, for pixel-aligned scenes, medians of wall and process CPU time, the ratio to the reference, where the
 time goes, peak memory, and the cost against the numbers of Gaussians and of pixels. The reference is
-`nvs.rasterizer.twin`: gsplat 1.5.3's own PyTorch functions with a vectorised search for the pairs of pixel and
-Gaussian. On a machine that does other work as well only ratios of CPU time on one thread (``--threads 1``)
+`nvs.rasterizer.twin`: gsplat 1.5.3's own PyTorch functions with a vectorised search for the pairs of pixel
+and Gaussian. On a busy machine only ratios of CPU time on one thread (``--threads 1``)
 mean anything: PyTorch's threads wait for each other, and a busy core then stalls all of them.
 """
 

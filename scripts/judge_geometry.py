@@ -13,14 +13,13 @@ Prints a Markdown table. `nvs-eval` judges rendered views.
 
 import argparse
 import sys
-from argparse import Namespace
 from dataclasses import replace
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from geometry.capture.intake import load_views, open_capture
+from geometry.capture import load_views, open_capture
 from geometry.commands.arguments import positive
 from geometry.console import announce
 from geometry.device import pick_device, precision
@@ -28,6 +27,7 @@ from geometry.errors import InputError, run_command
 from geometry.metrics.depth import depth_metrics
 from geometry.metrics.pose import pose_auc
 from geometry.models.da3 import MonocularDepth
+from geometry.options import PhotoOptions
 from geometry.predict import predict_geometry
 from geometry.views import Views
 from geometry.weights.checkpoints import find_checkpoint, load_network
@@ -81,12 +81,9 @@ def main(argv: list[str] | None = None) -> int:
 
 def photos(capture: str, count: int, size: int, device: torch.device) -> Views:
     """Posed views of a capture, ``size`` pixels along the longer side."""
-    options = Namespace(
-        photos=[capture], poses=None, unposed=False, no_pose_check=False, max_views=count, process_res=size,
-        released_crop=False,
-    )  # fmt: skip
-    intake = open_capture(options, device)
-    views, _ = load_views(intake, intake.context, options, device)
+    options = PhotoOptions(max_views=count, process_res=size)
+    opened = open_capture(capture, options, device)
+    views, _ = load_views(opened, opened.context, options, device)
     if views.cameras is None:
         raise InputError(f"{capture}: expected photos with poses, got photos without")
     return views

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from geometry.capture.intake import Intake
+from geometry.capture.capture import Capture
 from geometry.console import say
 from geometry.errors import InputError
 from geometry.scenes import structure_from_motion as sfm
@@ -22,7 +22,7 @@ def check_choice(cameras: str) -> None:
         sfm.require()
 
 
-def choose_cameras(intake: Intake, wanted: str, *, good_network: bool, seed: int) -> Intake:
+def find_cameras(capture: Capture, wanted: str, *, trust_network: bool, seed: int) -> Capture:
     """The capture with the cameras that ``wanted`` names; unposed where the network shall find them.
 
     ``auto`` keeps given poses; without any it takes structure from motion where the network's cameras are
@@ -30,7 +30,7 @@ def choose_cameras(intake: Intake, wanted: str, *, good_network: bool, seed: int
 
     Args:
         wanted: one of `CAMERAS`; for ``sfm`` and ``network`` the capture was opened without poses.
-        good_network: its cameras are worth more than those of structure from motion on few photos.
+        trust_network: its cameras are worth more than those of structure from motion on few photos.
 
     Returns:
         The capture; after structure from motion only the placed photos are left in it.
@@ -39,67 +39,67 @@ def choose_cameras(intake: Intake, wanted: str, *, good_network: bool, seed: int
         InputError: given poses are wanted and there are none, or structure from motion is wanted and placed
             fewer than two thirds of the photos.
     """
-    if wanted == "given" and not intake.scene.posed:
+    if wanted == "given" and not capture.scene.posed:
         raise InputError("--cameras given: expected a transforms.json or a COLMAP model, found neither")
-    if intake.scene.posed or wanted in ("given", "network"):
-        return intake
-    photos = len(intake.context) + len(intake.targets)
-    if wanted == "auto" and (good_network or photos < 2):
-        return intake
+    if capture.scene.posed or wanted in ("given", "network"):
+        return capture
+    photos = len(capture.context) + len(capture.targets)
+    if wanted == "auto" and (trust_network or photos < 2):
+        return capture
     if wanted == "auto" and not sfm.available():
         say("cameras: the network's; structure from motion would find better ones: pip install pycolmap")
-        return intake
-    placed = _place(intake, seed)
-    if not _enough(placed, intake):
-        missing = f"{_names(intake.scene, placed.missing)} could not be placed"
+        return capture
+    placed = _place(capture, seed)
+    if not _enough(placed, capture):
+        missing = f"{_names(capture.scene, placed.missing)} could not be placed"
         if wanted == "auto":
             say(f"cameras: the network's, because structure from motion found too few: {missing}")
-            return intake
+            return capture
         raise InputError(
             f"--cameras sfm: expected at least two thirds of the photos placed, got {len(placed.indices)} of "
             f"{len(placed.indices) + len(placed.missing)}: {missing}. Add photos between those, so that each "
             "shows half of what its neighbour shows, remove photos of other places, or use --cameras network"
         )
     total = len(placed.indices) + len(placed.missing)
-    left_out = f"; left out: {_names(intake.scene, placed.missing)}" if placed.missing else ""
+    left_out = f"; left out: {_names(capture.scene, placed.missing)}" if placed.missing else ""
     say(f"cameras: structure from motion placed {len(placed.indices)} of {total} photos{left_out}")
-    return _placed_intake(intake, placed)
+    return _placed_capture(capture, placed)
 
 
-def _place(intake: Intake, seed: int) -> sfm.Placed:
+def _place(capture: Capture, seed: int) -> sfm.Placed:
     """Structure from motion of the chosen photos; where that is too little, of those between them too."""
-    placed = sfm.place_photos(intake.scene, [*intake.context, *intake.targets], seed=seed)
-    candidates = [i for i in range(len(intake.scene)) if i not in set(intake.targets)]
-    room = sfm.EXHAUSTIVE - len(intake.targets)
-    if _enough(placed, intake) or len(candidates) == len(intake.context) or room <= len(intake.context):
+    placed = sfm.place_photos(capture.scene, [*capture.context, *capture.targets], seed=seed)
+    candidates = [i for i in range(len(capture.scene)) if i not in set(capture.targets)]
+    room = sfm.EXHAUSTIVE - len(capture.targets)
+    if _enough(placed, capture) or len(candidates) == len(capture.context) or room <= len(capture.context):
         return placed
     more = [candidates[i] for i in evenly_spaced(len(candidates), room)]
     say(
         f"cameras: structure from motion placed {len(placed.indices)} of "
         f"{len(placed.indices) + len(placed.missing)} photos; trying again with those between them"
     )
-    return sfm.place_photos(intake.scene, [*more, *intake.targets], seed=seed)
+    return sfm.place_photos(capture.scene, [*more, *capture.targets], seed=seed)
 
 
-def _enough(placed: sfm.Placed, intake: Intake) -> bool:
+def _enough(placed: sfm.Placed, capture: Capture) -> bool:
     """Whether two thirds of the photos, two of the input and, of a hold-out, at least one have a place."""
-    targets = set(intake.targets) & set(placed.indices)
+    targets = set(capture.targets) & set(placed.indices)
     inputs = len(placed.indices) - len(targets)
     return (
         2 * len(placed.missing) <= len(placed.indices)
         and inputs >= 2
-        and (bool(targets) or not intake.targets)
+        and (bool(targets) or not capture.targets)
     )
 
 
-def _placed_intake(intake: Intake, placed: sfm.Placed) -> Intake:
+def _placed_capture(capture: Capture, placed: sfm.Placed) -> Capture:
     """The placed photos as a capture of their own, with as many as before as context if there are."""
-    kept_out = set(intake.targets)
+    kept_out = set(capture.targets)
     targets = [row for row, index in enumerate(placed.indices) if index in kept_out]
     candidates = [row for row, index in enumerate(placed.indices) if index not in kept_out]
     scene = placed.scene
-    context = select_views(scene.extrinsics, len(scene), len(intake.context), candidates)
-    return Intake(scene, context, targets)
+    context = select_views(scene.extrinsics, len(scene), len(capture.context), candidates)
+    return Capture(scene, context, targets)
 
 
 def _names(scene: Scene, indices: Sequence[int], most: int = 6) -> str:

@@ -1,8 +1,9 @@
-"""What the commands share: arguments about photos, models and devices, and what they print."""
+"""Arguments that several commands share, and the option records that they become."""
 
 import argparse
 
 from geometry.models.reference_view import STRATEGIES
+from geometry.options import NetworkOptions, PhotoOptions
 
 
 def add_photo_arguments(parser: argparse.ArgumentParser) -> None:
@@ -64,6 +65,30 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--chunk", type=positive, default=None, metavar="N", help="views that the dense heads take at a time"
+    )
+
+
+def photo_options(args: argparse.Namespace) -> PhotoOptions:
+    """What `add_photo_arguments` parsed, with ``--context`` and ``--holdout`` where the command has them."""
+    return PhotoOptions(
+        poses=args.poses,
+        unposed=args.unposed,
+        pose_check=not args.no_pose_check,
+        context=getattr(args, "context", None),
+        max_views=args.max_views,
+        holdout=getattr(args, "holdout", None),
+        process_res=args.process_res,
+        released_crop=args.released_crop,
+    )
+
+
+def network_options(args: argparse.Namespace) -> NetworkOptions:
+    """What `add_model_arguments` parsed, but for the model's name."""
+    return NetworkOptions(
+        reference=args.ref_view,
+        device=args.device,
+        precision=args.precision,
+        chunk=args.chunk or NetworkOptions.chunk,
     )
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from geometry.capture.intake import Intake, load_views, open_capture
-from geometry.commands.arguments import add_model_arguments, add_photo_arguments
+from geometry.capture import Capture, load_views, open_capture
+from geometry.commands.arguments import add_model_arguments, add_photo_arguments, photo_options
 from geometry.console import Stopwatch, announce, say
 from geometry.device import pick_device, precision
 from geometry.errors import run_command
@@ -62,8 +62,9 @@ def run(args: argparse.Namespace) -> int:
     device = pick_device(args.device)
     require_results(args.out, INFERRED, [*args.photos, args.poses])
     with watch("photos"):
-        intake = open_capture(args, device)
-        views, maps = load_views(intake, intake.context, args, device)
+        photos = photo_options(args)
+        capture = open_capture(args.photos, photos, device, out=args.out)
+        views, maps = load_views(capture, capture.context, photos, device)
     with watch("model"):
         checkpoint = find_checkpoint(args.model)
         announce(checkpoint)
@@ -90,18 +91,18 @@ def run(args: argparse.Namespace) -> int:
         "weights": checkpoint.source,
         "trained": checkpoint.trained,
         "licence": checkpoint.licence,
-        "poses": intake.scene.source,
-        "photos": len(intake.scene),
+        "poses": capture.scene.source,
+        "photos": len(capture.scene),
         "metric": metric,
         "world": (
             "the given poses' world"
-            if intake.scene.posed
+            if capture.scene.posed
             else "the network's world: the reference camera's axes at its place (x right, y down, z forward)"
         ),
     }
     with watch("write"), result_folder(args.out) as folder:
         write_geometry(
-            folder, intake, views, maps, geometry, about=about, conf_percentile=args.conf_percentile
+            folder, capture, views, maps, geometry, about=about, conf_percentile=args.conf_percentile
         )
     say(watch.summary())
     print(args.out)
@@ -110,7 +111,7 @@ def run(args: argparse.Namespace) -> int:
 
 def write_geometry(
     folder: Path,
-    intake: Intake,
+    capture: Capture,
     views: Views,
     maps: list[PixelMap],
     geometry: Geometry,
@@ -124,7 +125,7 @@ def write_geometry(
     sparse/0/ (COLMAP), points.ply, points.glb, scene.json. Without cameras (monocular models on unposed
     photos) the last five are left out, but scene.json.
     """
-    names = file_names(intake.names)
+    names = file_names(capture.names)
     images = (views.images[0].movedim(1, -1).clamp(0, 1) * 255).round().byte().cpu().numpy()
     depth = geometry.depth[0].float().cpu().numpy()
     conf = None if geometry.depth_conf is None else geometry.depth_conf[0].float().cpu().numpy()

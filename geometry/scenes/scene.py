@@ -112,6 +112,7 @@ class Scene:
     name: str
     frames: tuple[Frame, ...]
     source: str = "unposed"  # where the cameras came from, for messages: "COLMAP model sparse/0", ...
+    estimated: bool = False  # the cameras were computed from these photos, not given with them
     points: Float[np.ndarray, "N 3"] | None = None  # sparse points, world frame
     visibility: tuple[np.ndarray, ...] | None = None  # per frame: indices into points that it observed
     metric: bool = False  # poses, points and depth are in metres

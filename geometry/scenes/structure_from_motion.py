@@ -94,7 +94,7 @@ def place_photos(scene: Scene, photos: Sequence[int] | None = None, *, seed: int
         poses = se3.relative(poses, poses[0]).numpy()
         cameras = [model.cameras[found[i].camera_id] for i in indices]
         frames = [_with_camera(scene.frames[i], *camera) for i, *camera in zip(indices, poses, cameras)]
-    placed = replace(scene, frames=tuple(frames), source=SOURCE)
+    placed = replace(scene, frames=tuple(frames), source=SOURCE, estimated=True)
     return Placed(scene=placed, indices=indices, missing=[i for i in photos if i not in found])
 
 

@@ -8,8 +8,14 @@ from pathlib import Path
 
 import torch
 
-from geometry.capture.intake import MAX_VIEWS
-from geometry.commands.arguments import add_model_arguments, add_photo_arguments, positive
+from geometry.capture import MAX_VIEWS
+from geometry.commands.arguments import (
+    add_model_arguments,
+    add_photo_arguments,
+    network_options,
+    photo_options,
+    positive,
+)
 from geometry.console import say
 from geometry.device import pick_device
 from geometry.engine import (
@@ -28,7 +34,7 @@ from nvs.lift import DEPTHS, choose_depth, knows_depth
 from nvs.losses import GaussianObjective
 from nvs.metrics import MissingWeights, load_lpips
 from nvs.rasterizer.backends import choose_backend
-from nvs.training.capture import Capture, CaptureSamples, read_capture
+from nvs.training.capture import CaptureSamples, TrainingCapture, read_capture
 from nvs.training.model import EXPORTS, TrainableSplatter, build_model, write_models
 from nvs.training.step import GaussianHeadStep
 
@@ -117,9 +123,10 @@ def run(args: argparse.Namespace) -> int:
     ).to(device)
     captures = [
         read_capture(
-            args,
             path,
+            photo_options(args),
             model.network,
+            network_options(args),
             device,
             context_sets=args.context_sets,
             targets=args.targets,
@@ -134,7 +141,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def train(
-    args: argparse.Namespace, model: TrainableSplatter, captures: list[Capture], device: torch.device
+    args: argparse.Namespace, model: TrainableSplatter, captures: list[TrainingCapture], device: torch.device
 ) -> FitResult:
     """Run the engine on the captures.
 
@@ -142,7 +149,7 @@ def train(
         InputError: ``--depth sweep`` and a capture without poses.
     """
     choices = [
-        choose_depth(args.depth, views=c.case.context, good_network=knows_depth(model.origin))
+        choose_depth(args.depth, views=c.case.context, trust_network=knows_depth(model.origin))
         for c in captures
     ]
     depth = "sweep" if "sweep" in choices else "network"  # a capture without poses has the network's anyway

@@ -9,15 +9,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from geometry.capture.find_cameras import CAMERAS, check_choice, choose_cameras
-from geometry.capture.intake import Intake, load_views, open_capture
-from geometry.commands.arguments import add_model_arguments, add_photo_arguments, positive
+from geometry.capture import CAMERAS, Capture, check_choice, find_cameras, load_views, open_capture
+from geometry.commands.arguments import add_model_arguments, add_photo_arguments, photo_options, positive
 from geometry.console import Stopwatch, announce, say
 from geometry.device import pick_device, precision
 from geometry.errors import InputError, run_command
 from geometry.ops.pinhole import resize_intrinsics
 from geometry.results import RENDERED, require_results, result_folder
-from geometry.scenes.structure_from_motion import SOURCE
 from geometry.views import Cameras, Views
 from geometry.weights.checkpoints import Checkpoint, find_checkpoint
 from nvs.cameras import PATHS, camera_path
@@ -156,7 +154,8 @@ def run(args: argparse.Namespace) -> int:
     if args.holdout and args.holdout < 2:
         raise InputError(f"--holdout {args.holdout}: expected 2 or more, so that photos remain as input")
     with watch("photos"):
-        intake = open_capture(args, device)
+        photos = photo_options(args)
+        capture = open_capture(args.photos, photos, device, out=args.out)
     with watch("model"):
         checkpoint = find_checkpoint(args.model)
         announce(checkpoint)
@@ -168,24 +167,24 @@ def run(args: argparse.Namespace) -> int:
                 "colour at the predicted depth"
             )
     with watch("cameras"):
-        intake = choose_cameras(intake, args.cameras, good_network=knows_depth(checkpoint), seed=args.seed)
+        capture = find_cameras(capture, args.cameras, trust_network=knows_depth(checkpoint), seed=args.seed)
     with watch("photos"):
-        views, maps = load_views(intake, intake.context, args, device)
+        views, maps = load_views(capture, capture.context, photos, device)
     splats = make_splats(args, watch, views, splatter, checkpoint, has_head=has_head, device=device)
-    say(f"{splats.gaussians.means.shape[1]:,} Gaussians from {len(intake.context)} photos")
+    say(f"{splats.gaussians.means.shape[1]:,} Gaussians from {len(capture.context)} photos")
 
     size = tuple(args.size) if args.size else default_size(views.image_size)
     keep = slice(None) if args.no_prune else worth_keeping(splats, predicted=args.depth == "network")
     kept = select(splats.gaussians, keep)
     background = background_colour(args.background, views)
     metrics, holdout = None, None
-    if intake.targets:
+    if capture.targets:
         with watch("hold-out"):
-            holdout = hold_out(args, intake, views, splatter.network, splats.geometry.cameras, size, device)
+            holdout = hold_out(args, capture, views, splatter.network, splats.geometry.cameras, size, device)
             metrics = evaluate(kept, holdout, background=background, backend=args.backend)
     if args.refine:
         with watch("refine"):
-            photos = refinement_photos(args, intake, views, splats.geometry.cameras, size, device)
+            photos = refinement_photos(args, capture, views, splats.geometry.cameras, size, device)
             refined = refine(
                 kept,
                 photos,
@@ -206,8 +205,8 @@ def run(args: argparse.Namespace) -> int:
                 after = evaluate(kept, holdout, background=background, backend=args.backend)
                 metrics = gained(metrics, after, refined)
     if metrics is not None:
-        metrics["context"] = intake.names
-        print_metrics(metrics, len(intake.targets))
+        metrics["context"] = capture.names
+        print_metrics(metrics, len(capture.targets))
 
     path = render_path(args, splats, views.image_size, size)
     if args.world == "y-up":
@@ -218,7 +217,7 @@ def run(args: argparse.Namespace) -> int:
     with watch("render and write"), result_folder(args.out) as folder:
         write_outputs(
             folder,
-            intake.names,
+            capture.names,
             views,
             splats.geometry,
             kept,
@@ -227,7 +226,7 @@ def run(args: argparse.Namespace) -> int:
             fps=args.fps,
             background=background,
             backend=args.backend,
-            about=describe(args, checkpoint, intake, background),
+            about=describe(args, checkpoint, capture, background),
             note=untrained_note(checkpoint, args.depth),
         )
         if metrics is not None:
@@ -293,7 +292,7 @@ def make_splats(
     device: torch.device,
 ) -> Splats:
     """Gaussians of the views, at the depth and with the spacing that were asked for."""
-    args.depth = choose_depth(args.depth, views=views, good_network=knows_depth(checkpoint))
+    args.depth = choose_depth(args.depth, views=views, trust_network=knows_depth(checkpoint))
     sweep = args.depth == "sweep"
     spacing = args.spacing or (REFINED_SPACING if args.refine else SWEEP_SPACING if sweep else 1.0)
     grid = spaced_grid(views.image_size, spacing) if spacing > 1 else None
@@ -314,7 +313,7 @@ def make_splats(
 
 def refinement_photos(
     args: argparse.Namespace,
-    intake: Intake,
+    capture: Capture,
     views: Views,
     cameras: Cameras,
     size: tuple[int, int],
@@ -324,8 +323,8 @@ def refinement_photos(
     target = scaled_size(views.image_size, max(size))
     if views.cameras is not None and max(target) > max(views.image_size):
         # Only given cameras fit photos that are prepared anew: preparing may cut them by some pixels.
-        finer = argparse.Namespace(**{**vars(args), "process_res": max(target)})
-        views, _ = load_views(intake, intake.context, finer, device)
+        finer = replace(photo_options(args), process_res=max(target))
+        views, _ = load_views(capture, capture.context, finer, device)
         cameras = views.cameras
     return Views(
         images=resize_images(views.images, target),
@@ -335,7 +334,7 @@ def refinement_photos(
 
 def hold_out(
     args: argparse.Namespace,
-    intake: Intake,
+    capture: Capture,
     views: Views,
     network: torch.nn.Module,
     cameras: Cameras,
@@ -343,20 +342,20 @@ def hold_out(
     device: torch.device,
 ) -> Holdout:
     """The photos kept out, placed in the Gaussians' world."""
-    targets, _ = load_views(intake, intake.targets, args, device)
+    targets, _ = load_views(capture, capture.targets, photo_options(args), device)
     with precision(args.precision, network):
         holdout = place_targets(
             network,
             views,
             cameras,
             targets,
-            intake.target_names,
+            capture.target_names,
             size,
             reference=args.ref_view,
             chunk=args.chunk or 8,
         )
-    if intake.scene.source == SOURCE:
-        return replace(holdout, alignment=f"{SOURCE} over input and hold-out together")
+    if capture.scene.estimated:
+        return replace(holdout, alignment=f"{capture.scene.source} over input and hold-out together")
     return holdout
 
 
@@ -404,12 +403,12 @@ def untrained_note(checkpoint: Checkpoint, depth: str) -> str | None:
 
 
 def describe(
-    args: argparse.Namespace, checkpoint: Checkpoint, intake: Intake, background: Float[Tensor, " 3"]
+    args: argparse.Namespace, checkpoint: Checkpoint, capture: Capture, background: Float[Tensor, " 3"]
 ) -> dict[str, object]:
     """What was done, for the folder's scene.json."""
-    posed = intake.scene.posed
-    if intake.scene.source == SOURCE:
-        origin = f"the world of {SOURCE}: the first placed photo's axes at its place, any scale"
+    posed = capture.scene.posed
+    if capture.scene.estimated:
+        origin = f"the world of {capture.scene.source}: the first placed photo's axes at its place, any scale"
     elif posed:
         origin = "the given poses' world"
     else:
@@ -419,12 +418,12 @@ def describe(
         "weights": checkpoint.source,
         "trained": checkpoint.trained,
         "licence": checkpoint.licence,
-        "poses": intake.scene.source,
-        "photos": len(intake.scene),
+        "poses": capture.scene.source,
+        "photos": len(capture.scene),
         "depth": args.depth,
         "refine_steps": args.refine,
         "background": [round(value, 4) for value in background.tolist()],
-        "context": intake.names,
+        "context": capture.names,
         "world": f"{origin}; "
         + (
             "turned so that +y is up and the first camera looks along -z"

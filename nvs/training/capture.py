@@ -3,7 +3,6 @@
 Nothing is prepared on disk. Photos are decoded once, at the network's size, and stay in memory as bytes.
 """
 
-import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,10 +11,11 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
-from geometry.capture.intake import Intake, load_views, open_capture
+from geometry.capture import MAX_VIEWS, Capture, load_views, open_capture
 from geometry.engine.samplers import SampleRequest
 from geometry.engine.seeding import derive_seed
 from geometry.errors import InputError
+from geometry.options import NetworkOptions, PhotoOptions
 from geometry.predict import Network, predict_geometry
 from geometry.scenes.view_selection import select_views
 from geometry.views import Cameras, Example, Truth, Views
@@ -28,7 +28,7 @@ LEAST_PHOTOS = 4  # one kept out, one to aim at, two to see depth from
 
 
 @dataclass(frozen=True, kw_only=True)
-class Capture:
+class TrainingCapture:
     """Photos of one place, ready to train on."""
 
     case: Case  # the photos kept out, and the context they are rendered from
@@ -52,52 +52,51 @@ class Capture:
 
 
 def read_capture(
-    args: argparse.Namespace,
     path: str,
+    photos: PhotoOptions,
     network: Network,
+    running: NetworkOptions,
     device: torch.device,
     *,
     context_sets: int,
     targets: int,
     seed: int,
-) -> Capture:
+) -> TrainingCapture:
     """Open one capture as ``nvs render --holdout`` does, and plan its context sets.
 
     Photos without poses are placed by one pass of the network over all that are trained on; each step then
     carries the targets from there into the world of its own context (`nvs.training.step`).
 
     Args:
-        args: of `add_photo_arguments` and `add_model_arguments`, with ``holdout`` and ``context``;
-            its photos are ignored.
-        network: places photos without poses.
+        photos: with ``holdout`` and ``context``.
+        network: places photos without poses, as ``running`` says.
         targets: wanted beside the context in each step.
 
     Raises:
         InputError: too few photos.
     """
-    args = argparse.Namespace(**{**vars(args), "photos": [path]})
-    intake = open_capture(args, device)
-    if len(intake.scene) < LEAST_PHOTOS:
+    capture = open_capture(path, photos, device)
+    if len(capture.scene) < LEAST_PHOTOS:
         raise InputError(
-            f"{path}: expected at least {LEAST_PHOTOS} photos (one is kept out), got {len(intake.scene)}"
+            f"{path}: expected at least {LEAST_PHOTOS} photos (one is kept out), got {len(capture.scene)}"
         )
-    context, _ = load_views(intake, intake.context, args, torch.device("cpu"))
-    kept_out, _ = load_views(intake, intake.targets, args, torch.device("cpu"))
+    context, _ = load_views(capture, capture.context, photos, torch.device("cpu"))
+    kept_out, _ = load_views(capture, capture.targets, photos, torch.device("cpu"))
     case = Case(
         name=path.rstrip("/").rsplit("/", 1)[-1],
         context=context,
         targets=kept_out,
-        target_names=intake.target_names,
+        target_names=capture.target_names,
         size=default_size(context.image_size),
     )
-    chosen = _training_photos(intake, args)
-    views, _ = load_views(intake, chosen, args, torch.device("cpu"))
+    chosen = _training_photos(capture, photos.max_views or MAX_VIEWS.get(device.type, 16))
+    views, _ = load_views(capture, chosen, photos, torch.device("cpu"))
     cameras = views.cameras
     if cameras is None:
         with torch.no_grad():
-            options = {"reference": args.ref_view, "chunk": args.chunk or 8}
+            options = {"reference": running.reference, "chunk": running.chunk}
             cameras = predict_geometry(network, views.to(device), **options).cameras.to("cpu")
-    count = min(len(intake.context), len(chosen) - max(1, min(targets, len(chosen) // 4)))
+    count = min(len(capture.context), len(chosen) - max(1, min(targets, len(chosen) // 4)))
     poses = cameras.extrinsics[0].double().numpy()
     sets: list[list[int]] = []
     for draw in range(context_sets):
@@ -105,21 +104,21 @@ def read_capture(
         found = sorted(context_and_targets(poses, count, 1, rng, extent=(0.5, 1.0))[0])
         if found not in sets:
             sets.append(found)
-    return Capture(
+    return TrainingCapture(
         case=case,
         photos=(views.images[0] * 255).round().byte(),
         cameras=cameras,
-        posed=intake.scene.posed,
+        posed=capture.scene.posed,
         context_sets=sets,
     )
 
 
-def _training_photos(intake: Intake, args: argparse.Namespace) -> list[int]:
+def _training_photos(capture: Capture, most: int) -> list[int]:
     """All photos that are not kept out; without poses as many as the network can place in one pass."""
-    rest = [i for i in range(len(intake.scene)) if i not in set(intake.targets)]
-    if intake.scene.posed:
+    rest = [i for i in range(len(capture.scene)) if i not in set(capture.targets)]
+    if capture.scene.posed:
         return rest
-    return select_views(None, len(intake.scene), args.max_views, rest)
+    return select_views(None, len(capture.scene), most, rest)
 
 
 class CaptureSamples:
@@ -129,7 +128,7 @@ class CaptureSamples:
         targets: photos rendered in each step, near the context and far from it as they come.
     """
 
-    def __init__(self, captures: Sequence[Capture], *, targets: int) -> None:
+    def __init__(self, captures: Sequence[TrainingCapture], *, targets: int) -> None:
         self.sets = [(place, i) for place, c in enumerate(captures) for i in range(len(c.context_sets))]
         self.captures = captures
         self.targets = targets

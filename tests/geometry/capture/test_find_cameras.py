@@ -5,18 +5,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from geometry.capture.find_cameras import check_choice, choose_cameras
-from geometry.capture.intake import Intake
+from geometry.capture import Capture, check_choice, find_cameras
 from geometry.errors import InputError
 from geometry.scenes import structure_from_motion as sfm
 from geometry.scenes.scene import Frame, Scene
 
 
-def capture(count=12, context=None, targets=()):
+def a_capture(count=12, context=None, targets=()):
     frames = tuple(Frame(name=f"{i}.jpg", image=lambda: None, image_size=(20, 20)) for i in range(count))
     kept_out = set(targets)
     context = [i for i in range(count) if i not in kept_out] if context is None else context
-    return Intake(Scene(name="photos", frames=frames), context, list(targets))
+    return Capture(Scene(name="photos", frames=frames), context, list(targets))
 
 
 @pytest.fixture
@@ -46,13 +45,13 @@ def place(monkeypatch):
     return stand_in
 
 
-def choose(intake, wanted="auto", good_network=False):
-    return choose_cameras(intake, wanted, good_network=good_network, seed=0)
+def choose(capture, wanted="auto", trust_network=False):
+    return find_cameras(capture, wanted, trust_network=trust_network, seed=0)
 
 
 def test_photos_without_a_place_are_named_and_left_out(place, capsys):
     place(lambda i, n: i not in (3, 8))
-    chosen = choose(capture(targets=[0, 8]))
+    chosen = choose(a_capture(targets=[0, 8]))
     assert chosen.scene.posed
     assert chosen.names == ["1.jpg", "2.jpg", "4.jpg", "5.jpg", "6.jpg", "7.jpg", "9.jpg", "10.jpg", "11.jpg"]
     assert chosen.target_names == ["0.jpg"]
@@ -61,7 +60,7 @@ def test_photos_without_a_place_are_named_and_left_out(place, capsys):
 
 def test_photos_between_help_and_the_number_of_inputs_stays(place, capsys):
     tried = place(lambda i, n: n > 4)
-    chosen = choose(capture(context=[0, 4, 8, 11]))
+    chosen = choose(a_capture(context=[0, 4, 8, 11]))
     assert [len(photos) for photos in tried] == [4, 12]
     assert len(chosen.context) == 4
     assert "trying again" in capsys.readouterr().err
@@ -69,34 +68,34 @@ def test_photos_between_help_and_the_number_of_inputs_stays(place, capsys):
 
 def test_too_few_end_in_the_network_or_in_an_error(place, capsys):
     place(lambda i, n: i < 7)
-    intake = capture()
-    assert choose(intake) is intake
+    capture = a_capture()
+    assert choose(capture) is capture
     assert "7.jpg, 8.jpg" in capsys.readouterr().err
     with pytest.raises(InputError, match="got 7 of 12"):
-        choose(intake, "sfm")
+        choose(capture, "sfm")
 
 
-def test_a_good_network_keeps_its_cameras_unless_told(place):
+def test_a_trust_network_keeps_its_cameras_unless_told(place):
     tried = place(lambda i, n: True)
-    assert not choose(capture(), good_network=True).scene.posed
-    assert not choose(capture(), "network").scene.posed
-    assert not choose(capture(count=1)).scene.posed
+    assert not choose(a_capture(), trust_network=True).scene.posed
+    assert not choose(a_capture(), "network").scene.posed
+    assert not choose(a_capture(count=1)).scene.posed
     assert tried == []
-    assert choose(capture(), "sfm", good_network=True).scene.posed
+    assert choose(a_capture(), "sfm", trust_network=True).scene.posed
 
 
 def test_given_cameras_are_kept_and_asked_for(place):
     place(lambda i, n: True)
-    posed = choose(capture())
+    posed = choose(a_capture())
     assert choose(posed) is posed
     assert choose(posed, "given") is posed
     with pytest.raises(InputError, match="--cameras given"):
-        choose(capture(), "given")
+        choose(a_capture(), "given")
 
 
 def test_without_the_package_auto_says_what_would_help(monkeypatch, capsys):
     monkeypatch.setattr(sfm, "available", lambda: False)
-    assert not choose(capture()).scene.posed
+    assert not choose(a_capture()).scene.posed
     assert "pip install pycolmap" in capsys.readouterr().err
     with pytest.raises(InputError, match="pip install pycolmap"):
         check_choice("sfm")

@@ -1,14 +1,12 @@
 """A person's photos as samples: what is kept out stays out; contexts come again, targets do not."""
 
-import argparse
-
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from geometry.commands.arguments import add_model_arguments, add_photo_arguments
 from geometry.engine.samplers import SampleRequest
+from geometry.options import NetworkOptions, PhotoOptions
 from geometry.scenes import transforms_json
 from nvs.training.capture import CaptureSamples, read_capture
 from nvs.training.model import build_model
@@ -37,16 +35,12 @@ def network():
     return build_model("untrained:tiny").network
 
 
-def capture(folder, network, *words):
-    p = argparse.ArgumentParser()
-    add_photo_arguments(p)
-    add_model_arguments(p)
-    p.add_argument("--holdout", type=int, default=5)
-    p.add_argument("--context", type=int, default=4)
-    args = p.parse_args([str(folder), "--process-res", "56", "--no-pose-check", *words])
-    args.max_views = args.max_views or 16
+def capture(folder, network, **options):
+    photos = PhotoOptions(holdout=5, context=4, process_res=56, pose_check=False, **options)
     device = torch.device("cpu")
-    return read_capture(args, str(folder), network, device, context_sets=6, targets=2, seed=0)
+    return read_capture(
+        str(folder), photos, network, NetworkOptions(), device, context_sets=6, targets=2, seed=0
+    )
 
 
 def which(images):
@@ -54,17 +48,17 @@ def which(images):
     return [round(v.item() * 255 / 20) for v in images.mean((-1, -2, -3)).flatten()]
 
 
-@pytest.mark.parametrize("words", [[], ["--unposed"]])
-def test_photos_kept_out_are_never_trained_on(folder, network, words):
-    found = capture(folder, network, *words)
+@pytest.mark.parametrize("options", [{}, {"unposed": True}])
+def test_photos_kept_out_are_never_trained_on(folder, network, options):
+    found = capture(folder, network, **options)
     assert found.case.name == "garden"
     assert which(found.case.targets.images) == [0, 5, 10]
     assert found.case.target_names == ["00.png", "05.png", "10.png"]
     rest = [1, 2, 3, 4, 6, 7, 8, 9]
     assert which(found.photos.float() / 255) == rest
     assert set(which(found.case.context.images)) <= set(rest)
-    assert found.posed == (not words)
-    assert (found.case.context.cameras is None) == (found.case.targets.cameras is None) == bool(words)
+    assert found.posed == (not options)
+    assert (found.case.context.cameras is None) == (found.case.targets.cameras is None) == bool(options)
     assert len({tuple(s) for s in found.context_sets}) == len(found.context_sets) > 1
     assert all(len(s) == 4 for s in found.context_sets)
 
@@ -97,12 +91,12 @@ def test_captures_of_one_name_are_not_taken_for_each_other(folder, network):
 
 
 def test_unposed_context_hides_what_the_network_found(folder, network):
-    samples = CaptureSamples([capture(folder, network, "--unposed")], targets=1)
+    samples = CaptureSamples([capture(folder, network, unposed=True)], targets=1)
     sample = samples[SampleRequest(index=0, number=0, step=0, seed=0)]
     assert sample.context.views.cameras is None
     assert sample.context.truth.cameras.extrinsics.shape == (1, 4, 4, 4)
 
 
 def test_without_poses_no_more_photos_than_the_network_takes(folder, network):
-    assert len(capture(folder, network, "--unposed", "--max-views", "5").photos) == 5
+    assert len(capture(folder, network, unposed=True, max_views=5).photos) == 5
     assert len(capture(folder, network, "--max-views", "5").photos) == 8

@@ -1,6 +1,6 @@
-"""From what a person typed to what a network takes: photos opened, checked, chosen and prepared."""
+"""Photos opened, checked, divided into input and hold-out, and prepared for a network."""
 
-import argparse
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from geometry.console import say
+from geometry.options import PhotoOptions
 from geometry.results import keep_apart
 from geometry.sampling.preprocess import PixelMap, prepare_views
 from geometry.scenes.photos import open_photos
@@ -19,8 +20,8 @@ MAX_VIEWS = {"cpu": 16, "cuda": 64}
 
 
 @dataclass(frozen=True)
-class Intake:
-    """A capture, and which of its photos play which part."""
+class Capture:
+    """Photos of one place, and which of them play which part."""
 
     scene: Scene
     context: list[int]  # photos that the network takes, in capture order
@@ -36,44 +37,53 @@ class Intake:
         return [self.scene.frames[i].name for i in self.targets]
 
 
-def open_capture(args: argparse.Namespace, device: torch.device) -> Intake:
-    """Open the photos that were asked for and choose the context, saying what was done.
+def open_capture(
+    photos: str | Path | Sequence[str | Path],
+    options: PhotoOptions,
+    device: torch.device,
+    *,
+    out: Path | None = None,
+) -> Capture:
+    """Open photos and choose the context, saying what was done.
+
+    Args:
+        device: that of the network; it decides how many photos are taken by default.
+        out: the output folder, in which none of the photos may lie.
 
     Raises:
         InputError: no usable photos, poses that contradict themselves, or photos in the output folder.
     """
-    scene = open_photos(args.photos, poses=args.poses, unposed=args.unposed, check=not args.no_pose_check)
-    if getattr(args, "out", None):  # photos may lie elsewhere than what was typed: links, paths in a JSON
-        keep_apart(args.out, [frame.image for frame in scene.frames if isinstance(frame.image, Path)])
+    scene = open_photos(photos, poses=options.poses, unposed=options.unposed, check=options.pose_check)
+    if out is not None:  # photos may lie elsewhere than what was typed: links, paths in a JSON
+        keep_apart(out, [frame.image for frame in scene.frames if isinstance(frame.image, Path)])
     say(f"{len(scene)} photos; poses: {scene.source}")
-    every = getattr(args, "holdout", None)
+    every = options.holdout
     candidates, targets = holdout_split(len(scene), every) if every else (list(range(len(scene))), [])
-    wanted = getattr(args, "context", None)
-    limit = wanted or args.max_views or MAX_VIEWS.get(device.type, 16)
+    limit = options.context or options.max_views or MAX_VIEWS.get(device.type, 16)
     context = select_views(scene.extrinsics if scene.posed else None, len(scene), limit, candidates)
     if len(context) < len(candidates):
         how = "farthest-point sampling of their poses" if scene.posed else "an even spread"
-        option = "--context" if wanted else "--max-views"
+        option = "--context" if options.context else "--max-views"
         say(
             f"the network takes {len(context)} of {len(candidates)} photos, chosen by {how}; "
             f"{option} N takes more"
         )
-    return Intake(scene, context, targets)
+    return Capture(scene, context, targets)
 
 
 def load_views(
-    intake: Intake, indices: list[int], args: argparse.Namespace, device: torch.device
+    capture: Capture, indices: Sequence[int], options: PhotoOptions, device: torch.device
 ) -> tuple[Views, list[PixelMap]]:
-    """The photos as network input, and where their pixels lie in the photos."""
+    """Photos as network input, and where its pixels lie in the photos."""
     views, maps = prepare_views(
-        intake.scene,
-        indices,
-        process_res=args.process_res,
-        mixed="released_crop" if args.released_crop else "cover",
+        capture.scene,
+        list(indices),
+        process_res=options.process_res,
+        mixed="released_crop" if options.released_crop else "cover",
     )
     cut = [1 - m.kept for m in maps]
     if max(cut) > 0.02:
         worst, (H, W) = int(np.argmax(cut)), maps[0].network_size
-        name = intake.scene.frames[indices[worst]].name
+        name = capture.scene.frames[indices[worst]].name
         say(f"photos of mixed shapes share a canvas of {H}x{W} (H x W): {name} loses {100 * cut[worst]:.0f}%")
     return views.to(device), maps
