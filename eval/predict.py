@@ -17,8 +17,7 @@ from geometry.atomic import atomic_folder
 from geometry.errors import InputError
 from geometry.ops import se3
 from geometry.views import Cameras
-from geometry.visualize import colour_depth, write_image
-from nvs.commands.outputs import to_bytes
+from geometry.visualize import colour_depth, to_bytes, write_image
 from nvs.rasterizer import rasterize
 
 CONTEXT_POSES = ("auto", "given", "none")

@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
 from geometry.errors import InputError
 from geometry.ops.align import DegenerateAlignment
+from geometry.ops.images import resize_images
 from geometry.ops.pinhole import resize_intrinsics
 from geometry.predict import Network, predict_geometry
 from geometry.views import Cameras, Views
@@ -77,14 +77,6 @@ def _placed(
     K = resize_intrinsics(cameras.intrinsics, targets.image_size, size)
     placed = Cameras(extrinsics=cameras.extrinsics, intrinsics=K)
     return Holdout(names, resize_images(targets.images, size), placed, alignment)
-
-
-def resize_images(images: Float[Tensor, "B V 3 h w"], size: tuple[int, int]) -> Float[Tensor, "B V 3 H W"]:
-    """Antialiased resize; pixel centres stay at 0.5, so that intrinsics follow by a factor."""
-    if images.shape[-2:] == tuple(size):
-        return images
-    flat = F.interpolate(images.flatten(0, 1), size=size, mode="bicubic", antialias=True).clamp(0, 1)
-    return flat.unflatten(0, images.shape[:2])
 
 
 def evaluate(

@@ -5,10 +5,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from geometry.errors import InputError
+from geometry.ops.images import resize_images
 from geometry.prediction import Geometry
 from geometry.views import Views
 from geometry.weights.checkpoints import Checkpoint
-from nvs.holdout import resize_images
 from nvs.model.backbone import Encoding, encode_views
 from nvs.model.parametrisation import GaussianAdapter, ReleasedAdapter
 from nvs.model.pooling import resize_cameras, sample, spaced_grid

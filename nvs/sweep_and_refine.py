@@ -11,9 +11,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from geometry.errors import InputError
+from geometry.ops.images import resize_images
 from geometry.views import Cameras, Views
 from geometry.weights.checkpoints import find_checkpoint
-from nvs.holdout import resize_images
 from nvs.lift import REFINED_SPACING, SWEEP_SPACING, lift_colours, lift_sweep, sweep_views
 from nvs.model.parametrisation import GaussianAdapter
 from nvs.model.pooling import resize_cameras, spaced_grid

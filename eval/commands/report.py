@@ -17,8 +17,7 @@ from geometry.commands.configuration import instantiate
 from geometry.errors import InputError, run_command
 from geometry.formats.images import read_image
 from geometry.scenes.scene import Frame
-from geometry.visualize import colour_confidence
-from nvs.commands.outputs import to_bytes
+from geometry.visualize import colour_confidence, to_bytes
 
 DESCRIPTION = """The targets of a run with the lowest and highest scores, photo, rendering, error and depth,
 in one HTML file that needs nothing else."""

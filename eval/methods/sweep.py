@@ -9,9 +9,9 @@ from torch import Tensor
 
 from eval.methods.base import About, Task
 from geometry.errors import InputError
+from geometry.ops.images import resize_images
 from geometry.ops.pinhole import resize_intrinsics
 from geometry.views import Cameras, Views
-from nvs.holdout import resize_images
 from nvs.plane_sweep import SweptDepth, plane_sweep
 
 

@@ -4,9 +4,15 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
+from torch import Tensor
 
 Image = UInt8[np.ndarray, "_ _ 3"]
+
+
+def to_bytes(image: Float[Tensor, "3 H W"]) -> UInt8[np.ndarray, "H W 3"]:
+    """Image tensor in 0..1 as RGB bytes, rounded; what is outside is clipped."""
+    return (image.movedim(0, -1).clamp(0, 1) * 255).round().byte().cpu().numpy()
 
 
 def write_image(path: Path | str, image: Image) -> None:

@@ -13,7 +13,7 @@ from geometry.console import say
 from geometry.prediction import Geometry
 from geometry.scenes import transforms_json
 from geometry.views import Cameras, Views
-from geometry.visualize import VideoWriter, colour_depth, contact_sheet, depth_limits, write_image
+from geometry.visualize import VideoWriter, colour_depth, contact_sheet, depth_limits, to_bytes, write_image
 from nvs.gaussians import Gaussians
 from nvs.gaussians.files import write_ply
 from nvs.rasterizer import rasterize
@@ -34,10 +34,6 @@ def render_frames(
         camera = cameras[:, f : f + 1]
         view = rasterize(gaussians, camera, size, background=background, backend=backend)
         yield to_bytes(view.rgb[0, 0]), view.depth[0, 0].cpu().numpy(), view.alpha[0, 0].cpu().numpy()
-
-
-def to_bytes(image: Float[Tensor, "3 H W"]) -> UInt8[np.ndarray, "H W 3"]:
-    return (image.movedim(0, -1).clamp(0, 1) * 255).round().byte().cpu().numpy()
 
 
 def write_outputs(

@@ -14,6 +14,7 @@ from geometry.commands.arguments import add_model_arguments, add_photo_arguments
 from geometry.console import Stopwatch, announce, say
 from geometry.device import pick_device, precision
 from geometry.errors import InputError, run_command
+from geometry.ops.images import resize_images
 from geometry.ops.pinhole import resize_intrinsics
 from geometry.results import RENDERED, require_results, result_folder
 from geometry.views import Cameras, Views
@@ -23,7 +24,7 @@ from nvs.cameras.files import cameras_from_file
 from nvs.cameras.up_axis import turn_cameras, turn_gaussians, y_up_turn
 from nvs.commands.outputs import write_outputs
 from nvs.gaussians.files import select
-from nvs.holdout import Holdout, evaluate, place_targets, resize_images
+from nvs.holdout import Holdout, evaluate, place_targets
 from nvs.lift import (
     DEPTHS,
     REFINED_SPACING,

@@ -12,6 +12,7 @@ from geometry.errors import InputError
 from geometry.models.da3 import DepthAnything3, MonocularDepth, normalise_images
 from geometry.models.nested import NestedDepthAnything3, align_to_metric
 from geometry.models.zoo import VARIANTS, any_view_variant
+from geometry.ops.images import resize_images
 from geometry.predict import in_given_world
 from geometry.prediction import Geometry
 from geometry.tensors import TensorRecord
@@ -19,7 +20,6 @@ from geometry.views import Views
 from geometry.weights.checkpoints import Checkpoint, load_network, load_strict, save_checkpoint
 from nvs.gaussians import Gaussians
 from nvs.gaussians.transform import transform_gaussians
-from nvs.holdout import resize_images
 from nvs.model.backbone import Backbone, Encoding, encode_views
 from nvs.model.gs_dpt import GaussianDpt
 from nvs.model.parametrisation import GaussianAdapter, ReleasedAdapter

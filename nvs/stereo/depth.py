@@ -8,10 +8,10 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from geometry.errors import InputError
+from geometry.ops.images import resize_images
 from geometry.ops.pinhole import resize_intrinsics
 from geometry.tensors import TensorRecord
 from geometry.views import Cameras, Views
-from nvs.holdout import resize_images
 from nvs.plane_sweep import depth_limits
 from nvs.stereo.agreement import add_evidence, count_agreement
 from nvs.stereo.pixel_maps import pixel_maps

@@ -12,8 +12,8 @@ from geometry.engine.samplers import SampleRequest
 from geometry.engine.seeding import derive_seed
 from geometry.tensors import TensorRecord
 from geometry.views import Views
-from geometry.visualize import colour_depth, contact_sheet, depth_limits
-from nvs.commands.outputs import render_frames, to_bytes
+from geometry.visualize import colour_depth, contact_sheet, depth_limits, to_bytes
+from nvs.commands.outputs import render_frames
 from nvs.data.example import NovelViewExample
 from nvs.gaussians import Gaussians
 from nvs.holdout import Holdout, evaluate, place_targets
