@@ -1,15 +1,56 @@
-"""What commands and long work tell a person: lines of progress, times, peak memory."""
+"""What commands and long work tell a person: lines of progress, times, peak memory.
+
+The library is silent until somebody listens: `run_command` of the commands, ``verbose=True`` of the API.
+"""
 
 import resource
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Protocol, runtime_checkable
 
-from geometry.weights.checkpoints import Checkpoint
+_listener: Callable[[str], None] | None = None
 
 
-def announce(checkpoint: Checkpoint) -> None:
+def say(text: str) -> None:
+    """One line of progress, for whoever listens."""
+    if _listener is not None:
+        _listener(text)
+
+
+def heard() -> bool:
+    """Whether anybody listens."""
+    return _listener is not None
+
+
+def to_stderr(text: str) -> None:
+    """Standard error, so that results can be piped."""
+    print(text, file=sys.stderr, flush=True)
+
+
+@contextmanager
+def listening(listener: Callable[[str], None] | None = to_stderr) -> Iterator[None]:
+    """What is said inside goes to ``listener``; None silences it."""
+    global _listener
+    before, _listener = _listener, listener
+    try:
+        yield
+    finally:
+        _listener = before
+
+
+@runtime_checkable
+class Loaded(Protocol):
+    """What `announce` needs of a checkpoint."""
+
+    trained: bool
+
+    @property
+    def summary(self) -> str: ...
+
+
+def announce(checkpoint: Loaded) -> None:
     """Say what was loaded; say loudly if it was never trained."""
     say(checkpoint.summary)
     if not checkpoint.trained:
@@ -17,11 +58,6 @@ def announce(checkpoint: Checkpoint) -> None:
             "WARNING: these weights are random. Everything runs, but what the network predicts means "
             "nothing. Use --model small (Apache-2.0) or another released size."
         )
-
-
-def say(text: str) -> None:
-    """One line of progress for the person, on standard error, so that results can be piped."""
-    print(text, file=sys.stderr, flush=True)
 
 
 class Stopwatch:

@@ -6,6 +6,8 @@ import sys
 import warnings
 from collections.abc import Callable
 
+from geometry.console import listening
+
 
 class InputError(ValueError):
     """Something given by the caller cannot be used.
@@ -16,10 +18,11 @@ class InputError(ValueError):
 
 
 def run_command(main: Callable[[], int | None]) -> int:
-    """Run a command's body; turn bad input and a full disk into one line and exit status 2."""
+    """Run a command's body and show its progress; bad input or a full disk is one line and exit status 2."""
     warnings.formatwarning = _one_line_warning
     try:
-        return main() or 0
+        with listening():
+            return main() or 0
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

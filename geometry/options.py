@@ -3,9 +3,16 @@
 Commands parse into them, and nothing below `geometry.commands` knows a command line.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, get_args
+
+from geometry.errors import InputError
+
+CameraSource = Literal["auto", "given", "network", "sfm"]
+CAMERAS: tuple[str, ...] = get_args(CameraSource)
+PRECISIONS = ("auto", "float32", "bfloat16")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,7 +21,9 @@ class PhotoOptions:
 
     Args:
         poses: a transforms.json or a COLMAP model's folder; None looks beside the photos.
-        unposed: ignore all poses.
+        cameras: whose cameras: ``given`` ones, the ``network``'s, or those of structure from motion
+            (``sfm``); ``auto`` takes given ones, else ``sfm`` where the network's are worth less.
+        unposed: ignore all poses: the same as cameras="network".
         pose_check: refuse poses that contradict themselves.
         context: how many photos are input; None takes as many as ``max_views`` says.
         max_views: how many photos the network takes at most; None: `geometry.capture.MAX_VIEWS`.
@@ -24,6 +33,7 @@ class PhotoOptions:
     """
 
     poses: str | Path | None = None
+    cameras: CameraSource = "auto"
     unposed: bool = False
     pose_check: bool = True
     context: int | None = None
@@ -31,6 +41,21 @@ class PhotoOptions:
     holdout: int | None = None
     process_res: int = 504
     released_crop: bool = False
+
+    def __post_init__(self) -> None:
+        _require_one_of("cameras", self.cameras, CAMERAS)
+        for name in ("context", "max_views", "process_res"):
+            _require_positive(name, getattr(self, name))
+
+    @property
+    def camera_source(self) -> str:
+        """``cameras``, with ``unposed`` taken into account."""
+        return "network" if self.unposed and self.cameras == "auto" else self.cameras
+
+    @property
+    def ignore_poses(self) -> bool:
+        """Whether photos are to be opened without the cameras beside them."""
+        return self.unposed or self.cameras in ("network", "sfm")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,3 +73,33 @@ class NetworkOptions:
     device: str = "auto"
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     chunk: int = 8
+
+    def __post_init__(self) -> None:
+        _require_one_of("precision", self.precision, PRECISIONS)
+        _require_positive("chunk", self.chunk)
+
+
+def override(records: tuple[Any, ...], given: Mapping[str, object]) -> tuple[Any, ...]:
+    """The option records with what keywords say, each keyword in the first record that has such a field.
+
+    Raises:
+        TypeError: a keyword that none of them has; the message names those that there are.
+    """
+    rest, out = dict(given), []
+    for record in records:
+        names = [field.name for field in fields(record)]
+        out.append(replace(record, **{name: rest.pop(name) for name in names if name in rest}))
+    if rest:
+        known = ", ".join(field.name for record in records for field in fields(record))
+        raise TypeError(f"unknown option {next(iter(rest))!r}; known are {known}")
+    return tuple(out)
+
+
+def _require_one_of(name: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise InputError(f"{name}: expected one of {', '.join(choices)}, got {value!r}")
+
+
+def _require_positive(name: str, value: int | None) -> None:
+    if value is not None and value < 1:
+        raise InputError(f"{name}: expected 1 or more, got {value}")

@@ -1,7 +1,7 @@
 """Folders that commands write results into: apart from the input, and no file replaced that is not ours."""
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,6 +15,14 @@ _BOTH = ("scene.json", "transforms.json", "images/*.png", "depth/*.png")
 _VIDEO = ("video.mp4", "frames.json", "frames/*.png", "contact_sheet.png", "gaussians.ply", "metrics.json")
 _POINTS = ("points.ply", "points.glb", "sparse/0/*.bin", "depth/*.npz", "confidence/*.png")
 RENDERED, INFERRED = _BOTH + _VIDEO, _BOTH + _POINTS
+
+
+def file_names(names: Sequence[str]) -> list[str]:
+    """Names for output files: the photos' own without folder and ending, made unique where they clash."""
+    stems = [Path(name).stem for name in names]
+    if len(set(stems)) == len(stems):
+        return stems
+    return [f"{i:04d}_{stem}" for i, stem in enumerate(stems)]
 
 
 def keep_apart(out: Path | str, inputs: Iterable[Path | str | None]) -> None:

@@ -21,11 +21,11 @@ import torch
 
 from eval.protocols.selection import Rule, divide
 from geometry.atomic import atomic_file
-from geometry.commands.infer import file_names
 from geometry.datasets.sources import SceneSource
 from geometry.errors import InputError
 from geometry.formats.images import natural_key
 from geometry.ops import se3
+from geometry.results import file_names
 from geometry.scenes.scene import Frame, Scene
 
 FORMAT, VERSION = "feedforward-nvs/split", 1

@@ -36,9 +36,18 @@ class Capture:
     def target_names(self) -> list[str]:
         return [self.scene.frames[i].name for i in self.targets]
 
+    @property
+    def world(self) -> str:
+        """The frame that results in this capture's world are in, in words."""
+        if self.scene.estimated:
+            return f"the world of {self.scene.source}: the first placed photo's axes at its place, any scale"
+        if self.scene.posed:
+            return "the given poses' world"
+        return "the network's world: the reference camera's axes at its place (x right, y down, z forward)"
+
 
 def open_capture(
-    photos: str | Path | Sequence[str | Path],
+    photos: str | Path | Sequence[str | Path] | Scene,
     options: PhotoOptions,
     device: torch.device,
     *,
@@ -47,13 +56,18 @@ def open_capture(
     """Open photos and choose the context, saying what was done.
 
     Args:
+        photos: what `open_photos` takes, or what it gave.
         device: that of the network; it decides how many photos are taken by default.
         out: the output folder, in which none of the photos may lie.
 
     Raises:
         InputError: no usable photos, poses that contradict themselves, or photos in the output folder.
     """
-    scene = open_photos(photos, poses=options.poses, unposed=options.unposed, check=options.pose_check)
+    scene = photos
+    if not isinstance(photos, Scene):
+        scene = open_photos(
+            photos, poses=options.poses, unposed=options.ignore_poses, check=options.pose_check
+        )
     if out is not None:  # photos may lie elsewhere than what was typed: links, paths in a JSON
         keep_apart(out, [frame.image for frame in scene.frames if isinstance(frame.image, Path)])
     say(f"{len(scene)} photos; poses: {scene.source}")

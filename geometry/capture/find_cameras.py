@@ -1,4 +1,4 @@
-"""Where the photos' cameras come from: what `nvs render --cameras` names."""
+"""Where the photos' cameras come from: what ``--cameras`` names."""
 
 from collections.abc import Sequence
 
@@ -9,11 +9,9 @@ from geometry.scenes import structure_from_motion as sfm
 from geometry.scenes.scene import Scene
 from geometry.scenes.view_selection import evenly_spaced, select_views
 
-CAMERAS = ("auto", "given", "network", "sfm")
-
 
 def check_choice(cameras: str) -> None:
-    """Refuse now what would be refused after the photos are read.
+    """Refuse now what would be refused after the photos are read; ``cameras`` as of `find_cameras`.
 
     Raises:
         InputError: structure from motion is asked for by name, and its package is missing.
@@ -29,7 +27,8 @@ def find_cameras(capture: Capture, wanted: str, *, trust_network: bool, seed: in
     worth less, and the network's where that is not installed or cannot place enough of the photos.
 
     Args:
-        wanted: one of `CAMERAS`; for ``sfm`` and ``network`` the capture was opened without poses.
+        wanted: `PhotoOptions.camera_source`; for ``sfm`` and ``network`` the capture was opened without
+            poses.
         trust_network: its cameras are worth more than those of structure from motion on few photos.
 
     Returns:

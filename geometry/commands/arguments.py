@@ -3,11 +3,15 @@
 import argparse
 
 from geometry.models.reference_view import STRATEGIES
-from geometry.options import NetworkOptions, PhotoOptions
+from geometry.options import CAMERAS, PRECISIONS, NetworkOptions, PhotoOptions
 
 
-def add_photo_arguments(parser: argparse.ArgumentParser) -> None:
-    """Photos, their cameras, and how many of them the network takes."""
+def add_photo_arguments(parser: argparse.ArgumentParser, *, cameras: bool = True) -> None:
+    """Photos, their cameras, and how many of them the network takes.
+
+    Args:
+        cameras: with ``--cameras``, for commands that can take those of structure from motion.
+    """
     group = parser.add_argument_group("photos")
     group.add_argument("photos", nargs="+", help="a folder of photos, photo files, or one video")
     group.add_argument(
@@ -15,7 +19,19 @@ def add_photo_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="camera poses: a transforms.json or a COLMAP model folder (default: found beside the photos)",
     )
-    group.add_argument("--unposed", action="store_true", help="ignore all poses; the network finds its own")
+    if cameras:
+        group.add_argument(
+            "--cameras",
+            choices=CAMERAS,
+            default="auto",
+            help="whose cameras: given ones, the network's, or those that structure from motion finds (sfm, "
+            "needs pycolmap); auto takes given ones, else sfm where the model is tiny or untrained",
+        )
+    group.add_argument(
+        "--unposed",
+        action="store_true",
+        help="ignore all poses; the network finds its own" + (": as --cameras network" if cameras else ""),
+    )
     group.add_argument(
         "--no-pose-check", action="store_true", help="use poses even if they contradict themselves"
     )
@@ -60,7 +76,7 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--precision",
         default="auto",
-        choices=("auto", "float32", "bfloat16"),
+        choices=PRECISIONS,
         help="of the backbone; heads are always float32 (default: bfloat16 on CUDA, float32 on CPU)",
     )
     group.add_argument(
@@ -72,6 +88,7 @@ def photo_options(args: argparse.Namespace) -> PhotoOptions:
     """What `add_photo_arguments` parsed, with ``--context`` and ``--holdout`` where the command has them."""
     return PhotoOptions(
         poses=args.poses,
+        cameras=getattr(args, "cameras", "auto"),
         unposed=args.unposed,
         pose_check=not args.no_pose_check,
         context=getattr(args, "context", None),

@@ -1,8 +1,10 @@
 """Photos from disk: whatever the file holds, an upright 8-bit RGB array comes out, or one clear error."""
 
+import importlib.util
 import os
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import IO
 
@@ -12,13 +14,15 @@ from PIL import Image, UnidentifiedImageError
 
 from geometry.errors import InputError
 
+HEIC_SUFFIXES = frozenset({".heic", ".heif", ".hif"})
+HEIC_READABLE = importlib.util.find_spec("pillow_heif") is not None
 IMAGE_SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp", ".avif", ".ppm", ".pgm", ".jp2"}
-)
-# Photos that people have and Pillow cannot decode (or decodes to a thumbnail, as for camera raw files).
-FOREIGN_SUFFIXES = frozenset(
-    {".heic", ".heif", ".hif", ".cr2", ".cr3", ".nef", ".arw", ".dng", ".raf", ".orf", ".rw2", ".jxl"}
-)
+) | (HEIC_SUFFIXES if HEIC_READABLE else frozenset())
+# Photos that people have and that cannot be decoded (or decode to a thumbnail, as camera raw files do).
+FOREIGN_SUFFIXES = (
+    frozenset({".cr2", ".cr3", ".nef", ".arw", ".dng", ".raf", ".orf", ".rw2", ".jxl"}) | HEIC_SUFFIXES
+) - IMAGE_SUFFIXES
 
 _EXIF_MAKE, _EXIF_MODEL, _EXIF_ORIENTATION = 0x010F, 0x0110, 0x0112
 _TIFF_WIDTH, _TIFF_HEIGHT = 0x0100, 0x0101
@@ -110,12 +114,23 @@ def read_image(path: Path, *, exif: bool = True) -> UInt8[np.ndarray, "H W 3"]:
         InputError: the file is missing, truncated, or no photo.
     """
     with _open(path) as image:
-        mirrored, turns = _upright(image)
-        done = _load(image, path)
-        pixels = _as_stored(_rgb(image, path), *done)
+        return decode(image, path, exif=exif)
+
+
+def decode(image: Image.Image, where: Path | str, *, exif: bool = True) -> UInt8[np.ndarray, "H W 3"]:
+    """As `read_image`, of an image that Pillow has opened; ``where`` names it in messages."""
+    mirrored, turns = _upright(image)
+    done = _load(image, where)
+    pixels = _as_stored(_rgb(image, where), *done)
     if exif:
         pixels = np.rot90(pixels[:, ::-1] if mirrored else pixels, k=-turns)
     return np.ascontiguousarray(pixels)
+
+
+def upright_size(image: Image.Image) -> tuple[int, int]:
+    """(H, W) of what `decode` will give, without decoding."""
+    size = (image.height, image.width)
+    return size if image.format == "TIFF" else turned_size(size, _upright(image)[1])  # see `read_header`
 
 
 def read_map(path: Path) -> np.ndarray:
@@ -131,10 +146,12 @@ def read_map(path: Path) -> np.ndarray:
 
 def _open(path: Path) -> Image.Image:
     try:
-        image = Image.open(path)
-        if image.format == "TIFF":
-            image.filename = ""  # or Pillow memory-maps a turned photo as if it were stored upright
-        return image
+        try:
+            return Image.open(path)
+        except UnidentifiedImageError:
+            if not _register_heic():
+                raise
+            return Image.open(path)
     except FileNotFoundError:
         raise InputError(f"{path}: expected an image, found no such file") from None
     except IsADirectoryError:
@@ -147,9 +164,21 @@ def _open(path: Path) -> Image.Image:
         raise InputError(f"{path}: expected an image, got {_describe(Path(path))}") from error
 
 
-def _load(image: Image.Image, path: Path) -> tuple[bool, int]:
+@lru_cache
+def _register_heic() -> bool:
+    """Teach Pillow HEIC, if the optional package is installed; not on import, as most people have none."""
+    if HEIC_READABLE:
+        import pillow_heif
+
+        pillow_heif.register_heif_opener()
+    return HEIC_READABLE
+
+
+def _load(image: Image.Image, path: Path | str) -> tuple[bool, int]:
     """Decode the pixels; how Pillow mirrored and turned them on the way, which it does for TIFF alone."""
     tiff = image.format == "TIFF"
+    if tiff:
+        image.filename = ""  # or Pillow memory-maps a turned photo as if it were stored upright
     before = _upright(image) if tiff else (False, 0)
     try:
         image.load()
@@ -174,12 +203,20 @@ def _describe(path: Path) -> str:
     if not start:
         return "an empty file"
     if start[4:8] == b"ftyp" and start[8:12] in (b"heic", b"heix", b"hevc", b"mif1", b"msf1", b"heim"):
-        return "a HEIC photo, which is not supported: convert it to JPEG or PNG first"
+        return "a damaged HEIC photo" if HEIC_READABLE else f"a HEIC photo: {remedy('.heic')}"
     if path.suffix.lower() in FOREIGN_SUFFIXES:
-        return f"a {path.suffix} file, which is not supported: convert it to JPEG or PNG first"
+        return f"a {path.suffix} file, which is not supported: {remedy(path.suffix)}"
     if all(byte in b"\t\n\r" or 32 <= byte < 127 for byte in start):
         return f"a text file starting {start[:16].decode('ascii')!r}"
     return f"something else, starting with bytes {start[:8].hex(' ')}"
+
+
+def remedy(suffix: str) -> str:
+    """What to do with a photo whose suffix is in `FOREIGN_SUFFIXES`."""
+    convert = "convert it to JPEG or PNG first"
+    if suffix.lower() not in HEIC_SUFFIXES:
+        return convert
+    return f"install pillow-heif (pip install pillow-heif, or this project's extra 'heic'), or {convert}"
 
 
 def _upright(image: Image.Image) -> tuple[bool, int]:
@@ -197,7 +234,8 @@ def _exif(image: Image.Image) -> Image.Exif:
     A PNG may carry EXIF behind its pixels, so Pillow decodes the whole image to look for it: 5 ms for each
     of the hundreds of frames of a capture. Walking over the chunks' headers tells the same in no time.
     """
-    if image.format == "PNG" and "exif" not in image.info and not _has_chunk(image.fp, b"eXIf"):
+    still_open = image.format == "PNG" and getattr(image, "fp", None) is not None
+    if still_open and "exif" not in image.info and not _has_chunk(image.fp, b"eXIf"):
         return Image.Image.getexif(image)
     return image.getexif()
 
@@ -216,7 +254,7 @@ def _has_chunk(file: IO[bytes], wanted: bytes) -> bool:
         file.seek(position)
 
 
-def _rgb(image: Image.Image, path: Path) -> np.ndarray:
+def _rgb(image: Image.Image, path: Path | str) -> np.ndarray:
     if image.mode.startswith("I;16") or image.mode == "I":
         values = np.asarray(image).astype(np.int64)
         if values.min() < 0 or values.max() > 65535:

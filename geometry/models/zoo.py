@@ -28,6 +28,7 @@ class Variant:
     camera_encoder_depth: int = 4
     camera_encoder_heads: int = 16
     parts: tuple[str, str] | None = None  # nested: names of the any-view and the metric variant
+    weak: bool = False  # too small to know depth and cameras better than classical matching does
 
     @property
     def feature_width(self) -> int:
@@ -58,6 +59,7 @@ VARIANTS: dict[str, Variant] = {
         channels=(24, 48, 96, 192),
         camera_encoder_depth=2,
         camera_encoder_heads=6,
+        weak=True,
     ),
     "small": Variant(
         width=384,

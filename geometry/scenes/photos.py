@@ -1,17 +1,21 @@
-"""What people type as PHOTOS, a folder, a list or a video, to a `Scene`."""
+"""What people give as photos, a folder, a list, a video or images in memory, to a `Scene`."""
 
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from geometry.errors import InputError
 from geometry.formats import colmap
-from geometry.formats.images import FOREIGN_SUFFIXES, IMAGE_SUFFIXES, natural_key
-from geometry.scenes import transforms_json, video
+from geometry.formats.images import FOREIGN_SUFFIXES, IMAGE_SUFFIXES, natural_key, remedy
+from geometry.scenes import memory, transforms_json, video
 from geometry.scenes.checks.cameras import require_consistent_cameras
 from geometry.scenes.colmap import read_colmap
 from geometry.scenes.scene import Frame, Scene, photo_frame
+from geometry.views import Cameras
 
 SMALLEST_SIDE = 14  # pixels: one patch of the network
 # Where photos lie in a capture's folder, the sharpest first.
@@ -19,41 +23,58 @@ _PHOTO_FOLDERS = ("images", "images_2", "images_4", "images_8", "input", "rgb", 
 
 
 def open_photos(
-    inputs: str | Path | Sequence[str | Path],
+    inputs: str | Path | Any | Sequence[Any],
     *,
     poses: str | Path | None = None,
+    cameras: Cameras | None = None,
     unposed: bool = False,
     check: bool = True,
+    in_order: bool = False,
     max_video_frames: int = 300,
 ) -> Scene:
     """Open photos, with their cameras where a file beside them has some.
 
     Photos come in natural order (numbers as numbers), upright, and without lens distortion where it
-    is known; sizes and orientations may differ. A ``transforms.json``, or a COLMAP model in the
-    folder, ``sparse/0``, ``sparse`` or ``colmap``, is found in the folder, or beside it; photos it does
-    not cover are then left out with a warning. Pixels are decoded later, by `Frame.load`.
+    is known; sizes and orientations may differ. Images in memory stay in the order given. A
+    ``transforms.json``, or a COLMAP model in the folder, ``sparse/0``, ``sparse`` or ``colmap``, is found
+    in the folder, or beside it; photos it does not cover are then left out with a warning. Pixels are
+    decoded later, by `Frame.load`.
 
     Args:
-        inputs: one folder, one video, a ``transforms.json``, or photos one by one.
+        inputs: one folder, one video, a ``transforms.json``, or photos one by one; or an image or images
+            in memory: uint8 arrays [H, W, 3], float arrays or tensors [3, H, W] in 0..1, Pillow images.
         poses: a ``transforms.json`` or a COLMAP model's folder to take cameras from.
+        cameras: one for each photo, [1, V, ...], in pixels of the photos as they are, upright.
         unposed: ignore every camera.
         check: refuse cameras whose convention contradicts the points or the photos.
+        in_order: photos one by one stay in the order given.
         max_video_frames: of a video, this many frames, evenly spaced in time.
 
     Raises:
         InputError: nothing to read, a file that is no photo, cameras of other photos, or cameras that
             contradict themselves; the message names the file.
     """
-    paths = [Path(p).expanduser() for p in ([inputs] if isinstance(inputs, (str, Path)) else inputs)]
-    if not paths:
+    if (poses is not None) + (cameras is not None) + unposed > 1:
+        what = "cameras" if poses is None else poses
+        raise InputError(f"{what}: expected either poses, cameras or unposed, got both")
+    given = [inputs] if isinstance(inputs, (str, Path)) else memory.as_list(inputs)
+    if not given:
         raise InputError("photos: expected a folder, a video or a list of photos, got nothing")
-    for path in paths:
-        if not path.exists():
-            raise InputError(f"{path}: expected photos, found no such file or folder")
-    if poses is not None and unposed:
-        raise InputError(f"{poses}: expected either poses or unposed, got both")
-
-    scene = _open(paths, None if poses is None else Path(poses).expanduser(), unposed, max_video_frames)
+    if all(isinstance(p, (str, Path)) for p in given):
+        paths = [Path(p).expanduser() for p in given]
+        for path in paths:
+            if not path.exists():
+                raise InputError(f"{path}: expected photos, found no such file or folder")
+        place = None if poses is None else Path(poses).expanduser()
+        scene = _open(paths, place, unposed or cameras is not None, max_video_frames)
+        if in_order and len(paths) > 1:
+            scene = _in_order(scene, paths)
+    elif poses is not None:
+        raise InputError(f"{poses}: expected poses of photos in files, got images in memory")
+    else:
+        scene = memory.scene_of(given)
+    if cameras is not None:
+        scene = _with_cameras(scene, cameras)
     for frame in scene.frames:
         if min(frame.image_size) < SMALLEST_SIDE:
             where = frame.image if isinstance(frame.image, Path) else frame.name
@@ -86,6 +107,29 @@ def _open(paths: list[Path], poses: Path | None, unposed: bool, max_video_frames
     return _open_list(paths, poses, unposed)
 
 
+def _in_order(scene: Scene, paths: list[Path]) -> Scene:
+    """The frames in the order in which their files were given."""
+    place = {path.resolve(): i for i, path in enumerate(paths)}
+    return scene.select(sorted(range(len(scene)), key=lambda i: place[scene.frames[i].image.resolve()]))
+
+
+def _with_cameras(scene: Scene, cameras: Cameras) -> Scene:
+    """The same photos with cameras from a program."""
+    extrinsics, intrinsics = (
+        t.detach().double().cpu().numpy() for t in (cameras.extrinsics, cameras.intrinsics)
+    )
+    if extrinsics.shape[:-2] != (1, len(scene)) or intrinsics.shape[:-2] != (1, len(scene)):
+        raise InputError(
+            f"cameras: expected one for each photo, [1, {len(scene)}, ...], got extrinsics "
+            f"{list(extrinsics.shape)} and intrinsics {list(intrinsics.shape)}"
+        )
+    frames = [
+        replace(frame, extrinsics=E, intrinsics=K)
+        for frame, E, K in zip(scene.frames, np.ascontiguousarray(extrinsics[0]), intrinsics[0])
+    ]
+    return replace(scene, frames=tuple(frames), source="given cameras")
+
+
 def _open_folder(folder: Path, poses: Path | None, unposed: bool, max_video_frames: int) -> Scene:
     photo_folder, photos = _find_photos(folder)
     source, ours = poses, True
@@ -100,7 +144,7 @@ def _open_folder(folder: Path, poses: Path | None, unposed: bool, max_video_fram
     if foreign:
         _warn(
             f"{photo_folder}: {len(foreign)} files such as {foreign[0].name} are of kinds that are not "
-            f"supported and are ignored; convert them to JPEG or PNG to use them"
+            f"supported and are ignored; to use one, {remedy(foreign[0].suffix)}"
         )
     if source is None:
         return _unposed(photos, photo_folder, folder.resolve().name)
@@ -211,7 +255,7 @@ def _what_is_there(folder: Path) -> str:
         return f"found only folders ({folders[0]}, ...)" if folders else "the folder is empty"
     foreign = [p for p in files if p.suffix.lower() in FOREIGN_SUFFIXES]
     if foreign:
-        return f"found {foreign[0].name}, a kind that is not supported: convert it to JPEG or PNG first"
+        return f"found {foreign[0].name}, a kind that is not supported: {remedy(foreign[0].suffix)}"
     return f"found {len(files)} other files ({files[0].name}, ...)"
 
 

@@ -94,8 +94,12 @@ def find_checkpoint(model: str) -> Checkpoint:
         return untrained(model.removeprefix("untrained:"))
     if model == "tiny":
         file = BUNDLED / "tiny.safetensors"
-        bundled = file.is_file()
-        return replace(read_checkpoint(file), source="bundled") if bundled else untrained("tiny")
+        if not file.is_file():
+            raise InputError(
+                f"{file}: expected the bundled weights of tiny, found no such file; install the package "
+                "again (random weights are --model untrained:tiny)"
+            )
+        return replace(read_checkpoint(file), source="bundled")
     if model in RELEASES:  # a folder of that name is ./small
         release = RELEASES[model]
         return read_checkpoint(_fetch(release.repository), variant=model, licence=release.licence)

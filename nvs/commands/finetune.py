@@ -53,7 +53,7 @@ def parser() -> argparse.ArgumentParser:
         "place. Every Nth photo is kept out and shows what is gained, from before the first step. The same "
         "command goes on where it was interrupted.",
     )
-    add_photo_arguments(p)
+    add_photo_arguments(p, cameras=False)
     p.set_defaults(process_res=None)  # filled in by device
     p.add_argument("--out", required=True, type=Path, help="folder of the run")
     add_model_arguments(p)

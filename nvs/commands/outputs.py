@@ -8,9 +8,9 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from geometry.commands.infer import file_names
 from geometry.console import say
 from geometry.prediction import Geometry
+from geometry.results import file_names
 from geometry.scenes import transforms_json
 from geometry.views import Cameras, Views
 from geometry.visualize import VideoWriter, colour_depth, contact_sheet, depth_limits, to_bytes, write_image

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from geometry.capture import CAMERAS, Capture, check_choice, find_cameras, load_views, open_capture
+from geometry.capture import Capture, check_choice, find_cameras, load_views, open_capture
 from geometry.commands.arguments import add_model_arguments, add_photo_arguments, photo_options, positive
 from geometry.console import Stopwatch, announce, say
 from geometry.device import pick_device, precision
@@ -51,13 +51,6 @@ def parser() -> argparse.ArgumentParser:
         description="Photos in, novel views out: Gaussians (PLY), a video, frames, depth and cameras.",
     )
     add_photo_arguments(p)
-    p.add_argument(
-        "--cameras",
-        choices=CAMERAS,
-        default="auto",
-        help="whose cameras: given ones, the network's (as --unposed), or those that structure from motion "
-        "finds (sfm, needs pycolmap); auto takes given ones, else sfm where the model is tiny or untrained",
-    )
     p.add_argument("--out", required=True, type=Path, help="output folder")
     p.add_argument(
         "--context",

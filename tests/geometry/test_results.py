@@ -5,7 +5,7 @@ import json
 import pytest
 
 from geometry.errors import InputError
-from geometry.results import keep_apart, require_results, require_run, result_folder
+from geometry.results import file_names, keep_apart, require_results, require_run, result_folder
 
 FILES = ("scene.json", "images/*.png")
 
@@ -102,3 +102,8 @@ def test_a_training_run_replaces_no_weights_and_no_log_of_others(tmp_path):
     (tmp_path / "best.safetensors").write_text("ours")
     (tmp_path / "checkpoints/step_00000010").mkdir(parents=True)
     require_run(tmp_path, ["best.safetensors"])
+
+
+def test_file_names_are_unique():
+    assert file_names(["a/x.jpg", "b/y.jpg"]) == ["x", "y"]
+    assert file_names(["a/x.jpg", "b/x.jpg"]) == ["0000_x", "0001_x"]

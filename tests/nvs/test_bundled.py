@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from geometry.console import announce
+from geometry.console import announce, listening
 from geometry.models.zoo import build
 from geometry.weights import checkpoints
 from geometry.weights.checkpoints import APACHE, find_checkpoint, fingerprint, save_checkpoint
@@ -77,17 +77,22 @@ def test_is_the_default_and_says_so_on_one_line(bundled, monkeypatch, capsys):
     monkeypatch.setattr(checkpoints, "BUNDLED", bundled.parent)
     checkpoint = find_checkpoint("tiny")
     assert checkpoint.trained
-    announce(checkpoint)
+    with listening():
+        announce(checkpoint)
     (line,) = capsys.readouterr().err.splitlines()
     for words in ("tiny", "bundled", "Apache-2.0", "procedural world", "never on a photo", "--refine"):
         assert words in line
 
 
-def test_without_the_file_it_is_untrained_and_says_so(tmp_path, monkeypatch, capsys):
+def test_without_the_file_it_is_an_error_and_never_random_weights(tmp_path, monkeypatch):
     monkeypatch.setattr(checkpoints, "BUNDLED", tmp_path)
-    checkpoint = find_checkpoint("tiny")
-    assert not checkpoint.trained
-    announce(checkpoint)
+    with pytest.raises(checkpoints.InputError, match=r"tiny\.safetensors.*found no such file"):
+        find_checkpoint("tiny")
+
+
+def test_random_weights_say_so(capsys):
+    with listening():
+        announce(find_checkpoint("untrained:tiny"))
     assert "random" in capsys.readouterr().err
 
 

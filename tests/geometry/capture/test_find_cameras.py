@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from geometry.capture import Capture, check_choice, find_cameras
+from geometry.console import listening
 from geometry.errors import InputError
 from geometry.scenes import structure_from_motion as sfm
 from geometry.scenes.scene import Frame, Scene
@@ -46,7 +47,8 @@ def place(monkeypatch):
 
 
 def choose(capture, wanted="auto", trust_network=False):
-    return find_cameras(capture, wanted, trust_network=trust_network, seed=0)
+    with listening():
+        return find_cameras(capture, wanted, trust_network=trust_network, seed=0)
 
 
 def test_photos_without_a_place_are_named_and_left_out(place, capsys):

@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from geometry.commands.infer import file_names, main
+from geometry.commands.infer import main
 from geometry.formats.ply import read_points
 from geometry.models.zoo import VARIANTS, Variant, build
 from geometry.scenes import transforms_json
@@ -96,11 +96,6 @@ def test_monocular_models_write_depth_and_say_why_no_cameras(tmp_path, monkeypat
     }  # fmt: skip
     assert "sky" in np.load(tmp_path / "out" / "depth" / "p0.npz")
     assert json.loads((tmp_path / "out" / "scene.json").read_text())["model"] == "test-mono"
-
-
-def test_file_names_are_unique():
-    assert file_names(["a/x.jpg", "b/y.jpg"]) == ["x", "y"]
-    assert file_names(["a/x.jpg", "b/x.jpg"]) == ["0000_x", "0001_x"]
 
 
 def test_the_capture_is_no_place_for_results(tmp_path, capsys):

@@ -1,0 +1,200 @@
+"""The Python API: `load` gives a `Model`, and `Model.predict` takes photos to a `Prediction`."""
+
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from geometry.capture import Capture, find_cameras, load_views, open_given
+from geometry.console import Stopwatch, announce, listening, say
+from geometry.device import pick_device, precision
+from geometry.errors import InputError
+from geometry.models.zoo import VARIANTS
+from geometry.ops.metric import metric_depth
+from geometry.options import NetworkOptions, PhotoOptions, override
+from geometry.outputs import Prediction
+from geometry.predict import Network, predict_geometry
+from geometry.prediction import Geometry
+from geometry.views import Cameras
+from geometry.weights.checkpoints import Checkpoint, find_checkpoint, load_network
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Model:
+    """A geometry network with its weights; what `load` gives."""
+
+    network: Network  # in evaluation mode, on ``device``
+    checkpoint: Checkpoint  # where the weights came from; the weights themselves are in the network
+    has_head: bool  # the file holds a Gaussian head too; `nvs.load` uses it
+    options: NetworkOptions
+
+    @property
+    def variant(self) -> str:
+        """The size: a key of `geometry.models.zoo.VARIANTS`."""
+        return self.checkpoint.variant
+
+    @property
+    def trained(self) -> bool:
+        """False for random weights, whose predictions mean nothing."""
+        return self.checkpoint.trained
+
+    @property
+    def licence(self) -> str:
+        """Of the weights."""
+        return self.checkpoint.licence
+
+    @property
+    def description(self) -> str:
+        """What the model is, in a line."""
+        return self.checkpoint.summary
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.network.parameters()).device
+
+    @property
+    def knows_cameras(self) -> bool:
+        """Whether its cameras are worth more than those of structure from motion on few photos."""
+        return self.trained and not VARIANTS[self.variant].weak
+
+    def predict(
+        self,
+        photos: Any,
+        cameras: Cameras | str | Path | bool | None = None,
+        options: PhotoOptions | None = None,
+        *,
+        ray_pose: bool = False,
+        rays: bool = True,
+        seed: int = 0,
+        verbose: bool = False,
+        watch: Stopwatch | None = None,
+        **more: Any,
+    ) -> Prediction:
+        """Depth, confidence, cameras and points of photos of one place.
+
+        Photos come out in the order given; those of a folder in natural order. The network takes at most
+        ``max_views`` of them (16 on CPU, 64 on CUDA): `Prediction.names` says which.
+
+        Args:
+            photos: a folder, a video, a list of paths, images in memory (see `open_photos`), or what
+                `open_photos` or `open_capture` gave.
+            cameras: None takes those found beside the photos, as `geometry infer` does; a `Cameras` record
+                holds one for each photo as given, in pixels of the photo; a path names a transforms.json or
+                a COLMAP model's folder; False is ``"network"``: its own; ``"sfm"`` is structure from motion.
+            options: other choices than the defaults, which keywords override.
+            ray_pose: cameras from the ray maps instead of the camera decoder.
+            rays: keep the ray maps in `Prediction.geometry`.
+            seed: of structure from motion, and of the robust fit of cameras to rays.
+            verbose: tell on standard error what is done.
+            watch: is told how long each stage took.
+            more: fields of `PhotoOptions`, and ``reference``, ``precision``, ``chunk`` of `NetworkOptions`.
+
+        Raises:
+            InputError: photos or cameras that cannot be used; the message names them.
+            TypeError: an unknown keyword.
+        """
+        options, running = override((options or PhotoOptions(), self.options), more)
+        if running.device != self.options.device:
+            raise TypeError(
+                f"device: the model is on {self.device}; it is chosen by geometry.load(device=...)"
+            )
+        watch = watch or Stopwatch()
+        with torch.no_grad(), _told(verbose):
+            if not isinstance(photos, Capture):
+                with watch("photos"):
+                    photos, options = open_given(photos, cameras, options, self.device)
+            elif cameras is not None:
+                raise InputError("cameras: expected none beside an opened capture, which has its own")
+            capture = photos
+            with watch("cameras"):
+                capture = find_cameras(
+                    capture,
+                    options.camera_source,
+                    trust_network=self.knows_cameras or ray_pose,
+                    seed=seed,
+                )
+            with watch("photos"):
+                views, maps = load_views(capture, capture.context, options, self.device)
+            with watch("network"), precision(running.precision, self.network):
+                geometry = predict_geometry(
+                    self.network,
+                    views,
+                    reference=running.reference,
+                    chunk=running.chunk,
+                    ray_pose=ray_pose,
+                    rays=rays,
+                    seed=seed,
+                )
+            # Features are large; tensors of an inference mode cannot take part in a gradient.
+            geometry = replace(geometry, features=None).map(Tensor.clone)
+            geometry, metric = self._in_metres(geometry)
+        return Prediction(
+            geometry=geometry,
+            views=replace(views, cameras=geometry.cameras),
+            maps=tuple(maps),
+            names=tuple(capture.names),
+            metric=metric,
+            about={
+                "model": self.variant,
+                "weights": self.checkpoint.source,
+                "trained": self.trained,
+                "licence": self.licence,
+                "poses": capture.scene.source,
+                "photos": len(capture.scene),
+                "metric": metric,
+                "world": capture.world,
+            },
+            sources=tuple(frame.image for frame in capture.scene.frames if isinstance(frame.image, Path)),
+        )
+
+    def _in_metres(self, geometry: Geometry) -> tuple[Geometry, bool]:
+        """The geometry, in metres if the model can, and whether it is."""
+        if self.variant != "metric-large":
+            return geometry, geometry.scale_factor is not None
+        if geometry.cameras is None:
+            say("metric-large needs focal lengths for metres: without poses its depth is relative")
+            return geometry, False
+        return replace(geometry, depth=metric_depth(geometry.depth, geometry.cameras.intrinsics)), True
+
+
+def load(
+    name_or_path: str | Path = "tiny",
+    options: NetworkOptions | None = None,
+    *,
+    verbose: bool = False,
+    **more: Any,
+) -> Model:
+    """A geometry model, ready to predict.
+
+    Args:
+        name_or_path: ``tiny`` (bundled), ``small``, ``base``, ``large``, ``giant``, ``mono-large``,
+            ``metric-large``, ``nested-giant-large`` (released weights, fetched once), a hub id (owner/name),
+            a folder, a .safetensors file, or ``untrained:SIZE`` for random weights.
+        options: how it runs, which keywords override.
+        verbose: tell on standard error what was loaded.
+        more: fields of `NetworkOptions`: ``device``, ``precision``, ``reference``, ``chunk``.
+
+    Raises:
+        InputError: no such model, weights that cannot be fetched or read, or no such device.
+        TypeError: an unknown keyword.
+    """
+    (options,) = override((options or NetworkOptions(),), more)
+    device = pick_device(options.device)
+    checkpoint = find_checkpoint(str(name_or_path))
+    with _told(verbose):
+        announce(checkpoint)
+    network = load_network(checkpoint).to(device)
+    return Model(
+        network=network,
+        checkpoint=replace(checkpoint, state={}, gaussian_head={}),
+        has_head=bool(checkpoint.gaussian_head),
+        options=options,
+    )
+
+
+def _told(verbose: bool) -> AbstractContextManager[None]:
+    """Progress on standard error where it is wanted; else it goes where the caller's goes, if anywhere."""
+    return listening() if verbose else nullcontext()

@@ -1,0 +1,191 @@
+"""What a geometry network made of some photos, and the files that it is written into."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from geometry.console import say
+from geometry.errors import InputError
+from geometry.formats import colmap
+from geometry.formats.glb import write_glb
+from geometry.formats.ply import write_points
+from geometry.point_cloud import MAX_POINTS, PointCloud, point_cloud
+from geometry.prediction import Geometry
+from geometry.results import INFERRED, file_names, require_results, result_folder
+from geometry.sampling.preprocess import PixelMap
+from geometry.scenes import transforms_json
+from geometry.views import Cameras, Views
+from geometry.visualize import colour_confidence, colour_depth, write_image
+
+COLMAP_POINTS = 100_000  # tools read this file point by point
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Prediction:
+    """Depth, cameras and points of one scene's photos, at the size at which the network saw them.
+
+    The world is that of the given cameras where the photos had some, else the reference photo's axes at its
+    place (x right, y down, z forward); ``about["world"]`` says which.
+    """
+
+    geometry: Geometry  # the network's record, batch of one
+    views: Views  # the photos as the network saw them, batch of one
+    maps: tuple[PixelMap, ...]  # how their pixels lie in the photos
+    names: tuple[str, ...]  # of the photos
+    metric: bool  # depth and cameras are in metres
+    about: Mapping[str, object] = field(default_factory=dict)  # model, weights, licence, world, ...
+    sources: tuple[Path, ...] = ()  # files of the photos: no place for results
+
+    @property
+    def depth(self) -> Float[Tensor, "V H W"]:
+        """z-depth, in metres where ``metric``, else in the units of the cameras."""
+        return self.geometry.depth[0]
+
+    @property
+    def confidence(self) -> Float[Tensor, "V H W"] | None:
+        """Of the depth, 1 and more; None from models that give none."""
+        return None if self.geometry.depth_conf is None else self.geometry.depth_conf[0]
+
+    @property
+    def sky(self) -> Float[Tensor, "V H W"] | None:
+        """About 1 on sky, about 0 elsewhere; None from models that give none."""
+        return None if self.geometry.sky is None else self.geometry.sky[0]
+
+    @property
+    def cameras(self) -> Cameras | None:
+        """Of the photos [1, V, ...], for images of ``image_size``; monocular models place none: None."""
+        return self.geometry.cameras
+
+    @property
+    def images(self) -> Float[Tensor, "V 3 H W"]:
+        """sRGB in 0..1."""
+        return self.views.images[0]
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """(H, W) of everything here."""
+        return self.views.image_size
+
+    def points(
+        self, conf_percentile: float = 40.0, *, max_points: int = MAX_POINTS, seed: int = 0
+    ) -> PointCloud:
+        """Coloured points in the world: pixels at their depth, without sky and the least confident.
+
+        Args:
+            conf_percentile: share of pixels, in percent, that is left out.
+            max_points: a random subset of at most this many is kept.
+            seed: of that subset.
+
+        Raises:
+            InputError: there are no cameras.
+        """
+        if self.cameras is None:
+            raise InputError(f"points: expected cameras, {self.about.get('model', 'the model')} places none")
+        valid = torch.zeros_like(self.geometry.depth, dtype=torch.bool)
+        for v, pixel_map in enumerate(self.maps):
+            rows, columns = pixel_map.valid
+            valid[0, v, rows, columns] = True
+        return point_cloud(
+            self.geometry,
+            self.views.images,
+            valid,
+            conf_percentile=conf_percentile,
+            max_points=max_points,
+            seed=seed,
+        )
+
+    def save(self, path: str | Path, *, conf_percentile: float = 40.0) -> None:
+        """Write a folder as `geometry infer` does, or, by suffix, the points alone: ``.ply``, ``.glb``.
+
+        The folder holds depth/ (npz with depth, confidence, camera; coloured PNG), confidence/, images/,
+        transforms.json, sparse/0/ (COLMAP), points.ply, points.glb and scene.json. Without cameras only
+        depth/, images/ and scene.json are written.
+
+        Args:
+            conf_percentile: see `points`.
+
+        Raises:
+            InputError: a file that is not ours is in the way, the folder is that of the photos, or the disk
+                is full; nothing is written then. Or points are asked for, and there are no cameras.
+        """
+        path = Path(path).expanduser()
+        if path.suffix.lower() == ".ply":
+            cloud = self.points(conf_percentile)
+            write_points(path, cloud.points, cloud.colours)
+        elif path.suffix.lower() == ".glb":
+            _write_glb(path, self.points(conf_percentile), self)
+        else:
+            require_results(path, INFERRED, self.sources)
+            with result_folder(path) as folder:
+                _write_folder(folder, self, conf_percentile)
+
+
+def _write_folder(folder: Path, scene: Prediction, conf_percentile: float) -> None:
+    names, cameras = file_names(scene.names), scene.cameras
+    arrays = {"depth": scene.depth, "confidence": scene.confidence, "sky": scene.sky}
+    if cameras is not None:
+        arrays |= {"extrinsics": cameras.extrinsics[0], "intrinsics": cameras.intrinsics[0]}
+    arrays = {key: value.float().cpu().numpy() for key, value in arrays.items() if value is not None}
+    images = (scene.images.movedim(1, -1).clamp(0, 1) * 255).round().byte().cpu().numpy()
+    for sub in ("depth", "images", *(("confidence",) if "confidence" in arrays else ())):
+        (folder / sub).mkdir()
+    for v, name in enumerate(names):
+        np.savez_compressed(folder / "depth" / f"{name}.npz", **{key: a[v] for key, a in arrays.items()})
+        write_image(folder / "depth" / f"{name}.png", colour_depth(arrays["depth"][v]))
+        write_image(folder / "images" / f"{name}.png", images[v])
+        if "confidence" in arrays:
+            write_image(folder / "confidence" / f"{name}.png", colour_confidence(arrays["confidence"][v]))
+    (folder / "scene.json").write_text(json.dumps(dict(scene.about), indent=2) + "\n")
+    if cameras is None:
+        say("no cameras: a monocular model places none; only depth was written")
+        return
+    extrinsics, intrinsics, sizes = _camera_arrays(scene)
+    transforms_json.write_scene(
+        folder / "transforms.json",
+        [f"images/{name}.png" for name in names],
+        extrinsics,
+        intrinsics,
+        sizes,
+        extra={"ply_file_path": "points.ply"},
+    )
+    cloud = scene.points(conf_percentile)
+    few = np.linspace(0, len(cloud.points) - 1, min(len(cloud.points), COLMAP_POINTS)).astype(int)
+    model = colmap.model_from_cameras(
+        [f"{name}.png" for name in names],
+        extrinsics,
+        intrinsics,
+        sizes,
+        points=cloud.points[few],
+        colours=cloud.colours[few],
+        seen_by=cloud.view[few],
+    )
+    colmap.write_model(folder / "sparse" / "0", model)
+    write_points(folder / "points.ply", cloud.points, cloud.colours)
+    _write_glb(folder / "points.glb", cloud, scene)
+
+
+def _write_glb(path: Path, cloud: PointCloud, scene: Prediction) -> None:
+    extrinsics, intrinsics, sizes = _camera_arrays(scene)
+    write_glb(
+        path,
+        cloud.points,
+        cloud.colours,
+        extrinsics=extrinsics,
+        intrinsics=intrinsics,
+        image_sizes=sizes,
+    )
+
+
+def _camera_arrays(
+    scene: Prediction,
+) -> tuple[Float[np.ndarray, "V 4 4"], Float[np.ndarray, "V 3 3"], list[tuple[int, int]]]:
+    extrinsics, intrinsics = (
+        t[0].double().cpu().numpy() for t in (scene.cameras.extrinsics, scene.cameras.intrinsics)
+    )
+    return extrinsics, intrinsics, [scene.image_size] * len(extrinsics)

@@ -1,0 +1,77 @@
+"""Images that a program holds already, as a scene: arrays, tensors, Pillow images."""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+from PIL import Image
+
+from geometry.errors import InputError
+from geometry.formats.images import decode, upright_size
+from geometry.scenes.scene import Frame, Scene
+
+FORMS = "uint8 arrays [H, W, 3], float arrays in 0..1, tensors [3, H, W] in 0..1 or Pillow images"
+
+
+def is_image(value: Any) -> bool:
+    """Whether this is an image (or a stack of images) in memory rather than a name of a file."""
+    return isinstance(value, (np.ndarray, torch.Tensor, Image.Image))
+
+
+def as_list(images: Any) -> list[Any]:
+    """Images one by one, of one image, a stack of them [V, ...] or a sequence."""
+    if isinstance(images, (np.ndarray, torch.Tensor)) and images.ndim == 4:
+        return list(images)
+    return [images] if is_image(images) else list(images)
+
+
+def scene_of(images: Sequence[Any]) -> Scene:
+    """Unposed scene; frames are named by number and hold references to the images, no copies.
+
+    Pillow images are turned upright as their EXIF says and decoded when their frame is loaded.
+
+    Raises:
+        InputError: something is no such image; the message says which.
+    """
+    frames = []
+    for index, image in enumerate(images):
+        where = f"photos[{index}]"
+        if isinstance(image, Image.Image):
+            size, load = upright_size(image), partial(decode, image, where)
+        else:
+            pixels = _checked(image, where)
+            size, load = pixels.shape[:2], partial(_bytes, pixels)
+        frames.append(Frame(name=f"{index:04d}.png", image=load, image_size=(int(size[0]), int(size[1]))))
+    return Scene(name="photos", frames=tuple(frames))
+
+
+def _checked(image: Any, where: str) -> np.ndarray:
+    """The image as an array [H, W, 3], bytes or floating point in 0..1."""
+    if isinstance(image, torch.Tensor):
+        if image.ndim != 3 or image.shape[0] != 3:
+            raise InputError(f"{where}: expected a tensor [3, H, W], got {list(image.shape)}")
+        image = image.detach().movedim(0, -1).cpu()
+        image = (image.float() if image.is_floating_point() else image).numpy()
+    elif not isinstance(image, np.ndarray):
+        raise InputError(f"{where}: expected {FORMS}, got {type(image).__name__}")
+    if image.ndim != 3 or image.shape[2] != 3:
+        raise InputError(f"{where}: expected an array [H, W, 3], got {list(image.shape)}")
+    if image.dtype == np.uint8:
+        return image
+    if not np.issubdtype(image.dtype, np.floating):
+        raise InputError(f"{where}: expected uint8 or floating-point pixels, got {image.dtype}")
+    low, high = float(image.min(initial=0)), float(image.max(initial=0))
+    if not (low >= -1e-3 and high <= 1 + 1e-3):  # NaN is refused too
+        raise InputError(
+            f"{where}: expected floating-point pixels in 0..1, got {low:g}..{high:g}; bytes are uint8"
+        )
+    return image
+
+
+def _bytes(pixels: np.ndarray) -> UInt8[np.ndarray, "H W 3"]:
+    if pixels.dtype == np.uint8:
+        return np.ascontiguousarray(pixels)
+    return np.round(np.clip(pixels, 0, 1) * 255).astype(np.uint8)
