@@ -8,10 +8,9 @@ from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from geometry.ops.pinhole import unproject
-from geometry.prediction import Geometry
+from geometry.prediction import SKY_THRESHOLD, Geometry
 
 MAX_POINTS = 1_000_000
-SKY_THRESHOLD = 0.3
 
 
 @dataclass(frozen=True)

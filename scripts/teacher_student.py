@@ -22,7 +22,8 @@ from geometry.commands import label, train
 from geometry.datasets.transforms_folder import TransformsFolders
 from geometry.errors import run_command
 from geometry.scenes import transforms_json
-from geometry.training.labels import FOLDER, label_path, read_label
+from geometry.training.labelling import read_reports
+from geometry.training.labels import FOLDER, label_folder, label_path, read_label
 from geometry.worlds import ProceduralDataset, render, sample_cameras
 from geometry.worlds.photometry import photograph
 
@@ -120,7 +121,7 @@ def judge(captures: Path, exact: dict[tuple[str, str], Float[np.ndarray, "H W"]]
     found: dict[str, list[tuple[float, float]]] = {"measured": [], "labels": [], "guessing": []}
     failures = []
     for scene in (source.read(name) for name in source.names):
-        reports = {r["frame"]: r for r in label.read_reports(label.label_folder(scene, FOLDER))}
+        reports = {r["frame"]: r for r in read_reports(label_folder(scene, FOLDER))}
         for frame in scene.frames:
             truth = exact[scene.name, frame.name]
             measured = frame.load_depth()

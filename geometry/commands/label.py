@@ -1,75 +1,70 @@
 """`geometry label`: a teacher's depth over a data set, aligned to what was measured."""
 
 import argparse
-import json
 import os
-from collections import Counter
-from collections.abc import Iterator
-from dataclasses import asdict
+from contextlib import nullcontext
 from pathlib import Path
-from typing import TextIO
 
-import numpy as np
 import torch
-from jaxtyping import Bool, Float
-from torch import Tensor
 
-from geometry.commands.arguments import add_model_arguments, positive
-from geometry.console import announce, say
+import geometry
+from geometry.commands.arguments import add_model_arguments, network_options, positive
+from geometry.console import listening, say
 from geometry.datasets.registry import open_source
-from geometry.datasets.sources import SceneSource
 from geometry.device import pick_device, precision
-from geometry.engine.seeding import derive_seed
 from geometry.errors import InputError, run_command
 from geometry.models.da3 import MonocularDepth
-from geometry.sampling.assemble import sparse_depth_map
-from geometry.sampling.framing import show_map
-from geometry.sampling.preprocess import PixelMap, released_resize
-from geometry.scenes.scene import Frame, Scene
-from geometry.training.labels import FOLDER, label_folder, label_path, write_label
-from geometry.training.pseudo_depth import AlignmentReport, align_teacher_depth
-from geometry.views import Views
-from geometry.weights.checkpoints import find_checkpoint, load_network
-
-SKY = 0.3  # the released threshold: at it and above a pixel is sky
-REPORT = "report.jsonl"
+from geometry.training.labelling import LabelOptions, label_source, summary
 
 
 def parser() -> argparse.ArgumentParser:
+    default = LabelOptions()
     p = argparse.ArgumentParser(
         prog="geometry label",
         description="Dense depth labels: a teacher's relative depth brought to the scale of measured "
-        "depth (or of sparse points) by a robust scale and shift, stored beside the data. Stopped, it goes "
-        "on where it was; under torchrun the frames are shared out.",
+        "depth (or of sparse points) by a robust scale and shift, stored beside the data. Run again, it "
+        "continues where it stopped; under torchrun the frames are shared out.",
     )
     p.add_argument("data", type=Path, help="folder of a data set")
     p.add_argument("--kind", default=None, help="its reader (default: recognised)")
-    p.add_argument("--folder", default=FOLDER, help=f"name of the labels' folder (default {FOLDER})")
     p.add_argument(
-        "--process-res", type=positive, default=504, metavar="PX", help="longest side the teacher sees (504)"
+        "--folder", default=default.folder, help=f"name of the labels' folder (default {default.folder})"
+    )
+    p.add_argument(
+        "--process-res",
+        type=positive,
+        default=default.process_res,
+        metavar="PX",
+        help=f"longest side the teacher sees ({default.process_res})",
     )
     p.add_argument(
         "--raw",
         action="store_true",
         help="store relative depth without alignment: for the monocular student, on images without depth",
     )
-    p.add_argument("--min-points", type=positive, default=50, help="measured depths expected (default 50)")
+    p.add_argument(
+        "--min-points",
+        type=positive,
+        default=default.min_points,
+        help=f"measured depths expected (default {default.min_points})",
+    )
     p.add_argument(
         "--max-scale-error",
         type=float,
-        default=0.05,
+        default=default.max_scale_error,
         metavar="SHARE",
-        help="labels whose scale is less certain than this are refused (0.05)",
+        help=f"labels whose scale is less certain than this are refused ({default.max_scale_error})",
     )
     p.add_argument(
         "--max-residual",
         type=float,
-        default=0.2,
+        default=default.max_residual,
         metavar="SHARE",
-        help="labels that miss their inliers among the measured depths by more than this are refused (0.2)",
+        help="labels that miss their inliers among the measured depths by more than this are refused "
+        f"({default.max_residual})",
     )
     p.add_argument("--again", action="store_true", help="label what is already labelled, too")
-    p.add_argument("--seed", type=int, default=0, help="of the robust fits (default 0)")
+    p.add_argument("--seed", type=int, default=default.seed, help="of the robust fits (default 0)")
     add_model_arguments(p)
     p.set_defaults(model="mono-large")
     return p
@@ -84,221 +79,24 @@ def run(args: argparse.Namespace) -> int:
     device = pick_device(args.device)
     if device.type == "cuda" and device.index is None:
         device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
+    options = LabelOptions(
+        folder=args.folder,
+        process_res=args.process_res,
+        raw=args.raw,
+        min_points=args.min_points,
+        max_scale_error=args.max_scale_error,
+        max_residual=args.max_residual,
+        again=args.again,
+        seed=args.seed,
+    )
     source = open_source(args.data, args.kind)
-    checkpoint = find_checkpoint(args.model)
-    network = load_network(checkpoint)
-    if not isinstance(network, MonocularDepth):
+    with listening(None) if rank else nullcontext():  # one process says what was loaded
+        model = geometry.load(args.model, network_options(args), device=str(device))
+    if not isinstance(model.network, MonocularDepth):
         raise InputError(
-            f"--model {args.model}: expected a monocular network as teacher, got {checkpoint.variant}"
+            f"--model {args.model}: expected a monocular network as teacher, got {model.variant}"
         )
-    if rank == 0:
-        announce(checkpoint)
-    network = network.to(device)
-    with precision(args.precision, network):
-        counts = label_source(
-            source,
-            network,
-            device,
-            folder=args.folder,
-            process_res=args.process_res,
-            raw=args.raw,
-            min_points=args.min_points,
-            max_scale_error=args.max_scale_error,
-            max_residual=args.max_residual,
-            again=args.again,
-            seed=args.seed,
-            share=(rank, world),
-        )
+    with precision(args.precision, model.network):
+        counts = label_source(source, model.network, options, device, share=(rank, world))
     say(f"process {rank} of {world}: " + (summary(counts) if counts else "nothing left to do"))
     return 0
-
-
-def label_source(
-    source: SceneSource,
-    network: MonocularDepth,
-    device: torch.device,
-    *,
-    folder: str = FOLDER,
-    process_res: int = 504,
-    raw: bool = False,
-    min_points: int = 50,
-    max_scale_error: float = 0.05,
-    max_residual: float = 0.2,
-    again: bool = False,
-    seed: int = 0,
-    share: tuple[int, int] = (0, 1),
-) -> Counter[str]:
-    """Label this process's share of a source's frames; returns how many ended how.
-
-    Frames are shared out by their running number, so any number of processes covers all of them once. What
-    became of each frame is appended to ``report.jsonl`` (``report.<rank>.jsonl`` for several processes) in
-    its scene's label folder; frames reported there are not done again.
-
-    Args:
-        share: (rank, number of processes).
-    """
-    rank, world = share
-    counts: Counter[str] = Counter()
-    number = 0
-    for name in source.names:
-        scene = source.read(name)
-        home = label_folder(scene, folder)
-        known = set() if again else reported(home)
-        todo = []
-        for index, frame in enumerate(scene.frames):
-            mine = number % world == rank
-            number += 1
-            if mine and frame.name not in known:
-                todo.append(index)
-        if not todo:
-            continue
-        for path in (label_path(scene, scene.frames[index], folder) for index in todo):
-            if path.exists() and not any(home.glob("report*.jsonl")):
-                raise InputError(
-                    f"{path}: expected no file there or a label of ours, got another one (no {REPORT} in "
-                    f"{home}); give another --folder"
-                )
-        home.mkdir(parents=True, exist_ok=True)
-        file = REPORT if world == 1 else f"report.{rank}.jsonl"
-        with _open_report(home / file) as log:
-            for index in todo:
-                frame = scene.frames[index]
-                outcome = label_frame(
-                    scene,
-                    index,
-                    network,
-                    device,
-                    folder=folder,
-                    process_res=process_res,
-                    raw=raw,
-                    min_points=min_points,
-                    max_scale_error=max_scale_error,
-                    max_residual=max_residual,
-                    generator=torch.Generator().manual_seed(derive_seed(seed, scene.name, frame.name)),
-                )
-                # The label is on disk before the report says so: a kill between the two repeats one frame.
-                log.write(json.dumps({"frame": frame.name, **outcome}) + "\n")
-                log.flush()
-                counts[_short(outcome["failure"])] += 1
-        say(f"{name}: {len(todo)} frames; so far {summary(counts)}")
-    return counts
-
-
-@torch.no_grad()
-def label_frame(
-    scene: Scene,
-    index: int,
-    network: MonocularDepth,
-    device: torch.device,
-    *,
-    folder: str,
-    process_res: int,
-    raw: bool,
-    min_points: int,
-    max_scale_error: float,
-    max_residual: float,
-    generator: torch.Generator,
-) -> dict[str, object]:
-    """Write one frame's label, if its alignment holds; what happened, for the report."""
-    frame = scene.frames[index]
-    pixels, pixel_map = released_resize(frame.load(), process_res)
-    image = torch.tensor(pixels).movedim(-1, 0).float() / 255
-    geometry = network(Views(images=image[None, None].to(device)), sky_fill=False)
-    teacher, ground = geometry.depth[0, 0].float().cpu(), geometry.sky[0, 0].cpu() < SKY
-    path = label_path(scene, frame, folder)
-    if raw:
-        write_label(path, torch.where(ground, teacher, 0.0).numpy())
-        return {"failure": None}
-    measured = measured_depth(scene, index, pixel_map)
-    label, report = align(
-        teacher,
-        ground,
-        measured,
-        min_points=min_points,
-        max_scale_error=max_scale_error,
-        max_residual=max_residual,
-        generator=generator,
-    )
-    if label is None:
-        path.unlink(missing_ok=True)  # of an earlier teacher
-    else:
-        write_label(path, label.numpy())
-    return asdict(report)
-
-
-def align(
-    teacher: Float[Tensor, "H W"],
-    ground: Bool[Tensor, "H W"],
-    measured: Float[np.ndarray, "H W"] | None,
-    *,
-    min_points: int,
-    max_scale_error: float,
-    max_residual: float,
-    generator: torch.Generator,
-) -> tuple[Float[Tensor, "H W"] | None, AlignmentReport]:
-    """Eq. 8 on what the teacher does not call sky; sky gets no depth."""
-    if measured is None:
-        return None, AlignmentReport(failure="nothing measured: no depth and no sparse points", points=0)
-    truth = torch.from_numpy(measured)
-    known, left = int((truth > 0).sum()), int(((truth > 0) & ground).sum())
-    if left < min_points <= known:
-        why = f"sky at measured points: the teacher sees it at {known - left} of {known}"
-        return None, AlignmentReport(failure=why, points=left)
-    label, report = align_teacher_depth(
-        teacher,
-        truth,
-        (truth > 0) & ground,
-        generator=generator,
-        min_points=min_points,
-        max_scale_error=max_scale_error,
-        max_residual=max_residual,
-    )
-    return None if label is None else torch.where(ground, label, 0.0), report
-
-
-def measured_depth(scene: Scene, index: int, pixel_map: PixelMap) -> Float[np.ndarray, "H W"] | None:
-    """Depth map of a frame, or its sparse points, on the network's pixels; 0 where unknown, None without."""
-    frame: Frame = scene.frames[index]
-    depth = frame.load_depth()
-    if depth is not None:
-        out = show_map(depth, pixel_map)
-    elif scene.visibility is not None and len(scene.visibility[index]) and frame.intrinsics is not None:
-        K = pixel_map.network_intrinsics(frame.intrinsics)
-        seen = scene.points[scene.visibility[index]]
-        out = sparse_depth_map(seen, frame.extrinsics, K, pixel_map.network_size)
-    else:
-        return None
-    mask = frame.load_mask()
-    return (out if mask is None else np.where(show_map(mask, pixel_map), out, 0)).astype(np.float32)
-
-
-def reported(home: Path) -> set[str]:
-    """Names of the frames that the reports in a label folder mention; a torn last line does not count."""
-    return {entry["frame"] for entry in read_reports(home)}
-
-
-def _open_report(path: Path) -> TextIO:
-    """For appending; a last line torn by a kill is ended first, lest it spoil the next one."""
-    torn = path.is_file() and not path.read_bytes().endswith(b"\n")
-    log = path.open("a", encoding="utf-8")
-    log.write("\n" if torn else "")
-    return log
-
-
-def read_reports(home: Path) -> Iterator[dict]:
-    """Entries of all reports in a label folder."""
-    for path in sorted(home.glob("report*.jsonl")):
-        for line in path.read_text(encoding="utf-8").splitlines():
-            try:
-                yield json.loads(line)
-            except json.JSONDecodeError:
-                continue  # killed while writing: that frame is done again
-
-
-def summary(counts: Counter[str]) -> str:
-    """``12 labelled, 3 too few points``."""
-    return ", ".join(f"{count} {what}" for what, count in counts.most_common())
-
-
-def _short(failure: str | None) -> str:
-    return "labelled" if failure is None else failure.partition(":")[0]

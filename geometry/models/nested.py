@@ -10,10 +10,9 @@ from torch import Tensor, nn
 from geometry.models.da3 import DepthAnything3, MonocularDepth, normalise_images
 from geometry.models.dual_dpt import quantile
 from geometry.ops.metric import metric_depth, scale_between
-from geometry.prediction import Geometry
+from geometry.prediction import SKY_THRESHOLD, Geometry
 from geometry.views import Cameras, Views
 
-SKY_THRESHOLD = 0.3
 MAX_SKY_DEPTH_M = 200.0
 
 

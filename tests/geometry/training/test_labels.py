@@ -8,12 +8,13 @@ import pytest
 import torch
 from torch import nn
 
-from geometry.commands import label
 from geometry.datasets.sources import SceneSource
 from geometry.errors import InputError
 from geometry.prediction import Geometry
 from geometry.sampling.augment import turned
 from geometry.scenes.scene import Frame, Scene
+from geometry.training import labelling
+from geometry.training.labelling import LabelOptions
 from geometry.training.labels import (
     FOLDER,
     MixedLabels,
@@ -83,9 +84,11 @@ class Teacher(nn.Module):
         return Geometry(depth=0.3 * true - 0.2, sky=sky)
 
 
-def run(root, teacher=None, **options):
-    teacher = teacher or Teacher()
-    return label.label_source(Rooms(root), teacher, torch.device("cpu"), process_res=W, **options)
+def run(root, teacher=None, share=(0, 1), **options):
+    options = LabelOptions(process_res=W, **options)
+    return labelling.label_source(
+        Rooms(root), teacher or Teacher(), options, torch.device("cpu"), share=share
+    )
 
 
 def test_labels_have_the_measured_scale_and_a_report(tmp_path):
@@ -99,7 +102,7 @@ def test_labels_have_the_measured_scale_and_a_report(tmp_path):
             error = np.abs(depth - true_depth(i))[4:] / true_depth(i)[4:]
             assert error.max() < 0.03
         assert not label_path(scene, scene.frames[2], FOLDER).exists()
-        entries = {e["frame"]: e for e in label.read_reports(tmp_path / FOLDER / name)}
+        entries = {e["frame"]: e for e in labelling.read_reports(tmp_path / FOLDER / name)}
         assert entries["cam/0.png"]["failure"] is None
         assert entries["cam/0.png"]["scale"] == pytest.approx(1 / 0.3, rel=0.02)
         assert "nothing measured" in entries["cam/2.png"]["failure"]
@@ -113,14 +116,12 @@ def test_a_limit_on_the_residual_refuses_what_a_looser_one_takes(tmp_path):
 def test_a_teacher_that_sees_only_sky_is_told_from_missing_measurements():
     measured_here = torch.zeros(H, W)
     measured_here[:10] = 3.0
-    aligned, report = label.align(
+    aligned, report = labelling.align(
         torch.ones(H, W),
         torch.zeros(H, W, dtype=torch.bool),
         measured_here.numpy(),
-        min_points=50,
-        max_scale_error=0.05,
-        max_residual=0.2,
-        generator=torch.Generator(),
+        LabelOptions(),
+        torch.Generator(),
     )
     assert aligned is None
     assert report.failure == f"sky at measured points: the teacher sees it at {10 * W} of {10 * W}"
@@ -131,7 +132,7 @@ def test_a_second_run_does_nothing_and_a_torn_report_is_done_again(tmp_path):
     teacher = Teacher()
     assert run(tmp_path, teacher) == {}
     assert teacher.calls == 0
-    report = tmp_path / FOLDER / "a" / label.REPORT
+    report = tmp_path / FOLDER / "a" / labelling.REPORT
     report.write_text(report.read_text()[:-20])
     assert sum(run(tmp_path, teacher).values()) == 1
     assert run(tmp_path, teacher) == {}
@@ -205,5 +206,5 @@ def test_mixed_labels_keep_the_measured_depth_sometimes(tmp_path):
 
 def test_reports_are_plain_json(tmp_path):
     run(tmp_path)
-    for line in (tmp_path / FOLDER / "a" / label.REPORT).read_text().splitlines():
+    for line in (tmp_path / FOLDER / "a" / labelling.REPORT).read_text().splitlines():
         assert {"frame", "failure", "points", "inlier_share"} <= set(json.loads(line))
