@@ -14,7 +14,7 @@ from PIL import Image
 from geometry.atomic import atomic_folder
 from geometry.errors import InputError, run_command
 from geometry.scenes import transforms_json
-from geometry.worlds import KINDS, ProceduralWorld, render, sample_cameras
+from geometry.worlds import KINDS, procedural_world, render, sample_cameras
 from geometry.worlds.paths import PATHS
 from geometry.worlds.photometry import photograph
 
@@ -39,7 +39,7 @@ def main() -> int:
         raise InputError(f"{args.out}: expected a new or empty folder, got one with something in it")
 
     size = (args.size[0], args.size[1])
-    scene = ProceduralWorld(args.seed, args.kind, texture_size=512)
+    scene = procedural_world(args.seed, args.kind, texture_size=512)
     generator = torch.Generator().manual_seed(args.seed)
     cameras = sample_cameras(scene, args.views, size, generator, args.path, zoom=False)
     radiance = render(scene, cameras, size).radiance[0]

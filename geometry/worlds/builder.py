@@ -1,4 +1,4 @@
-"""Collects primitives, materials and lights of one world and packs them into a `Scene`."""
+"""Collects primitives, materials and lights of one world and packs them into a `World`."""
 
 import math
 from collections.abc import Sequence
@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from geometry.worlds import patterns, textures
 from geometry.worlds.hierarchy import build_hierarchy
-from geometry.worlds.scene import (
+from geometry.worlds.skies import Sky, make_sky
+from geometry.worlds.world import (
     AIR_VALUES,
     AMBIENT_DOWN,
     AMBIENT_UP,
@@ -31,10 +32,9 @@ from geometry.worlds.scene import (
     SPECULAR,
     SUN,
     TEXTURE_SCALE,
-    Scene,
     Shape,
+    World,
 )
-from geometry.worlds.skies import Sky, make_sky
 
 Vector = Sequence[float] | NDArray
 HEIGHT_CELLS = 192
@@ -291,7 +291,7 @@ class Builder:
 
     # -- packing --------------------------------------------------------------------------------
 
-    def finish(self, *, name: str, seed: int, stand: NDArray, focus: NDArray, near: float) -> Scene:
+    def finish(self, *, name: str, seed: int, stand: NDArray, focus: NDArray, near: float) -> World:
         """The world as tensors. ``stand`` [2, 3] bounds cameras, ``focus`` [n, 3] is what they look at."""
         sky, rng = self.sky, self.rng
         lights = list(self._lights)
@@ -316,7 +316,7 @@ class Builder:
             if p["occludes"]
         ]
         heights = self._heights or [np.zeros((HEIGHT_CELLS, HEIGHT_CELLS), np.float32)]
-        return Scene(
+        return World(
             name=name,
             seed=seed,
             kind=column("kind", torch.int32),

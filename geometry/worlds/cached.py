@@ -13,7 +13,7 @@ from geometry.sampling.mixture import keep_labels
 from geometry.sampling.virtual_cameras import VirtualCameras
 from geometry.tensors import collate
 from geometry.views import Example
-from geometry.worlds import ProceduralDataset
+from geometry.worlds.dataset import ProceduralDataset
 
 
 class PreparedWorlds:

@@ -13,7 +13,7 @@ from geometry.views import Cameras
 from geometry.worlds import kernel
 from geometry.worlds.paths import PATHS, Proposal, look_at
 from geometry.worlds.rendering import WorldViews, render
-from geometry.worlds.scene import Scene
+from geometry.worlds.world import World
 
 PROBE = 24  # side of the small pictures by which views are judged
 MIN_OVERLAP = 0.25  # mean share of what one view sees that its neighbour sees too
@@ -45,7 +45,7 @@ def sample_lens(
 
 
 def sample_cameras(
-    scene: Scene,
+    world: World,
     n_views: int,
     image_size: tuple[int, int],
     generator: torch.Generator,
@@ -55,10 +55,9 @@ def sample_cameras(
 ) -> Cameras:
     """Cameras [1, n_views] that see something, stand free, and are connected by overlap.
 
-    No camera lies in a solid or nearer to what it sees than ``scene.near``; none stares at one plain
+    No camera lies in a solid or nearer to what it sees than ``world.near``; none stares at one plain
     surface or mostly at the sky. Any two views are joined by a chain of views of which neighbours
-    share at least a quarter of what they see. Checks run on small pictures rendered on the CPU, so that the
-    cameras do not depend on the scene's device.
+    share at least a quarter of what they see. Checks run on small pictures.
 
     Args:
         image_size: (H, W) of the pictures to take.
@@ -73,7 +72,6 @@ def sample_cameras(
     if path is not None and path not in PATHS:
         raise ValueError(f"path must be one of {', '.join(PATHS)}, got {path!r}")
     rng = np.random.default_rng(int(torch.randint(2**62, (), generator=generator)))
-    world = scene.to("cpu")
     stand, focus = world.stand.double().numpy(), world.focus.double().numpy()
     best: Proposal | None = None
     best_lens = None
@@ -100,7 +98,7 @@ def sample_cameras(
             break
     if best is None:
         raise RuntimeError(
-            f"world {scene.name!r}, seed {scene.seed}: no view of {ATTEMPTS * n_views} is usable"
+            f"world {world.name!r}, seed {world.seed}: no view of {ATTEMPTS * n_views} is usable"
         )
     return _filled(rng, world, best, best_lens, n_views, image_size, threads)
 
@@ -136,7 +134,7 @@ def _jittered(
 
 def _filled(
     rng: np.random.Generator,
-    world: Scene,
+    world: World,
     best: Proposal,
     lens: Tensor,
     n_views: int,
@@ -167,9 +165,9 @@ def _filled(
     return cameras
 
 
-def _probe(world: Scene, cameras: Cameras, image_size: tuple[int, int], threads: int | None) -> WorldViews:
+def _probe(world: World, cameras: Cameras, image_size: tuple[int, int], threads: int | None) -> WorldViews:
     small = cameras_of_probes(cameras, image_size)
-    return render(world, small, (PROBE, PROBE), smooth=False, threads=threads, backend="cpu")
+    return render(world, small, (PROBE, PROBE), smooth=False, threads=threads)
 
 
 def cameras_of_probes(cameras: Cameras, image_size: tuple[int, int]) -> Cameras:
@@ -192,7 +190,7 @@ def largest_plane(
 
 
 def judge(
-    world: Scene, cameras: Cameras, probes: WorldViews, image_size: tuple[int, int]
+    world: World, cameras: Cameras, probes: WorldViews, image_size: tuple[int, int]
 ) -> Bool[Tensor, " V"]:
     """Which views stand free and see something: shape, texture or both."""
     arrays = kernel.arrays_of(world)

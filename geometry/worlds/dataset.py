@@ -6,10 +6,10 @@ from torch.utils.data import Dataset
 
 from geometry.views import Example, Truth, Views
 from geometry.worlds.cameras import sample_cameras
+from geometry.worlds.generate import METRIC_KINDS, procedural_world
 from geometry.worlds.photometry import photograph
 from geometry.worlds.rendering import render
-from geometry.worlds.scene import Scene
-from geometry.worlds.world import METRIC_KINDS, procedural_world
+from geometry.worlds.world import World
 
 
 class ProceduralDataset(Dataset):
@@ -17,7 +17,7 @@ class ProceduralDataset(Dataset):
 
     Being a function of (seed, index), a sample is the same in any process, in any order and after a
     restart, and a training run resumes by resuming its index. Rendering is on the CPU with torch's number of
-    threads (one in a loader's worker), unless ``device`` names an accelerator.
+    threads (one in a loader's worker).
 
     Args:
         length: samples before the indices end; any number, since nothing is stored.
@@ -29,7 +29,6 @@ class ProceduralDataset(Dataset):
         samples_per_world: how many samples in a row share one world, with other cameras. Building a world
             costs about as much as two views; sharing trades variety for speed.
         texture_size: texels on a side of a material's tile.
-        device: renders there with the torch route when it is no CPU.
 
     Raises:
         ValueError: empty ranges or sizes.
@@ -47,7 +46,6 @@ class ProceduralDataset(Dataset):
         photometry: float = 1.0,
         samples_per_world: int = 1,
         texture_size: int = 256,
-        device: torch.device | str = "cpu",
     ):
         self.views = (views, views) if isinstance(views, int) else tuple(views)
         if not 1 <= self.views[0] <= self.views[1]:
@@ -65,8 +63,7 @@ class ProceduralDataset(Dataset):
         self.photometry = photometry
         self.samples_per_world = samples_per_world
         self.texture_size = texture_size
-        self.device = torch.device(device)
-        self._recent: tuple[int, Scene] | None = None
+        self._recent: tuple[int, World] | None = None
 
     def __len__(self) -> int:
         return self.length
@@ -85,29 +82,28 @@ class ProceduralDataset(Dataset):
         self, index: int, *, n_views: int, image_size: tuple[int, int], path: str | None = None
     ) -> Example:
         """Sample ``index`` with view count and size set by the caller, as token-budget batches need."""
-        scene = self.world(index // self.samples_per_world)
+        world = self.world(index // self.samples_per_world)
         state = np.random.SeedSequence((self.seed, index, 2)).generate_state(1, np.uint64)[0]
         generator = torch.Generator().manual_seed(int(state >> np.uint64(1)))
-        cameras = sample_cameras(scene, n_views, image_size, generator, path)
-        seen = render(scene.to(self.device), cameras.to(self.device), image_size)
+        cameras = sample_cameras(world, n_views, image_size, generator, path)
+        seen = render(world, cameras, image_size)
         if self.photometry > 0:
             images = photograph(seen.radiance[0], generator, strength=self.photometry)[None]
         else:
             images = seen.rgb
-        cameras = cameras.to(self.device)
         return Example(
             views=Views(images=images, cameras=cameras),
             truth=Truth(
                 cameras=cameras,
                 depth=seen.depth,
                 valid=~seen.sky,
-                metric=torch.tensor([scene.name in METRIC_KINDS], device=self.device),
+                metric=torch.tensor([world.name in METRIC_KINDS]),
                 sky=seen.sky,
                 objects=seen.objects,
             ),
         )
 
-    def world(self, number: int) -> Scene:
+    def world(self, number: int) -> World:
         """World ``number`` of this dataset; the last one is kept for the samples that share it."""
         if self._recent is None or self._recent[0] != number:
             kind = None

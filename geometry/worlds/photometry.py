@@ -46,7 +46,7 @@ def photograph(
     *,
     strength: float = 1.0,
 ) -> Float[Tensor, "V 3 H W"]:
-    """Photos of one camera: settings drawn once per scene, with mild drift from view to view.
+    """Photos of one camera: settings drawn once per clip, with mild drift from view to view.
 
     The clip is metered as a whole; exposure, white balance, contrast, vignetting and noise level deviate
     from that by one draw for the clip. Exposure and balance drift by a few per cent per view, as automatic

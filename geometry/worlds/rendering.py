@@ -1,8 +1,7 @@
-"""Pictures, depth and masks of a world: the compiled route on the CPU, the torch route elsewhere."""
+"""Pictures, depth and masks of a world, rendered on the CPU."""
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -11,9 +10,9 @@ from torch import Tensor
 from geometry.ops import se3
 from geometry.tensors import TensorRecord
 from geometry.views import Cameras
-from geometry.worlds import kernel, torch_renderer
+from geometry.worlds import kernel
 from geometry.worlds.photometry import develop
-from geometry.worlds.scene import EXPOSURE, Scene
+from geometry.worlds.world import EXPOSURE, World
 
 ROWS_PER_TASK = 16
 
@@ -22,7 +21,7 @@ ROWS_PER_TASK = 16
 class WorldViews(TensorRecord):
     """What `render` gives: pictures with their exact geometry."""
 
-    rgb: Float[Tensor, "B V 3 H W"]  # sRGB in 0..1, exposed as the scene says
+    rgb: Float[Tensor, "B V 3 H W"]  # sRGB in 0..1, exposed as the world says
     radiance: Float[Tensor, "B V 3 H W"]  # linear light, unbounded
     depth: Float[Tensor, "B V H W"]  # z of the surface on the ray through the pixel's centre; 0 in the sky
     sky: Bool[Tensor, "B V H W"]
@@ -32,49 +31,34 @@ class WorldViews(TensorRecord):
 
 
 def render(
-    scene: Scene,
+    world: World,
     cameras: Cameras,
     image_size: tuple[int, int],
     *,
     smooth: bool = True,
     threads: int | None = None,
-    backend: Literal["auto", "cpu", "torch"] = "auto",
 ) -> WorldViews:
     """Render views of one world (B = 1).
 
     Args:
         image_size: (H, W) to which the intrinsics refer.
         smooth: average more rays at edges; depth and masks belong to the pixel's centre either way.
-        threads: of the compiled route; torch's own number by default, so that a loader's worker takes one.
-        backend: "cpu" is compiled and fast, "torch" runs on the scene's device; "auto" picks by device.
-
-    Returns:
-        Tensors on the scene's device.
+        threads: torch's own number by default, so that a loader's worker takes one.
 
     Raises:
-        ValueError: more than one scene's cameras, or the compiled route for a scene on another device.
+        ValueError: cameras of more than one world.
     """
     if cameras.extrinsics.shape[0] != 1:
         raise ValueError(
             f"render takes the cameras of one world, got a batch of {cameras.extrinsics.shape[0]}"
         )
-    device = scene.centre.device
-    if backend == "auto":
-        backend = "cpu" if device.type == "cpu" else "torch"
-    if backend == "cpu" and device.type != "cpu":
-        raise ValueError(f"the compiled route renders on the CPU, this scene is on {device}")
     origins, maps = _pinholes(cameras)
-    if backend == "cpu":
-        radiance, depth, index, normals = _render_compiled(
-            scene, origins, maps, image_size, smooth, threads or torch.get_num_threads()
-        )
-    else:
-        radiance, depth, index, normals = torch_renderer.render_views(
-            scene, origins.to(device), maps.to(device), image_size, smooth
-        )
+    radiance, depth, index, normals = _trace(
+        world, origins, maps, image_size, smooth, threads or torch.get_num_threads()
+    )
     sky = index < 0
-    objects = scene.foreground[index.clamp(min=0).long()] & ~sky
-    rgb = develop(radiance, exposure=scene.air[EXPOSURE].to(radiance))
+    objects = world.foreground[index.clamp(min=0).long()] & ~sky
+    rgb = develop(radiance, exposure=world.air[EXPOSURE].to(radiance))
     return WorldViews(
         rgb=rgb[None],
         radiance=radiance[None],
@@ -92,12 +76,12 @@ def _pinholes(cameras: Cameras) -> tuple[Float[Tensor, "V 3"], Float[Tensor, "V 
     return cam_to_world[:, :3, 3], cam_to_world[:, :3, :3] @ cameras.intrinsics[0].double().inverse()
 
 
-def _render_compiled(
-    scene: Scene, origins: Tensor, maps: Tensor, image_size: tuple[int, int], smooth: bool, threads: int
+def _trace(
+    world: World, origins: Tensor, maps: Tensor, image_size: tuple[int, int], smooth: bool, threads: int
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     (H, W), V = image_size, len(origins)
-    arrays = kernel.arrays_of(scene)
-    size = scene.texture_size
+    arrays = kernel.arrays_of(world)
+    size = world.texture_size
     radiance = torch.empty(V, 3, H, W)
     smoothed = torch.empty(V, 3, H, W)
     depth = torch.empty(V, H, W)

@@ -7,7 +7,7 @@ from geometry.errors import InputError
 from geometry.sampling.dataset import plain_request
 from geometry.tensors import collate
 from geometry.views import Example
-from geometry.worlds import ProceduralDataset
+from geometry.worlds.dataset import ProceduralDataset
 
 
 class ProceduralSamples:

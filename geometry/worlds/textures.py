@@ -1,6 +1,6 @@
 """Materials baked to mip pyramids: colour, bump slopes and gloss of one tile.
 
-Baking once per scene lets the renderers stay small (they only look up) and lets any pattern be filtered:
+Baking once per world lets the renderer stay small (it only looks up) and lets any pattern be filtered:
 the pyramid is what keeps fine detail from flickering between views.
 """
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from geometry.worlds import patterns
 from geometry.worlds.patterns import Image
-from geometry.worlds.scene import TEXTURE_CHANNELS
+from geometry.worlds.world import TEXTURE_CHANNELS
 
 BUMP_RANGE = 4.0  # slopes are stored within +- this many texel heights, in units of BUMP strength
 
@@ -116,7 +116,7 @@ def pyramid(levels0: NDArray) -> NDArray:
 
 
 def bake(colour: NDArray, height: Image, gloss: Image) -> NDArray:
-    """A material's mip pyramid [T, 8] uint8; see `scene.TEXTURE_CHANNELS`.
+    """A material's mip pyramid [T, 8] uint8; see `world.TEXTURE_CHANNELS`.
 
     Colours are averaged in linear light and stored as square roots: equal steps for the eye.
     """

@@ -1,81 +1,107 @@
-"""A world from a seed."""
+"""A world as one set of tensors.
 
-import dataclasses
+World axes: x and y on the ground, z up; units are metres. A primitive lives in its own rigid frame,
+``local = rotation @ (world - centre)``, in metres; ``half_size`` scales the unit shapes there.
 
-import numpy as np
-import torch
+Letters: N primitives, M materials, L lights, K occluders, G height-map cells, T texels of a mip pyramid.
+"""
 
-from geometry.worlds.builder import Builder
-from geometry.worlds.cameras import sample_cameras
-from geometry.worlds.layouts import LAYOUTS
-from geometry.worlds.photometry import meter
-from geometry.worlds.rendering import render
-from geometry.worlds.scene import EXPOSURE, Scene
+from dataclasses import dataclass
+from enum import IntEnum
 
-KINDS = tuple(LAYOUTS)
-KIND_SHARES = {
-    "room": 0.25,
-    "objects": 0.2,
-    "tabletop": 0.12,
-    "shapes": 0.18,
-    "outdoor": 0.13,
-    "street": 0.12,
-}
-METRIC_KINDS = frozenset({"room", "tabletop", "outdoor", "street"})  # elsewhere sizes mean nothing
-DRAWS = 8
+from jaxtyping import Bool, Float, Int, UInt8
+from torch import Tensor
+
+from geometry.tensors import TensorRecord
 
 
-def procedural_world(
-    seed: int | tuple[int, ...], kind: str | None = None, *, texture_size: int = 256
-) -> Scene:
-    """Build the world of a seed: primitives, materials, lights, sky, and where cameras may stand.
+class Shape(IntEnum):
+    """Kinds of primitives; ``World.shape`` holds what each needs besides ``half_size``."""
 
-    A layout that leaves no usable view (drawn rarely) is replaced by the next draw of the same seed, so that
-    every seed gives a world. The scene's exposure is set from a few probe views.
-
-    Args:
-        seed: a non-negative integer, or several that together name the world.
-        kind: one of `KINDS`; drawn by default.
-        texture_size: texels on a side of one material's tile, a power of two from 64 on. 256 suits
-            pictures of about 250 pixels, 512 those of about 1000.
-
-    Raises:
-        ValueError: unknown kind, or a texture size that is no such power of two.
-    """
-    if kind is not None and kind not in LAYOUTS:
-        raise ValueError(f"kind must be one of {', '.join(KINDS)}, got {kind!r}")
-    if texture_size < 64 or texture_size & (texture_size - 1):
-        raise ValueError(f"texture_size must be a power of two from 64 on, got {texture_size}")
-    for draw in range(DRAWS):
-        entropy = (*(seed if isinstance(seed, tuple) else (seed,)), draw)
-        rng = np.random.default_rng(np.random.SeedSequence(entropy))
-        drawn = rng.choice(list(KIND_SHARES), p=list(KIND_SHARES.values()))
-        name = kind or str(drawn)
-        builder = Builder(rng, texture_size)
-        stage = LAYOUTS[name](builder)
-        scene = builder.finish(
-            name=name,
-            seed=entropy[-2],
-            stand=stage.stand,
-            focus=stage.focus,
-            near=stage.near,
-        )
-        try:
-            return _exposed(scene, int(rng.integers(2**31)))
-        except RuntimeError:
-            continue
-    raise RuntimeError(f"seed {seed}, kind {kind!r}: no usable world in {DRAWS} draws")
+    BOX = 0
+    ELLIPSOID = 1
+    FRUSTUM = 2  # axis z; shape = (top radius over bottom radius, 1 if it has no caps)
+    POLYTOPE = 3  # unit half-spaces n.p <= d; shape = (count, then n_x, n_y, n_z, d of each)
+    TORUS = 4  # axis z, half_size bounds it; shape = (ring radius, tube radius)
+    ROUND_BOX = 5  # shape = (rounding radius,)
+    BLOB = 6  # smooth union of spheres; shape = (count, blend, then x, y, z, radius of each)
+    HEIGHT = 7  # a sheet z = height(x, y); shape = (height map, slope bound)
 
 
-def _exposed(scene: Scene, seed: int) -> Scene:
-    """Set the exposure as a camera's meter would, from small pictures of a few views.
+MAX_PLANES = 12
+MAX_BALLS = 6
+SHAPE_VALUES = 1 + 4 * MAX_PLANES
 
-    The judge of views rejects the dark and the glaring as it is exposed now, so this is done twice.
-    """
-    for _ in range(2):
-        generator = torch.Generator().manual_seed(seed)
-        cameras = sample_cameras(scene, 4, (32, 32), generator, threads=1)
-        air = scene.air.clone()
-        air[EXPOSURE] = meter(render(scene, cameras, (32, 32), smooth=False, threads=1).radiance)
-        scene = dataclasses.replace(scene, air=air)
-    return scene
+# Columns of `World.materials`.
+TEXTURE_SCALE = 0  # texture tiles per metre
+SPECULAR = 1  # strength of the highlight
+GLOSS = 2  # exponent of the highlight
+EMISSION = 3  # radiance added, times the colour
+BUMP = 4  # strength of the normal map
+MACRO = 5  # strength of the slow variation that hides the tiling
+DETAIL = 6  # strength of the fine grain that remains when a texture is seen from near
+MIRROR = 7  # share of the reflected ray
+MATERIAL_COLUMNS = 8
+
+MACRO_SCALE = 0.137  # tiles of the shared noise per tile of the texture: slow variation ...
+DETAIL_SCALE = 7.3  # ... and fine grain
+# Square root of linear red, green, blue; bump slopes along u and v; gloss mask; two of padding, since eight
+# bytes are read at once.
+TEXTURE_CHANNELS = 8
+
+# Columns of `World.lights`: kind, then direction to the light or its position, colour, radius.
+SUN, LAMP = 0, 1
+LIGHT_COLUMNS = 8
+
+# Entries of `World.air`.
+AMBIENT_UP, AMBIENT_DOWN, FOG, FOG_DENSITY, EXPOSURE, OCCLUSION = 0, 3, 6, 9, 10, 11
+AIR_VALUES = 12
+
+
+@dataclass(frozen=True, kw_only=True)
+class World(TensorRecord):
+    """Primitives, materials, lights and sky of one world, with where cameras may stand and look."""
+
+    name: str  # the kind of world: "room", "objects", ...
+    seed: int
+
+    kind: Int[Tensor, " N"]  # `Shape`
+    material: Int[Tensor, " N"]
+    foreground: Bool[Tensor, " N"]  # counts as an object in the object mask
+    casts_shadow: Bool[Tensor, " N"]
+    centre: Float[Tensor, "N 3"]
+    rotation: Float[Tensor, "N 3 3"]  # world to local
+    half_size: Float[Tensor, "N 3"]
+    uv: Float[Tensor, "N 4"]  # rotation (cosine, sine) and offset of the texture, in metres
+    tint: Float[Tensor, "N 3"]  # linear colour that multiplies the texture
+    shape: Float[Tensor, "N 49"]
+
+    node_box: Float[Tensor, "nodes 6"]  # bounding volume hierarchy: low corner, high corner
+    node_child: Int[Tensor, "nodes 2"]  # children, or (-1 - primitive, 0) at a leaf
+
+    materials: Float[Tensor, "M 8"]
+    textures: UInt8[Tensor, "M T 8"]  # mip pyramids, finest level first
+    noise: UInt8[Tensor, " T"]  # shared mip pyramid of fine and slow variation
+    heights: Float[Tensor, "maps G G"]  # metres in a sheet's local frame, rows along y
+
+    sky: UInt8[Tensor, "sky_h sky_w 3"]  # square root of linear colour; top row is the zenith
+    lights: Float[Tensor, "L 8"]
+    occluders: Float[Tensor, "K 5"]  # spheres (centre, radius, primitive) that darken what is near them
+    air: Float[Tensor, " 12"]  # ambient light above and below, fog, exposure
+
+    stand: Float[Tensor, "2 3"]  # box in which camera centres are drawn: low and high corner
+    focus: Float[Tensor, "points 3"]  # what cameras look at
+    near: float  # nearest distance that a camera may have to a surface
+
+    @property
+    def texture_size(self) -> int:
+        """Texels on a side of the finest level."""
+        size = 1
+        while _pyramid_texels(size) < self.textures.shape[1]:
+            size *= 2
+        return size
+
+
+def _pyramid_texels(size: int) -> int:
+    """Texels of all levels of a square pyramid from ``size`` down to 1."""
+    return (4 * size * size - 1) // 3

@@ -12,7 +12,7 @@ from geometry.formats.images import ExifLens, read_exif_lens
 from geometry.metrics.pose import pose_auc
 from geometry.scenes import structure_from_motion as sfm
 from geometry.scenes.photos import open_photos
-from geometry.worlds import ProceduralWorld, render, sample_cameras
+from geometry.worlds import procedural_world, render, sample_cameras
 
 SIZE = (240, 320)
 needs_pycolmap = pytest.mark.skipif(not sfm.available(), reason="pycolmap is not installed (extra 'sfm')")
@@ -22,7 +22,7 @@ needs_pycolmap = pytest.mark.skipif(not sfm.available(), reason="pycolmap is not
 def capture(tmp_path_factory):
     """Six photos of a room and a seventh of noise, and the cameras of the six."""
     folder = tmp_path_factory.mktemp("capture")
-    world = ProceduralWorld(12, "room", texture_size=256)
+    world = procedural_world(12, "room", texture_size=256)
     generator = torch.Generator().manual_seed(3)
     cameras = sample_cameras(world, 6, SIZE, generator, "orbit", zoom=False)
     K = torch.tensor([[300.0, 0.0, 160.0], [0.0, 300.0, 120.0], [0.0, 0.0, 1.0]])  # square pixels, as photos'

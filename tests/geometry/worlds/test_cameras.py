@@ -8,7 +8,7 @@ import torch
 
 from geometry.ops import se3
 from geometry.ops.pinhole import fov_from_intrinsics, project, unproject
-from geometry.worlds import KINDS, ProceduralWorld, kernel, render, sample_cameras
+from geometry.worlds import KINDS, kernel, procedural_world, render, sample_cameras
 from geometry.worlds.cameras import sample_lens
 from geometry.worlds.paths import PATHS, look_at
 
@@ -17,11 +17,11 @@ SIZE = (48, 64)
 
 @pytest.mark.parametrize("path", PATHS)
 def test_views_overlap_in_a_chain_and_stand_free(path):
-    scene = ProceduralWorld(hash_of(path), KINDS[hash_of(path) % len(KINDS)], texture_size=64)
-    cameras = sample_cameras(scene, 6, SIZE, torch.Generator().manual_seed(7), path)
-    views = render(scene, cameras, SIZE, smooth=False)
-    assert views.depth[~views.sky].min() > 0.8 * scene.near  # probes are coarse
-    arrays = kernel.arrays_of(scene)
+    world = procedural_world(hash_of(path), KINDS[hash_of(path) % len(KINDS)], texture_size=64)
+    cameras = sample_cameras(world, 6, SIZE, torch.Generator().manual_seed(7), path)
+    views = render(world, cameras, SIZE, smooth=False)
+    assert views.depth[~views.sky].min() > 0.8 * world.near  # probes are coarse
+    arrays = kernel.arrays_of(world)
     for centre in se3.centres(cameras.extrinsics)[0].double().tolist():
         assert not kernel.inside(arrays, *centre)
 
@@ -67,6 +67,6 @@ def test_look_at_puts_the_target_on_the_axis_with_the_sky_up():
 
 
 def test_unknown_path_is_named():
-    scene = ProceduralWorld(0, "objects", texture_size=64)
+    world = procedural_world(0, "objects", texture_size=64)
     with pytest.raises(ValueError, match="'swim'"):
-        sample_cameras(scene, 2, SIZE, torch.Generator(), "swim")
+        sample_cameras(world, 2, SIZE, torch.Generator(), "swim")

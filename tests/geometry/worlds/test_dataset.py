@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from geometry.tensors import collate
-from geometry.worlds import KINDS, ProceduralDataset, ProceduralWorld
+from geometry.worlds import KINDS, ProceduralDataset, procedural_world
 from geometry.worlds.photometry import develop, photograph
 
 OPTIONS = {"views": (2, 3), "image_size": (28, 42), "texture_size": 64}
@@ -64,7 +64,7 @@ def test_samples_may_share_a_world():
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_worlds_of_every_kind_differ_by_seed_and_repeat(kind):
-    one, again, other = (ProceduralWorld(seed, kind, texture_size=64) for seed in (8, 8, 9))
+    one, again, other = (procedural_world(seed, kind, texture_size=64) for seed in (8, 8, 9))
     assert torch.equal(one.textures, again.textures)
     assert torch.equal(one.centre, again.centre)
     assert one.air[10] == again.air[10]
@@ -92,6 +92,6 @@ def test_bad_arguments_are_named():
     with pytest.raises(ValueError, match="at least one view"):
         ProceduralDataset(0, views=(0, 3))
     with pytest.raises(ValueError, match="power of two"):
-        ProceduralWorld(0, texture_size=100)
+        procedural_world(0, texture_size=100)
     with pytest.raises(ValueError, match="'moon'"):
-        ProceduralWorld(0, "moon")
+        procedural_world(0, "moon")

@@ -1,4 +1,4 @@
-"""Exact geometry: hand-solved shapes, reprojection between views, two renderers against each other."""
+"""Exact geometry: hand-solved shapes, reprojection between views."""
 
 import numpy as np
 import pytest
@@ -8,9 +8,8 @@ from torch.testing import assert_close
 from geometry.ops.pinhole import intrinsics_from_fov, pixel_grid, project, unproject
 from geometry.ops.rays import lift, rays_from_cameras
 from geometry.views import Cameras
-from geometry.worlds import KINDS, ProceduralWorld, render, sample_cameras
+from geometry.worlds import World, procedural_world, render, sample_cameras
 from geometry.worlds.builder import HEIGHT_CELLS, Builder, random_turn
-from geometry.worlds.scene import Scene
 
 SIZE = (40, 56)
 
@@ -21,7 +20,7 @@ def builder() -> Builder:
     return b
 
 
-def packed(b: Builder) -> Scene:
+def packed(b: Builder) -> World:
     stand = np.array([[-1.0, -1, 1], [1, 1, 2]])
     return b.finish(name="test", seed=0, stand=stand, focus=np.zeros((1, 3)), near=0.1)
 
@@ -41,16 +40,11 @@ def slopes(cameras: Cameras) -> torch.Tensor:
     return (pixel_grid(SIZE, dtype=torch.float64) - K[:2, 2]) / K[[0, 1], [0, 1]]
 
 
-@pytest.fixture(params=["cpu", "torch"])
-def backend(request) -> str:
-    return request.param
-
-
-def test_depth_of_a_sphere_is_the_root_of_its_quadratic(backend):
+def test_depth_of_a_sphere_is_the_root_of_its_quadratic():
     b = builder()
     b.ellipsoid((0, 0, 0), (1.0, 1.0, 1.0), 0, rotation=random_turn(b.rng))
     cameras = looking_down_y(4.0)
-    views = render(packed(b), cameras, SIZE, backend=backend)
+    views = render(packed(b), cameras, SIZE)
     square = (slopes(cameras) ** 2).sum(-1)
     # |t d - (0, 0, 4)|^2 = 1 with d = (x, y, 1)
     disc = 16 - (1 + square) * 15
@@ -60,12 +54,12 @@ def test_depth_of_a_sphere_is_the_root_of_its_quadratic(backend):
     assert_close(views.depth[0, 0].double()[clear], expected[clear], atol=2e-5, rtol=2e-5)
 
 
-def test_depth_of_a_wall_is_constant_and_that_of_a_floor_is_hyperbolic(backend):
+def test_depth_of_a_wall_is_constant_and_that_of_a_floor_is_hyperbolic():
     b = builder()
     b.box((0, 5.5, 0), (50, 0.5, 50), 0)
     b.box((0, 0, -2), (50, 50, 0.5), 0, foreground=False)  # top at z = -1.5
     cameras = looking_down_y(0.0)
-    views = render(packed(b), cameras, SIZE, backend=backend)
+    views = render(packed(b), cameras, SIZE)
     down = slopes(cameras)[..., 1]
     expected = torch.where(down > 0.3, 1.5 / down, torch.full_like(down, 5.0))
     assert_close(views.depth[0, 0].double(), expected, atol=2e-5, rtol=2e-5)
@@ -73,8 +67,8 @@ def test_depth_of_a_wall_is_constant_and_that_of_a_floor_is_hyperbolic(backend):
     assert_close(views.normals[0, 0, 0, 0], torch.tensor([0.0, -1, 0]))
 
 
-def test_every_shape_is_met_on_its_surface(backend):
-    """Points seen satisfy each shape's own equation, written here apart from the renderers."""
+def test_every_shape_is_met_on_its_surface():
+    """Points seen satisfy each shape's own equation, written here apart from the renderer."""
     rng = np.random.default_rng(1)
     turned = random_turn(rng)
 
@@ -113,7 +107,7 @@ def test_every_shape_is_met_on_its_surface(backend):
     for equation, add in surfaces.items():
         b = builder()
         add(b)
-        views = render(packed(b), cameras, SIZE, backend=backend, smooth=False)
+        views = render(packed(b), cameras, SIZE, smooth=False)
         solid = ~views.sky[0, 0]
         assert solid.sum() > 100, equation.__name__
         points = unproject(views.depth, cameras)[0, 0][solid]
@@ -122,9 +116,9 @@ def test_every_shape_is_met_on_its_surface(backend):
 
 
 def test_points_seen_twice_have_the_depth_that_the_other_view_says():
-    scene = ProceduralWorld(3, "room", texture_size=64)
-    cameras = sample_cameras(scene, 4, (96, 128), torch.Generator().manual_seed(1), "handheld")
-    views = render(scene, cameras, (96, 128), smooth=False)
+    world = procedural_world(3, "room", texture_size=64)
+    cameras = sample_cameras(world, 4, (96, 128), torch.Generator().manual_seed(1), "handheld")
+    views = render(world, cameras, (96, 128), smooth=False)
     points = lift(views.depth, rays_from_cameras(cameras, (96, 128), (96, 128)))
     assert_close(points, unproject(views.depth, cameras), atol=1e-4, rtol=1e-4)
     shared = checked = 0
@@ -162,32 +156,19 @@ def test_points_seen_twice_have_the_depth_that_the_other_view_says():
     assert shared > 0.97 * checked  # the rest is hidden in the other view
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_torch_renderer_agrees_with_the_compiled_one(kind):
-    scene = ProceduralWorld(2, kind, texture_size=64)
-    cameras = sample_cameras(scene, 1, (20, 28), torch.Generator().manual_seed(2))
-    a = render(scene, cameras, (20, 28), backend="cpu")
-    b = render(scene, cameras, (20, 28), backend="torch")
-    same = a.index == b.index
-    assert same.float().mean() > 0.99
-    assert ((a.depth - b.depth).abs()[same] <= 2e-4 * a.depth[same] + 1e-5).all()
-    assert ((a.rgb - b.rgb).abs().amax(2) < 0.02).float().mean() > 0.98
-    assert (a.rgb - b.rgb).abs().mean() < 1e-3
-
-
 def test_threads_and_view_grouping_do_not_change_a_bit():
-    scene = ProceduralWorld(4, "objects", texture_size=64)
-    cameras = sample_cameras(scene, 3, SIZE, torch.Generator().manual_seed(0))
-    one, two = render(scene, cameras, SIZE, threads=1), render(scene, cameras, SIZE, threads=3)
-    single = render(scene, cameras[:, 1:2], SIZE, threads=1)
+    world = procedural_world(4, "objects", texture_size=64)
+    cameras = sample_cameras(world, 3, SIZE, torch.Generator().manual_seed(0))
+    one, two = render(world, cameras, SIZE, threads=1), render(world, cameras, SIZE, threads=3)
+    single = render(world, cameras[:, 1:2], SIZE, threads=1)
     assert torch.equal(one.rgb, two.rgb)
     assert torch.equal(one.depth, two.depth)
     assert torch.equal(one.rgb[:, 1:2], single.rgb)
 
 
 def test_sky_has_neither_depth_nor_object_nor_normal():
-    scene = ProceduralWorld(1, "outdoor", texture_size=64)
-    views = render(scene, sample_cameras(scene, 2, SIZE, torch.Generator().manual_seed(3)), SIZE)
+    world = procedural_world(1, "outdoor", texture_size=64)
+    views = render(world, sample_cameras(world, 2, SIZE, torch.Generator().manual_seed(3)), SIZE)
     assert views.sky.any()
     assert (views.depth[views.sky] == 0).all()
     assert (views.depth[~views.sky] > 0).all()

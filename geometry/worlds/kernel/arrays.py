@@ -1,0 +1,62 @@
+"""How a world looks to compiled code, and how that code is compiled."""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numba import njit
+from numpy.typing import NDArray
+
+from geometry.worlds.world import World
+
+BOX, ELLIPSOID, FRUSTUM, POLYTOPE, TORUS, ROUND_BOX, BLOB, HEIGHT = range(8)  # `world.Shape`
+INF = np.inf
+
+# Columns of `Arrays.primitives`.
+CENTRE, ROTATION, HALF, UV, TINT = 0, 3, 12, 15, 19
+KIND, MATERIAL, CASTS_SHADOW, SHAPE = 22, 23, 24, 25
+
+_options = {
+    "cache": True,
+    "nogil": True,
+    "error_model": "numpy",
+    "fastmath": {"contract", "nsz", "arcp", "reassoc"},
+}
+compiled = njit(**_options)
+inlined = njit(forceinline=True, **_options)
+
+
+class Arrays(NamedTuple):
+    """Fields of `World` in the form that compiled code takes.
+
+    What belongs to one primitive is one row: few arrays make cheap calls, and no compiled function takes a
+    view of a row, since every view counts references, over which threads would wait for each other.
+    """
+
+    primitives: NDArray  # [N, 74] float32
+    node_box: NDArray
+    node_child: NDArray
+    materials: NDArray
+    textures: NDArray
+    noise: NDArray
+    heights: NDArray
+    sky: NDArray
+    lights: NDArray
+    occluders: NDArray
+    air: NDArray
+
+
+def arrays_of(world: World) -> Arrays:
+    """The world's tensors, which must be on the CPU, as compiled code takes them."""
+    scalars = torch.stack((world.kind, world.material, world.casts_shadow), 1).float()
+    columns = (
+        world.centre,
+        world.rotation.flatten(1),
+        world.half_size,
+        world.uv,
+        world.tint,
+        scalars,
+        world.shape,
+    )
+    rest = (getattr(world, name).numpy() for name in Arrays._fields[1:])
+    return Arrays(torch.cat(columns, 1).contiguous().numpy(), *rest)
