@@ -2,6 +2,7 @@
 
 import importlib
 import sys
+from pathlib import Path
 
 # Name -> (module with main(argv), what it does). Imported only when asked for: starting stays quick.
 COMMANDS = {
@@ -20,9 +21,14 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def dispatch(program: str, commands: dict[str, tuple[str, str]], argv: list[str]) -> int:
-    """Run one of a program's subcommands, or list them."""
+    """Run one of a program's subcommands, list them, or tell the version."""
     if argv and argv[0] in commands:
         return importlib.import_module(commands[argv[0]][0]).main(argv[1:])
+    if argv == ["--version"]:
+        from geometry.version import version
+
+        print(program, version())
+        return 0
     width = max(map(len, commands))
     lines = [f"  {program} {name:<{width}}  {text}" for name, (_, text) in commands.items()]
     usage = "\n".join([f"usage: {program} COMMAND ... (--help after a command tells more)", *lines])
@@ -32,6 +38,17 @@ def dispatch(program: str, commands: dict[str, tuple[str, str]], argv: list[str]
     print(f"error: unknown command {argv[0]!r}" if argv else "error: a command is expected", file=sys.stderr)
     print(usage, file=sys.stderr)
     return 2
+
+
+def nvs_eval() -> int:
+    """The installed `nvs-eval`; its package is the one beside this, not another `eval` on the path."""
+    here = str(Path(__file__).resolve().parents[1])
+    sys.path.insert(0, here)
+    try:
+        importlib.import_module("eval")
+    finally:
+        sys.path.remove(here)
+    return importlib.import_module("eval.__main__").main()
 
 
 if __name__ == "__main__":

@@ -1,15 +1,22 @@
 """Commands of experiments take ``key=value``: one YAML tree, composed by Hydra from `configs/`."""
 
-from collections.abc import Callable, Sequence
+import difflib
+import re
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import hydra
 from hydra.core.global_hydra import GlobalHydra
-from hydra.errors import HydraException, InstantiationException
+from hydra.errors import HydraException, InstantiationException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from geometry.errors import InputError
+
+# Beside the packages, in a checkout as where they are installed. Not found by the name `configs`, which a
+# folder of somebody else's on the path may have too.
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 
 
 def compose(
@@ -22,23 +29,29 @@ def compose(
         amend: changes the composed tree before its interpolations are resolved.
 
     Raises:
-        InputError: no such entry, or a value that must be given is missing; the message names it.
+        InputError: no such entry, or a value that must be given is missing; the message names it, and what
+            comes near.
     """
     GlobalHydra.instance().clear()
-    try:
-        with hydra.initialize_config_module("configs", version_base="1.3"):
+    with hydra.initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        try:
             config = hydra.compose(name, list(overrides))
-        if amend is not None:
-            amend(config)
-        OmegaConf.resolve(config)
-    except (HydraException, OmegaConfBaseException) as error:
-        raise InputError(f"configuration: {' '.join(str(error).split())}") from error
+            if amend is not None:
+                amend(config)
+            OmegaConf.resolve(config)
+        except (HydraException, OmegaConfBaseException) as error:
+            raise InputError(f"configuration: {_explain(error, name, overrides)}") from error
     missing = sorted(OmegaConf.missing_keys(config))
     if missing:
         raise InputError(
             f"configuration: expected a value for {', '.join(missing)}, for example {missing[0]}=..."
         )
     return config
+
+
+def experiments(package: str) -> list[str]:
+    """Names for ``experiment=`` of a package's ``train`` command: ``geometry/smoke``, ..."""
+    return [choice for choice in _choices("experiment") if choice.startswith(f"{package}/")]
 
 
 def instantiate(part: Any) -> Any:
@@ -54,3 +67,53 @@ def instantiate(part: Any) -> Any:
         while cause is not None and not isinstance(cause, InputError):
             cause = cause.__cause__
         raise cause or InputError(f"configuration: {' '.join(str(error).split())}") from error
+
+
+def _explain(error: Exception, name: str, overrides: Sequence[str]) -> str:
+    """What was wrong with the overrides, in a line."""
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
+        group, _, choice = error.missing_cfg_file.partition("/")
+        known = experiments(name.removeprefix("train_")) if group == "experiment" else _choices(group)
+        near = difflib.get_close_matches(_end(choice), map(_end, known), n=1)
+        hint = [f"; did you mean {name}?" for name in known if _end(name) in near][:1]
+        return f"{group}: expected one of {', '.join(known)}, got {choice!r}{''.join(hint)}"
+    unknown = re.match(r"Could not override '([^']+)'", str(error))
+    if unknown:
+        key = unknown[1]
+        known = [
+            *_entries(_without(key, name, overrides)),
+            *(p.name for p in CONFIGS.iterdir() if p.is_dir()),
+        ]
+        near = difflib.get_close_matches(key, known, n=1, cutoff=0.7)
+        hint = f"did you mean {near[0]}?" if near else f"+{key}=... adds it"
+        return f"{key}: expected the name of an entry, found no such one; {hint}"
+    return " ".join(str(error).split())
+
+
+def _end(choice: str) -> str:
+    """``smoke`` of ``geometry/smoke``: what a person may have typed alone or wrong."""
+    return choice.rpartition("/")[2]
+
+
+def _choices(group: str) -> list[str]:
+    folder = CONFIGS / group
+    return sorted(path.relative_to(folder).with_suffix("").as_posix() for path in folder.rglob("*.yaml"))
+
+
+def _without(key: str, name: str, overrides: Sequence[str]) -> DictConfig:
+    """The configuration without the override that failed, or without any where others fail too."""
+    rest = [text for text in overrides if text.lstrip("+~").partition("=")[0] != key]
+    try:
+        return hydra.compose(name, rest)
+    except (HydraException, OmegaConfBaseException):
+        return hydra.compose(name)
+
+
+def _entries(config: Any, prefix: str = "") -> Iterator[str]:
+    """Dotted paths of everything in a configuration."""
+    if not isinstance(config, DictConfig):
+        return
+    for key in config:
+        yield f"{prefix}{key}"
+        if not OmegaConf.is_missing(config, key) and not OmegaConf.is_interpolation(config, key):
+            yield from _entries(config[key], f"{prefix}{key}.")

@@ -9,7 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from geometry.commands.comparison import comparison_table, split_sweep
-from geometry.commands.configuration import compose, instantiate
+from geometry.commands.configuration import compose, experiments, instantiate
 from geometry.console import say
 from geometry.engine import FitResult, fit, is_first_process, load_weights
 from geometry.errors import InputError, run_command
@@ -27,7 +27,9 @@ def parser() -> argparse.ArgumentParser:
         prog="geometry train",
         description="Train a geometry model: geometry train experiment=geometry/da3_large. Every value of "
         "the configuration can be overridden as group=choice or path.to.value=new.",
-        epilog="ablation=depth_ray,depth_cam (a list) trains one after the other and prints a table.",
+        epilog=f"experiments: {', '.join(experiments('geometry'))}. ablation=depth_ray,depth_cam (a list) "
+        "trains one after the other and prints a table. Several processes: torchrun --standalone "
+        "--nproc-per-node N -m geometry train experiment=...",
     )
     p.add_argument("--show", action="store_true", help="print the whole configuration and stop")
     p.add_argument("overrides", nargs="*", help="Hydra overrides, such as experiment=geometry/smoke")

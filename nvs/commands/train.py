@@ -2,13 +2,12 @@
 
 import argparse
 from collections.abc import Sequence
-from importlib.resources import files
 from pathlib import Path
 
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from geometry.commands.configuration import compose, instantiate
+from geometry.commands.configuration import compose, experiments, instantiate
 from geometry.engine import FitResult, fit, is_first_process
 from geometry.errors import run_command
 from geometry.results import require_run
@@ -21,7 +20,7 @@ def parser() -> argparse.ArgumentParser:
         description="Train a Gaussian head: nvs train experiment=nvs/smoke. Every value of the configuration "
         "can be overridden as group=choice or path.to.value=new. The same command with the same out goes on "
         "from its newest checkpoint.",
-        epilog=f"experiments: {', '.join(experiments())}. Several processes: torchrun --standalone "
+        epilog=f"experiments: {', '.join(experiments('nvs'))}. Several processes: torchrun --standalone "
         "--nproc-per-node N -m nvs train experiment=...",
     )
     p.add_argument("--show", action="store_true", help="print the whole configuration and stop")
@@ -71,9 +70,3 @@ def load_config(overrides: Sequence[str]) -> DictConfig:
         InputError: an override names nothing that exists, or a value is missing.
     """
     return compose("train_nvs", overrides)
-
-
-def experiments() -> list[str]:
-    """Names for ``experiment=``."""
-    folder = files("configs") / "experiment" / "nvs"
-    return sorted(f"nvs/{f.name.removesuffix('.yaml')}" for f in folder.iterdir() if f.name.endswith(".yaml"))
