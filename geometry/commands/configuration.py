@@ -71,12 +71,13 @@ def instantiate(part: Any) -> Any:
 
 def _explain(error: Exception, name: str, overrides: Sequence[str]) -> str:
     """What was wrong with the overrides, in a line."""
+    known = experiments(name.removeprefix("train_"))
+    for text in overrides:
+        if text.startswith("experiment=") and text.removeprefix("experiment=") not in known:
+            return _not_among("experiment", text.removeprefix("experiment="), known)
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, choice = error.missing_cfg_file.partition("/")
-        known = experiments(name.removeprefix("train_")) if group == "experiment" else _choices(group)
-        near = difflib.get_close_matches(_end(choice), map(_end, known), n=1)
-        hint = [f"; did you mean {name}?" for name in known if _end(name) in near][:1]
-        return f"{group}: expected one of {', '.join(known)}, got {choice!r}{''.join(hint)}"
+        return _not_among(group, choice, _choices(group))
     unknown = re.match(r"Could not override '([^']+)'", str(error))
     if unknown:
         key = unknown[1]
@@ -88,6 +89,12 @@ def _explain(error: Exception, name: str, overrides: Sequence[str]) -> str:
         hint = f"did you mean {near[0]}?" if near else f"+{key}=... adds it"
         return f"{key}: expected the name of an entry, found no such one; {hint}"
     return " ".join(str(error).split())
+
+
+def _not_among(group: str, choice: str, known: Sequence[str]) -> str:
+    near = difflib.get_close_matches(_end(choice), map(_end, known), n=1)
+    hint = [f"; did you mean {name}?" for name in known if _end(name) in near][:1]
+    return f"{group}: expected one of {', '.join(known)}, got {choice!r}{''.join(hint)}"
 
 
 def _end(choice: str) -> str:
