@@ -58,7 +58,7 @@ def main(argv: list[str] | None = None) -> int:
         network = load_network(geometry)
         save_checkpoint(args.out, network, **common, **about)
     else:
-        network, _ = load_splatter(join(geometry, _file(args.head, "best.safetensors")))
+        network = load_splatter(join(geometry, _file(args.head, "best.safetensors")))
         save_splatter(args.out, network, **common, **about)
     parameters, size = sum(p.numel() for p in network.parameters()), args.out.stat().st_size
     if parameters > MOST_PARAMETERS or size > MOST_BYTES:

@@ -31,8 +31,8 @@ from geometry.options import PhotoOptions
 from geometry.predict import predict_geometry
 from geometry.views import Views
 from geometry.weights.checkpoints import find_checkpoint, load_network
-from nvs.lift import sweep_views
 from nvs.model.pooling import sample
+from nvs.stereo import StereoDepth
 
 ORDERS = 50
 TRUTH_RES = 504  # longest side of the images that are swept
@@ -91,7 +91,7 @@ def photos(capture: str, count: int, size: int, device: torch.device) -> Views:
 
 def swept(views: Views, capture: str) -> tuple[Float[Tensor, "1 V H W"], Bool[Tensor, "1 V H W"]]:
     """Depth of the plane sweep, and where it is to be believed."""
-    stereo = sweep_views(views)
+    stereo = StereoDepth().sweep(views)
     if not stereo.trusted.any():
         raise InputError(
             f"{capture}: expected photos that overlap, got none in which two views agree on a depth"

@@ -7,11 +7,11 @@ import torch
 from eval.commands.config import plain
 from eval.methods.base import Method
 from eval.methods.external import Function, Renders
-from eval.methods.model import Model
-from eval.methods.optimise import Optimised
-from eval.methods.references import MeanColour, NearestView, WarpedView
-from eval.methods.sweep import Sweep
+from eval.methods.model import Model, load_model, optimised
+from eval.methods.references import MeanColour, NearestView, Swept, WarpedView
 from geometry.errors import InputError
+from geometry.options import NetworkOptions
+from nvs.options import GaussianOptions
 
 NAMES = ("model", "nearest", "mean_colour", "warp", "optimise", "renders")
 WARP_DEPTHS = ("sweep", "model")
@@ -29,14 +29,15 @@ def build_method(config: Any, device: torch.device) -> Method:
     if name == "warp":
         if config.warp.depth not in WARP_DEPTHS:
             raise InputError(f"warp.depth: expected {' or '.join(WARP_DEPTHS)}, got {config.warp.depth!r}")
-        depth = _sweep(config) if config.warp.depth == "sweep" else _model(config, device)
+        depth = Swept(**plain(config.sweep)) if config.warp.depth == "sweep" else _model(config, device)
         return WarpedView(depth, backend=config.backend)
     if name == "nearest":
         return NearestView()
     if name == "mean_colour":
         return MeanColour()
     if name == "optimise":
-        return Optimised(_sweep(config), backend=config.backend, **plain(config.optimise))
+        steps, seed = int(config.optimise.steps), int(config.optimise.seed)
+        return optimised(GaussianOptions(refine=steps, seed=seed, backend=config.backend), device)
     if name == "renders":
         if config.renders.folder is None:
             raise InputError("method=renders: expected renders.folder=DIR, the folder of the pictures")
@@ -47,15 +48,18 @@ def build_method(config: Any, device: torch.device) -> Method:
 
 
 def _model(config: Any, device: torch.device) -> Model:
-    return Model(
+    return load_model(
         config.model,
         device=device,
-        reference=config.reference,
-        chunk=config.chunk,
-        precision=config.precision,
-        pruned=config.prune,
+        options=GaussianOptions(
+            depth=config.depth,
+            spacing=config.spacing,
+            prune=config.prune,
+            refine=config.refine,
+            seed=config.seed,
+            backend=config.backend,
+        ),
+        network=NetworkOptions(
+            reference=config.reference, precision=config.precision, chunk=config.chunk, device=str(device)
+        ),
     )
-
-
-def _sweep(config: Any) -> Sweep:
-    return Sweep(**plain(config.sweep))

@@ -1,73 +1,120 @@
-"""This project's network, or any weights that `--model` takes elsewhere."""
+"""This project's pipeline: any weights that `--model` takes, or no network at all."""
+
+from dataclasses import asdict, replace
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from eval.methods.base import About, Splatted, Task
-from geometry.console import announce, say
+from geometry.console import Stopwatch, announce, say
 from geometry.device import precision
+from geometry.ops.images import resize_images
+from geometry.options import NetworkOptions
+from geometry.views import Views
 from geometry.weights.checkpoints import find_checkpoint, fingerprint
-from nvs.model.prune import prune
-from nvs.model.splatter import Splats, load_splatter
+from nvs.model.pooling import resize_cameras
+from nvs.model.splatter import Splatter, load_splatter, photo_colours
+from nvs.options import GaussianOptions
+from nvs.pipeline import Pipeline
+from nvs.scene import SplatScene
 
 
 class Model:
-    """Context to Gaussians in one pass of a checkpoint.
+    """Context to Gaussians as `nvs render` makes them, with its defaults.
 
     Args:
-        model: as ``nvs render --model``.
-        reference: how the reference view of unposed photos is chosen.
-        chunk: views that the dense heads take at a time.
-        pruned: leave out what `nvs render` leaves out.
+        splatter: on the run's device.
+        about: what a table says; what changes results is added to its identity.
     """
 
     given_poses = "optional"
 
     def __init__(
         self,
-        model: str,
+        splatter: Splatter,
+        about: About,
         *,
-        device: torch.device,
-        reference: str = "saddle_balanced",
-        chunk: int = 8,
-        precision: str = "auto",
-        pruned: bool = True,
+        options: GaussianOptions | None = None,
+        network: NetworkOptions | None = None,
     ) -> None:
-        checkpoint = find_checkpoint(model)
-        announce(checkpoint)
-        splatter, has_head = load_splatter(checkpoint)
-        if not has_head:
-            say(f"{checkpoint.variant!r} has no Gaussian head: one Gaussian per pixel at its predicted depth")
-        self._splatter = splatter.to(device)
-        self._reference, self._chunk = reference, chunk
-        self._precision, self._pruned = precision, pruned
-        head = "" if has_head else ", no Gaussian head"
-        self.about = About(
-            name=checkpoint.variant,
-            weights=f"{checkpoint.source}{head}",
-            licence=checkpoint.licence,
-            trained=checkpoint.trained,
-            identity={
-                "weights_sha256": fingerprint(checkpoint.state | checkpoint.gaussian_head),
-                "reference": reference,
-                "precision": precision,
-                "prune": pruned,
-            },
-        )
-
-    def splats(self, task: Task) -> Splats:
-        """Gaussians and geometry, nothing left out."""
-        with torch.no_grad(), precision(self._precision, self._splatter):
-            splats = self._splatter(task.context, reference=self._reference, chunk=self._chunk)
-        # Made under inference mode; optimising a pose against them needs ordinary tensors.
-        return splats.map(torch.clone)
-
-    def depth(self, task: Task) -> Float[Tensor, "1 V h w"]:
-        """Depth of the context views at the network's size, in the given cameras' world if they are given."""
-        return self.splats(task).geometry.depth
+        self._splatter = splatter
+        self._options, self._network = options or GaussianOptions(), network or NetworkOptions()
+        self.given_poses = "optional" if splatter.network is not None else "needed"
+        stated = asdict(self._options)
+        stated.pop("backend")
+        running = {"reference": self._network.reference, "precision": self._network.precision}
+        self.about = replace(about, identity={**about.identity, **running, **stated})
 
     def predict(self, task: Task) -> Splatted:
-        splats = self.splats(task)
-        gaussians = prune(splats) if self._pruned else splats.gaussians
-        return Splatted(gaussians=gaussians, cameras=splats.geometry.cameras)
+        watch = Stopwatch()
+        pipeline = Pipeline(
+            splatter=self._splatter, options=self._options, network=self._network, watch=watch
+        )
+        scene = pipeline.splat(task.context)
+        if self._options.refine:
+            scene = pipeline.refine(scene, refinement_photos(task, scene))
+        notes = {f"{stage}_s": round(seconds, 2) for stage, seconds in watch.seconds.items()}
+        notes |= {"depth": scene.depth_kind}
+        if scene.trusted is not None:
+            notes["trusted"] = round(scene.trusted, 4)
+        if scene.refined is not None:
+            notes["refinement"] = scene.refined.as_json()
+        return Splatted(gaussians=scene.gaussians, cameras=scene.cameras, notes=notes)
+
+    @torch.no_grad()
+    def depth(self, task: Task) -> Float[Tensor, "1 V h w"]:
+        """The network's depth of the context views at its size, in the given cameras' world if given."""
+        with precision(self._network.precision, self._splatter):
+            splats = self._splatter(
+                task.context, reference=self._network.reference, chunk=self._network.chunk
+            )
+        return splats.geometry.depth.clone()
+
+
+def refinement_photos(task: Task, scene: SplatScene) -> Views:
+    """The context at the size that is judged, with cameras in the scene's world."""
+    if task.context.cameras is not None:
+        return task.photos
+    h, w = scene.image_size
+    factor = max(task.size) / max(h, w)
+    size = round(h * factor), round(w * factor)
+    return Views(
+        images=resize_images(scene.views.images, size),
+        cameras=resize_cameras(scene.cameras, scene.image_size, size),
+    )
+
+
+def load_model(
+    model: str,
+    *,
+    device: torch.device,
+    options: GaussianOptions | None = None,
+    network: NetworkOptions | None = None,
+) -> Model:
+    """The method of a checkpoint.
+
+    Args:
+        model: as ``nvs render --model``.
+    """
+    checkpoint = find_checkpoint(model)
+    announce(checkpoint)
+    splatter = load_splatter(checkpoint).to(device)
+    headless = splatter.head is None
+    if headless:
+        say(f"{checkpoint.variant!r} has no Gaussian head: every pixel becomes a Gaussian of its own colour")
+    about = About(
+        name=checkpoint.variant,
+        weights=f"{checkpoint.source}{', no Gaussian head' if headless else ''}",
+        licence=checkpoint.licence,
+        trained=checkpoint.trained,
+        identity={"weights_sha256": fingerprint(checkpoint.state | checkpoint.gaussian_head)},
+    )
+    return Model(splatter, about, options=options, network=network)
+
+
+def optimised(options: GaussianOptions, device: torch.device) -> Model:
+    """The pipeline without a network: the photos' colours at swept depth, optimised per scene."""
+    name = f"3DGS per scene, plane sweep + {options.refine} steps"
+    about = About(name=name, weights="no weights", licence="-")
+    return Model(photo_colours().to(device), about, options=replace(options, depth="sweep"))

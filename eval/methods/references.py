@@ -15,6 +15,7 @@ from geometry.scenes.view_selection import pose_distances
 from geometry.views import Views
 from nvs.gaussians import Gaussians, rgb_to_sh
 from nvs.rasterizer import rasterize
+from nvs.stereo import StereoDepth
 
 _NONE = "no weights"
 
@@ -25,6 +26,21 @@ class DepthSource(Protocol):
     about: About
 
     def depth(self, task: Task) -> Float[Tensor, "1 V h w"]: ...
+
+
+class Swept:
+    """Depth with no network: a plane sweep between the given poses.
+
+    Args:
+        settings: of `nvs.stereo.StereoDepth`.
+    """
+
+    def __init__(self, **settings: float) -> None:
+        self._stereo = StereoDepth(**settings)
+        self.about = About(name="plane sweep", weights=_NONE, licence="-", identity={"sweep": settings})
+
+    def depth(self, task: Task) -> Float[Tensor, "1 V h w"]:
+        return self._stereo.sweep(task.photos).depth
 
 
 class MeanColour:

@@ -94,7 +94,7 @@ def photo_options(args: argparse.Namespace) -> PhotoOptions:
         context=getattr(args, "context", None),
         max_views=args.max_views,
         holdout=getattr(args, "holdout", None),
-        process_res=args.process_res,
+        process_res=args.process_res or PhotoOptions.process_res,
         released_crop=args.released_crop,
     )
 

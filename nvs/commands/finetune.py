@@ -1,14 +1,9 @@
 """`nvs finetune`: adapt a Gaussian head to one's own photos."""
 
 import argparse
-import json
-import os
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
 
-import torch
-
-from geometry.capture import MAX_VIEWS
 from geometry.commands.arguments import (
     add_model_arguments,
     add_photo_arguments,
@@ -18,32 +13,9 @@ from geometry.commands.arguments import (
 )
 from geometry.console import say
 from geometry.device import pick_device
-from geometry.engine import (
-    DataStream,
-    FitResult,
-    FixedBatchSampler,
-    Precision,
-    Saving,
-    Schedule,
-    fit,
-    is_first_process,
-)
 from geometry.errors import run_command
-from geometry.results import require_run
-from nvs.lift import DEPTHS, choose_depth, knows_depth
-from nvs.losses import GaussianObjective
-from nvs.metrics import MissingWeights, load_lpips
-from nvs.rasterizer.backends import choose_backend
-from nvs.training.capture import CaptureSamples, TrainingCapture, read_capture
-from nvs.training.model import EXPORTS, TrainableSplatter, build_model, write_models
-from nvs.training.step import GaussianHeadStep
-
-# What fits one GPU, and what a CPU does in minutes.
-DEFAULTS = {
-    "cuda": {"process_res": 504, "context": 12, "steps": 2000, "targets": 4},
-    "cpu": {"process_res": 252, "context": 6, "steps": 400, "targets": 2},
-}
-LPIPS_WEIGHT = 0.05  # DepthSplat's, as in `GaussianObjective`
+from nvs.options import DEPTHS
+from nvs.training.finetuning import LPIPS_WEIGHT, FinetuneOptions, default_options, finetune
 
 
 def parser() -> argparse.ArgumentParser:
@@ -106,106 +78,43 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def run(args: argparse.Namespace) -> int:
-    device = pick_device(args.device)
-    choose_backend("auto", device)  # here for its warning: before any work
-    require_run(args.out, EXPORTS, [*args.photos, args.poses])
-    for name, value in DEFAULTS["cuda" if device.type == "cuda" else "cpu"].items():
-        if getattr(args, name) is None:
-            setattr(args, name, value)
-    args.max_views = args.max_views or MAX_VIEWS.get(device.type, 16)
-
-    torch.manual_seed(args.seed)
-    model = build_model(
-        args.model,
-        flavour=args.flavour,
-        new_head=args.new_head,
-        lr_factors={"head": 1.0, "network": args.backbone_factor},
-    ).to(device)
-    captures = [
-        read_capture(
-            path,
-            photo_options(args),
-            model.network,
-            network_options(args),
-            device,
-            context_sets=args.context_sets,
-            targets=args.targets,
-            seed=args.seed,
+    options = finetune_options(args)
+    psnr = finetune(args.photos, args.out, options)
+    if psnr:
+        best = max(psnr, key=psnr.__getitem__)
+        say(
+            f"use it: nvs render {args.photos[0]} --out scene --model {args.out / 'best.safetensors'} "
+            f"--process-res {options.photos.process_res} --context {options.photos.context}"
+            + ("" if args.depth == "auto" else f" --depth {args.depth}")
         )
-        for path in args.photos
-    ]
-    result = train(args, model, captures, device)
-    if is_first_process():
-        report(args, model, result)
+        print(f"held-out psnr={psnr[0]:.2f} at the start, {psnr[best]:.2f} best (step {best})", flush=True)
     return 0
 
 
-def train(
-    args: argparse.Namespace, model: TrainableSplatter, captures: list[TrainingCapture], device: torch.device
-) -> FitResult:
-    """Run the engine on the captures.
-
-    Raises:
-        InputError: ``--depth sweep`` and a capture without poses.
-    """
-    choices = [
-        choose_depth(args.depth, views=c.case.context, trust_network=knows_depth(model.origin))
-        for c in captures
-    ]
-    depth = "sweep" if "sweep" in choices else "network"  # a capture without poses has the network's anyway
-    step = GaussianHeadStep(
-        model,
-        GaussianObjective(mse=1.0, lpips=lpips_weight(args.lpips), depth=0.0),  # photos bring no depth labels
-        reference=args.ref_view,
-        chunk=args.chunk or 4,
-        depth=depth,
+def finetune_options(args: argparse.Namespace) -> FinetuneOptions:
+    """What was typed, over the defaults of the device."""
+    defaults = default_options(pick_device(args.device))
+    photos = replace(
+        photo_options(args),
+        context=args.context or defaults.photos.context,
+        max_views=args.max_views or defaults.photos.max_views,
+        process_res=args.process_res or defaults.photos.process_res,
+    )
+    return replace(
+        defaults,
+        model=args.model,
+        photos=photos,
+        network=replace(network_options(args), chunk=args.chunk or defaults.network.chunk),
+        steps=args.steps or defaults.steps,
+        lr=args.lr,
+        targets=args.targets or defaults.targets,
+        flavour=args.flavour,
+        depth=args.depth,
+        new_head=args.new_head,
+        backbone_factor=args.backbone_factor,
+        lpips=args.lpips,
+        context_sets=args.context_sets,
         cache_gb=args.cache_gb,
-        validation=[capture.case for capture in captures],
+        validate_every=args.validate_every,
         seed=args.seed,
     )
-    processes = int(os.environ.get("WORLD_SIZE", "1"))
-    rate = args.lr or (1e-4 if model.warm else 1e-3)
-    half = args.precision == "bfloat16" or (args.precision == "auto" and device.type == "cuda")
-    return fit(
-        step,
-        DataStream(CaptureSamples(captures, targets=args.targets), FixedBatchSampler(batch_size=processes)),
-        partial(torch.optim.AdamW, lr=rate, weight_decay=0.01),
-        steps=args.steps,
-        out=args.out,
-        seed=args.seed,
-        schedule=Schedule(kind="cosine", warmup_steps=min(100, args.steps // 10), final_factor=0.05),
-        precision=Precision(compute="bf16" if half else "float32"),
-        saving=Saving(every=200, keep_last=1, best_metric="psnr", best_is="max"),
-        validate_every=args.validate_every or max(1, args.steps // 10),
-        validate_first=True,
-        device=str(device),
-        config={name: value if value is None else str(value) for name, value in vars(args).items()},
-    )
-
-
-def lpips_weight(wanted: float | None) -> float:
-    """The weight asked for; by default LPIPS is used if it can be, and it is said if it cannot."""
-    if wanted is not None:
-        return wanted
-    try:
-        load_lpips("vgg")
-    except MissingWeights as error:
-        say(f"training without LPIPS (--lpips {LPIPS_WEIGHT} insists on it): {error}")
-        return 0.0
-    return LPIPS_WEIGHT
-
-
-def report(args: argparse.Namespace, model: TrainableSplatter, result: FitResult) -> None:
-    """Write the heads; say what was gained and how to use it."""
-    if not result.finished:
-        return
-    write_models(model, result, args.out)
-    lines = [json.loads(line) for line in (args.out / "log.jsonl").read_text().splitlines()]
-    psnr = {e["step"]: e["metrics"]["psnr"] for e in lines if e["kind"] == "validation"}
-    best = max(psnr, key=psnr.get)
-    say(
-        f"use it: nvs render {args.photos[0]} --out scene --model {args.out / 'best.safetensors'} "
-        f"--process-res {args.process_res} --context {args.context}"
-        + ("" if args.depth == "auto" else f" --depth {args.depth}")
-    )
-    print(f"held-out psnr={psnr[0]:.2f} at the start, {psnr[best]:.2f} best (step {best})", flush=True)

@@ -19,6 +19,8 @@ def spaced_grid(image_size: tuple[int, int], spacing: float) -> tuple[int, int]:
 
 def pool(values: Float[Tensor, "B V H W C"], grid: tuple[int, int]) -> Float[Tensor, "B V h w C"]:
     """Mean over every cell."""
+    if values.shape[2:4] == tuple(grid):
+        return values
     flat = F.adaptive_avg_pool2d(values.flatten(0, 1).movedim(-1, 1), grid)
     return flat.movedim(1, -1).unflatten(0, values.shape[:2])
 
@@ -36,7 +38,9 @@ def resize_cameras(cameras: Cameras, old: tuple[int, int], new: tuple[int, int])
 
 
 def on_grid(geometry: Geometry, image_size: tuple[int, int], grid: tuple[int, int]) -> Geometry:
-    """Depth, sky and cameras on a grid; all else is left out."""
+    """Depth, sky and cameras on a grid; all else is left out where that is coarser than the image."""
+    if tuple(geometry.depth.shape[-2:]) == tuple(image_size) == tuple(grid):
+        return geometry
     return Geometry(
         depth=sample(geometry.depth, grid),
         sky=None if geometry.sky is None else sample(geometry.sky, grid),

@@ -12,24 +12,22 @@ FAR_QUANTILE = 0.98
 MIN_OPACITY = 1 / 255  # below this a Gaussian is skipped by every renderer
 
 
-def prune(splats: Splats, *, predicted: bool = True) -> Gaussians:
+def prune(splats: Splats) -> Gaussians:
     """Gaussians of one scene without floaters (`worth_keeping`): what is rendered and written to files."""
-    return select(splats.gaussians, worth_keeping(splats, predicted=predicted))
+    return select(splats.gaussians, worth_keeping(splats))
 
 
-def worth_keeping(splats: Splats, *, predicted: bool = True) -> Bool[Tensor, " N"]:
+def worth_keeping(splats: Splats) -> Bool[Tensor, " N"]:
     """Which Gaussians of one scene do not only disturb.
 
     Predictions at image borders are the least certain, and a border pixel of one view lies in the middle
     of another, so with several views nothing is lost. A lone photo keeps its border. Sky, where it is
-    known, and the farthest 2 % of each view's pixels hang in the air wherever they are put.
-
-    Args:
-        predicted: a network placed them. Measured depth has no worse borders, and its doubtful Gaussians are
-            thin: of those only the transparent are left out.
+    known, and the farthest 2 % of each view's pixels hang in the air wherever they are put. Depth measured
+    between the photos has no worse borders, and its doubtful Gaussians are thin: of those only the
+    transparent are left out.
     """
     geometry, gaussians = splats.geometry, splats.gaussians
-    several = predicted and geometry.depth.shape[1] > 1
+    several = splats.predicted and geometry.depth.shape[1] > 1
     keep = keep_mask(
         geometry.depth,
         gaussians.opacities.view_as(geometry.depth),

@@ -21,9 +21,12 @@ from geometry.weights.checkpoints import Checkpoint, load_network, load_strict, 
 from nvs.gaussians import Gaussians
 from nvs.gaussians.transform import transform_gaussians
 from nvs.model.backbone import Backbone, Encoding, encode_views
+from nvs.model.depth import DepthSource, NetworkDepth
 from nvs.model.gs_dpt import GaussianDpt
 from nvs.model.parametrisation import GaussianAdapter, ReleasedAdapter
-from nvs.model.pooling import on_grid, pool, resize_cameras
+from nvs.model.pooling import on_grid, pool, resize_cameras, sample, spaced_grid
+
+PHOTO_OPACITY = 0.9  # of every Gaussian where no trained head says otherwise
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,12 +35,13 @@ class Splats(TensorRecord):
 
     gaussians: Gaussians  # V * h * w per scene, in view, row, column order
     geometry: Geometry  # depth on the same grid; cameras for the images' own size
+    predicted: bool = True  # the depth is a network's, not measured between the photos
 
-
-def owners(splats: Splats) -> Int[Tensor, " N"]:
-    """For each Gaussian of a scene the view it came from."""
-    _, V, h, w = splats.geometry.depth.shape
-    return torch.arange(V, device=splats.geometry.depth.device).repeat_interleave(h * w)
+    @property
+    def owners(self) -> Int[Tensor, " N"]:
+        """For each Gaussian of a scene the view it came from."""
+        _, V, h, w = self.geometry.depth.shape
+        return torch.arange(V, device=self.geometry.depth.device).repeat_interleave(h * w)
 
 
 class Splatter(nn.Module):
@@ -45,94 +49,128 @@ class Splatter(nn.Module):
 
     The world is the given cameras' where cameras are given, else the network's own.
 
+    Args:
+        network: None where depth always comes from elsewhere and there is no head.
+        head: None makes of every pixel a Gaussian of its own colour, half a pixel wide.
+        knows_depth: the network's depth and cameras are worth more than those of classical matching.
+
     Source: DA3 (arXiv:2511.10647) section 5.
     """
 
     def __init__(
         self,
-        network: DepthAnything3 | NestedDepthAnything3 | Backbone,
-        head: GaussianDpt,
+        network: DepthAnything3 | NestedDepthAnything3 | Backbone | None,
+        head: GaussianDpt | None,
         adapter: GaussianAdapter | ReleasedAdapter,
+        *,
+        knows_depth: bool = True,
     ) -> None:
         super().__init__()
         self.network = network
         self.head = head
         self.adapter = adapter
+        self.knows_depth = knows_depth
 
     def forward(
         self,
         views: Views,
         *,
+        depth: DepthSource | None = None,
+        spacing: float = 1.0,
         reference: str | Int[Tensor, " B"] = "saddle_balanced",
         chunk: int = 8,
         rays: bool = False,
     ) -> Splats:
-        """Gaussians of views in 0..1, one per pixel.
+        """Gaussians of views in 0..1.
 
         Args:
+            depth: where they lie; None is at the network's depth.
+            spacing: pixels from one Gaussian to the next, at least 1.
             chunk: views that the dense heads take at a time.
             rays: also compute the ray maps.
         """
-        encoding = encode_views(self.network, views, reference=reference, chunk=chunk, rays=rays)
-        return self.splat(encoding, views, chunk=chunk)
+        depth = depth or NetworkDepth()
+        encoding = None
+        if depth.from_network or self.head is not None:
+            options = {"reference": reference, "chunk": chunk, "rays": rays, "geometry": depth.from_network}
+            encoding = encode_views(self.network, views, **options)
+        return self.splat(encoding, views, depth=depth, spacing=spacing, chunk=chunk)
 
     def splat(
         self,
-        encoding: Encoding,
+        encoding: Encoding | None,
         views: Views,
         *,
+        depth: DepthSource | None = None,
+        spacing: float = 1.0,
         chunk: int = 8,
-        grid: tuple[int, int] | None = None,
-        depth: Float[Tensor, "B V h w"] | None = None,
-        weight: Float[Tensor, "B V h w"] | None = None,
     ) -> Splats:
         """Gaussians from what the network made of these views; the head's part of `forward`.
 
         Args:
-            grid: (h, w) Gaussians of each view instead of one per pixel; everything is pooled to it.
-            depth: z-depth on that grid instead of the network's, in the given cameras' world: they must be
-                given.
-            weight: factor on opacities, 0..1: how far each depth is trusted.
+            encoding: None where neither the head nor the depth needs the network.
         """
+        depth = depth or NetworkDepth()
+        size = views.image_size
+        grid = spaced_grid(size, spacing)
         # World coordinates do not survive bfloat16, whatever precision the network ran in.
         with torch.autocast(views.images.device.type, enabled=False):
-            raw, density = self.raw_parameters(encoding, normalise_images(views.images), chunk)
-            geometry, given, images = encoding.geometry, encoding.given, views.images
-            if depth is not None:
-                # In the network's world, under the given cameras there: nothing is left to be scaled.
-                depth = depth / encoding.world.scale.to(depth)[:, None, None, None]
-                geometry = Geometry(depth=depth, cameras=given)
-            elif geometry is None:
-                raise ValueError("splat: expected depth, or an encoding with geometry")
-            cameras = geometry.cameras
-            if grid is not None:
-                raw, density = pool(raw, grid), pool(density[..., None], grid)[..., 0]
-                geometry, images = on_grid(geometry, views.image_size, grid), resize_images(images, grid)
-                given = None if given is None else resize_cameras(given, views.image_size, grid)
+            z, weight = depth(views, encoding)
+            given = views.cameras if encoding is None else encoding.given
+            if depth.from_network:
+                geometry = encoding.geometry
+            else:
+                if encoding is not None:  # to the network's world, in which the given cameras then are
+                    z = z / encoding.world.scale.to(z)[:, None, None, None]
+                geometry = Geometry(depth=z, cameras=given)
+            raw, density = self.raw_parameters(encoding, views.images, grid, chunk)
             if weight is not None:
-                density = density * weight
-            gaussians = self.adapter(raw, density, geometry, images, given=given)
-            geometry = replace(geometry, cameras=cameras)
-            if given is not None:
+                density = density * sample(weight, grid)
+            gaussians = self.adapter(
+                raw,
+                density,
+                on_grid(geometry, size, grid),
+                resize_images(views.images, grid),
+                given=None if given is None else resize_cameras(given, size, grid),
+            )
+            coarse = replace(on_grid(geometry, size, grid), cameras=geometry.cameras)
+            if encoding is None:
+                pass
+            elif given is not None:
                 gaussians = transform_gaussians(gaussians, encoding.world)
-                geometry = in_given_world(geometry, views.cameras, encoding.given, encoding.world)
+                coarse = in_given_world(coarse, views.cameras, given, encoding.world)
             elif encoding.metric is not None:
                 # The released nested model leaves its Gaussians behind when it scales everything else.
-                scaled = align_to_metric(encoding.geometry, encoding.metric)
+                scaled = align_to_metric(geometry, encoding.metric)
                 gaussians = replace(
                     gaussians,
                     means=gaussians.means * scaled.scale_factor,
                     scales=gaussians.scales * scaled.scale_factor,
                 )
-                coarse = scaled if grid is None else on_grid(scaled, views.image_size, grid)
-                geometry = replace(coarse, cameras=scaled.cameras)
-        return Splats(gaussians=gaussians, geometry=geometry)
+                coarse = replace(on_grid(scaled, size, grid), cameras=scaled.cameras)
+        return Splats(gaussians=gaussians, geometry=coarse, predicted=depth.from_network)
 
     def raw_parameters(
+        self, encoding: Encoding | None, images: Float[Tensor, "B V 3 H W"], grid: tuple[int, int], chunk: int
+    ) -> tuple[Float[Tensor, "B V h w C"], Float[Tensor, "B V h w"]]:
+        """The head's raw channels and density on the grid; zeros and `PHOTO_OPACITY` without a head."""
+        if self.head is None:
+            shape = (*images.shape[:2], *grid)
+            raw = images.new_zeros(*shape, self.adapter.raw_channels)
+            return raw, images.new_full(shape, PHOTO_OPACITY)
+        raw, density = self.run_head(encoding, normalise_images(images), chunk)
+        return pool(raw, grid), pool(density[..., None], grid)[..., 0]
+
+    def run_head(
         self, encoding: Encoding, images: Float[Tensor, "B V 3 H W"], chunk: int
     ) -> tuple[Float[Tensor, "B V H W C"], Float[Tensor, "B V H W"]]:
-        """The head's raw channels and density for normalised images."""
+        """The head on normalised images."""
         return self.head(encoding.patches, encoding.grid, images, chunk)
+
+
+def photo_colours() -> Splatter:
+    """The splatter with neither network nor head: Gaussians in the photos' own colours."""
+    return Splatter(None, None, GaussianAdapter("rgb"), knows_depth=False)
 
 
 def released_gaussian_head(variant: str) -> GaussianDpt:
@@ -159,11 +197,8 @@ def _head(variant: str, raw_channels: int) -> GaussianDpt:
     return GaussianDpt(v.feature_width, v.channels, v.features, raw_channels=raw_channels)
 
 
-def load_splatter(checkpoint: Checkpoint) -> tuple[Splatter, bool]:
-    """The splatter of a checkpoint, and whether its Gaussian head was in it.
-
-    Weights without a head (the released small and base, for instance) get `new_gaussian_head`: each
-    pixel is then unprojected to one Gaussian of its own colour.
+def load_splatter(checkpoint: Checkpoint) -> Splatter:
+    """The splatter of a checkpoint; weights without a Gaussian head give one without (``head`` is None).
 
     Raises:
         InputError: a monocular model, or weights that do not fit.
@@ -174,15 +209,15 @@ def load_splatter(checkpoint: Checkpoint) -> tuple[Splatter, bool]:
             f"{checkpoint.source}: {checkpoint.variant!r} is monocular and places no cameras; novel views "
             "need an any-view model (tiny, small, base, large, giant, nested-giant-large)"
         )
+    knows_depth = checkpoint.trained and not VARIANTS[checkpoint.variant].weak
     if not checkpoint.gaussian_head:
-        adapter = GaussianAdapter("rgb")
-        return Splatter(network, new_gaussian_head(checkpoint.variant, adapter).eval(), adapter).eval(), False
+        return Splatter(network, None, GaussianAdapter("rgb"), knows_depth=knows_depth).eval()
     adapter = _adapter(checkpoint)
     with torch.device("meta"):
         head = _head(checkpoint.variant, adapter.raw_channels)
     what = f"the Gaussian head of {checkpoint.variant!r}"
     load_strict(head, checkpoint.gaussian_head, checkpoint.source, what=what)
-    return Splatter(network, head, adapter).eval(), True
+    return Splatter(network, head, adapter, knows_depth=knows_depth).eval()
 
 
 def _adapter(checkpoint: Checkpoint) -> GaussianAdapter | ReleasedAdapter:

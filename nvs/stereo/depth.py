@@ -1,6 +1,7 @@
 """Depth of posed photos, the steps in order."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -12,8 +13,10 @@ from geometry.ops.images import resize_images
 from geometry.ops.pinhole import resize_intrinsics
 from geometry.tensors import TensorRecord
 from geometry.views import Cameras, Views
-from nvs.plane_sweep import depth_limits
+from nvs.model.backbone import Encoding
+from nvs.model.pooling import spaced_grid
 from nvs.stereo.agreement import add_evidence, count_agreement
+from nvs.stereo.limits import depth_limits
 from nvs.stereo.pixel_maps import pixel_maps
 from nvs.stereo.semi_global import semi_global
 from nvs.stereo.sources import source_views
@@ -21,16 +24,57 @@ from nvs.stereo.volume import matching_volume
 
 _GREY = (0.299, 0.587, 0.114)
 _JUDGES = 8  # views whose depth is held against a view's own
+SWEEP_SPACING = 2.0  # pixels of the images between swept depths
+_TRUSTED, _DOUBTED = 0.8, 0.25  # factors on opacities
 
 
 @dataclass(frozen=True, kw_only=True)
-class StereoDepth(TensorRecord):
-    """Depth of every view on the swept grid, and how far to trust it."""
+class SweptDepth(TensorRecord):
+    """Depth of every view on the swept grid, and how far to trust it; a `DepthSource` of these views."""
+
+    from_network: ClassVar[bool] = False
 
     depth: Float[Tensor, "1 V h w"]  # z-depth, scene units; defined everywhere, by smoothness if nothing else
     score: Float[Tensor, "1 V h w"]  # NCC on the chosen plane, -1..1
     trusted: Bool[Tensor, "1 V h w"]  # the photos agree there, and so does another view's depth
     floating: Bool[Tensor, "1 V h w"]  # more views look through the point than see it
+
+    def __call__(
+        self, views: Views, encoding: Encoding | None
+    ) -> tuple[Float[Tensor, "1 V h w"], Float[Tensor, "1 V h w"]]:
+        """The depth; Gaussians at doubtful depth are thin: they fill what no trusted one covers."""
+        return self.depth, torch.where(self.trusted, _TRUSTED, _DOUBTED)
+
+    @property
+    def trusted_share(self) -> float:
+        """Share of pixels whose depth is trusted, 0..1."""
+        return float(self.trusted.float().mean())
+
+
+class StereoDepth:
+    """A `DepthSource` that sweeps posed views, a depth every ``spacing`` pixels.
+
+    Args:
+        settings: of `sweep_depth`.
+    """
+
+    from_network = False
+
+    def __init__(self, *, spacing: float = SWEEP_SPACING, **settings: float) -> None:
+        self.spacing, self.settings = spacing, settings
+
+    def sweep(self, views: Views) -> SweptDepth:
+        """Depth of all views.
+
+        Raises:
+            InputError: fewer than two views, or views without cameras.
+        """
+        return sweep_depth(views, spaced_grid(views.image_size, self.spacing), **self.settings)
+
+    def __call__(
+        self, views: Views, encoding: Encoding | None
+    ) -> tuple[Float[Tensor, "1 V h w"], Float[Tensor, "1 V h w"]]:
+        return self.sweep(views)(views, encoding)
 
 
 @torch.no_grad()
@@ -43,13 +87,13 @@ def sweep_depth(
     window: int = 5,
     min_score: float = 0.5,
     rounds: int = 2,
-) -> StereoDepth:
+) -> SweptDepth:
     """z-depth of posed views by a plane sweep, semi-global smoothing, and agreement between views.
 
     Planes are even in inverse depth, between limits that triangulated features set for each view. The first
     round smooths the matching volume and keeps what views agree on. Further rounds start again from the
     matching volume, with what was agreed on before as evidence: planes on a surface that another view
-    trusts become cheap, planes in front of one dear. That fills walls without texture from the views that
+    trusts cost less, planes in front of one more. That fills walls without texture from the views that
     know better, and takes floaters away.
 
     It runs on the CPU, wherever the views are. Memory: 12 bytes a plane for every cell of the grid of all
@@ -102,13 +146,13 @@ def _judged(
     matched: Bool[Tensor, "V h w"],
     maps: Float[np.ndarray, "V S 2 3 3"],
     judges: Int[np.ndarray, "V S"],
-) -> StereoDepth:
+) -> SweptDepth:
     """Depth with what the views think of each other's."""
     same, _ = count_agreement(depth.numpy(), matched.numpy(), maps, judges)
     trusted = matched & torch.from_numpy(same > 0)
     same, through = count_agreement(depth.numpy(), trusted.numpy(), maps, judges)
     floating = torch.from_numpy(through > same)
-    return StereoDepth(
+    return SweptDepth(
         depth=depth[None], score=score[None], trusted=(trusted & ~floating)[None], floating=floating[None]
     )
 

@@ -19,7 +19,7 @@ from geometry.options import NetworkOptions, PhotoOptions
 from geometry.predict import Network, predict_geometry
 from geometry.scenes.view_selection import select_views
 from geometry.views import Cameras, Example, Truth, Views
-from nvs.commands.render import default_size
+from nvs.cameras.fit import default_size
 from nvs.data.splits import context_and_targets
 from nvs.training.cases import Case
 from nvs.training.samples import RecurringExample

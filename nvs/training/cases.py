@@ -13,13 +13,13 @@ from geometry.engine.seeding import derive_seed
 from geometry.tensors import TensorRecord
 from geometry.views import Views
 from geometry.visualize import colour_depth, contact_sheet, depth_limits, to_bytes
-from nvs.commands.outputs import render_frames
 from nvs.data.example import NovelViewExample
 from nvs.gaussians import Gaussians
 from nvs.holdout import Holdout, evaluate, place_targets
 from nvs.metrics import METRICS
 from nvs.model.prune import prune
 from nvs.model.splatter import Splats, Splatter
+from nvs.outputs import render_frames
 
 SHEET_COLUMNS = 5
 
@@ -52,7 +52,6 @@ def score_case(
     case: Case,
     lift: Callable[[Views], Splats],
     *,
-    swept: bool = False,
     placed: Holdout | None = None,
     reference: str = "saddle_balanced",
     chunk: int = 8,
@@ -62,13 +61,12 @@ def score_case(
 
     Args:
         lift: the model's Gaussians of views, cached or not.
-        swept: their depth is not the network's.
         placed: ``Score.placed`` of an earlier score, where the backbone has not changed since: placing
             photos without poses costs a pass over all views.
         reference: how the network's reference view is chosen when it places photos without poses.
     """
     splats = lift(case.context)
-    kept = prune(splats, predicted=not swept) if case.pruned else splats.gaussians
+    kept = prune(splats) if case.pruned else splats.gaussians
     background = case.context.images.mean(dim=(0, 1, 3, 4))  # as `nvs render`
     if placed is None:
         placed = place_targets(

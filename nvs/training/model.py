@@ -41,12 +41,13 @@ class TrainableSplatter(Splatter):
         head: GaussianDpt,
         adapter: GaussianAdapter | ReleasedAdapter,
         *,
+        knows_depth: bool = True,
         lr_factors: Mapping[str, float] = FROZEN_BACKBONE,
         origin: Checkpoint | None = None,
         backbone_name: str | None = None,
         warm: bool = False,
     ) -> None:
-        super().__init__(network, head, adapter)
+        super().__init__(network, head, adapter, knows_depth=knows_depth)
         self.lr_factors = dict(lr_factors)
         self.origin, self.backbone_name, self.warm = origin, backbone_name, warm
         self.requires_grad_(False)
@@ -69,7 +70,7 @@ class TrainableSplatter(Splatter):
                 module.eval()
         return self
 
-    def raw_parameters(
+    def run_head(
         self, encoding: Encoding, images: Float[Tensor, "B V 3 H W"], chunk: int
     ) -> tuple[Float[Tensor, "B V H W C"], Float[Tensor, "B V H W"]]:
         """As in `Splatter`, but the head is called once for each ``chunk`` views.
@@ -106,9 +107,9 @@ def build_model(
     """
     checkpoint = find_checkpoint(weights)
     announce(checkpoint)
-    splatter, has_head = load_splatter(checkpoint)
+    splatter = load_splatter(checkpoint)
     head, adapter = splatter.head, splatter.adapter
-    warm = has_head and not new_head
+    warm = splatter.head is not None and not new_head
     if warm:
         if flavour is not None and flavour != adapter.flavour:
             raise InputError(
@@ -122,6 +123,7 @@ def build_model(
         splatter.network,
         head,
         adapter,
+        knows_depth=splatter.knows_depth,
         lr_factors=lr_factors,
         origin=replace(checkpoint, state={}, gaussian_head={}),
         backbone_name=checkpoint.metadata.get("backbone") or _lasting_name(weights),

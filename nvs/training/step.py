@@ -18,14 +18,14 @@ from geometry.ops.align import DegenerateAlignment
 from geometry.views import Cameras, Views
 from nvs.data.example import NovelViewExample
 from nvs.gaussians.transform import carry_cameras
-from nvs.lift import SWEEP_SPACING, splat_swept, sweep_views
 from nvs.losses import GaussianObjective
 from nvs.metrics import load_lpips
 from nvs.model.backbone import Encoding, encode_views
-from nvs.model.pooling import spaced_grid
+from nvs.model.depth import DepthSource, NetworkDepth
 from nvs.model.splatter import Splats
 from nvs.rasterizer import rasterize
 from nvs.rasterizer.backends import choose_backend
+from nvs.stereo import SWEEP_SPACING, StereoDepth
 from nvs.training.cache import RecordCache
 from nvs.training.cases import Case, score_case
 from nvs.training.model import TrainableSplatter
@@ -48,7 +48,7 @@ class GaussianHeadStep:
         cache_gb: keep features of context views that come again (`RecurringExample`) up to this size; for a
             frozen backbone only. 0 keeps none.
         depth: where Gaussians lie: ``network``, or ``sweep``: at the depth of a plane sweep wherever cameras
-            are given, as `nvs render` does for a tiny model (`nvs.lift`).
+            are given, as `nvs render` does for a tiny model (`nvs.pipeline`).
         validation: scenes to be judged by.
         backend: of the rasterizer.
         seed: decides which steps are posed.
@@ -87,7 +87,8 @@ class GaussianHeadStep:
             )
         self.posed, self.seed, self.posed_now = posed, seed, True
         self.reference, self.chunk, self.backend = reference, chunk, backend
-        self.depth, self.sweeps = depth, RecordCache(SWEEPS_GB)
+        self.stereo = StereoDepth() if depth == "sweep" else None
+        self.sweeps = RecordCache(SWEEPS_GB)
         self.cache = RecordCache(cache_gb) if cache_gb > 0 and model.backbone_frozen else None
         self.cases = list(validation or ())
         self.sheet_names = numbered([case.name for case in self.cases])
@@ -162,7 +163,6 @@ class GaussianHeadStep:
                 self.model,
                 case.to(run.device),
                 lambda views, index=index: self.lift(views, ("validation", str(index))),
-                swept=self.sweeps_over(case.context),
                 placed=self.placed.get(index),
                 reference=self.reference,
                 chunk=self.chunk,
@@ -181,11 +181,11 @@ class GaussianHeadStep:
 
     # ------------------------------------------------------------------ parts
 
-    def lift(self, views: Views, keys: tuple[str, ...] | None) -> Splats:
+    def lift(self, views: Views, keys: tuple[object, ...] | None) -> Splats:
         """Gaussians of context views."""
         return self.splat(self.encode(views, keys), views, keys)
 
-    def encode(self, views: Views, keys: tuple[str, ...] | None) -> Encoding:
+    def encode(self, views: Views, keys: tuple[object, ...] | None) -> Encoding:
         """The backbone's part; from the cache where the views come again."""
 
         def compute() -> Encoding:
@@ -198,20 +198,19 @@ class GaussianHeadStep:
             return compute()
         return self.cache.fetch((keys, views.cameras is not None), compute)
 
-    def sweeps_over(self, views: Views) -> bool:
-        """Whether the depth of these views is swept."""
-        return self.depth == "sweep" and views.cameras is not None and views.images.shape[1] > 1
-
-    def splat(self, encoding: Encoding, views: Views, keys: tuple[str, ...] | None) -> Splats:
-        """The head's part."""
-        if not self.sweeps_over(views):
-            return self.model.splat(encoding, views, chunk=self.chunk)
+    def depth_of(self, views: Views, keys: tuple[object, ...] | None) -> DepthSource:
+        """Where the Gaussians of these views lie; swept depth comes from the cache where it can."""
+        if self.stereo is None or views.cameras is None or views.images.shape[1] < 2:
+            return NetworkDepth()
         if keys is None:
-            stereo = sweep_views(views)
-        else:
-            stereo = self.sweeps.fetch(keys, lambda: sweep_views(views))
-        grid = spaced_grid(views.image_size, SWEEP_SPACING)
-        return splat_swept(self.model, encoding, views, stereo, grid, chunk=self.chunk)
+            return self.stereo
+        return self.sweeps.fetch(keys, lambda: self.stereo.sweep(views))
+
+    def splat(self, encoding: Encoding, views: Views, keys: tuple[object, ...] | None) -> Splats:
+        """The head's part."""
+        depth = self.depth_of(views, keys)
+        spacing = 1.0 if depth.from_network else SWEEP_SPACING
+        return self.model.splat(encoding, views, depth=depth, spacing=spacing, chunk=self.chunk)
 
 
 def numbered(names: Sequence[str]) -> list[str]:

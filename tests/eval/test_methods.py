@@ -12,14 +12,13 @@ from test_placement import task_of
 
 from eval.methods.base import About, Pictured, Splatted
 from eval.methods.external import Function, Renders
-from eval.methods.optimise import Optimised
-from eval.methods.references import MeanColour, NearestView, WarpedView, surface_gaussians
-from eval.methods.sweep import Sweep, filled_depth
+from eval.methods.model import optimised
+from eval.methods.references import MeanColour, NearestView, Swept, WarpedView, surface_gaussians
 from eval.predict import Protocol
 from geometry.errors import InputError
 from geometry.visualize import write_image
 from nvs.metrics import psnr
-from nvs.plane_sweep import SweptDepth
+from nvs.options import GaussianOptions
 
 
 @pytest.fixture(scope="module")
@@ -67,31 +66,17 @@ def test_warp_by_true_depth_beats_nearest(task, rendered):
 
 
 def test_sweep_finds_the_walls(task, rendered):
-    views, swept = Sweep(factor=1.0, planes=32).swept(task)
     truth = TrueDepth(rendered).maps
-    error = (swept.depth / truth - 1).abs()
-    assert views.image_size == (36, 64)
-    assert swept.trusted.float().mean() > 0.3
-    assert error[swept.trusted].median() < 0.05
-
-
-def test_depth_is_filled_from_trusted_pixels():
-    depth = torch.full((1, 1, 24, 24), 9.0)
-    depth[..., 10:14, 10:14] = 2.0
-    swept = SweptDepth(
-        depth=depth, score=torch.full_like(depth, 0.8), trusted=depth == 2.0, limits=(1.0, 10.0)
-    )
-    torch.testing.assert_close(filled_depth(swept), torch.full_like(depth, 2.0))
-    nothing = replace(swept, trusted=torch.zeros_like(depth, dtype=torch.bool))
-    torch.testing.assert_close(filled_depth(nothing), depth)
+    depth = Swept(spacing=1.0).depth(task)
+    assert ((depth / truth - 1).abs() < 0.1).float().mean() > 0.5
 
 
 def test_optimisation_improves_the_sweep(task, rendered):
-    sweep = Sweep(factor=1.0, planes=24)
     scores = []
     for steps in (0, 40):
-        answer = Optimised(sweep, steps=steps).predict(task)
-        scores.append(quality(rendering(answer, task), rendered).mean())
+        method = optimised(GaussianOptions(refine=steps, spacing=1.0), torch.device("cpu"))
+        assert method.given_poses == "needed"
+        scores.append(quality(rendering(method.predict(task), task), rendered).mean())
     assert scores[1] > scores[0] + 1
 
 

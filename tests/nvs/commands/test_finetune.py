@@ -9,6 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
+from geometry.console import listening
 from geometry.scenes import transforms_json
 from geometry.weights.checkpoints import untrained
 from nvs.commands import finetune, render
@@ -21,6 +22,7 @@ from nvs.model.splatter import (
     save_splatter,
 )
 from nvs.training import cases
+from nvs.training.finetuning import lpips_weight
 
 H, W, PHOTOS = 60, 90, 9
 COMMON = ["--process-res", "56", "--context", "4", "--holdout", "8", "--no-pose-check"]
@@ -29,7 +31,7 @@ COMMON = ["--process-res", "56", "--context", "4", "--holdout", "8", "--no-pose-
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
     """Small renderings and sheets, judged and written in a fraction of the time."""
-    monkeypatch.setattr(render, "LONG_SIDE", 120)
+    monkeypatch.setattr("nvs.cameras.fit.LONG_SIDE", 120)
     monkeypatch.setattr(cases, "SHEET_COLUMNS", 2)
     before = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -64,7 +66,7 @@ def trained_head(path, kind):
     adapter = ReleasedAdapter(lift_with_given=True) if kind == "released" else GaussianAdapter("sh")
     head = released_gaussian_head("tiny") if kind == "released" else new_gaussian_head("tiny", adapter)
     torch.nn.init.normal_(head.out[2].weight, std=0.02)
-    splatter = Splatter(load_splatter(untrained("tiny"))[0].network, head, adapter)
+    splatter = Splatter(load_splatter(untrained("tiny")).network, head, adapter)
     save_splatter(path, splatter, variant="tiny", released=False, licence="Apache-2.0")
     return path
 
@@ -161,7 +163,8 @@ def test_an_interrupted_run_goes_on_by_the_same_command(photos, tmp_path, capsys
 
 def test_lpips_is_insisted_on_or_said_to_be_missing(photos, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
-    assert finetune.lpips_weight(None) == 0
+    with listening():
+        assert lpips_weight(None) == 0
     assert "training without LPIPS" in capsys.readouterr().err
     assert tune(photos, tmp_path / "run", "untrained:tiny", "--steps", "1", "--lpips", "0.05") == 2
     error = capsys.readouterr().err
@@ -180,7 +183,9 @@ def test_too_few_photos(photos, tmp_path, capsys):
 
 
 def test_neither_the_capture_nor_weights_of_others_are_replaced(photos, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(finetune, "build_model", lambda *_, **__: pytest.fail("the work had begun"))
+    monkeypatch.setattr(
+        "nvs.training.finetuning.build_model", lambda *_, **__: pytest.fail("the work had begun")
+    )
     before = sorted(photos.iterdir())
     assert tune(photos, photos, "untrained:tiny") == 2
     assert "expected a folder of its own" in capsys.readouterr().err

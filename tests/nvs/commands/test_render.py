@@ -11,7 +11,8 @@ from PIL import Image
 from pretended_cuda import pretended_cuda
 
 from geometry.scenes import transforms_json
-from nvs.commands.render import default_size, fit_cameras, main
+from nvs.cameras.fit import default_size, fit_cameras
+from nvs.commands.render import main
 from nvs.gaussians.files import read_ply
 from nvs.rasterizer.backends import _warn_once
 
@@ -275,7 +276,7 @@ def test_an_output_folder_never_replaces_the_input(capture, photos, out, capsys,
     for photo in (capture / "images").iterdir():
         (work / "links" / photo.name).symlink_to(photo)
     before = contents(work)
-    monkeypatch.setattr("nvs.commands.render.find_checkpoint", lambda *_: pytest.fail("the work had begun"))
+    monkeypatch.setattr("nvs.rendering.find_checkpoint", lambda *_: pytest.fail("the work had begun"))
     assert render(work / photos, "--out", work / out, "--no-pose-check") == 2
     assert "expected a folder of its own" in capsys.readouterr().err
     assert contents(work) == before
@@ -284,7 +285,7 @@ def test_an_output_folder_never_replaces_the_input(capture, photos, out, capsys,
 def test_poses_and_files_of_others_are_not_replaced_either(capture, tmp_path, capsys, monkeypatch):
     photos = write_photos(tmp_path / "photos", 4)
     before = contents(tmp_path)
-    monkeypatch.setattr("nvs.commands.render.open_capture", lambda *_: pytest.fail("photos were read"))
+    monkeypatch.setattr("nvs.rendering.open_capture", lambda *_: pytest.fail("photos were read"))
     poses = capture / "transforms.json"
     for options, said in ((("--poses", poses), "of its own"), ((), "transforms.json: expected no file")):
         assert render(photos, "--out", capture, *options) == 2

@@ -33,7 +33,7 @@ def row_of_cameras(views):
 
 @pytest.fixture(scope="module")
 def splatter():
-    return load_splatter(untrained("tiny"))[0]
+    return load_splatter(untrained("tiny"))
 
 
 @torch.inference_mode()
@@ -80,14 +80,14 @@ def test_chunks_do_not_change_the_gaussians(splatter, generator):
 @pytest.mark.parametrize("adapter", [GaussianAdapter("sh", sh_degree=1), GaussianAdapter("rgb")])
 def test_saved_and_loaded_it_is_the_same(adapter, tmp_path, generator):
     checkpoint = untrained("tiny")
-    network = load_splatter(checkpoint)[0].network
+    network = load_splatter(checkpoint).network
     head = new_gaussian_head("tiny", adapter)
     torch.nn.init.normal_(head.out[2].weight, std=0.1, generator=generator)
     before = Splatter(network, head, adapter).eval()
     path = tmp_path / "model.safetensors"
     save_splatter(path, before, variant="tiny", released=False, licence="Apache-2.0")
-    after, has_head = load_splatter(find_checkpoint(str(path)))
-    assert has_head
+    after = load_splatter(find_checkpoint(str(path)))
+    assert after.head is not None
     views = Views(images=smooth_images(2, generator))
     with torch.inference_mode():
         one, other = before(views).gaussians, after(views).gaussians
@@ -97,7 +97,7 @@ def test_saved_and_loaded_it_is_the_same(adapter, tmp_path, generator):
 
 def test_a_head_of_another_kind_is_refused(tmp_path):
     adapter = GaussianAdapter("sh")
-    network = load_splatter(untrained("tiny"))[0].network
+    network = load_splatter(untrained("tiny")).network
     path = tmp_path / "model.safetensors"
     wrong = Splatter(network, new_gaussian_head("tiny", GaussianAdapter("rgb")), adapter)
     save_splatter(path, wrong, variant="tiny", released=False, licence="Apache-2.0")

@@ -99,4 +99,4 @@ def test_unposed_context_hides_what_the_network_found(folder, network):
 
 def test_without_poses_no_more_photos_than_the_network_takes(folder, network):
     assert len(capture(folder, network, unposed=True, max_views=5).photos) == 5
-    assert len(capture(folder, network, "--max-views", "5").photos) == 8
+    assert len(capture(folder, network, max_views=5).photos) == 8

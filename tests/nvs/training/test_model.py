@@ -24,7 +24,7 @@ def write_head(path, adapter, *, with_network=True):
     released = isinstance(adapter, ReleasedAdapter)
     head = released_gaussian_head("tiny") if released else new_gaussian_head("tiny", adapter)
     torch.nn.init.normal_(head.out[2].weight, std=0.05)
-    splatter = Splatter(load_splatter(untrained("tiny"))[0].network, head, adapter)
+    splatter = Splatter(load_splatter(untrained("tiny")).network, head, adapter)
     save_splatter(
         path, splatter, variant="tiny", released=False, licence="Apache-2.0", with_network=with_network
     )
@@ -50,7 +50,7 @@ def test_a_head_in_the_file_is_taken_as_it_is(adapter, tmp_path):
     assert model.adapter.settings == adapter.settings
     views = example(1).context.views
     with torch.no_grad():
-        ours, theirs = model(views).gaussians, load_splatter(find_checkpoint(str(path)))[0](views).gaussians
+        ours, theirs = model(views).gaussians, load_splatter(find_checkpoint(str(path)))(views).gaussians
     assert torch.equal(ours.means, theirs.means)
     assert torch.equal(ours.sh, theirs.sh)
 
@@ -82,8 +82,8 @@ def test_a_head_on_a_frozen_backbone_is_written_alone_and_found_with_it(tmp_path
     assert names
     assert all(name.startswith("gaussian_head.") for name in names)
 
-    loaded, has_head = load_splatter(find_checkpoint(str(path)))
-    assert has_head
+    loaded = load_splatter(find_checkpoint(str(path)))
+    assert loaded.head is not None
     for name, parameter in loaded.head.named_parameters():
         assert torch.equal(parameter, weights[f"head.{name}"])
     views = example(2).context.views
@@ -111,7 +111,7 @@ def test_a_trained_backbone_is_written_with_its_head(tmp_path, monkeypatch):
     weights = trained_weights(model)
     engine_checkpoint(monkeypatch, weights)
     export(model, tmp_path, tmp_path / "model.safetensors", description="a test")
-    loaded, _ = load_splatter(find_checkpoint(str(tmp_path / "model.safetensors")))
+    loaded = load_splatter(find_checkpoint(str(tmp_path / "model.safetensors")))
     for name, parameter in loaded.named_parameters():
         assert torch.equal(parameter, weights[name])
 

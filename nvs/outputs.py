@@ -9,14 +9,13 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from geometry.console import say
-from geometry.prediction import Geometry
 from geometry.results import file_names
 from geometry.scenes import transforms_json
-from geometry.views import Cameras, Views
+from geometry.views import Cameras
 from geometry.visualize import VideoWriter, colour_depth, contact_sheet, depth_limits, to_bytes, write_image
 from nvs.gaussians import Gaussians
-from nvs.gaussians.files import write_ply
 from nvs.rasterizer import rasterize
+from nvs.scene import SplatScene
 
 SHEET_COLUMNS = 6
 
@@ -38,40 +37,34 @@ def render_frames(
 
 def write_outputs(
     folder: Path,
-    names: list[str],
-    views: Views,
-    geometry: Geometry,
-    gaussians: Gaussians,
+    scene: SplatScene,
     path: Cameras,
     size: tuple[int, int],
     *,
     fps: int,
-    background: Float[Tensor, " 3"] | None = None,
-    backend: str,
     about: dict[str, object],
     note: str | None = None,
 ) -> None:
-    """Write one scene. All files are in one world, which scene.json states.
+    """Write one scene. All files are in its world, which scene.json states.
 
     Args:
-        names: of the input photos.
-        geometry: cameras and depth of the inputs, in the Gaussians' world.
         path: cameras of the novel views, for images of ``size``.
-        background: colour of the novel views where no Gaussian is; black if None.
         note: written across the contact sheet.
     """
-    stems = file_names(names)
+    stems = file_names(list(scene.names))
     for sub in ("frames", "depth", "images"):
         (folder / sub).mkdir()
-    write_ply(folder / "gaussians.ply", gaussians)
+    scene.save(folder / "gaussians.ply")
 
     total = path.extrinsics.shape[1]
     shown = {round(i * (total - 1) / (SHEET_COLUMNS - 1)) for i in range(SHEET_COLUMNS)}
     samples: list[tuple[np.ndarray, np.ndarray]] = []
-    depths = geometry.depth[0].float().cpu().numpy()
+    depths = scene.depth[0].float().cpu().numpy()
     depth_range = depth_limits(depths)  # one for all frames, so that colours do not flicker
     with VideoWriter(folder / "video.mp4", fps=fps) as video:
-        frames = render_frames(gaussians, path, size, background=background, backend=backend)
+        frames = render_frames(
+            scene.gaussians, path, size, background=scene.background, backend=scene.backend
+        )
         for f, (rgb, depth, alpha) in enumerate(frames):
             coloured = colour_depth(np.where(alpha > 0.5, depth, 0), limits=depth_range)
             video.add(rgb)
@@ -82,10 +75,10 @@ def write_outputs(
             if (f + 1) % 20 == 0 or f + 1 == total:
                 say(f"rendered {f + 1} of {total} views")
 
-    inputs = [to_bytes(image) for image in views.images[0]]
+    inputs = [to_bytes(image) for image in scene.views.images[0]]
     for stem, image in zip(stems, inputs):
         write_image(folder / "images" / f"{stem}.png", image)
-    _write_cameras(folder, stems, views, geometry, path, size)
+    _write_cameras(folder, stems, scene, path, size)
     some = [round(i * (len(inputs) - 1) / (SHEET_COLUMNS - 1)) for i in range(SHEET_COLUMNS)]
     some = sorted(set(some))
     write_image(
@@ -104,11 +97,11 @@ def write_outputs(
 
 
 def _write_cameras(
-    folder: Path, stems: list[str], views: Views, geometry: Geometry, path: Cameras, size: tuple[int, int]
+    folder: Path, stems: list[str], scene: SplatScene, path: Cameras, size: tuple[int, int]
 ) -> None:
     """transforms.json for images/, frames.json for frames/."""
     sets = (
-        ("transforms.json", [f"images/{s}.png" for s in stems], geometry.cameras, views.image_size),
+        ("transforms.json", [f"images/{s}.png" for s in stems], scene.cameras, scene.image_size),
         ("frames.json", [f"frames/{f:04d}.png" for f in range(path.extrinsics.shape[1])], path, size),
     )
     for name, files, cameras, image_size in sets:

@@ -1,0 +1,32 @@
+"""Image sizes for rendering, and cameras that follow them."""
+
+from dataclasses import replace
+
+import torch
+
+from geometry.ops.pinhole import resize_intrinsics
+from geometry.views import Cameras
+
+LONG_SIDE = 480  # of rendered views, unless a size is asked for
+
+
+def default_size(image_size: tuple[int, int]) -> tuple[int, int]:
+    """(H, W) of the same shape with the long side at `LONG_SIDE`, both even, as video wants."""
+    return scaled_size(image_size, LONG_SIDE)
+
+
+def scaled_size(image_size: tuple[int, int], long_side: int) -> tuple[int, int]:
+    """(H, W) of the same shape with another long side, both even."""
+    H, W = image_size
+    factor = long_side / max(H, W)
+    return max(2, round(H * factor / 2) * 2), max(2, round(W * factor / 2) * 2)
+
+
+def fit_cameras(cameras: Cameras, old: tuple[int, int], new: tuple[int, int]) -> Cameras:
+    """Cameras for another image size and shape: scaled to cover it, cut at the centre, pixels square."""
+    (h, w), (H, W) = old, new
+    factor = max(H / h, W / w)
+    K = resize_intrinsics(cameras.intrinsics, (1, 1), (factor, factor))
+    shift = torch.zeros_like(K)
+    shift[..., 0, 2], shift[..., 1, 2] = (w * factor - W) / 2, (h * factor - H) / 2
+    return replace(cameras, intrinsics=K - shift)

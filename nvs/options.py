@@ -1,0 +1,72 @@
+"""What commands, the Python API, fine-tuning and benchmarks let people choose about Gaussians and views."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from geometry.errors import InputError
+
+DEPTHS = ("auto", "network", "sweep")
+BACKGROUNDS = ("mean", "black", "white")
+WORLDS = ("opencv", "y-up")
+
+
+@dataclass(frozen=True, kw_only=True)
+class GaussianOptions:
+    """How photos become Gaussians.
+
+    Args:
+        depth: where they lie: at the ``network``'s depth, or, for photos with cameras, at that of a plane
+            ``sweep``; ``auto`` sweeps where cameras are known and the network is weak.
+        spacing: pixels of the network's images from one Gaussian to the next; None: 1, 2 with swept depth, 4
+            where they are refined.
+        prune: leave out border, far and transparent Gaussians.
+        refine: gradient steps on the input photos at most; 0 is one feed-forward pass.
+        refine_cameras: optimise the photos' poses with them.
+        seed: of every random choice.
+        backend: of the rasterizer: auto, cuda, cpu or torch.
+    """
+
+    depth: Literal["auto", "network", "sweep"] = "auto"
+    spacing: float | None = None
+    prune: bool = True
+    refine: int = 0
+    refine_cameras: bool = False
+    seed: int = 0
+    backend: str = "auto"
+
+    def __post_init__(self) -> None:
+        if self.depth not in DEPTHS:
+            raise InputError(f"depth: expected one of {', '.join(DEPTHS)}, got {self.depth!r}")
+        if self.spacing is not None and not self.spacing >= 1:
+            raise InputError(f"spacing: expected a number from 1 on, got {self.spacing}")
+        if self.refine < 0:
+            raise InputError(f"refine: expected 0 steps or more, got {self.refine}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ViewOptions:
+    """Which novel views are rendered.
+
+    Args:
+        path: a camera path of `nvs.cameras.PATHS`, or a file of cameras; None is ``spline``, for one photo
+            ``wander``.
+        frames: of the paths ``orbit`` and ``spline``.
+        fps: frames per second of the video.
+        size: (H, W); None keeps the photos' shape, with a long side of 480.
+        background: colour where no Gaussian is: ``mean`` of the photos, ``black`` or ``white``.
+        world: frame of every file written: ``opencv`` is the cameras' own, ``y-up`` is turned for viewers
+            that expect it.
+    """
+
+    path: str | None = None
+    frames: int = 60
+    fps: int = 24
+    size: tuple[int, int] | None = None
+    background: Literal["mean", "black", "white"] = "mean"
+    world: Literal["opencv", "y-up"] = "opencv"
+
+    def __post_init__(self) -> None:
+        if self.background not in BACKGROUNDS:
+            raise InputError(f"background: expected one of {', '.join(BACKGROUNDS)}, got {self.background!r}")
+        if self.world not in WORLDS:
+            raise InputError(f"world: expected one of {', '.join(WORLDS)}, got {self.world!r}")

@@ -1,0 +1,265 @@
+"""Photos in, a folder of novel views out: what `nvs render` and `nvs.render` do."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from geometry.capture import Capture, check_choice, find_cameras, load_views, open_capture
+from geometry.console import Stopwatch, announce, say
+from geometry.device import pick_device, precision
+from geometry.errors import InputError
+from geometry.ops.images import resize_images
+from geometry.options import NetworkOptions, PhotoOptions
+from geometry.results import RENDERED, require_results, result_folder
+from geometry.views import Cameras, Views
+from geometry.weights.checkpoints import Checkpoint, find_checkpoint
+from nvs.cameras import PATHS, camera_path
+from nvs.cameras.files import cameras_from_file
+from nvs.cameras.fit import default_size, fit_cameras, scaled_size
+from nvs.cameras.up_axis import turn_cameras, turn_gaussians, y_up_turn
+from nvs.holdout import Holdout, evaluate, place_targets
+from nvs.metrics import METRICS
+from nvs.model.pooling import resize_cameras
+from nvs.model.splatter import load_splatter
+from nvs.options import GaussianOptions, ViewOptions
+from nvs.outputs import write_outputs
+from nvs.pipeline import Pipeline
+from nvs.rasterizer.backends import choose_backend
+from nvs.refine import Refined
+from nvs.scene import SplatScene
+
+
+@dataclass(frozen=True, kw_only=True)
+class RenderOptions:
+    """Everything that can be chosen about a rendering.
+
+    Args:
+        model: weights: a size, a hub id, a folder or a file (`geometry.weights`).
+    """
+
+    model: str = "tiny"
+    photos: PhotoOptions = field(default_factory=PhotoOptions)
+    network: NetworkOptions = field(default_factory=NetworkOptions)
+    gaussians: GaussianOptions = field(default_factory=GaussianOptions)
+    views: ViewOptions = field(default_factory=ViewOptions)
+
+    def __post_init__(self) -> None:
+        path, holdout = self.views.path, self.photos.holdout
+        if path and path not in PATHS and not Path(path).is_file():
+            raise InputError(f"--path {path}: neither a file of cameras nor one of {', '.join(PATHS)}")
+        if holdout and holdout < 2:
+            raise InputError(f"--holdout {holdout}: expected 2 or more, so that photos remain as input")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rendered:
+    """What a rendering left."""
+
+    scene: SplatScene  # in the world of the files
+    folder: Path
+    metrics: dict[str, object] | None  # of the photos kept out; None without a hold-out
+
+
+@torch.no_grad()
+def render_photos(
+    photos: str | Path | Sequence[str | Path], out: str | Path, options: RenderOptions
+) -> Rendered:
+    """Gaussians of photos, a video and frames of novel views, depth and cameras, in the folder ``out``.
+
+    Args:
+        photos: as `geometry.open_photos` takes them.
+
+    Raises:
+        InputError: photos, weights or options that cannot be used, or an output folder that holds files of
+            others.
+    """
+    watch, out = Stopwatch(), Path(out)
+    device = pick_device(options.network.device)
+    choose_backend(options.gaussians.backend, device)  # here for its error or warning: before any work
+    sources = [photos] if isinstance(photos, (str, Path)) else list(photos)
+    require_results(out, RENDERED, [*sources, options.photos.poses])
+    taken = options.photos
+    check_choice(taken.camera_source)
+    with watch("photos"):
+        capture = open_capture(photos, taken, device, out=out)
+    with watch("model"):
+        checkpoint = find_checkpoint(options.model)
+        announce(checkpoint)
+        splatter = load_splatter(checkpoint).to(device)
+        if splatter.head is None and checkpoint.trained:
+            say(
+                f"{checkpoint.variant!r} has no Gaussian head: every pixel becomes one Gaussian of its own "
+                "colour at the predicted depth"
+            )
+    pipeline = Pipeline(
+        splatter=splatter, options=options.gaussians, network=options.network, report=say, watch=watch
+    )
+    with watch("cameras"):
+        capture = find_cameras(
+            capture,
+            taken.camera_source,
+            trust_network=splatter.knows_depth,
+            seed=options.gaussians.seed,
+        )
+    with watch("photos"):
+        views, _ = load_views(capture, capture.context, taken, device)
+    background = background_colour(options.views.background, views)
+    scene = replace(pipeline.splat(views, background=background), names=tuple(capture.names))
+
+    size = options.views.size or default_size(views.image_size)
+    metrics, holdout = None, None
+    if capture.targets:
+        with watch("hold-out"):
+            holdout = hold_out(capture, taken, pipeline, views, scene.cameras, size)
+            metrics = score(scene, holdout)
+    if options.gaussians.refine:
+        with watch("photos"):
+            refined_on = refinement_photos(capture, taken, views, scene.cameras, size)
+        scene = pipeline.refine(scene, refined_on)
+        if holdout is not None:
+            with watch("hold-out"):
+                metrics = gained(metrics, score(scene, holdout), scene.refined)
+    if metrics is not None:
+        metrics["context"] = capture.names
+
+    path = render_path(options.views, scene, size)
+    if options.views.world == "y-up":
+        scene, path = y_up(scene, path)
+    with watch("render and write"), result_folder(out) as folder:
+        write_outputs(
+            folder,
+            scene,
+            path,
+            size,
+            fps=options.views.fps,
+            about=describe(options, checkpoint, capture, scene),
+            note=untrained_note(checkpoint, scene),
+        )
+        if metrics is not None:
+            (folder / "metrics.json").write_text(json.dumps(metrics, indent=2, allow_nan=False) + "\n")
+    say(watch.summary())
+    return Rendered(scene=scene, folder=out, metrics=metrics)
+
+
+def render_path(options: ViewOptions, scene: SplatScene, size: tuple[int, int]) -> Cameras:
+    """The cameras of the video, for images of ``size``."""
+    name = options.path or ("spline" if scene.depth.shape[1] > 1 else "wander")
+    if name not in PATHS:
+        return cameras_from_file(name, size).to(scene.depth)
+    cameras = camera_path(name, scene.cameras, scene.image_size, depth=scene.depth, frames=options.frames)
+    return fit_cameras(cameras, scene.image_size, size)
+
+
+def refinement_photos(
+    capture: Capture, options: PhotoOptions, views: Views, cameras: Cameras, size: tuple[int, int]
+) -> Views:
+    """The context photos with cameras, in their own shape, as large as the rendered views."""
+    target = scaled_size(views.image_size, max(size))
+    if views.cameras is not None and max(target) > max(views.image_size):
+        # Only given cameras fit photos that are prepared anew: preparing may cut them by some pixels.
+        finer = replace(options, process_res=max(target))
+        views, _ = load_views(capture, capture.context, finer, views.images.device)
+        cameras = views.cameras
+    return Views(
+        images=resize_images(views.images, target),
+        cameras=resize_cameras(cameras, views.image_size, target),
+    )
+
+
+def hold_out(
+    capture: Capture,
+    options: PhotoOptions,
+    pipeline: Pipeline,
+    views: Views,
+    cameras: Cameras,
+    size: tuple[int, int],
+) -> Holdout:
+    """The photos kept out, placed in the Gaussians' world."""
+    targets, _ = load_views(capture, capture.targets, options, views.images.device)
+    network, running = pipeline.splatter.network, pipeline.network
+    with precision(running.precision, network):
+        holdout = place_targets(
+            network,
+            views,
+            cameras,
+            targets,
+            capture.target_names,
+            size,
+            reference=running.reference,
+            chunk=running.chunk,
+        )
+    if capture.scene.estimated:
+        return replace(holdout, alignment=f"{capture.scene.source} over input and hold-out together")
+    return holdout
+
+
+def score(scene: SplatScene, holdout: Holdout) -> dict[str, object]:
+    """Metrics of the scene against the photos kept out."""
+    return evaluate(scene.gaussians, holdout, background=scene.background, backend=scene.backend)
+
+
+def gained(before: dict[str, object], after: dict[str, object], refined: Refined) -> dict[str, object]:
+    """Metrics after refinement, with what they were before and what a second of it brought."""
+    gain, per_second = None, None
+    if before["psnr"] is not None and after["psnr"] is not None:
+        gain = after["psnr"] - before["psnr"]
+        per_second = gain / max(refined.seconds, 1e-9)
+    first = {name: before[name] for name in METRICS}
+    return {
+        **after,
+        "refinement": {**refined.as_json(), "before": first, "gain_db": gain, "gain_db_per_s": per_second},
+    }
+
+
+def y_up(scene: SplatScene, path: Cameras) -> tuple[SplatScene, Cameras]:
+    """Scene and path in a world whose y points up."""
+    turn = y_up_turn(scene.cameras)
+    turned = replace(
+        scene,
+        gaussians=turn_gaussians(scene.gaussians, turn),
+        views=replace(scene.views, cameras=turn_cameras(scene.cameras, turn)),
+    )
+    return turned, turn_cameras(path, turn)
+
+
+def background_colour(name: str, views: Views) -> Float[Tensor, " 3"]:
+    """The colour that ``--background`` names."""
+    if name == "mean":
+        return views.images.mean(dim=(0, 1, 3, 4))
+    return views.images.new_full((3,), 1.0 if name == "white" else 0.0)
+
+
+def untrained_note(checkpoint: Checkpoint, scene: SplatScene) -> str | None:
+    """What to write across the contact sheet where random weights had a part in it."""
+    if checkpoint.trained or scene.depth_kind == "sweep":
+        return None
+    return "UNTRAINED WEIGHTS: these pictures mean nothing"
+
+
+def describe(
+    options: RenderOptions, checkpoint: Checkpoint, capture: Capture, scene: SplatScene
+) -> dict[str, object]:
+    """What was done, for the folder's scene.json."""
+    turned = (
+        "turned so that +y is up and the first camera looks along -z"
+        if options.views.world == "y-up"
+        else "not turned (OpenCV cameras: x right, y down, z forward)"
+    )
+    return {
+        "model": checkpoint.variant,
+        "weights": checkpoint.source,
+        "trained": checkpoint.trained,
+        "licence": checkpoint.licence,
+        "poses": capture.scene.source,
+        "photos": len(capture.scene),
+        "depth": scene.depth_kind,
+        "refine_steps": options.gaussians.refine,
+        "background": [round(value, 4) for value in scene.background.tolist()],
+        "context": capture.names,
+        "world": f"{capture.world}; {turned}",
+    }

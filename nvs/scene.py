@@ -1,0 +1,64 @@
+"""What photos became: Gaussians, the cameras and depth of the photos, in one world."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from geometry.views import Cameras, Views
+from nvs.gaussians import Gaussians, Rendering, sh_to_rgb
+from nvs.gaussians.files import select, write_gaussians
+from nvs.rasterizer import rasterize
+from nvs.refine import Refined
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplatScene:
+    """Gaussians of one scene, and what they were made from.
+
+    The world is that of the given cameras where the photos had some, else the reference photo's axes at its
+    place (x right, y down, z forward).
+    """
+
+    gaussians: Gaussians
+    views: Views  # the photos as the network saw them, [1, V, 3, H, W], with cameras in the Gaussians' world
+    depth: Float[Tensor, "1 V h w"]  # z-depth of the photos on the Gaussians' grid
+    depth_kind: str  # network or sweep
+    background: Float[Tensor, " 3"]  # colour where no Gaussian is
+    owners: Int[Tensor, " N"] | None = None  # the photo of each Gaussian; None once they were refined
+    trusted: float | None = None  # share of swept depth that the photos agree on, 0..1; None: not swept
+    refined: Refined | None = None
+    names: tuple[str, ...] = ()  # of the photos, where they have any
+    backend: str = "auto"
+
+    @property
+    def cameras(self) -> Cameras:
+        """Of the photos, for images of ``image_size``."""
+        assert self.views.cameras is not None
+        return self.views.cameras
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """(H, W) of the photos as the network saw them."""
+        return self.views.image_size
+
+    @torch.no_grad()
+    def render(self, cameras: Cameras, size: tuple[int, int] | None = None) -> Rendering:
+        """Colour, z-depth and alpha at cameras [1, V, ...] in the scene's world.
+
+        Args:
+            size: (H, W) to which the cameras' intrinsics refer; None is that of the photos.
+        """
+        size = size or self.image_size
+        return rasterize(self.gaussians, cameras, size, background=self.background, backend=self.backend)
+
+    def save(self, path: str | Path) -> None:
+        """Write the Gaussians; the suffix names the format (.ply, .splat, .spz)."""
+        write_gaussians(path, self.gaussians)
+
+    def points(self, *, min_opacity: float = 0.5) -> tuple[Float[Tensor, "N 3"], Float[Tensor, "N 3"]]:
+        """Centres of the Gaussians that are at least so opaque, and their colours in 0..1."""
+        g = select(self.gaussians, self.gaussians.opacities[0] >= min_opacity)
+        return g.means[0], sh_to_rgb(g.sh[0, :, 0]).clamp(0, 1)

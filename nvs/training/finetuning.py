@@ -1,0 +1,205 @@
+"""Adapting a Gaussian head to one's own photos: what `nvs finetune` does."""
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from geometry.capture import MAX_VIEWS
+from geometry.console import say
+from geometry.device import pick_device
+from geometry.engine import (
+    DataStream,
+    FitResult,
+    FixedBatchSampler,
+    Precision,
+    Saving,
+    Schedule,
+    fit,
+    is_first_process,
+)
+from geometry.options import NetworkOptions, PhotoOptions
+from geometry.results import require_run
+from nvs.losses import GaussianObjective
+from nvs.metrics import MissingWeights, load_lpips
+from nvs.pipeline import choose_depth
+from nvs.rasterizer.backends import choose_backend
+from nvs.training.capture import CaptureSamples, read_capture
+from nvs.training.model import EXPORTS, build_model, write_models
+from nvs.training.step import GaussianHeadStep
+
+LPIPS_WEIGHT = 0.05  # DepthSplat's, as in `GaussianObjective`
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinetuneOptions:
+    """How a head is fine-tuned; `default_options` fits the numbers to a device.
+
+    Args:
+        photos: ``context`` photos are given in a step, and every ``holdout``-th is kept out and judged by.
+        steps: updates.
+        lr: peak learning rate; None: 1e-3 for a new head, 1e-4 for a trained one.
+        targets: photos rendered in a step.
+        flavour: of a new head: ``rgb`` (plain colour) or ``sh`` (spherical harmonics and offsets).
+        depth: as `nvs.options.GaussianOptions.depth`.
+        new_head: start a new head even if the model has one.
+        backbone_factor: also train the backbone, at this factor on the learning rate; 0 freezes it.
+        lpips: weight of LPIPS; None: `LPIPS_WEIGHT` where its trunk's weights are here, else 0.
+        context_sets: sets of context photos that the steps choose from.
+        cache_gb: features of the frozen backbone that are kept, 1e9 bytes.
+        validate_every: steps; None: a tenth of them.
+    """
+
+    model: str = "tiny"
+    photos: PhotoOptions = field(default_factory=lambda: PhotoOptions(context=12, holdout=8))
+    network: NetworkOptions = field(default_factory=lambda: NetworkOptions(chunk=4))
+    steps: int = 2000
+    lr: float | None = None
+    targets: int = 4
+    flavour: str | None = None
+    depth: str = "auto"
+    new_head: bool = False
+    backbone_factor: float = 0.0
+    lpips: float | None = None
+    context_sets: int = 16
+    cache_gb: float = 4.0
+    validate_every: int | None = None
+    seed: int = 0
+
+
+def default_options(device: torch.device) -> FinetuneOptions:
+    """What fits one GPU, and what a CPU does in minutes."""
+    views = MAX_VIEWS.get(device.type, 16)
+    if device.type == "cuda":
+        return FinetuneOptions(photos=PhotoOptions(context=12, holdout=8, max_views=views))
+    photos = PhotoOptions(context=6, holdout=8, process_res=252, max_views=views)
+    return FinetuneOptions(photos=photos, steps=400, targets=2)
+
+
+def finetune(captures: Sequence[str | Path], out: str | Path, options: FinetuneOptions) -> dict[int, float]:
+    """Train a head on captures, each a folder or a video of one place, and write it into ``out``.
+
+    The same call resumes where it was interrupted.
+
+    Returns:
+        PSNR of the photos kept out, in dB, by step; empty if the run was interrupted, and on all processes
+        but the first.
+
+    Raises:
+        InputError: too few photos, weights or options that cannot be used, an output folder of others, or
+            swept depth for a capture without cameras.
+    """
+    device, out = pick_device(options.network.device), Path(out)
+    choose_backend("auto", device)  # here for its warning: before any work
+    require_run(out, EXPORTS, [*captures, options.photos.poses])
+    torch.manual_seed(options.seed)
+    model = build_model(
+        options.model,
+        flavour=options.flavour,
+        new_head=options.new_head,
+        lr_factors={"head": 1.0, "network": options.backbone_factor},
+    ).to(device)
+    read = [
+        read_capture(
+            str(path),
+            options.photos,
+            model.network,
+            options.network,
+            device,
+            context_sets=options.context_sets,
+            targets=options.targets,
+            seed=options.seed,
+        )
+        for path in captures
+    ]
+    # A capture without cameras has the network's depth, whatever the others have.
+    kinds = {choose_depth(options.depth, c.case.context, knows_depth=model.knows_depth) for c in read}
+    step = GaussianHeadStep(
+        model,
+        # Photos bring no depth labels.
+        GaussianObjective(mse=1.0, lpips=lpips_weight(options.lpips), depth=0.0),
+        reference=options.network.reference,
+        chunk=options.network.chunk,
+        depth="sweep" if "sweep" in kinds else "network",
+        cache_gb=options.cache_gb,
+        validation=[capture.case for capture in read],
+        seed=options.seed,
+    )
+    result = _train(step, CaptureSamples(read, targets=options.targets), out, options, captures, device)
+    if not (result.finished and is_first_process()):
+        return {}
+    write_models(model, result, out)
+    lines = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    return {entry["step"]: entry["metrics"]["psnr"] for entry in lines if entry["kind"] == "validation"}
+
+
+def _train(
+    step: GaussianHeadStep,
+    samples: CaptureSamples,
+    out: Path,
+    options: FinetuneOptions,
+    captures: Sequence[str | Path],
+    device: torch.device,
+) -> FitResult:
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    chosen = options.network.precision
+    half = chosen == "bfloat16" or (chosen == "auto" and device.type == "cuda")
+    return fit(
+        step,
+        DataStream(samples, FixedBatchSampler(batch_size=processes)),
+        partial(torch.optim.AdamW, lr=options.lr or (1e-4 if step.model.warm else 1e-3), weight_decay=0.01),
+        steps=options.steps,
+        out=out,
+        seed=options.seed,
+        schedule=Schedule(kind="cosine", warmup_steps=min(100, options.steps // 10), final_factor=0.05),
+        precision=Precision(compute="bf16" if half else "float32"),
+        saving=Saving(every=200, keep_last=1, best_metric="psnr", best_is="max"),
+        validate_every=options.validate_every or max(1, options.steps // 10),
+        validate_first=True,
+        device=str(device),
+        config=_stored(options, captures, out),
+    )
+
+
+def _stored(options: FinetuneOptions, captures: Sequence[str | Path], out: Path) -> dict[str, str | None]:
+    """What a resumed run is compared with, under the names of the command's options."""
+    photos, network = options.photos, options.network
+    values = {
+        "photos": [str(path) for path in captures],
+        "poses": photos.poses,
+        "unposed": photos.unposed,
+        "no_pose_check": not photos.pose_check,
+        "max_views": photos.max_views,
+        "process_res": photos.process_res,
+        "released_crop": photos.released_crop,
+        "out": out,
+        "model": options.model,
+        "ref_view": network.reference,
+        "device": network.device,
+        "precision": network.precision,
+        "chunk": None if network.chunk == 4 else network.chunk,
+        "context": photos.context,
+        "holdout": photos.holdout,
+        **{
+            name: getattr(options, name)
+            for name in ("steps", "lr", "targets", "flavour", "depth", "new_head", "backbone_factor", "lpips")
+        },
+        **{name: getattr(options, name) for name in ("context_sets", "cache_gb", "validate_every", "seed")},
+    }
+    return {name: value if value is None else str(value) for name, value in values.items()}
+
+
+def lpips_weight(wanted: float | None) -> float:
+    """The weight asked for; by default LPIPS is used if it can be, and it is said if it cannot."""
+    if wanted is not None:
+        return wanted
+    try:
+        load_lpips("vgg")
+    except MissingWeights as error:
+        say(f"training without LPIPS (--lpips {LPIPS_WEIGHT} insists on it): {error}")
+        return 0.0
+    return LPIPS_WEIGHT

@@ -1,0 +1,76 @@
+"""The one way from views to Gaussians: what render, API, fine-tuning and the benchmark share."""
+
+import pytest
+
+from geometry.errors import InputError
+from geometry.views import Views
+from geometry.weights.checkpoints import find_checkpoint
+from geometry.worlds import ProceduralDataset
+from nvs.metrics import psnr
+from nvs.model.splatter import load_splatter, photo_colours
+from nvs.options import GaussianOptions
+from nvs.pipeline import Pipeline, choose_depth
+
+SIZE = (70, 98)
+
+
+@pytest.fixture(scope="module")
+def capture():
+    """Five posed context views of a room, and a view between them."""
+    world = ProceduralDataset(5, photometry=0.0, texture_size=64, kinds=["room"])
+    sample = world.sample(0, n_views=6, image_size=SIZE, path="slide")
+    images, cameras = sample.views.images, sample.truth.cameras
+    rest = [0, 1, 2, 4, 5]
+    return Views(images=images[:, rest], cameras=cameras[:, rest]), cameras[:, 3:4], images[:, 3:4]
+
+
+@pytest.fixture(scope="module")
+def bundled():
+    return load_splatter(find_checkpoint("tiny"))
+
+
+@pytest.mark.parametrize("network", [False, True])
+def test_a_view_between_the_photos_is_better_than_their_mean_colour(network, capture, bundled):
+    context, target, truth = capture
+    scene = Pipeline(splatter=bundled if network else photo_colours())(context)
+    assert (scene.depth_kind, scene.refined) == ("sweep", None)
+    assert 0.2 < scene.trusted < 1
+    view = scene.render(target, SIZE).rgb
+    flat = context.images.mean(dim=(0, 1, 3, 4))[:, None, None].expand_as(truth)
+    assert psnr(view[0], truth[0]).mean() > psnr(flat[0], truth[0]).mean() + 3
+
+
+def test_refinement_is_part_of_it(capture, bundled):
+    context, target, truth = capture
+    said = []
+    options = GaussianOptions(refine=40, spacing=2.0)
+    pipeline = Pipeline(splatter=bundled, options=options, report=said.append)
+    before = pipeline.splat(context)
+    after = pipeline(context)
+    assert after.refined.steps > 0
+    assert set(pipeline.watch.seconds) == {"sweep", "network", "refine"}
+    scores = [psnr(s.render(target, SIZE).rgb[0].clamp(0, 1), truth[0]).mean() for s in (before, after)]
+    assert scores[1] > scores[0] + 0.5
+    assert any("trusted" in line for line in said)
+    assert any(line.startswith("refined: ") for line in said)
+
+
+def test_auto_sweeps_where_it_can_and_should(capture):
+    views = capture[0]
+    unposed = Views(images=views.images)
+    assert choose_depth("auto", views, knows_depth=False) == "sweep"
+    assert choose_depth("auto", views, knows_depth=True) == "network"
+    assert choose_depth("auto", unposed, knows_depth=False) == "network"
+    assert choose_depth("network", views, knows_depth=False) == "network"
+    assert choose_depth("sweep", views, knows_depth=True) == "sweep"
+    with pytest.raises(InputError, match="poses"):
+        choose_depth("sweep", unposed, knows_depth=True)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({"depth": "deep"}, "depth"), ({"spacing": 0.5}, "spacing"), ({"refine": -1}, "refine")],
+)
+def test_bad_options_are_named(options, message):
+    with pytest.raises(InputError, match=message):
+        GaussianOptions(**options)
