@@ -1,0 +1,156 @@
+"""The Python API: `load`, `Model.predict` from photos to a `SplatScene`, `render` from photos to a folder."""
+
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from geometry.capture import find_cameras, load_views, open_given
+from geometry.console import Stopwatch, announce, listening, say
+from geometry.device import pick_device
+from geometry.options import NetworkOptions, PhotoOptions, override
+from geometry.views import Cameras
+from geometry.weights.checkpoints import Checkpoint, find_checkpoint
+from nvs.cameras.fit import default_size
+from nvs.model.splatter import Splatter, load_splatter
+from nvs.options import GaussianOptions, ViewOptions
+from nvs.pipeline import Pipeline
+from nvs.rendering import Rendered, RenderOptions, refinement_photos, render_photos
+from nvs.scene import SplatScene
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Model:
+    """A splatter with its weights; what `load` gives."""
+
+    splatter: Splatter  # in evaluation mode, on its device
+    checkpoint: Checkpoint  # where the weights came from, without the tensors
+    options: NetworkOptions
+
+    @property
+    def variant(self) -> str:
+        """The size: a key of `geometry.models.zoo.VARIANTS`."""
+        return self.checkpoint.variant
+
+    @property
+    def trained(self) -> bool:
+        """False for random weights, whose predictions mean nothing."""
+        return self.checkpoint.trained
+
+    @property
+    def licence(self) -> str:
+        """Of the weights."""
+        return self.checkpoint.licence
+
+    @property
+    def description(self) -> str:
+        """What the model is, in a line."""
+        return self.checkpoint.summary
+
+    @property
+    def has_head(self) -> bool:
+        """Whether the weights hold a Gaussian head; without one a Gaussian has its pixel's colour."""
+        return self.splatter.head is not None
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.splatter.parameters()).device
+
+    def predict(
+        self,
+        photos: Any,
+        cameras: Cameras | str | Path | bool | None = None,
+        *,
+        verbose: bool = False,
+        **more: Any,
+    ) -> SplatScene:
+        """Gaussians of photos of one place, posed where cameras are found, else in the network's world.
+
+        Args:
+            photos: a folder, a video, a list of paths, or images in memory (see `geometry.open_photos`).
+            cameras: None takes those found beside the photos; a `Cameras` record, a transforms.json, a COLMAP
+                folder; False is the network's own; ``"sfm"`` is structure from motion.
+            verbose: tell on standard error what is done.
+            more: fields of `PhotoOptions` and `GaussianOptions` (``refine=150`` optimises the Gaussians on
+                the photos), and ``reference``, ``precision``, ``chunk`` of `NetworkOptions`.
+
+        Raises:
+            InputError: photos or cameras that cannot be used; the message names them.
+            TypeError: an unknown keyword.
+        """
+        taken, gaussians, network = override((PhotoOptions(), GaussianOptions(), self.options), more)
+        with torch.no_grad(), _told(verbose):
+            capture, taken = open_given(photos, cameras, taken, self.device)
+            capture = find_cameras(
+                capture, taken.camera_source, trust_network=self.splatter.knows_depth, seed=gaussians.seed
+            )
+            views, _ = load_views(capture, capture.context, taken, self.device)
+            pipeline = Pipeline(
+                splatter=self.splatter, options=gaussians, network=network, report=say, watch=Stopwatch()
+            )
+            scene = replace(pipeline.splat(views), names=tuple(capture.names))
+            if gaussians.refine:
+                size = default_size(views.image_size)
+                scene = pipeline.refine(scene, refinement_photos(capture, taken, views, scene.cameras, size))
+        return scene
+
+
+def load(name_or_path: str | Path = "tiny", *, verbose: bool = False, **more: Any) -> Model:
+    """A model that makes Gaussians of photos.
+
+    Args:
+        name_or_path: as for `geometry.load`; monocular models place no cameras and cannot serve.
+        verbose: tell on standard error what was loaded.
+        more: fields of `NetworkOptions`: ``device``, ``precision``, ``reference``, ``chunk``.
+
+    Raises:
+        InputError: no such model, weights that cannot be fetched or read, or no such device.
+        TypeError: an unknown keyword.
+    """
+    (options,) = override((NetworkOptions(),), more)
+    checkpoint = find_checkpoint(str(name_or_path))
+    with _told(verbose):
+        announce(checkpoint)
+    return Model(
+        splatter=load_splatter(checkpoint).to(pick_device(options.device)),
+        checkpoint=replace(checkpoint, state={}, gaussian_head={}),
+        options=options,
+    )
+
+
+def render(
+    photos: str | Path | list[str | Path],
+    out: str | Path,
+    *,
+    model: str | Path = "tiny",
+    verbose: bool = False,
+    **more: Any,
+) -> Rendered:
+    """What the command `nvs render` does: Gaussians, a video and frames of novel views, depth and cameras.
+
+    Args:
+        photos: a folder, a video, or paths of photos.
+        out: the folder to write.
+        model: weights, as for `load`.
+        verbose: tell on standard error what is done.
+        more: fields of `PhotoOptions`, `GaussianOptions`, `ViewOptions` and `NetworkOptions`.
+
+    Returns:
+        The scene, and with ``holdout=N`` the metrics of the photos kept out.
+
+    Raises:
+        InputError: photos, weights or options that cannot be used, or an output folder of others.
+        TypeError: an unknown keyword.
+    """
+    records = (PhotoOptions(), GaussianOptions(), ViewOptions(), NetworkOptions())
+    taken, gaussians, views, network = override(records, more)
+    options = RenderOptions(model=str(model), photos=taken, gaussians=gaussians, views=views, network=network)
+    with _told(verbose):
+        return render_photos(photos, out, options)
+
+
+def _told(verbose: bool) -> AbstractContextManager[None]:
+    """Progress on standard error where it is wanted; else it goes where the caller's goes, if anywhere."""
+    return listening() if verbose else nullcontext()
