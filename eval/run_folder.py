@@ -16,6 +16,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from geometry.atomic import atomic_file
+from geometry.engine.settings import changes
 from geometry.errors import InputError
 from geometry.results import keep_apart
 
@@ -49,6 +50,10 @@ class Store:
     def benchmark(self) -> Path:
         return self.folder / "benchmark.json"
 
+    def _begun(self) -> bool:
+        """Whether there is a prediction or a score."""
+        return any(self.folder.glob("predictions/*/scene.json")) or any(self.folder.glob("scores/*.json"))
+
     def require_own(self, root: object = None) -> None:
         """Refuse a folder that is the data's, or holds files of these names and is no run's.
 
@@ -67,27 +72,27 @@ class Store:
     def claim(self, settings: dict[str, object], *, benchmark: dict[str, object]) -> None:
         """Make the folder this run's, or go on in it if it already is.
 
+        Settings of a run that failed before it had a prediction are replaced.
+
         Args:
             settings: all that decides the pictures.
             benchmark: the config's part about the data, which may lie elsewhere the next time.
 
         Raises:
-            InputError: it holds a run with other settings; the message names what differs.
+            InputError: it holds predictions or scores of other settings; the message names what differs.
         """
         path = self.folder / "run.json"
         wanted = json.loads(json.dumps({"version": VERSION, **settings}))
         if path.is_file():
-            stored = read_json(path)
-            different = sorted(_differences(stored, wanted))
-            if different:
-                name = different[0]
+            different = changes(read_json(path), wanted)
+            if different and self._begun():
                 raise InputError(
-                    f"{self.folder}: holds a run with other settings: {', '.join(different)} differ "
-                    f"({name}: {_at(stored, name)} there, {_at(wanted, name)} now); give another out="
+                    f"{self.folder}: holds a run with other settings ({'; '.join(different)}); give another "
+                    "out="
                 )
         else:
             self.require_own()
-            write_json(path, wanted)
+        write_json(path, wanted)
         write_json(self.benchmark, benchmark)
 
 
@@ -133,18 +138,3 @@ def commit() -> str:
     except OSError:  # no git on this machine
         return "unknown"
     return f"{sha}{'+' if changed else ''}" if sha else "unknown"
-
-
-def _differences(stored: object, wanted: object, prefix: str = "") -> list[str]:
-    if isinstance(stored, dict) and isinstance(wanted, dict):
-        names = []
-        for key in {*stored, *wanted}:
-            names += _differences(stored.get(key), wanted.get(key), f"{prefix}.{key}" if prefix else key)
-        return names
-    return [] if stored == wanted else [prefix]
-
-
-def _at(content: object, name: str) -> object:
-    for key in name.split("."):
-        content = content.get(key) if isinstance(content, dict) else None
-    return content

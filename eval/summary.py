@@ -1,25 +1,23 @@
 """What a run comes to: the JSON that tables and reports read, and the lines a person sees."""
 
-from typing import Any
+from dataclasses import asdict
 
-from eval.commands.config import plain
 from eval.methods.base import About
-from eval.predict import Protocol
+from eval.options import RunOptions
 from eval.protocols.splits import Split, checksum
 
 
-def summarise(
-    config: Any, about: About, protocol: Protocol, split: Split, scores: list[dict]
-) -> dict[str, object]:
+def summarise(options: RunOptions, about: About, split: Split, scores: list[dict]) -> dict[str, object]:
     """Content of ``scores.json``.
 
     Args:
         scores: of every scene, as `score_scene` returns them.
     """
     means, reasons = mean_over_scenes(scores)
+    protocol = options.protocol
     return {
-        "benchmark": config.benchmark.name,
-        "method": config.label or about.name,
+        "benchmark": options.benchmark.name,
+        "method": options.label or about.name,
         "weights": about.weights,
         "licence": about.licence,
         "trained": about.trained,
@@ -31,9 +29,9 @@ def summarise(
         "split": checksum(split),
         "rule": split.rule.as_json(),
         "context_views": sorted({len(scene.context) for scene in split.scenes}),
-        "expected_scenes": config.benchmark.expected_scenes,
+        "expected_scenes": options.benchmark.expected_scenes,
         "commits": sorted({scene["commit"] for scene in scores}),
-        "photometric": plain(config.photometric) if protocol.poses == "photometric" else None,
+        "photometric": asdict(protocol.photometric) if protocol.poses == "photometric" else None,
         "means": means,
         "reasons": reasons,
         "predict_s": round(sum(scene["predict_s"] for scene in scores), 2),

@@ -12,8 +12,8 @@ from geometry.ops.images import resize_images
 from geometry.ops.pinhole import resize_intrinsics
 from geometry.predict import Network, predict_geometry
 from geometry.views import Cameras, Views
+from nvs.cameras.transform import carry_cameras
 from nvs.gaussians import Gaussians
-from nvs.gaussians.transform import carry_cameras
 from nvs.metrics import Scores
 from nvs.rasterizer import rasterize
 

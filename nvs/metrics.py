@@ -62,11 +62,16 @@ def ssim(pred: Images, target: Images) -> PerImage:
     return similarity.flatten(1).mean(dim=1).to(pred.dtype)
 
 
+def ssim_kernel(dtype: torch.dtype) -> Float[Tensor, " K"]:
+    """Weights of SSIM's window along one axis; they sum to 1."""
+    at = torch.arange(SSIM_WINDOW, dtype=dtype) - SSIM_WINDOW // 2
+    kernel = (-(at**2) / (2 * SSIM_SIGMA**2)).exp()
+    return kernel / kernel.sum()
+
+
 def _windowed(maps: Float[Tensor, "M N 3 H W"]) -> Float[Tensor, "M N 3 h w"]:
     """Gaussian-weighted means in all windows that fit, rows first and then columns."""
-    at = torch.arange(SSIM_WINDOW, device=maps.device, dtype=maps.dtype) - SSIM_WINDOW // 2
-    kernel = (-(at**2) / (2 * SSIM_SIGMA**2)).exp()
-    kernel = kernel / kernel.sum()
+    kernel = ssim_kernel(maps.dtype).to(maps.device)
     flat = maps.flatten(0, 2)[:, None]
     flat = torch.nn.functional.conv2d(flat, kernel.view(1, 1, -1, 1))
     flat = torch.nn.functional.conv2d(flat, kernel.view(1, 1, 1, -1))
@@ -187,13 +192,6 @@ class Scores:
             return None
         mean = sum(values) / len(values)
         return mean if mean < float("inf") else None
-
-
-def score(pred: Images, target: Images, metrics: tuple[str, ...] = METRICS) -> dict[str, object]:
-    """Means over the images, None with a reason for each metric that cannot be computed; see `Scores`."""
-    scores = Scores(metrics)
-    scores.add(pred, target)
-    return scores.as_json()
 
 
 def _measure(metric: str, pred: Float[Tensor, "1 3 H W"], target: Float[Tensor, "1 3 H W"]) -> float:

@@ -15,7 +15,6 @@ from geometry.device import precision
 from geometry.errors import InputError
 from geometry.options import NetworkOptions
 from geometry.views import Views
-from nvs.gaussians.files import select
 from nvs.model.depth import DepthSource, NetworkDepth
 from nvs.model.prune import worth_keeping
 from nvs.model.splatter import Splatter
@@ -104,7 +103,7 @@ class Pipeline:
         self.report(f"{splats.gaussians.means.shape[1]:,} Gaussians from {views.images.shape[1]} photos")
         keep = worth_keeping(splats) if options.prune else torch.ones_like(splats.owners, dtype=torch.bool)
         return SplatScene(
-            gaussians=select(splats.gaussians, keep),
+            gaussians=splats.gaussians[:, keep],
             owners=splats.owners[keep],
             views=replace(views, cameras=splats.geometry.cameras),
             depth=splats.geometry.depth,

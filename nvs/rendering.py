@@ -21,7 +21,9 @@ from geometry.weights.checkpoints import Checkpoint, find_checkpoint
 from nvs.cameras import PATHS, camera_path
 from nvs.cameras.files import cameras_from_file
 from nvs.cameras.fit import default_size, fit_cameras, scaled_size
-from nvs.cameras.up_axis import turn_cameras, turn_gaussians, y_up_turn
+from nvs.cameras.transform import turn_cameras
+from nvs.cameras.up_axis import y_up_turn
+from nvs.gaussians.transform import turn_gaussians
 from nvs.holdout import Holdout, evaluate, place_targets
 from nvs.metrics import METRICS
 from nvs.model.pooling import resize_cameras

@@ -9,7 +9,6 @@ from torch import Tensor
 
 from geometry.views import Cameras, Views
 from nvs.gaussians import Gaussians, Rendering, sh_to_rgb
-from nvs.gaussians.files import select, write_gaussians
 from nvs.rasterizer import rasterize
 from nvs.refine import Refined
 
@@ -56,9 +55,9 @@ class SplatScene:
 
     def save(self, path: str | Path) -> None:
         """Write the Gaussians; the suffix names the format (.ply, .splat, .spz)."""
-        write_gaussians(path, self.gaussians)
+        self.gaussians.save(path)
 
     def points(self, *, min_opacity: float = 0.5) -> tuple[Float[Tensor, "N 3"], Float[Tensor, "N 3"]]:
         """Centres of the Gaussians that are at least so opaque, and their colours in 0..1."""
-        g = select(self.gaussians, self.gaussians.opacities[0] >= min_opacity)
+        g = self.gaussians[:, self.gaussians.opacities[0] >= min_opacity]
         return g.means[0], sh_to_rgb(g.sh[0, :, 0]).clamp(0, 1)

@@ -1,65 +1,50 @@
-"""The method that a config names."""
+"""The method that options name."""
 
-from typing import Any
+from dataclasses import replace
 
 import torch
 
-from eval.commands.config import plain
 from eval.methods.base import Method
 from eval.methods.external import Function, Renders
 from eval.methods.model import Model, load_model, optimised
 from eval.methods.references import MeanColour, NearestView, Swept, WarpedView
+from eval.options import MethodOptions
 from geometry.errors import InputError
-from geometry.options import NetworkOptions
 from nvs.options import GaussianOptions
 
 NAMES = ("model", "nearest", "mean_colour", "warp", "optimise", "renders")
 WARP_DEPTHS = ("sweep", "model")
 
 
-def build_method(config: Any, device: torch.device) -> Method:
-    """``method=`` as an object: a name of `NAMES`, or ``package.module:function``.
+def build_method(options: MethodOptions, device: torch.device) -> Method:
+    """A name of `NAMES`, or ``package.module:function``, as an object.
 
     Raises:
         InputError: no such method, or what it needs is not there.
     """
-    name = str(config.method)
+    name, backend = options.name, options.gaussians.backend
     if name == "model":
-        return _model(config, device)
+        return _model(options, device)
     if name == "warp":
-        if config.warp.depth not in WARP_DEPTHS:
-            raise InputError(f"warp.depth: expected {' or '.join(WARP_DEPTHS)}, got {config.warp.depth!r}")
-        depth = Swept(**plain(config.sweep)) if config.warp.depth == "sweep" else _model(config, device)
-        return WarpedView(depth, backend=config.backend)
+        if options.warp_depth not in WARP_DEPTHS:
+            raise InputError(f"warp.depth: expected {' or '.join(WARP_DEPTHS)}, got {options.warp_depth!r}")
+        depth = Swept(**options.sweep) if options.warp_depth == "sweep" else _model(options, device)
+        return WarpedView(depth, backend=backend)
     if name == "nearest":
         return NearestView()
     if name == "mean_colour":
         return MeanColour()
     if name == "optimise":
-        steps, seed = int(config.optimise.steps), int(config.optimise.seed)
-        return optimised(GaussianOptions(refine=steps, seed=seed, backend=config.backend), device)
+        return optimised(GaussianOptions(refine=options.steps, seed=options.seed, backend=backend), device)
     if name == "renders":
-        if config.renders.folder is None:
+        if options.renders is None:
             raise InputError("method=renders: expected renders.folder=DIR, the folder of the pictures")
-        return Renders(**plain(config.renders))
+        return Renders(options.renders, weights=options.weights, licence=options.licence)
     if ":" in name:
         return Function(name)
     raise InputError(f"method: expected one of {', '.join(NAMES)} or package.module:function, got {name!r}")
 
 
-def _model(config: Any, device: torch.device) -> Model:
-    return load_model(
-        config.model,
-        device=device,
-        options=GaussianOptions(
-            depth=config.depth,
-            spacing=config.spacing,
-            prune=config.prune,
-            refine=config.refine,
-            seed=config.seed,
-            backend=config.backend,
-        ),
-        network=NetworkOptions(
-            reference=config.reference, precision=config.precision, chunk=config.chunk, device=str(device)
-        ),
-    )
+def _model(options: MethodOptions, device: torch.device) -> Model:
+    network = replace(options.network, device=str(device))  # each process has its own
+    return load_model(options.model, device=device, options=options.gaussians, network=network)

@@ -13,6 +13,7 @@ from geometry.sampling.framing import frame_window, show_photo
 from geometry.sampling.preprocess import PATCH, PixelMap
 from geometry.scenes.scene import Frame, turn_intrinsics
 from geometry.views import Cameras, Views
+from nvs.cameras.fit import scaled_size
 
 FITS = ("crop", "stretch")
 
@@ -46,9 +47,8 @@ class Framing:
         if self.size is not None:
             return tuple(self.size)
         shapes = sorted((frame.image_size for frame in frames), key=lambda s: (s[1] / s[0], s))
-        H, W = shapes[len(shapes) // 2]
-        factor = self.long_side / max(H, W)
-        return max(16, round(H * factor / 2) * 2), max(16, round(W * factor / 2) * 2)
+        H, W = scaled_size(shapes[len(shapes) // 2], self.long_side)
+        return max(16, H), max(16, W)
 
     def straightened(self, frame: Frame) -> Frame:
         """The frame, with its distortion ignored where that is wanted."""

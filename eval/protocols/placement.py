@@ -24,8 +24,8 @@ from geometry.ops.align import DegenerateAlignment
 from geometry.ops.pinhole import resize_intrinsics
 from geometry.ops.rotations import matrix_from_quat_xyzw
 from geometry.views import Cameras
+from nvs.cameras.transform import carry_cameras
 from nvs.gaussians import Gaussians
-from nvs.gaussians.transform import carry_cameras
 from nvs.rasterizer import rasterize
 
 MODES = ("gt", "umeyama", "photometric")

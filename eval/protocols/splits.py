@@ -12,6 +12,7 @@ upright photo, so that they hold at every resolution.
 
 import hashlib
 import json
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -146,6 +147,17 @@ def fit_scene(split: SceneSplit, scene: Scene, *, verify: str = "files") -> Divi
         context=tuple(frames[name] for name in split.context),
         targets=tuple(frames[name] for name in split.targets),
     )
+
+
+def divided_scene(split: SceneSplit, source: SceneSource, verify: str) -> DividedScene:
+    """`fit_scene` of a scene read now; what its reader warns of is said once.
+
+    Raises:
+        InputError: the split does not fit the data.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("once")
+        return fit_scene(split, source.read(split.name), verify=verify)
 
 
 def camera_numbers(frame: Frame) -> dict[str, list[float]]:

@@ -5,7 +5,8 @@ import io
 from collections.abc import Callable
 
 from eval.tables.bootstrap import Difference
-from eval.tables.rows import METRICS, Row, Table, number
+from eval.tables.rows import Row, Table, number, signed
+from nvs.metrics import METRICS
 
 _HEADS = {"psnr": "PSNR", "ssim": "SSIM", "lpips_vgg": "LPIPS (VGG)", "lpips_alex": "LPIPS (Alex)"}
 _MEANINGS = ("scenes", "protocol", "weights", "licence", "commit")
@@ -16,12 +17,17 @@ def markdown(tables: list[Table]) -> str:
     parts = []
     for table in tables:
         heads, lines = _cells(table)
-        aligned = ["---"] + ["---:"] * len(table.metrics) + ["---"] * (len(heads) - 1 - len(table.metrics))
-        body = [heads, aligned, *([cell.replace("|", "\\|") for cell in line] for line in lines)]
-        rows = ["| " + " | ".join(line) + " |" for line in body]
+        rows = markdown_rows(heads, lines, "r" * len(table.metrics))
         notes = [f"- {note}" for note in table.notes]
         parts.append("\n".join([f"### {table.title}", "", *rows, *([""] if notes else []), *notes]))
     return "\n\n".join(parts) + "\n"
+
+
+def markdown_rows(heads: list[str], lines: list[list[str]], aligned: str = "") -> list[str]:
+    """Lines of one table; ``aligned`` says l or r of the columns after the first."""
+    rule = ["---"] + ["---:" if side == "r" else "---" for side in aligned.ljust(len(heads) - 1, "l")]
+    body = [heads, rule, *([cell.replace("|", "\\|") for cell in line] for line in lines)]
+    return ["| " + " | ".join(line) + " |" for line in body]
 
 
 def latex(tables: list[Table]) -> str:
@@ -86,11 +92,8 @@ def _line(row: Row, metrics: tuple[str, ...], compared: list[str]) -> list[str]:
 def _interval(metric: str, difference: Difference | None) -> str:
     if difference is None:
         return ""
-    signed = [
-        "-" if value is None else f"{float(number(metric, value)):+.{2 if metric == 'psnr' else 3}f}"
-        for value in difference[:3]
-    ]
-    return signed[0] if difference.low is None else f"{signed[0]} [{signed[1]}, {signed[2]}]"
+    mean, low, high = (signed(metric, value) for value in difference[:3])
+    return mean if difference.low is None else f"{mean} [{low}, {high}]"
 
 
 def _numbers(difference: Difference | None) -> list[str]:

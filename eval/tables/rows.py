@@ -8,8 +8,9 @@ import numpy as np
 from eval.tables.bootstrap import Difference, paired_difference
 from eval.tables.published import CITATION, PROTOCOL, PUBLISHED
 from geometry.errors import InputError
+from nvs.metrics import METRICS
 
-METRICS = ("psnr", "ssim", "lpips_vgg", "lpips_alex")
+_DECIMALS = {"psnr": 2}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,26 +47,44 @@ def make_tables(runs: list[dict], *, baseline: str | None = None, published: boo
         published: put printed numbers of the same protocol in front.
 
     Raises:
-        InputError: no run has the baseline, or two runs of a table have one name.
+        InputError: no run has the baseline, or two runs of a table have one name and the same weights.
     """
-    if baseline is not None and all(run["method"] != baseline for run in runs):
-        names = ", ".join(sorted({run["method"] for run in runs}))
-        raise InputError(f"--baseline {baseline}: expected one of {names}")
     groups: dict[str, list[dict]] = {}
     for run in runs:
         groups.setdefault(f"{_protocol(run)} {run['split']} {run['sizes']}", []).append(run)
-    return [_table(group, baseline, published) for group in groups.values()]
+    tables = [_distinct(group) for group in groups.values()]
+    names = {run["method"] for group in tables for run in group}
+    if baseline is not None and baseline not in names:
+        raise InputError(f"--baseline {baseline}: expected one of {', '.join(sorted(names))}")
+    return [_table(group, baseline, published) for group in tables]
+
+
+def _distinct(runs: list[dict]) -> list[dict]:
+    """The runs of one table, those of one name told apart by their weights: two checkpoints of one size."""
+    named = []
+    for run in runs:
+        alike = [other["weights"] for other in runs if other["method"] == run["method"]]
+        if len(set(alike)) < len(alike):
+            raise InputError(
+                f"{run['benchmark']}: {run['method']!r} names two runs of one table; give them label=... "
+                "(nvs-eval run with the same out= predicts nothing again)"
+            )
+        if len(alike) > 1:
+            run = {**run, "method": f"{run['method']} ({_shortest(run['weights'], alike)})"}
+        named.append(run)
+    return named
+
+
+def _shortest(path: str, paths: list[str]) -> str:
+    """The shortest end of a path that no other one has: mostly the file's name."""
+    parts = path.split("/")
+    ends = ("/".join(parts[-n:]) for n in range(1, len(parts) + 1))
+    others = [other for other in paths if other != path]
+    return next((e for e in ends if not any(f"/{other}".endswith(f"/{e}") for other in others)), path)
 
 
 def _table(runs: list[dict], baseline: str | None, published: bool) -> Table:
     first = runs[0]
-    names = [run["method"] for run in runs]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise InputError(
-            f"{first['benchmark']}: {twice[0]!r} names two runs of one table; give them label=... "
-            "(nvs-eval run with the same out= predicts nothing again)"
-        )
     base = next((run for run in runs if run["method"] == baseline), first)
     metrics = tuple(m for m in METRICS if any(m in run["means"] for run in runs))
     # Papers say only "LPIPS"; their numbers stand in our main column, VGG.
@@ -177,13 +196,13 @@ def _notes(runs: list[dict], printed: list[Row], metrics: tuple[str, ...]) -> li
     return notes
 
 
-def decimals(metric: str) -> int:
-    """Digits that are printed of a metric."""
-    return 2 if metric == "psnr" else 3
-
-
 def number(metric: str, value: float | None) -> str:
     """A metric as printed; "missing" where there is none."""
     if value is None:
         return "missing"
-    return f"{value:.{decimals(metric)}f}" if math.isfinite(value) else str(value)
+    return f"{value:.{_DECIMALS.get(metric, 3)}f}" if math.isfinite(value) else str(value)
+
+
+def signed(metric: str, value: float | None) -> str:
+    """A difference as printed; "-" where there is none."""
+    return "-" if value is None else f"{value:+.{_DECIMALS.get(metric, 3)}f}"

@@ -1,4 +1,4 @@
-"""Tanks and Temples trajectories: ``*_COLMAP_SfM.log`` and ``*_trans.txt``.
+"""Tanks and Temples trajectories: ``*_COLMAP_SfM.log``.
 
 The log holds, per photo, a line of three integers and a 4x4 camera-to-world matrix with OpenCV axes;
 entry k belongs to the k-th photo in name order. It has no intrinsics.
@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float
 
-from geometry.atomic import atomic_file
 from geometry.errors import InputError
 from geometry.ops import se3
 from geometry.scenes.scene import check_pose
@@ -48,29 +47,6 @@ def read_log(path: Path) -> Trajectory:
         registered.append(header[1] != -1)
     extrinsics = se3.invert(torch.from_numpy(np.stack(cam_to_world))).numpy()
     return Trajectory(extrinsics=extrinsics, registered=np.array(registered))
-
-
-def write_log(path: Path, trajectory: Trajectory) -> None:
-    """Write a trajectory; a photo that is not registered gets -1 and the identity."""
-    cam_to_world = se3.invert(torch.from_numpy(np.asarray(trajectory.extrinsics, dtype=np.float64))).numpy()
-    lines = []
-    for k, (pose, registered) in enumerate(zip(cam_to_world, trajectory.registered)):
-        lines.append(f"{k} {k if registered else -1} 0")
-        lines += [" ".join(map(repr, row)) for row in (pose if registered else np.eye(4)).tolist()]
-    with atomic_file(path) as temporary:
-        temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
-
-
-def read_similarity(path: Path) -> Float[np.ndarray, "4 4"]:
-    """The 4x4 similarity of ``*_trans.txt``: from the log's world to the laser scan's, in metres.
-
-    Raises:
-        InputError: not 4 rows of 4 numbers.
-    """
-    rows = [words for _, words in _rows(path) if words]
-    if len(rows) != 4 or any(len(row) != 4 for row in rows):
-        raise InputError(f"{path}: expected 4 rows of 4 numbers, got {len(rows)} rows")
-    return np.array(rows)
 
 
 def _rows(path: Path) -> list[tuple[int, list[float]]]:

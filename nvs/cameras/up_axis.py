@@ -1,25 +1,15 @@
-"""Which way is up, what the cameras look at, and turning a whole scene.
+"""Which way is up, and what the cameras look at.
 
 Reconstructed worlds have no up of their own: usually the first camera's axes, y down. Viewers on the web
 expect y up.
 """
-
-from dataclasses import replace
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from geometry.ops import se3
-from geometry.ops.rotations import (
-    matrix_from_quat_xyzw,
-    quat_xyzw_from_matrix,
-    wxyz_from_xyzw,
-    xyzw_from_wxyz,
-)
 from geometry.views import Cameras
-from nvs.gaussians import Gaussians
-from nvs.gaussians.spherical_harmonics import rotate_sh
 
 
 def up_axis(cameras: Cameras) -> Float[Tensor, "B 3"]:
@@ -104,7 +94,8 @@ def _mean_camera_ahead(centres: Tensor, look: Tensor, distance: float) -> Tensor
 def y_up_turn(cameras: Cameras) -> Float[Tensor, "B 3 3"]:
     """Rotation from this world to one whose y axis points up and in which the first camera looks along -z.
 
-    For viewers with OpenGL's habits. Apply it with `turn_gaussians` and `turn_cameras`, both or neither.
+    For viewers with OpenGL's habits. Apply it with `nvs.gaussians.transform.turn_gaussians` and
+    `nvs.cameras.transform.turn_cameras`, both or neither.
     """
     up = up_axis(cameras)
     back = -cameras.extrinsics[:, 0, 2, :3]
@@ -114,20 +105,3 @@ def y_up_turn(cameras: Cameras) -> Float[Tensor, "B 3 3"]:
     right = torch.where(level, right, cameras.extrinsics[:, 0, 0, :3])
     right = torch.nn.functional.normalize(right - (right * up).sum(-1, keepdim=True) * up, dim=-1)
     return torch.stack((right, up, torch.linalg.cross(right, up)), dim=-2)
-
-
-def turn_gaussians(gaussians: Gaussians, rotation: Float[Tensor, "B 3 3"]) -> Gaussians:
-    """The same Gaussians in a world turned by ``rotation``: means, orientations and colours alike."""
-    matrix = rotation[:, None] @ matrix_from_quat_xyzw(xyzw_from_wxyz(gaussians.quats))
-    return replace(
-        gaussians,
-        means=gaussians.means @ rotation.mT,
-        quats=wxyz_from_xyzw(quat_xyzw_from_matrix(matrix)),
-        sh=rotate_sh(gaussians.sh, rotation[:, None]),
-    )
-
-
-def turn_cameras(cameras: Cameras, rotation: Float[Tensor, "B 3 3"]) -> Cameras:
-    """The same cameras in a world turned by ``rotation``."""
-    turn = se3.from_rotation_translation(rotation.mT, torch.zeros_like(rotation[..., 0]))
-    return replace(cameras, extrinsics=cameras.extrinsics @ turn[:, None])

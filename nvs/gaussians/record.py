@@ -1,6 +1,7 @@
 """The Gaussians that flow from the head to rasterizers, files and viewers."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from jaxtyping import Float
 from torch import Tensor
@@ -24,9 +25,26 @@ class Gaussians(TensorRecord):
     opacities: Float[Tensor, "B N"]  # 0..1
     sh: Float[Tensor, "B N K 3"]
 
+    def __getitem__(self, index: object) -> "Gaussians":
+        """Select on the leading axes: ``gaussians[:, mask]`` are some Gaussians of every scene."""
+        return self.map(lambda t: t[index])
+
     @property
     def sh_degree(self) -> int:
         return round(self.sh.shape[-2] ** 0.5) - 1
+
+    def save(self, path: Path | str) -> int:
+        """Write one scene as .ply, .splat or .spz; returns how many were written (`nvs.gaussians.files`)."""
+        from nvs.gaussians import files  # the formats build on this record
+
+        return files.write(path, self)
+
+    @staticmethod
+    def load(path: Path | str) -> "Gaussians":
+        """Read one scene from .ply, .splat or .spz, float32 on the CPU."""
+        from nvs.gaussians import files
+
+        return files.read(path)
 
 
 @dataclass(frozen=True, kw_only=True)

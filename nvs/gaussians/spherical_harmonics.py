@@ -1,4 +1,4 @@
-"""Real spherical harmonics of the 3DGS convention: basis, colour, and rotation of coefficients.
+"""Real spherical harmonics of the 3DGS convention: basis and rotation of coefficients.
 
 The terms of degree l stand at l*l .. (l+1)*(l+1) - 1. Their signs and order are those of the 3DGS
 renderer, so degree 1 is (-y, z, -x): not the order of textbooks, but of every Gaussian file.
@@ -47,14 +47,6 @@ def sh_basis(directions: Float[Tensor, "*batch 3"], degree: int) -> Float[Tensor
             -0.5900435899266435 * x * (xx - 3 * yy),
         ]
     return torch.stack(terms, dim=-1)
-
-
-def sh_colour(
-    sh: Float[Tensor, "*batch K 3"], directions: Float[Tensor, "*batch 3"]
-) -> Float[Tensor, "*batch 3"]:
-    """RGB seen along unit directions (camera to Gaussian), clamped at 0 from below as renderers do."""
-    basis = sh_basis(directions, _degree(sh))
-    return (torch.einsum("...k,...kc->...c", basis, sh) + 0.5).clamp(min=0)
 
 
 def rotate_sh(

@@ -1,12 +1,30 @@
-"""Carrying Gaussians and cameras to a world of other scale, heading and origin."""
+"""Gaussians carried to a world of other heading, scale and origin."""
 
 from dataclasses import replace
 
-from geometry.ops import se3
-from geometry.ops.align import Similarity, umeyama
-from geometry.views import Cameras
-from nvs.cameras.up_axis import turn_gaussians
-from nvs.gaussians import Gaussians
+from jaxtyping import Float
+from torch import Tensor
+
+from geometry.ops.align import Similarity
+from geometry.ops.rotations import (
+    matrix_from_quat_xyzw,
+    quat_xyzw_from_matrix,
+    wxyz_from_xyzw,
+    xyzw_from_wxyz,
+)
+from nvs.gaussians.record import Gaussians
+from nvs.gaussians.spherical_harmonics import rotate_sh
+
+
+def turn_gaussians(gaussians: Gaussians, rotation: Float[Tensor, "B 3 3"]) -> Gaussians:
+    """The same Gaussians in a world turned by ``rotation``: means, orientations and colours alike."""
+    matrix = rotation[:, None] @ matrix_from_quat_xyzw(xyzw_from_wxyz(gaussians.quats))
+    return replace(
+        gaussians,
+        means=gaussians.means @ rotation.mT,
+        quats=wxyz_from_xyzw(quat_xyzw_from_matrix(matrix)),
+        sh=rotate_sh(gaussians.sh, rotation[:, None]),
+    )
 
 
 def transform_gaussians(gaussians: Gaussians, similarity: Similarity) -> Gaussians:
@@ -17,17 +35,3 @@ def transform_gaussians(gaussians: Gaussians, similarity: Similarity) -> Gaussia
         means=similarity.points(gaussians.means),
         scales=gaussians.scales * similarity.scale.to(gaussians.scales)[:, None, None],
     )
-
-
-def carry_cameras(cameras: Cameras, context: Cameras, context_there: Cameras) -> Cameras:
-    """Cameras in another world, given context cameras in both: by the similarity of the context's centres.
-
-    Args:
-        cameras: in the world of ``context``; their intrinsics stay.
-        context, context_there: the same views in either world, at least two at different places.
-
-    Raises:
-        DegenerateAlignment: all context centres of one world coincide.
-    """
-    carry = umeyama(se3.centres(context.extrinsics), se3.centres(context_there.extrinsics), min_rank=1)
-    return replace(cameras, extrinsics=carry.extrinsics(cameras.extrinsics))

@@ -4,7 +4,7 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from nvs.gaussians import Gaussians
-from nvs.gaussians.files import keep_mask, select
+from nvs.gaussians.selection import keep_mask
 from nvs.model.splatter import Splats
 
 SKY_THRESHOLD = 0.3
@@ -14,7 +14,7 @@ MIN_OPACITY = 1 / 255  # below this a Gaussian is skipped by every renderer
 
 def prune(splats: Splats) -> Gaussians:
     """Gaussians of one scene without floaters (`worth_keeping`): what is rendered and written to files."""
-    return select(splats.gaussians, worth_keeping(splats))
+    return splats.gaussians[:, worth_keeping(splats)]
 
 
 def worth_keeping(splats: Splats) -> Bool[Tensor, " N"]:

@@ -13,7 +13,6 @@ from geometry.ops import se3
 from geometry.ops.rotations import matrix_from_quat_xyzw
 from geometry.views import Cameras, Views
 from nvs.gaussians import Gaussians
-from nvs.gaussians.files import select
 from nvs.metrics import psnr
 from nvs.rasterizer import rasterize
 from nvs.refine.ssim_loss import Photo, dissimilarity
@@ -140,7 +139,7 @@ def refine(
     def draw(view: int, *, without_own: bool = False) -> Float[Tensor, "3 H W"]:
         drawn, camera = state.gaussians(), state.cameras()[:, view : view + 1]
         if without_own and owners is not None:
-            drawn = select(drawn, owners != view)
+            drawn = drawn[:, owners != view]
         return rasterize(drawn, camera, photos.image_size, background=background, backend=backend).rgb[0, 0]
 
     @torch.no_grad()
@@ -184,7 +183,7 @@ def refine(
             report(f"refine: step {steps} of {steps}, the last {steps - guarded} on all photos")
     final, cameras = state.result()
     return Refined(
-        gaussians=select(final, final.opacities[0] > 1 / 255),
+        gaussians=final[:, final.opacities[0] > 1 / 255],
         cameras=cameras,
         best_step=_best(looks).step if looks else step,
         steps=step,

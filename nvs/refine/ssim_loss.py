@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from nvs.metrics import SSIM_SIGMA, SSIM_WINDOW
+from nvs.metrics import ssim_kernel
 
 _C1, _C2 = 0.01**2, 0.03**2
 
@@ -63,18 +63,12 @@ class _Dissimilarity(torch.autograd.Function):
 def blur(image: Float[Tensor, "3 H W"]) -> Float[Tensor, "3 H W"]:
     """Gaussian-weighted mean in SSIM's window around every pixel; zeros outside the image."""
     if image.device.type != "cpu":
-        kernel = _kernel().to(image)
+        kernel = ssim_kernel(torch.float32).to(image)
         rows = torch.nn.functional.conv2d(image[:, None], kernel.view(1, 1, -1, 1), padding="same")
         return torch.nn.functional.conv2d(rows, kernel.view(1, 1, 1, -1), padding="same")[:, 0]
-    kernel = _kernel().numpy()
+    kernel = ssim_kernel(torch.float32).numpy()
     channels = [
         cv2.sepFilter2D(channel, -1, kernel, kernel, borderType=cv2.BORDER_CONSTANT)
         for channel in image.contiguous().numpy()
     ]
     return torch.from_numpy(np.stack(channels))
-
-
-def _kernel() -> Float[Tensor, " K"]:
-    at = torch.arange(SSIM_WINDOW) - SSIM_WINDOW // 2
-    kernel = (-(at**2) / (2 * SSIM_SIGMA**2)).exp()
-    return kernel / kernel.sum()

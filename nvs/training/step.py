@@ -16,8 +16,8 @@ from geometry.models.nested import NestedDepthAnything3
 from geometry.ops import se3
 from geometry.ops.align import DegenerateAlignment
 from geometry.views import Cameras, Views
+from nvs.cameras.transform import carry_cameras
 from nvs.data.example import NovelViewExample
-from nvs.gaussians.transform import carry_cameras
 from nvs.losses import GaussianObjective
 from nvs.metrics import load_lpips
 from nvs.model.backbone import Encoding, encode_views

@@ -1,6 +1,7 @@
 """What people type becomes the config; what they mistype is named."""
 
 import pytest
+from omegaconf import OmegaConf
 
 from eval.commands.config import compose
 from geometry.errors import InputError
@@ -31,3 +32,18 @@ def test_values_are_taken_as_they_are():
 def test_mistakes_are_named(override, message):
     with pytest.raises(InputError, match=message):
         compose(["benchmark.root=x", override])
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("sweep.factor=3.0", {"sweep.spacing": 3.0}),
+        ("sweep.neighbours=2", {"sweep.sources": 2}),
+        ("method=nvs.sweep_and_refine:novel_views", {"method": "optimise", "optimise.steps": 400}),
+        ("method=nvs.sweep_and_refine:novel_views_tiny", {"method": "model", "refine": 400}),
+    ],
+)
+def test_renamed_words_are_taken_with_a_warning(old, new):
+    with pytest.warns(UserWarning, match="is now"):
+        config = compose(["benchmark.root=x", old])
+    assert {name: OmegaConf.select(config, name) for name in new} == new

@@ -11,8 +11,8 @@ import pytest
 import torch
 from benchmark_data import make_views, write_capture, write_colmap, write_dl3dv
 
+from eval import run as run_module
 from eval.__main__ import main
-from eval.commands import run as run_module
 from eval.methods.base import Pictured
 from eval.methods.references import NearestView, surface_gaussians
 from eval.run_folder import Store, read_json
@@ -100,7 +100,7 @@ def test_resume_goes_on_where_it_stopped(tmp_path, captures, monkeypatch):
                 raise KeyboardInterrupt
             return super().predict(task)
 
-    monkeypatch.setattr(run_module, "build_method", lambda config, device: Breaking())
+    monkeypatch.setattr(run_module, "build_method", lambda options, device: Breaking())
     arguments = ["run", f"out={tmp_path / 'b'}", *SMALL, f"benchmark.root={captures}", "method=nearest"]
     assert nvs_eval(*arguments) == 130
     assert asked == ["attic", "hall"]
@@ -134,9 +134,9 @@ def test_pictures_that_were_made_anew_are_scored_anew(tmp_path, captures):
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        (["method=mean_colour"], "method differ"),
-        (["poses=umeyama"], "protocol.poses differ"),
-        (["benchmark.fit=stretch"], "protocol.framing.fit differ"),
+        (["method=mean_colour"], "method: 'nearest context view' -> 'mean colour'"),
+        (["poses=umeyama"], "protocol.poses: 'gt' -> 'umeyama'"),
+        (["benchmark.fit=stretch"], "protocol.framing.fit: 'crop' -> 'stretch'"),
         (["benchmark.rule.offset=1"], "made by another rule"),
     ],
 )
@@ -145,6 +145,20 @@ def test_a_changed_config_is_refused(tmp_path, captures, capsys, changed, messag
     run(tmp_path / "a", *arguments)
     assert nvs_eval("run", f"out={tmp_path / 'a'}", *SMALL, *arguments, *changed) == 2
     assert message in capsys.readouterr().err
+
+
+def test_a_run_that_failed_before_a_prediction_does_not_block_its_folder(tmp_path, captures, capsys):
+    (tmp_path / "made/hall").mkdir(parents=True)
+    renders = [
+        f"benchmark.root={captures / 'hall'}",
+        "method=renders",
+        f"renders.folder={tmp_path / 'made'}",
+    ]
+    assert nvs_eval("run", f"out={tmp_path / 'a'}", *SMALL, *renders) == 2
+    assert "are missing" in capsys.readouterr().err
+    for name in ("frame_1.png", "frame_9.png"):
+        shutil.copy(captures / "hall/images" / name, tmp_path / "made/hall" / name)
+    run(tmp_path / "a", *renders)  # the pictures are others: so are the settings
 
 
 def test_a_changed_rendering_size_or_split_is_refused(tmp_path, captures, capsys):
@@ -166,7 +180,7 @@ def test_a_changed_rendering_size_or_split_is_refused(tmp_path, captures, capsys
         (["optimise.step=3"], "step"),
         (["method=renders"], "renders.folder=DIR"),
         (["method=optimise", "poses=umeyama"], "needs given context poses"),
-        (["method=optimise", "sweep.factor=0.5"], "sweep.factor"),
+        (["method=optimise", "optimise.steps=-1"], "refine: expected 0 steps"),
         (["warp.depth=truth", "method=warp"], "expected sweep or model"),
         (["benchmark.root=/nowhere"], "/nowhere"),
     ],
@@ -261,7 +275,7 @@ def test_the_context_is_all_a_method_gets(tmp_path, captures, monkeypatch):
             seen.append((task.context.images.shape[1], task.photos.images.shape[1], task.context.cameras))
             return Pictured(render=lambda target: (torch.zeros(3, *task.size), None))
 
-    monkeypatch.setattr(run_module, "build_method", lambda config, device: Watching())
+    monkeypatch.setattr(run_module, "build_method", lambda options, device: Watching())
     run(tmp_path / "a", f"benchmark.root={captures / 'hall'}", "poses=umeyama", "method=nearest")
     assert seen == [(4, 4, None)]
 

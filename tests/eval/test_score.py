@@ -8,8 +8,8 @@ from torchmetrics.functional.image import peak_signal_noise_ratio as torchmetric
 from torchmetrics.functional.image import structural_similarity_index_measure as torchmetrics_ssim
 
 from eval.benchmarks.folder import Captures
-from eval.commands.sensitivity import ssim_uniform_7, ssim_with_borders
 from eval.protocols.framing import Framing, framed_image
+from eval.sensitivity import ssim_uniform_7, ssim_with_borders
 from eval.summary import mean_over_scenes
 from nvs.metrics import psnr, ssim
 

@@ -3,8 +3,8 @@
 import re
 
 from eval.__main__ import main
-from eval.commands.sensitivity import CHOICES
 from eval.run_folder import Store, read_json
+from eval.sensitivity import CHOICES
 
 
 def test_every_choice_has_its_line(tmp_path, capture, capsys):

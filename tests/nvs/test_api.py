@@ -13,7 +13,7 @@ from geometry.ops import se3
 from geometry.scenes import transforms_json
 from geometry.weights.checkpoints import find_checkpoint
 from geometry.worlds import ProceduralDataset
-from nvs.gaussians.files import read_ply
+from nvs.gaussians import Gaussians
 
 SMALL = {"process_res": 98}
 
@@ -56,7 +56,7 @@ def test_photos_in_memory_become_a_scene_in_the_given_world(scene, photos):
 
 def test_saved_gaussians_are_read_back(scene, tmp_path):
     scene.save(tmp_path / "scene.ply")
-    torch.testing.assert_close(read_ply(tmp_path / "scene.ply").means, scene.gaussians.means)
+    torch.testing.assert_close(Gaussians.load(tmp_path / "scene.ply").means, scene.gaussians.means)
 
 
 def test_predict_refines(model, photos):

@@ -11,7 +11,13 @@ from torch.testing import assert_close
 
 from geometry.errors import InputError
 from nvs import metrics
-from nvs.metrics import MissingWeights, Scores, load_lpips, lpips, psnr, score, ssim
+from nvs.metrics import MissingWeights, Scores, load_lpips, lpips, psnr, ssim
+
+
+def score(pred, target, names=metrics.METRICS):
+    scores = Scores(names)
+    scores.add(pred, target)
+    return scores.as_json()
 
 
 def noisy_pair(generator: torch.Generator, n: int = 2, h: int = 40, w: int = 56) -> tuple:

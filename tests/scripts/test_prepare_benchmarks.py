@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from eval.protocols.splits import read_split
+from geometry.console import listening
 from geometry.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -30,7 +31,8 @@ def views():
 
 
 def run(name, *arguments):
-    return load(name, ROOT / "scripts" / f"{name}.py").main([str(a) for a in arguments])
+    with listening():
+        return load(name, ROOT / "scripts" / f"{name}.py").main([str(a) for a in arguments])
 
 
 def test_dl3dv_benchmark_checks_and_splits(tmp_path, views, capsys):

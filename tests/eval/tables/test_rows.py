@@ -110,6 +110,16 @@ def test_differences_are_paired_over_scenes():
         make_tables([runs[0], runs[0]])
 
 
+def test_checkpoints_of_one_size_are_named_by_their_files():
+    files = ("bundled", "runs/a/model.safetensors", "runs/b/model.safetensors", "runs/b/best.safetensors")
+    runs = [run_of("tiny", weights=file) for file in files] + [run_of("base", weights="base.safetensors")]
+    wanted = ["bundled", "a/model.safetensors", "b/model.safetensors", "best.safetensors"]
+    (table,) = make_tables(runs, published=False)
+    assert [row.method for row in table.rows] == [*(f"tiny ({name})" for name in wanted), "base"]
+    (table,) = make_tables(runs, published=False, baseline="tiny (best.safetensors)")
+    assert table.rows[0].differences
+
+
 def test_what_a_reader_must_know_is_noted():
     (table,) = make_tables([run_of(trained=False, weights="random", benchmark="megadepth")])
     text = " ".join(table.notes)

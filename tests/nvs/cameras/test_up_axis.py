@@ -6,12 +6,10 @@ from scipy.spatial.transform import Rotation
 from torch.testing import assert_close
 
 from geometry.ops import se3
-from geometry.ops.rotations import matrix_from_quat_xyzw, xyzw_from_wxyz
 from geometry.views import Cameras
 from nvs.cameras.orbit import look_at
-from nvs.cameras.up_axis import focus_point, turn_cameras, turn_gaussians, up_axis, y_up_turn
-from nvs.gaussians import Gaussians
-from nvs.gaussians.spherical_harmonics import sh_colour
+from nvs.cameras.transform import turn_cameras
+from nvs.cameras.up_axis import focus_point, up_axis, y_up_turn
 
 UP = torch.tensor([0.0, -1.0, 0.0], dtype=torch.float64)
 
@@ -83,31 +81,3 @@ def test_y_up_turn_puts_up_on_y_and_the_first_view_towards_minus_z():
     look = turned.extrinsics[0, 0, 2, :3]
     assert abs(float(look[0])) < 1e-9
     assert look[2] < 0
-
-
-def test_turning_moves_covariances_and_colours_with_the_world(generator):
-    def draw(*shape: int) -> torch.Tensor:
-        return torch.randn(*shape, generator=generator, dtype=torch.float64)
-
-    g = Gaussians(
-        means=draw(1, 6, 3),
-        quats=draw(1, 6, 4),
-        scales=draw(1, 6, 3).abs(),
-        opacities=draw(1, 6).sigmoid(),
-        sh=draw(1, 6, 16, 3),
-    )
-    R = torch.from_numpy(Rotation.random(1, random_state=5).as_matrix())
-    turned = turn_gaussians(g, R)
-    assert_close(turned.means[0], g.means[0] @ R[0].T)
-
-    def covariance(g: Gaussians) -> torch.Tensor:
-        M = matrix_from_quat_xyzw(xyzw_from_wxyz(g.quats)) * g.scales[..., None, :]
-        return M @ M.mT
-
-    assert_close(covariance(turned), R @ covariance(g) @ R.mT)
-
-    # A camera turned along sees every Gaussian in its old colour.
-    eye = draw(3)
-    old = torch.nn.functional.normalize(g.means - eye, dim=-1)
-    new = torch.nn.functional.normalize(turned.means - R[0] @ eye, dim=-1)
-    assert_close(sh_colour(turned.sh, new), sh_colour(g.sh, old))

@@ -11,9 +11,8 @@ from PIL import Image
 from pretended_cuda import pretended_cuda
 
 from geometry.scenes import transforms_json
-from nvs.cameras.fit import default_size, fit_cameras
 from nvs.commands.render import main
-from nvs.gaussians.files import read_ply
+from nvs.gaussians import Gaussians
 from nvs.rasterizer.backends import _warn_once
 
 H, W = 60, 90
@@ -94,7 +93,7 @@ def test_given_cameras_come_out_as_they_went_in(folder, posed):
 
 
 def test_ply_holds_finite_gaussians(folder):
-    gaussians = read_ply(folder / "gaussians.ply")
+    gaussians = Gaussians.load(folder / "gaussians.ply")
     assert gaussians.means.shape[1] > 100
     for tensor in (gaussians.means, gaussians.scales, gaussians.opacities, gaussians.sh):
         assert torch.isfinite(tensor).all()
@@ -223,7 +222,7 @@ def test_a_gpu_gives_what_the_cpu_gives(options, posed, tmp_path, gpu_without_co
     assert render(*options, "--out", tmp_path / "cpu", "--device", "cpu") == 0
     with pytest.warns(UserWarning, match="rendering on the CPU, the rest on the GPU"):
         assert render(*options, "--out", tmp_path / "cuda", "--device", "auto") == 0
-    wanted, actual = (read_ply(tmp_path / device / "gaussians.ply") for device in ("cpu", "cuda"))
+    wanted, actual = (Gaussians.load(tmp_path / device / "gaussians.ply") for device in ("cpu", "cuda"))
     torch.testing.assert_close(actual.means, wanted.means)
     wanted, actual = (
         transforms_json.read_scene(tmp_path / device / "frames.json") for device in ("cpu", "cuda")
@@ -303,17 +302,3 @@ def test_a_second_run_into_the_same_folder_replaces_the_first(posed, folder, tmp
     assert len(json.loads((out / "scene.json").read_text())["context"]) == 2
     assert (out / "notes.txt").read_text() == "mine"
     assert render(posed, "--out", out, "--no-pose-check", "--context", "2") == 0
-
-
-def test_sizes():
-    assert default_size((504, 378)) == (480, 360)
-    assert default_size((280, 504)) == (266, 480)
-
-
-def test_fit_cameras_keeps_the_centre():
-    from geometry.views import Cameras
-
-    K = torch.tensor([[50.0, 0, 40], [0, 50.0, 30], [0, 0, 1]])[None, None]
-    cameras = Cameras(extrinsics=torch.eye(4)[None, None], intrinsics=K)
-    fitted = fit_cameras(cameras, (60, 80), (90, 90)).intrinsics[0, 0]
-    torch.testing.assert_close(fitted, torch.tensor([[75.0, 0, 45], [0, 75.0, 45], [0, 0, 1]]))

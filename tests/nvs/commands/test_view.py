@@ -11,9 +11,9 @@ from torch.testing import assert_close
 from geometry.errors import InputError
 from geometry.scenes.transforms_json import write_scene
 from geometry.visualize import write_image
-from nvs.commands import view
+from nvs import viewer
+from nvs.commands.view import main
 from nvs.gaussians import Gaussians
-from nvs.gaussians.files import write_ply
 
 
 def random_gaussians(generator: torch.Generator, n: int = 50) -> Gaussians:
@@ -29,7 +29,7 @@ def random_gaussians(generator: torch.Generator, n: int = 50) -> Gaussians:
 @pytest.fixture
 def folder(tmp_path, generator):
     """What `nvs render` leaves, as far as the viewer looks."""
-    write_ply(tmp_path / "gaussians.ply", random_gaussians(generator))
+    random_gaussians(generator).save(tmp_path / "gaussians.ply")
     (tmp_path / "images").mkdir()
     names = [f"images/{i}.png" for i in range(3)]
     for name in names:
@@ -41,12 +41,24 @@ def folder(tmp_path, generator):
     return tmp_path
 
 
+def test_cameras_are_hidden_until_asked_for(folder):
+    """Else the first photo's thumbnail stands before the eye and looks like the rendering."""
+    pytest.importorskip("viser")
+    server = viewer.serve(folder, port=18280)
+    try:
+        frusta = [server.scene.get_handle_by_name(f"/cameras/images/{i}.png") for i in range(3)]
+        assert [f.visible for f in frusta] == [False] * 3
+        assert server.initial_camera.fov == pytest.approx(2 * np.arctan(15 / 40))
+    finally:
+        server.stop()
+
+
 @pytest.mark.parametrize("with_cameras", [True, False])
 def test_it_starts_and_serves(folder, with_cameras):
     pytest.importorskip("viser")
     if not with_cameras:
         (folder / "transforms.json").unlink()
-    server = view.serve(folder, port=18080)
+    server = viewer.serve(folder, port=18080)
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{server.get_port()}", timeout=10) as page:
             assert page.status == 200
@@ -76,30 +88,30 @@ def test_the_command_announces_its_address_and_ends_on_interrupt(folder):
 
 def test_without_viser_it_says_what_to_install(folder, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "viser", None)
-    assert view.main([str(folder)]) == 2
+    assert main([str(folder)]) == 2
     message = capsys.readouterr().err
     assert "feedforward-nvs[view]" in message
     assert message.count("\n") == 1
 
 
 def test_folders_without_gaussians_are_refused(tmp_path, capsys):
-    assert view.main([str(tmp_path)]) == 2
+    assert main([str(tmp_path)]) == 2
     assert "gaussians.ply" in capsys.readouterr().err
     (tmp_path / "notes.txt").write_text("x")
-    assert view.main([str(tmp_path / "notes.txt")]) == 2
+    assert main([str(tmp_path / "notes.txt")]) == 2
     assert "notes.txt" in capsys.readouterr().err
 
 
 def test_a_file_without_a_single_gaussian(tmp_path, generator):
     g = random_gaussians(generator).map(lambda t: t[:, :0])
-    write_ply(tmp_path / "gaussians.ply", g)
+    g.save(tmp_path / "gaussians.ply")
     with pytest.raises(InputError, match="holds none"):
-        view.serve(tmp_path)
+        viewer.serve(tmp_path)
 
 
 def test_most_visible_keeps_the_large_and_opaque(generator):
     g = random_gaussians(generator, n=4)
     g.scales[0] = torch.tensor([[1.0, 1, 0.1], [0.1, 0.1, 0.1], [1, 0.2, 1], [1, 1, 1]])
     g.opacities[0] = torch.tensor([0.5, 0.9, 0.6, 0.01])
-    assert_close(view.most_visible(g, 2).opacities, torch.tensor([[0.5, 0.6]]))
-    assert view.most_visible(g, 9) is g
+    assert_close(viewer.most_visible(g, 2).opacities, torch.tensor([[0.5, 0.6]]))
+    assert viewer.most_visible(g, 9) is g

@@ -4,8 +4,7 @@ import torch
 from scipy.spatial.transform import Rotation
 from torch.testing import assert_close
 
-from nvs.gaussians import SH_C0
-from nvs.gaussians.spherical_harmonics import _samples, rotate_sh, sh_basis, sh_colour
+from nvs.gaussians.spherical_harmonics import _samples, rotate_sh, sh_basis
 
 
 def random_rotations(count: int, seed: int = 0) -> torch.Tensor:
@@ -85,13 +84,6 @@ def test_inference_first_and_training_afterwards():
     sh = torch.ones(1, 16, 3, dtype=torch.float64, requires_grad=True)
     rotate_sh(sh, rotation.requires_grad_()).square().sum().backward()
     assert_close(sh.grad, 2 * sh.detach())  # an orthogonal map keeps the norm
-
-
-def test_colour_is_the_constant_term_plus_half_and_never_negative(generator):
-    sh = torch.zeros(1, 4, 3, dtype=torch.float64)
-    sh[0, 0] = torch.tensor([0.2, -3.0, 0.0])
-    colour = sh_colour(sh, unit((1,), generator))
-    assert_close(colour[0], torch.tensor([0.5 + 0.2 * SH_C0, 0.0, 0.5], dtype=torch.float64))
 
 
 def test_a_number_of_terms_that_is_no_square_is_refused():

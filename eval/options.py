@@ -1,0 +1,98 @@
+"""What a benchmark run is asked for, as records; commands parse into them."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from eval.predict import Protocol
+from eval.protocols.framing import Framing
+from eval.protocols.selection import Rule
+from geometry.datasets.sources import SceneSource
+from geometry.options import NetworkOptions
+from nvs.metrics import METRICS
+from nvs.options import GaussianOptions
+
+
+@dataclass(frozen=True, kw_only=True)
+class Benchmark:
+    """Scenes to be judged on, and how their photos are divided and become images.
+
+    Args:
+        expected_scenes: how many the whole benchmark has; None where that is open.
+        root: folder of the data, in which no run may lie.
+        reader: what opens ``source`` again, as configs state it; a run's folder keeps it for reports.
+    """
+
+    name: str
+    source: SceneSource
+    framing: Framing = field(default_factory=Framing)
+    rule: Rule = field(default_factory=Rule)
+    expected_scenes: int | None = None
+    root: str | None = None
+    reader: dict[str, object] | None = None
+
+    def as_json(self) -> dict[str, object]:
+        """As in ``configs/benchmark``."""
+        framing = self.framing
+        return {
+            "name": self.name,
+            "root": self.root,
+            "source": self.reader,
+            "size": None if framing.size is None else list(framing.size),
+            "long_side": framing.long_side,
+            "fit": framing.fit,
+            "undistort": framing.undistort,
+            "expected_scenes": self.expected_scenes,
+            "rule": asdict(self.rule),
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class MethodOptions:
+    """Which method is judged.
+
+    Args:
+        name: of `eval.methods.build.NAMES`, or ``package.module:function``.
+        model: weights, as ``nvs render --model``.
+        network, gaussians: how the model is run; ``gaussians.backend`` draws for every method.
+        warp_depth: whose depth moves the nearest photo.
+        sweep: settings of `nvs.stereo.StereoDepth` for that depth.
+        steps, seed: of ``optimise``.
+        renders, weights, licence: folder of pictures made elsewhere, and what a table says of them.
+    """
+
+    name: str = "model"
+    model: str = "tiny"
+    network: NetworkOptions = field(default_factory=NetworkOptions)
+    gaussians: GaussianOptions = field(default_factory=GaussianOptions)
+    warp_depth: Literal["sweep", "model"] = "sweep"
+    sweep: Mapping[str, float] = field(default_factory=dict)
+    steps: int = 600
+    seed: int = 0
+    renders: str | Path | None = None
+    weights: str = "not stated"
+    licence: str = "not stated"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """One method on one benchmark.
+
+    Args:
+        out: the run's folder.
+        split: a file of `nvs-eval split`; None: the run makes its own in its folder.
+        verify: how a split is held against the data, see `eval.protocols.splits.fit_scene`.
+        label: the row's name in tables; None: the method's own.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+    """
+
+    out: str | Path
+    benchmark: Benchmark
+    method: MethodOptions = field(default_factory=MethodOptions)
+    protocol: Protocol = field(default_factory=Protocol)
+    split: str | Path | None = None
+    verify: str = "files"
+    label: str | None = None
+    metrics: tuple[str, ...] = METRICS
+    device: str = "auto"

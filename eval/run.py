@@ -1,0 +1,188 @@
+"""A benchmark from end to end: every scene is predicted once and scored; a run goes on where it stopped."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import asdict
+from itertools import chain
+from operator import itemgetter
+from pathlib import Path
+
+from eval.methods.base import Method
+from eval.methods.build import build_method
+from eval.options import Benchmark, RunOptions
+from eval.predict import Protocol, predict_scene
+from eval.protocols.splits import (
+    DividedScene,
+    Split,
+    checksum,
+    divided_scene,
+    make_split,
+    read_split,
+    write_split,
+)
+from eval.run_folder import Store, write_json
+from eval.score import Extra, require_metrics, score_scene
+from eval.summary import summarise
+from geometry.console import say
+from geometry.device import pick_device
+from geometry.engine.distributed import Parallel, Process, from_first, gather, processes
+from geometry.errors import InputError
+from nvs.rasterizer.backends import choose_backend
+
+_FOREVER_MINUTES = 60 * 24 * 14  # scenes take as long as they take; a process that fails ends all of them
+
+
+def run_benchmark(options: RunOptions, *, extras: tuple[Extra, ...] = ()) -> dict | None:
+    """Run a method on a benchmark to the end; several processes of torchrun share the scenes.
+
+    Args:
+        extras: further metrics, by names of their own.
+
+    Returns:
+        What ``scores.json`` holds; None on every process but the first.
+
+    Raises:
+        InputError: the data, the split, the method or the run's folder do not fit.
+    """
+    benchmark, protocol = options.benchmark, options.protocol
+    with joined(options.device) as process:
+        store = Store(options.out)
+        _on_first(process, lambda: store.require_own(benchmark.root))
+        require_metrics(options.metrics)
+        choose_backend(protocol.backend, process.device)  # here for its error or warning: before any work
+        method = build_method(options.method, process.device)
+        protocol.require_for(method)
+        split = _shared_split(options, store, process)
+        settings = run_settings(benchmark, method, protocol, split)
+        _on_first(process, lambda: store.claim(settings, benchmark=benchmark.as_json()))
+
+        if process.is_first and not store.split.is_file():
+            write_split(store.split, split)
+
+        # Every process takes each world_size-th scene; a scene is whole on disk before it counts as done.
+        mine = []
+        for index in range(process.rank, len(split.scenes), process.world_size):
+            scene = divided_scene(split.scenes[index], benchmark.source, options.verify)
+            if not store.predicted(scene.split.name):
+                store.scores(scene.split.name).unlink(missing_ok=True)  # of pictures that are no more
+                folder = store.predictions(scene.split.name)
+                say(f"{scene.split.name}: predicting, {len(scene.context)} context views")
+                predict_scene(scene, method, protocol, process.device, folder)
+            mine.append((index, _scored(options, scene, store, extras, process)))
+        everyone = chain.from_iterable(gather(process, mine))
+        scores = [scene for _, scene in sorted(everyone, key=itemgetter(0))]
+        if not process.is_first:
+            return None
+        summary = summarise(options, method.about, split, scores)
+        write_json(store.summary, summary)
+        return summary
+
+
+def joined(device: str) -> AbstractContextManager[Process]:
+    """This process among those of torchrun; around several runs they join once."""
+    chosen = None if device == "auto" else str(pick_device(device))
+    return processes(Parallel(timeout_minutes=_FOREVER_MINUTES), chosen)
+
+
+def make_split_file(benchmark: Benchmark, path: Path | str) -> Split:
+    """Divide a benchmark's data, write the division and say what was divided.
+
+    Raises:
+        InputError: the data cannot be divided, or ``path`` is a file that is no split.
+    """
+    path = Path(path)
+    if path.exists():
+        try:
+            read_split(path)
+        except InputError as error:
+            raise InputError(f"{error}; it is not replaced: give another split=") from error
+    split = make_split(benchmark.source, benchmark.name, benchmark.rule)
+    write_split(path, split)
+    for line in _described(split, benchmark.expected_scenes):
+        say(line)
+    return split
+
+
+def run_settings(benchmark: Benchmark, method: Method, protocol: Protocol, split: Split) -> dict[str, object]:
+    """All that decides the pictures; where the data lies and what computes them does not belong."""
+    stated = asdict(protocol)
+    stated.pop("backend")
+    if protocol.poses != "photometric":
+        stated.pop("photometric")
+    return {
+        "benchmark": benchmark.name,
+        "split": checksum(split),
+        "protocol": stated,
+        "method": method.about.name,
+        "identity": method.about.identity,
+    }
+
+
+def _shared_split(options: RunOptions, store: Store, process: Process) -> Split:
+    """The split: the file that the options name, else the run's own, made by the first process.
+
+    Raises:
+        InputError: it is of another benchmark or rule, or cannot be read.
+    """
+    benchmark = options.benchmark
+    path = store.split if options.split is None else Path(options.split)
+    if process.is_first and options.split is None and not path.is_file():
+        make_split_file(benchmark, path)
+    split = from_first(process, read_split(path) if process.is_first else None)
+    if split.benchmark != benchmark.name:
+        raise InputError(f"{path}: expected a split of {benchmark.name}, got one of {split.benchmark}")
+    if split.rule != benchmark.rule:
+        raise InputError(
+            f"{path}: made by another rule ({split.rule}) than the config's; change benchmark.rule, or make "
+            "another split"
+        )
+    return split
+
+
+def _described(split: Split, expected_scenes: int | None) -> list[str]:
+    """What was divided, and in what it falls short of the benchmark."""
+    targets = sum(len(scene.targets) for scene in split.scenes)
+    lines = [f"{split.benchmark}: {len(split.scenes)} scenes, {targets} targets; checksum {checksum(split)}"]
+    wanted = split.rule.context
+    lines += [
+        f"{scene.name}: only {len(scene.context)} context views instead of {wanted}: the capture has no more"
+        for scene in split.scenes
+        if len(scene.context) < wanted
+    ]
+    if expected_scenes and len(split.scenes) != expected_scenes:
+        lines.append(
+            f"WARNING: the benchmark has {expected_scenes} scenes, {len(split.scenes)} are here: means over "
+            "these are not its numbers"
+        )
+    return lines
+
+
+def _on_first(process: Process, action: Callable[[], None]) -> None:
+    """Do it on the first process; its `InputError` is raised on all."""
+    trouble = None
+    if process.is_first:
+        try:
+            action()
+        except InputError as error:
+            trouble = str(error)
+    trouble = from_first(process, trouble)
+    if trouble:
+        raise InputError(trouble)
+
+
+def _scored(
+    options: RunOptions, scene: DividedScene, store: Store, extras: tuple[Extra, ...], process: Process
+) -> dict:
+    """Scores of a predicted scene."""
+    name = scene.split.name
+    scores = score_scene(
+        scene,
+        store.predictions(name),
+        options.protocol.framing,
+        store.scores(name),
+        metrics=options.metrics,
+        extras=extras,
+        device=process.device,
+    )
+    say(f"{name}: " + ", ".join(f"{m} {v:.4f}" for m, v in scores["means"].items() if v is not None))
+    return scores
