@@ -134,7 +134,7 @@ class Model:
         return Prediction(
             geometry=geometry,
             views=replace(views, cameras=geometry.cameras),
-            maps=tuple(maps),
+            maps=maps,
             names=tuple(capture.names),
             metric=metric,
             about={

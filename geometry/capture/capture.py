@@ -87,7 +87,7 @@ def open_capture(
 
 def load_views(
     capture: Capture, indices: Sequence[int], options: PhotoOptions, device: torch.device
-) -> tuple[Views, list[PixelMap]]:
+) -> tuple[Views, tuple[PixelMap, ...]]:
     """Photos as network input, and where its pixels lie in the photos."""
     views, maps = prepare_views(
         capture.scene,

@@ -302,4 +302,4 @@ def _resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def _unit_range(pixels: UInt8[np.ndarray, "H W 3"]) -> Float[Tensor, "3 H W"]:
-    return torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1).float() / 255.0
+    return torch.from_numpy(np.require(pixels, requirements="CW")).permute(2, 0, 1).float() / 255.0

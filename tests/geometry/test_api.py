@@ -214,9 +214,9 @@ def test_results_are_written_as_the_command_does(model, photos, tmp_path):
     again = geometry.open_photos(tmp_path / "out", check=False)
     np.testing.assert_allclose(again.extrinsics, scene.cameras.extrinsics[0], atol=1e-6)
     assert json.loads((tmp_path / "out" / "scene.json").read_text())["model"] == "tiny"
-    cloud = scene.points(conf_percentile=0)
+    cloud = scene.points(conf_percentile=0.0)
     assert len(cloud.points) > 100
-    scene.save(tmp_path / "a.ply", conf_percentile=0)
+    scene.save(tmp_path / "a.ply", conf_percentile=0.0)
     np.testing.assert_array_equal(read_points(tmp_path / "a.ply")[0], cloud.points)
     scene.save(str(tmp_path / "a.glb"))
     assert (tmp_path / "a.glb").read_bytes()[:4] == b"glTF"
@@ -249,7 +249,7 @@ BAD = {
     "true": (lambda p, a: {"photos": a, "cameras": True}, "got True"),
     "both": (lambda p, a: {"photos": p, "cameras": given(p), "unposed": True}, "got both"),
     "none given": (lambda p, a: {"photos": a, "cameras": "given"}, "found neither"),
-    "a wrong choice": (lambda p, a: {"photos": a, "precision": "half"}, "precision: expected one of"),
+    "no view at a time": (lambda p, a: {"photos": a, "chunk": 0}, "chunk: expected 1 or more, got 0"),
 }
 
 

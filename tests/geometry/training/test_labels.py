@@ -10,6 +10,7 @@ from torch import nn
 
 from geometry.datasets.sources import SceneSource
 from geometry.errors import InputError
+from geometry.models.da3 import MonocularDepth
 from geometry.prediction import Geometry
 from geometry.sampling.augment import turned
 from geometry.scenes.scene import Frame, Scene
@@ -69,11 +70,11 @@ class Rooms(SceneSource):
         return Scene(name=name, frames=tuple(frames), folder=self.root)
 
 
-class Teacher(nn.Module):
+class Teacher(MonocularDepth):
     """Right up to scale and shift; sees sky in the top rows."""
 
     def __init__(self):
-        super().__init__()
+        nn.Module.__init__(self)
         self.calls = 0
 
     def forward(self, views, *, sky_fill=True):

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from geometry.commands.configuration import experiments
 from geometry.engine import load_weights
 from geometry.engine.step import TrainingStep
 from geometry.weights.checkpoints import find_checkpoint
@@ -103,7 +104,7 @@ def test_a_run_that_breaks_stops_with_a_word_and_keeps_its_last_good_checkpoint(
 SMALL = {"nvs/dino_dl3dv": ["model.size=small", "model.weights=null"]}
 
 
-@pytest.mark.parametrize("name", train.experiments())
+@pytest.mark.parametrize("name", experiments("nvs"))
 def test_every_experiment_builds(name):
     """On small untrained backbones, without LPIPS: neither weights nor data sets are on every machine."""
     small = SMALL.get(name, ["model.weights=untrained:tiny"])
