@@ -12,10 +12,12 @@ from eval.methods.base import Method, Pictured, Splatted, Task
 from eval.protocols.framing import Framing, framed_cameras, framed_image, framed_views, network_size
 from eval.protocols.placement import MODES, Photometric, optimise_pose, starting_cameras
 from eval.protocols.splits import DividedScene
-from eval.run_folder import commit, write_json
+from eval.run_folder import write_json
+from geometry import __version__
 from geometry.atomic import atomic_folder
 from geometry.errors import InputError
 from geometry.ops import se3
+from geometry.version import commit
 from geometry.views import Cameras
 from geometry.visualize import colour_depth, to_bytes, write_image
 from nvs.rasterizer import rasterize
@@ -130,7 +132,7 @@ def predict_scene(
                 "gaussians": gaussians,
                 "predict_s": round(predict_s, 2),
                 "render_s": round(time.perf_counter() - start, 2),
-                "commit": commit(),
+                "commit": commit() or f"version {__version__}",
                 "notes": prediction.notes,
                 "targets": targets,
             },

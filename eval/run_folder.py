@@ -11,8 +11,6 @@ scores.json              everything a table needs
 """
 
 import json
-import subprocess
-from functools import lru_cache
 from pathlib import Path
 
 from geometry.atomic import atomic_file
@@ -121,20 +119,3 @@ def read_json(path: Path) -> dict:
     if not isinstance(content, dict):
         raise InputError(f"{path}: expected a JSON object of a run, got {type(content).__name__}")
     return content
-
-
-@lru_cache
-def commit() -> str:
-    """The code's commit, ``+`` behind it where files were changed since; "unknown" outside a checkout."""
-    here = Path(__file__).resolve().parent
-
-    def git(*arguments: str) -> str:
-        done = subprocess.run(["git", *arguments], cwd=here, capture_output=True, text=True, check=False)
-        return done.stdout.strip() if done.returncode == 0 else ""
-
-    try:
-        sha = git("rev-parse", "--short=10", "HEAD")
-        changed = git("status", "--porcelain", "--untracked-files=no")
-    except OSError:  # no git on this machine
-        return "unknown"
-    return f"{sha}{'+' if changed else ''}" if sha else "unknown"

@@ -22,7 +22,7 @@ from geometry.views import Cameras
 from geometry.weights.checkpoints import Checkpoint, find_checkpoint, load_network
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Model:
     """A geometry network with its weights; what `load` gives."""
 
@@ -30,6 +30,9 @@ class Model:
     checkpoint: Checkpoint  # where the weights came from; the weights themselves are in the network
     has_head: bool  # the file holds a Gaussian head too; `nvs.load` uses it
     options: NetworkOptions
+
+    def __repr__(self) -> str:
+        return f"Model({self.variant!r}, {self.checkpoint.source}, {self.licence}, on {self.device})"
 
     @property
     def variant(self) -> str:

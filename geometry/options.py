@@ -3,12 +3,13 @@
 Commands parse into them, and nothing below `geometry.commands` knows a command line.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from geometry.errors import InputError
+from geometry.models.reference_view import STRATEGIES
 
 CameraSource = Literal["auto", "given", "network", "sfm"]
 CAMERAS: tuple[str, ...] = get_args(CameraSource)
@@ -75,6 +76,7 @@ class NetworkOptions:
     chunk: int = 8
 
     def __post_init__(self) -> None:
+        _require_one_of("reference", self.reference, STRATEGIES)
         _require_one_of("precision", self.precision, PRECISIONS)
         _require_positive("chunk", self.chunk)
 
@@ -95,7 +97,7 @@ def override(records: tuple[Any, ...], given: Mapping[str, object]) -> tuple[Any
     return tuple(out)
 
 
-def _require_one_of(name: str, value: str, choices: tuple[str, ...]) -> None:
+def _require_one_of(name: str, value: str, choices: Sequence[str]) -> None:
     if value not in choices:
         raise InputError(f"{name}: expected one of {', '.join(choices)}, got {value!r}")
 

@@ -26,7 +26,7 @@ from geometry.visualize import colour_confidence, colour_depth, write_image
 COLMAP_POINTS = 100_000  # tools read this file point by point
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Prediction:
     """Depth, cameras and points of one scene's photos, at the size at which the network saw them.
 
@@ -41,6 +41,10 @@ class Prediction:
     metric: bool  # depth and cameras are in metres
     about: Mapping[str, object] = field(default_factory=dict)  # model, weights, licence, world, ...
     sources: tuple[Path, ...] = ()  # files of the photos: no place for results
+
+    def __repr__(self) -> str:
+        (H, W), poses = self.image_size, self.about.get("poses", "unknown")
+        return f"Prediction({len(self.names)} photos at {H} x {W}, poses: {poses}, metric: {self.metric})"
 
     @property
     def depth(self) -> Float[Tensor, "V H W"]:

@@ -224,6 +224,11 @@ def test_results_are_written_as_the_command_does(model, photos, tmp_path):
         scene.save(photos)
 
 
+def test_what_a_notebook_shows_is_a_line(model, unposed):
+    assert repr(unposed) == "Prediction(3 photos at 42 x 56, poses: unposed, metric: False)"
+    assert repr(model) == "Model('tiny', UNTRAINED random weights, Apache-2.0, on cpu)"
+
+
 def test_results_take_part_in_gradients(unposed):
     weight = torch.ones(1, requires_grad=True)
     (weight * unposed.depth).sum().backward()
@@ -249,6 +254,10 @@ BAD = {
     "true": (lambda p, a: {"photos": a, "cameras": True}, "got True"),
     "both": (lambda p, a: {"photos": p, "cameras": given(p), "unposed": True}, "got both"),
     "none given": (lambda p, a: {"photos": a, "cameras": "given"}, "found neither"),
+    "a wrong reference": (
+        lambda p, a: {"photos": a, "reference": "best"},
+        "reference: expected one of saddle",
+    ),
     "no view at a time": (lambda p, a: {"photos": a, "chunk": 0}, "chunk: expected 1 or more, got 0"),
 }
 
