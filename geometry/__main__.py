@@ -9,10 +9,7 @@ COMMANDS = {
     "infer": ("geometry.commands.infer", "photos to depth, cameras and a point cloud"),
     "train": ("geometry.commands.train", "train a model: experiment=geometry/smoke, geometry/da3_large, ..."),
     "label": ("geometry.commands.label", "a teacher's depth over a data set, aligned to what was measured"),
-    "data": (
-        "geometry.commands.check_data",
-        "check a downloaded data set: files, cameras, depth, conventions",
-    ),
+    "data": ("geometry.commands.data", "check a downloaded data set, prepare one, make a sample capture"),
 }
 
 
@@ -40,7 +37,7 @@ def dispatch(program: str, commands: dict[str, tuple[str, str]], argv: list[str]
     return 2
 
 
-def nvs_eval() -> int:
+def nvs_eval(argv: list[str] | None = None) -> int:
     """The installed `nvs-eval`; its package is the one beside this, not another `eval` on the path."""
     here = str(Path(__file__).resolve().parents[1])
     sys.path.insert(0, here)
@@ -48,7 +45,7 @@ def nvs_eval() -> int:
         importlib.import_module("eval")
     finally:
         sys.path.remove(here)
-    return importlib.import_module("eval.__main__").main()
+    return importlib.import_module("eval.__main__").main(argv)
 
 
 if __name__ == "__main__":

@@ -5,13 +5,12 @@ procedural world, so that nothing needs to be fetched.
 """
 
 import argparse
-import subprocess
 import sys
 from pathlib import Path
 
+from geometry.commands.make_capture import main as make_capture
 from nvs.commands.render import main as render
 
-SCRIPTS = Path(__file__).resolve().parent
 CONTEXT = 12  # photos
 REFINE = 150  # steps: about what doubles the waiting
 
@@ -26,8 +25,9 @@ def main() -> int:
     if photos is None:
         photos = args.out / "capture"
         if not (photos / "transforms.json").is_file():
-            command = [sys.executable, SCRIPTS / "make_capture.py", "--seed", "12", "--views", "24"]
-            subprocess.run([*command, "--size", "378", "672", "--out", photos], check=True)
+            command = ["--seed", "12", "--views", "24", "--size", "378", "672", "--out", str(photos)]
+            if status := make_capture(command):
+                return status
     out = args.out / "scene"
     command = [str(photos), "--out", str(out), "--model", args.model, "--context", str(CONTEXT)]
     status = render([*command, "--refine", str(REFINE)])

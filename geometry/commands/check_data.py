@@ -12,12 +12,7 @@ from geometry.errors import InputError, run_command
 
 
 def main(argv: Sequence[str]) -> int:
-    """The ``geometry data`` command; its only subcommand is ``check``."""
-    parser = argparse.ArgumentParser(prog="geometry data", description="Data sets on disk.")
-    commands = parser.add_subparsers(dest="command", required=True)
-    one = commands.add_parser(
-        "check", help="is a download complete and read rightly?", description=check.__doc__
-    )
+    one = argparse.ArgumentParser(prog="geometry data check", description=check.__doc__)
     one.add_argument("folder", metavar="DIR", type=Path, help="where the data set lies")
     one.add_argument("--kind", choices=tuple(READERS), help="reader to use (default: found by the layout)")
     one.add_argument(
@@ -30,7 +25,7 @@ def main(argv: Sequence[str]) -> int:
     one.add_argument("--scenes", type=int, default=3, help="scenes to look at (default 3)")
     one.add_argument("--frames", type=int, default=3, help="photos to decode in each (default 3)")
     one.add_argument("--json", type=Path, metavar="FILE", help="also write the findings there")
-    arguments = parser.parse_args(list(argv))
+    arguments = one.parse_args(list(argv))
     return run_command(lambda: _check(arguments))
 
 

@@ -10,7 +10,7 @@ masks}}``; a ``.jgz`` is a gzipped JSON list. Paths in it are relative to the da
 - Depth: a 16-bit PNG whose bits are a float16, times ``scale_adjustment``; 0 in ``depth_masks`` is
   unusable. ``masks`` hold the foreground object. Scale is arbitrary per sequence.
 
-A category's annotations take a while to parse; ``scripts/prepare_co3d.py`` cuts them into one small file
+A category's annotations take a while to parse; ``geometry data prepare co3d`` cuts them into one small file
 per sequence, which this reader prefers.
 
 Source: facebookresearch/co3d ``co3d/dataset/data_types.py`` and README; PyTorch3D's camera notes. Not yet
@@ -31,7 +31,7 @@ from geometry.errors import InputError
 from geometry.formats.images import read_header, read_map
 from geometry.scenes.scene import Frame, Scene, check_pose
 
-INDEX_FOLDER = "_sequences"  # where prepare_co3d.py puts its files by default
+INDEX_FOLDER = "_sequences"  # where `geometry data prepare co3d` puts its files by default
 _TO_OPENCV = np.diag([-1.0, -1.0, 1.0])
 
 
@@ -40,7 +40,7 @@ class CO3D(SceneSource):
 
     Args:
         root: folder of the categories.
-        index: folder that `scripts/prepare_co3d.py` wrote; None takes ``_sequences`` in the root, or
+        index: folder that `geometry data prepare co3d` wrote; None takes ``_sequences`` in the root, or
             without it the annotations themselves.
         categories: names to take; None takes all.
         least_quality: leave out sequences whose camera quality score is lower, or absent; None keeps all.
@@ -220,5 +220,5 @@ def _read_json(path: Path) -> dict | list:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(
-            f"{path}: expected a file of scripts/prepare_co3d.py, could not read it ({error})"
+            f"{path}: expected a file of geometry data prepare co3d, could not read it ({error})"
         ) from error

@@ -34,7 +34,7 @@ from geometry.formats.safe_pickle import load_objects
 from geometry.scenes.colmap import read_colmap
 from geometry.scenes.scene import Frame, Scene, check_pose
 
-_DEPTHS = "phoenix/S6/zl548/MegaDepth_v1"
+DEPTHS = "phoenix/S6/zl548/MegaDepth_v1"
 _KEYS = ("image_paths", "depth_paths", "intrinsics", "poses")
 
 
@@ -139,7 +139,7 @@ class MegaDepthColmap(SceneSource):
     def read(self, name: str) -> Scene:
         folder = self.root / "Undistorted_SfM" / self._require(name, self.root)
         scene = read_colmap(colmap.find_model(folder), folder / "images")
-        depths = self.root / _DEPTHS / name / f"dense{self.dense}" / "depths"
+        depths = self.root / DEPTHS / name / f"dense{self.dense}" / "depths"
         frames = []
         for frame in scene.frames:
             depth = depths / f"{Path(frame.name).stem}.h5"

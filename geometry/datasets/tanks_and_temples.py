@@ -27,6 +27,8 @@ from geometry.scenes.colmap import read_colmap
 from geometry.scenes.scene import Scene, photo_frame
 from geometry.scenes.transforms_json import lens_from_keys
 
+TRAINING_SCENES = ("Barn", "Caterpillar", "Church", "Ignatius", "Meetingroom", "Truck")  # but Courthouse
+
 
 class TanksAndTemples(SceneSource):
     """Scenes in COLMAP form, and in official form where intrinsics are given.

@@ -31,7 +31,7 @@ def long_room():
 
 def test_a_good_download(tmp_path, long_room, capsys):
     write_wildrgbd(tmp_path, long_room)
-    assert main(["check", str(tmp_path), "--json", str(tmp_path / "out.json")]) == 0
+    assert main([str(tmp_path), "--json", str(tmp_path / "out.json")]) == 0
     out = capsys.readouterr().out
     assert "wildrgbd, 1 scenes" in out
     assert "6 frames, 60 x 80, depth on 100% of the pixels, 60 x 80, in metres" in out
@@ -50,7 +50,7 @@ def test_a_good_download(tmp_path, long_room, capsys):
 )
 def test_what_is_off_is_named(tmp_path, long_room, capsys, options, message):
     write_wildrgbd(tmp_path, long_room, **options)
-    assert main(["check", str(tmp_path)]) == 1
+    assert main([str(tmp_path)]) == 1
     out = capsys.readouterr().out
     assert f"they would agree with {message}" in out
     assert "0 of 1 scenes consistent, 1 off" in out
@@ -59,23 +59,23 @@ def test_what_is_off_is_named(tmp_path, long_room, capsys, options, message):
 def test_damage_is_reported_with_its_file(tmp_path, long_room, capsys):
     write_wildrgbd(tmp_path, long_room)
     (tmp_path / "apple/scenes/scenes_000/rgb/00000.png").write_bytes(b"")
-    assert main(["check", str(tmp_path)]) == 1
+    assert main([str(tmp_path)]) == 1
     assert "00000.png: expected an image, got an empty file" in capsys.readouterr().out
 
 
 def test_unknown_folders_exit_with_two(tmp_path, capsys):
-    assert main(["check", str(tmp_path)]) == 2
+    assert main([str(tmp_path)]) == 2
     assert "expected a data set in a known layout" in capsys.readouterr().err
 
 
 def test_a_real_capture_without_depth(captures_dir, capsys):
-    assert main(["check", str(captures_dir / "sceaux_castle")]) == 0
+    assert main([str(captures_dir / "sceaux_castle")]) == 0
     assert "sparse points agree with the poses" in capsys.readouterr().out
 
 
 def test_a_reader_and_its_options_by_name(tmp_path, long_room, capsys):
     write_wildrgbd(tmp_path, long_room)
-    arguments = ["check", str(tmp_path), "--kind", "wildrgbd", "--option", 'categories=["apple"]']
+    arguments = [str(tmp_path), "--kind", "wildrgbd", "--option", 'categories=["apple"]']
     assert main(arguments) == 0
-    assert main(["check", str(tmp_path), "--kind", "wildrgbd", "--option", "categories"]) == 2
+    assert main([str(tmp_path), "--kind", "wildrgbd", "--option", "categories"]) == 2
     assert "expected NAME=VALUE" in capsys.readouterr().err
