@@ -34,6 +34,7 @@ from geometry.errors import InputError
 from geometry.formats.depth_files import read_h5_depth
 from geometry.formats.images import read_header
 from geometry.ops import se3
+from geometry.ops.pinhole import pixel_rays
 from geometry.scenes.scene import Frame, Scene, check_pose
 
 LENS_TABLE = "metadata_camera_parameters.csv"
@@ -149,9 +150,7 @@ def read_ray_distance(
     distance = read_h5_depth(path, dataset="dataset")
     if distance.shape != tuple(image_size):
         raise InputError(f"{path}: expected the photo's size (H, W) {image_size}, got {distance.shape}")
-    H, W = image_size
-    x, y = np.meshgrid(np.arange(W) + 0.5, np.arange(H) + 0.5)
-    rays = np.stack((x, y, np.ones_like(x)), axis=-1) @ np.linalg.inv(intrinsics).T
+    rays = pixel_rays(torch.from_numpy(np.linalg.inv(intrinsics)), image_size).numpy()
     return (distance / np.linalg.norm(rays, axis=-1)).astype(np.float32)
 
 

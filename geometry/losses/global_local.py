@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from geometry.losses.reduce import masked_mean
-from geometry.ops.pinhole import pixel_grid
+from geometry.ops.pinhole import pixel_rays
 from geometry.ops.truncated_l1 import truncated_l1_scale_shift
 
 LEVELS = (4, 16, 64)
@@ -186,19 +186,13 @@ def _draw_spheres(
     inside = (rows >= 0) & (rows < H) & (columns >= 0) & (columns < W)
     rows, columns = rows.clamp(0, H - 1), columns.clamp(0, W - 1)
 
-    points = _camera_points(target, intrinsics)
+    points = target[..., None] * pixel_rays(torch.linalg.inv(intrinsics), (H, W))
     middle = points[view, row, column]
     focal = (intrinsics[:, 0, 0] + intrinsics[:, 1, 1]) / 2
     radius = middle[:, 2].clamp(min=1e-12) * ((H * H + W * W) ** 0.5 / (2 * level)) / focal[view]
     distance = (points[view[:, None], rows, columns] - middle[:, None]).norm(dim=-1)
     inside = inside & valid[view[:, None], rows, columns] & (distance <= radius[:, None])
     return view, inside, rows, columns, radius
-
-
-def _camera_points(depth: Tensor, intrinsics: Tensor) -> Tensor:
-    pixels = pixel_grid((depth.shape[-2], depth.shape[-1]), device=depth.device, dtype=depth.dtype)
-    pixels = torch.cat((pixels, torch.ones_like(pixels[..., :1])), dim=-1)
-    return depth[..., None] * torch.einsum("nij,hwj->nhwi", torch.linalg.inv(intrinsics), pixels)
 
 
 def global_local_terms(

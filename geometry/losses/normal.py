@@ -5,7 +5,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from geometry.losses.reduce import masked_mean
-from geometry.ops.pinhole import pixel_grid
+from geometry.ops.pinhole import pixel_rays
 
 
 def normal_loss(
@@ -49,10 +49,7 @@ def normals_around(
     In camera axes, for inner pixels; a surface that faces the camera has positive z.
     """
     H, W = depth.shape[-2:]
-    pixels = pixel_grid((H, W), device=depth.device, dtype=depth.dtype)
-    pixels = torch.cat((pixels, torch.ones_like(pixels[..., :1])), dim=-1)
-    rays = torch.einsum("...ij,hwj->...hwi", torch.linalg.inv(intrinsics), pixels)
-    points = depth[..., None] * rays
+    points = depth[..., None] * pixel_rays(torch.linalg.inv(intrinsics), (H, W))
     centre = points[..., 1:-1, 1:-1, :]
     right, left = points[..., 1:-1, 2:, :] - centre, points[..., 1:-1, :-2, :] - centre
     down, up = points[..., 2:, 1:-1, :] - centre, points[..., :-2, 1:-1, :] - centre

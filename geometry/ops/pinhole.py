@@ -1,4 +1,4 @@
-"""The pinhole camera: pixels, projection, fields of view, intrinsics under resizing and cropping."""
+"""The pinhole camera: pixels and their rays, projection, fields of view, resized intrinsics."""
 
 import torch
 from jaxtyping import Float
@@ -26,6 +26,20 @@ def pixel_grid(
     return torch.stack((x, y), dim=-1)
 
 
+def pixel_rays(
+    pixel_to_ray: Float[Tensor, "*batch 3 3"],
+    image_size: tuple[int, int],
+    grid: tuple[int, int] | None = None,
+) -> Float[Tensor, "*batch h w 3"]:
+    """Rays of the cells' centres (x, y) of `pixel_grid`: ``pixel_to_ray`` times (x, y, 1).
+
+    With K^-1 they are in camera axes and have z = 1; with R^T K^-1 they are in world axes.
+    """
+    pixels = pixel_grid(image_size, grid, device=pixel_to_ray.device, dtype=pixel_to_ray.dtype)
+    pixels = torch.cat((pixels, torch.ones_like(pixels[..., :1])), dim=-1)
+    return torch.einsum("...ij,hwj->...hwi", pixel_to_ray, pixels)
+
+
 def project(
     points: Float[Tensor, "B V *n 3"], cameras: Cameras
 ) -> tuple[Float[Tensor, "B V *n 2"], Float[Tensor, "B V *n"]]:
@@ -44,10 +58,8 @@ def project(
 def unproject(depth: Float[Tensor, "B V H W"], cameras: Cameras) -> Float[Tensor, "B V H W 3"]:
     """World points of a z-depth map, through every pixel's centre."""
     H, W = depth.shape[-2:]
-    pixels = pixel_grid((H, W), device=depth.device, dtype=depth.dtype)
-    pixels = torch.cat((pixels, torch.ones_like(pixels[..., :1])), dim=-1)
     cam_to_world = se3.invert(cameras.extrinsics)
-    rays = torch.einsum("bvij,hwj->bvhwi", cam_to_world[..., :3, :3] @ cameras.intrinsics.inverse(), pixels)
+    rays = pixel_rays(cam_to_world[..., :3, :3] @ cameras.intrinsics.inverse(), (H, W))
     return cam_to_world[..., None, None, :3, 3] + depth[..., None] * rays
 
 
@@ -85,12 +97,3 @@ def resize_intrinsics(
     """Intrinsics of the image resized from (H, W) to (H, W); exact with pixel centres at 0.5."""
     factor = intrinsics.new_tensor([new_size[1] / old_size[1], new_size[0] / old_size[0], 1.0])
     return intrinsics * factor[:, None]
-
-
-def crop_intrinsics(
-    intrinsics: Float[Tensor, "*batch 3 3"], left: float, top: float
-) -> Float[Tensor, "*batch 3 3"]:
-    """Intrinsics of the image with ``left`` columns and ``top`` rows cut off."""
-    shift = intrinsics.new_zeros(3, 3)
-    shift[0, 2], shift[1, 2] = left, top
-    return intrinsics - shift

@@ -5,7 +5,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from geometry.ops import se3
-from geometry.ops.pinhole import pixel_grid
+from geometry.ops.pinhole import pixel_rays
 from geometry.views import Cameras
 
 
@@ -25,10 +25,7 @@ def rays_from_cameras(
     Source: DA3 (arXiv:2511.10647), depth-ray representation.
     """
     cam_to_world = se3.invert(cameras.extrinsics)
-    pixels = pixel_grid(image_size, grid, device=cam_to_world.device, dtype=cam_to_world.dtype)
-    pixels = torch.cat((pixels, torch.ones_like(pixels[..., :1])), dim=-1)  # [h, w, 3]
-    map_to_world = cam_to_world[..., :3, :3] @ cameras.intrinsics.inverse()
-    direction = torch.einsum("bvij,hwj->bvhwi", map_to_world, pixels)
+    direction = pixel_rays(cam_to_world[..., :3, :3] @ cameras.intrinsics.inverse(), image_size, grid)
     origin = cam_to_world[..., None, None, :3, 3].expand_as(direction)
     return torch.cat((direction, origin), dim=-1)
 

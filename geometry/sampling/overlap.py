@@ -5,6 +5,7 @@ its sparse points, seen by both; else the space in front of the cameras. Rows of
 as they are needed, so that a scene of a thousand photos costs no more than the views drawn.
 """
 
+from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
@@ -13,7 +14,9 @@ from jaxtyping import Float
 
 from geometry.errors import InputError
 from geometry.ops import se3
+from geometry.ops.pinhole import project, resize_intrinsics, unproject
 from geometry.scenes.scene import Scene
+from geometry.views import Cameras
 
 _GRID = (12, 16)  # rows and columns of the pixels with depth that stand for a view
 _SPACE_GRID = (6, 8)  # likewise where there is no depth, at each of three distances
@@ -72,24 +75,28 @@ class Overlap:
         self, points: np.ndarray, views: list[int] | None = None
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Whether each world point lies in each view's image, its pixel there, and its z: [V, P, ...]."""
-        E, K, sizes = self._cameras
+        cameras, sizes = self._cameras, self._sizes
         if views is not None:
-            E, K, sizes = E[views], K[views], sizes[views]
-        local = points @ E[:, :3, :3].swapaxes(1, 2) + E[:, None, :3, 3]
-        z = local[..., 2]
-        homogeneous = local @ K.swapaxes(1, 2)
-        pixels = homogeneous[..., :2] / np.where(z > 1e-9, z, 1.0)[..., None]
+            cameras, sizes = cameras[:, views], sizes[views]
+        places = torch.from_numpy(points).expand(1, len(sizes), -1, 3)
+        pixels, z = (found[0].numpy() for found in project(places, cameras))
         inside = (z > 1e-9) & (pixels >= 0).all(-1) & (pixels < sizes[:, None, ::-1]).all(-1)
         return inside, pixels, z
 
     @cached_property
-    def _cameras(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        sizes = np.array([frame.image_size for frame in self.scene.frames])
-        return self.scene.extrinsics, self.scene.intrinsics, sizes
+    def _cameras(self) -> Cameras:
+        extrinsics, intrinsics = (
+            torch.from_numpy(array)[None].double() for array in (self.scene.extrinsics, self.scene.intrinsics)
+        )
+        return Cameras(extrinsics=extrinsics, intrinsics=intrinsics)
+
+    @cached_property
+    def _sizes(self) -> np.ndarray:
+        return np.array([frame.image_size for frame in self.scene.frames])
 
     @cached_property
     def _centres(self) -> np.ndarray:
-        return se3.centres(torch.from_numpy(self._cameras[0])).numpy()
+        return se3.centres(self._cameras.extrinsics[0]).numpy()
 
     def _depth_of(self, i: int) -> np.ndarray | None:
         if i not in self._depth:
@@ -104,23 +111,20 @@ class Overlap:
             self._world[i] = None
             depth = self._depth_of(i)
             if depth is not None:
-                pixels = self._grid(i, _GRID)
-                H, W = self.scene.frames[i].image_size
-                h, w = depth.shape
-                z = depth[(pixels[:, 1] * h / H).astype(int), (pixels[:, 0] * w / W).astype(int)]
+                rows, columns = (
+                    ((np.arange(n) + 0.5) * side / n).astype(int) for n, side in zip(_GRID, depth.shape)
+                )
+                z = depth[np.ix_(rows, columns)]
                 if (z > 0).sum() >= _FEWEST_PIXELS:
-                    self._world[i] = self._unproject(i, pixels[z > 0], z[z > 0])
+                    self._world[i] = self._unproject(i, z)[z > 0]
         return self._world[i]
 
-    def _grid(self, i: int, grid: tuple[int, int]) -> np.ndarray:
-        (H, W), (h, w) = self.scene.frames[i].image_size, grid
-        x, y = np.meshgrid((np.arange(w) + 0.5) * W / w, (np.arange(h) + 0.5) * H / h)
-        return np.stack((x.ravel(), y.ravel()), axis=-1)
-
-    def _unproject(self, i: int, pixels: np.ndarray, z: np.ndarray) -> np.ndarray:
-        frame = self.scene.frames[i]
-        rays = np.concatenate((pixels, np.ones_like(pixels[:, :1])), -1) @ np.linalg.inv(frame.intrinsics).T
-        return (rays * z[:, None] - frame.extrinsics[:3, 3]) @ frame.extrinsics[:3, :3]
+    def _unproject(self, i: int, z: Float[np.ndarray, "h w"]) -> Float[np.ndarray, "h w 3"]:
+        """World points of depths at the centres of the cells that tile view i's image."""
+        camera = self._cameras[:, [i]]
+        intrinsics = resize_intrinsics(camera.intrinsics, self.scene.frames[i].image_size, z.shape)
+        depth = torch.from_numpy(z)[None, None].to(intrinsics)
+        return unproject(depth, replace(camera, intrinsics=intrinsics))[0, 0].numpy()
 
     def _shared_points(self, i: int) -> np.ndarray:
         mine = self._point_sets[i]
@@ -136,9 +140,9 @@ class Overlap:
         How far away things are is unknown; distances between a tenth and the whole of the cameras' own
         extent all count alike.
         """
-        pixels = self._grid(i, _SPACE_GRID)
         distances = self._reach * np.array([0.1, 0.3, 1.0])
-        points = np.concatenate([self._unproject(i, pixels, np.full(len(pixels), d)) for d in distances])
+        points = np.concatenate([self._unproject(i, np.full(_SPACE_GRID, d)) for d in distances])
+        points = points.reshape(-1, 3)
         inside = self._visible(points)[0]
         from_here = points - self._centres[i]
         from_there = points[None] - self._centres[:, None]

@@ -21,7 +21,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from geometry.errors import InputError
-from geometry.models.da3 import IMAGE_MEAN, IMAGE_STD
+from geometry.models.da3 import IMAGE_MEAN
 from geometry.scenes.scene import Frame, Scene
 from geometry.views import Cameras, Views
 
@@ -61,19 +61,10 @@ class PixelMap:
         """Photo pixels (x, y) of network pixels."""
         return (np.asarray(pixels) + self.offset) / self.scale
 
-    def to_network(self, pixels: Float[np.ndarray, "*n 2"]) -> Float[np.ndarray, "*n 2"]:
-        """Network pixels (x, y) of photo pixels."""
-        return np.asarray(pixels) * self.scale - self.offset
-
     def network_intrinsics(self, intrinsics: Float[np.ndarray, "3 3"]) -> Float[np.ndarray, "3 3"]:
         """Intrinsics of the network image from those of the photo."""
         (sx, sy), (left, top) = self.scale, self.offset
         return np.array([[sx, 0, -left], [0, sy, -top], [0, 0, 1]]) @ intrinsics
-
-    def photo_intrinsics(self, intrinsics: Float[np.ndarray, "3 3"]) -> Float[np.ndarray, "3 3"]:
-        """Intrinsics of the photo from those of the network image."""
-        (sx, sy), (left, top) = self.scale, self.offset
-        return np.array([[1 / sx, 0, left / sx], [0, 1 / sy, top / sy], [0, 0, 1]]) @ intrinsics
 
     def resized(self, size: tuple[int, int]) -> "PixelMap":
         """This map followed by a resize of the network image to (H, W)."""
@@ -88,20 +79,6 @@ class PixelMap:
     def cropped(self, size: tuple[int, int], *, left: int, top: int) -> "PixelMap":
         """This map followed by a cut to (H, W) from column ``left`` and row ``top``; negative ones pad."""
         return replace(self, network_size=size, offset=(self.offset[0] + left, self.offset[1] + top))
-
-
-def released_preprocess(
-    image: UInt8[np.ndarray, "h w 3"],
-    intrinsics: Float[np.ndarray, "3 3"] | None = None,
-    *,
-    process_res: int = 504,
-    method: str = "upper_bound_resize",
-) -> tuple[Float[Tensor, "3 H W"], Float[np.ndarray, "3 3"] | None]:
-    """One photo as the released code prepares it: normalised image and the intrinsics that follow it."""
-    pixels, pixel_map = released_resize(image, process_res, method)
-    mean, std = torch.tensor(IMAGE_MEAN)[:, None, None], torch.tensor(IMAGE_STD)[:, None, None]
-    normalised = (_unit_range(pixels) - mean) / std
-    return normalised, None if intrinsics is None else pixel_map.network_intrinsics(intrinsics)
 
 
 def released_resize(
@@ -131,23 +108,6 @@ def released_resize(
 def released_size(image_size: tuple[int, int], process_res: int, method: str) -> tuple[int, int]:
     """(H, W) that `released_resize` gives to a photo of (H, W)."""
     return _patch_size(_bounded_size(image_size, process_res, method), method)
-
-
-def released_crop_to_common(
-    images: Sequence[UInt8[np.ndarray, "_ _ 3"]], maps: Sequence[PixelMap]
-) -> tuple[list[UInt8[np.ndarray, "H W 3"]], list[PixelMap]]:
-    """Cut all prepared photos to the smallest height and width among them, as the released code does.
-
-    The released code rounds the cut of pixels half to even and that of the principal point down, so
-    with an odd excess its intrinsics can be one pixel off; here they follow the pixels.
-    """
-    H, W = (min(image.shape[axis] for image in images) for axis in (0, 1))
-    cut, cut_maps = [], []
-    for image, pixel_map in zip(images, maps):
-        top, left = round((image.shape[0] - H) / 2), round((image.shape[1] - W) / 2)
-        cut.append(image[top : top + H, left : left + W])
-        cut_maps.append(pixel_map.cropped((H, W), left=left, top=top))
-    return cut, cut_maps
 
 
 def prepare_views(
@@ -232,20 +192,6 @@ def network_cameras(frames: Sequence[Frame], maps: Sequence[PixelMap]) -> Camera
         extrinsics=torch.from_numpy(extrinsics)[None].float(),
         intrinsics=torch.from_numpy(intrinsics)[None].float(),
     )
-
-
-def describe_preparation(maps: Sequence[PixelMap]) -> str:
-    """One line for people: the network's size, and what was cut or padded."""
-    H, W = maps[0].network_size
-    line = f"{len(maps)} views at {H} x {W}"
-    kept = [pixel_map.kept for pixel_map in maps]
-    padded = sum(m.valid != (slice(0, H), slice(0, W)) for m in maps)
-    if min(kept) < 0.995:
-        cut = sum(k < 0.995 for k in kept)
-        line += f"; {cut} photos of another shape are cut, the most cut one keeps {min(kept):.0%} of its area"
-    if padded:
-        line += f"; {padded} are padded"
-    return line
 
 
 def _bounded_size(size: tuple[int, int], process_res: int, method: str) -> tuple[int, int]:

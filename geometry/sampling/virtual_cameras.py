@@ -18,7 +18,7 @@ from torch import Tensor
 
 from geometry.errors import InputError
 from geometry.ops import se3
-from geometry.ops.pinhole import pixel_grid
+from geometry.ops.pinhole import pixel_rays
 from geometry.views import Cameras, Example
 
 
@@ -70,10 +70,7 @@ def turn_cameras(
     scale = zoom * max(W / w, H / h)
     K = old.intrinsics * old.intrinsics.new_tensor([scale, scale, 1.0])[:, None]
     K[..., :2, 2] = K.new_tensor([W / 2, H / 2])
-    pixels = pixel_grid((H, W), device=K.device)
-    rays = torch.einsum(
-        "bvij,hwj->bvhwi", turn.mT @ K.inverse(), F.pad(pixels, (0, 1), value=1.0)
-    )  # old camera's axes
+    rays = pixel_rays(turn.mT @ K.inverse(), (H, W))  # old camera's axes
     place = torch.einsum("bvij,bvhwj->bvhwi", old.intrinsics, rays)
     ahead = place[..., 2] > 1e-3
     place = place[..., :2] / place[..., 2:].clamp(min=1e-3)

@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float
 from numpy.typing import NDArray
 from torch import Tensor
 
+from geometry.ops import se3
 from geometry.ops.pinhole import project, resize_intrinsics, unproject
 from geometry.views import Cameras
 from geometry.worlds import kernel
@@ -194,7 +195,7 @@ def judge(
 ) -> Bool[Tensor, " V"]:
     """Which views stand free and see something: shape, texture or both."""
     arrays = kernel.arrays_of(world)
-    centres = -(cameras.extrinsics[0, :, :3, :3].mT @ cameras.extrinsics[0, :, :3, 3:])[..., 0]
+    centres = se3.centres(cameras.extrinsics[0])
     free = torch.tensor([not kernel.inside(arrays, *c) for c in centres.double().tolist()])
     solid = ~probes.sky[0].flatten(1)
     depth = torch.where(solid, probes.depth[0].flatten(1), torch.inf)

@@ -12,6 +12,7 @@ from geometry.layers.rope import rotary_tables, rotate
 from geometry.layers.uv_embed import add_uv_embedding, uv_axes
 from geometry.metrics.points import point_cloud_metrics
 from geometry.metrics.pose import pose_auc
+from geometry.models.da3 import IMAGE_MEAN, IMAGE_STD
 from geometry.ops import se3
 from geometry.ops.align import align_poses, normalise_extrinsics
 from geometry.ops.pinhole import pixel_grid, resize_intrinsics
@@ -19,7 +20,7 @@ from geometry.ops.pose_encoding import decode_cameras, encode_cameras
 from geometry.ops.ray_pose import cameras_from_rays
 from geometry.ops.rays import rays_from_cameras
 from geometry.ops.rotations import matrix_from_quat_xyzw, quat_xyzw_from_matrix
-from geometry.sampling.preprocess import released_preprocess
+from geometry.sampling.preprocess import released_resize
 from geometry.views import Cameras
 from nvs.cameras import RELEASED_MODES, released
 from nvs.gaussians.spherical_harmonics import rotate_sh
@@ -182,8 +183,9 @@ def check_preprocess(path: Path, report: Report) -> None:
         if name.endswith("/slice7"):
             size, method, _ = name.split("/")
             image = _blocks(2, *map(int, size.split("x")))
-            pixels, _ = released_preprocess(image, process_res=252, method=method)
-            report.compare(path.name, name, pixels[:, ::7, ::7], reference, PIXELS)
+            pixels = torch.from_numpy(released_resize(image, 252, method)[0]).permute(2, 0, 1) / 255
+            mean, std = torch.tensor(IMAGE_MEAN)[:, None, None], torch.tensor(IMAGE_STD)[:, None, None]
+            report.compare(path.name, name, ((pixels - mean) / std)[:, ::7, ::7], reference, PIXELS)
 
 
 def _check_table(path: Path, report: Report) -> None:
@@ -191,10 +193,9 @@ def _check_table(path: Path, report: Report) -> None:
         label = f"{index}: {row['in_wh'][0]}x{row['in_wh'][1]}/{row['res']}/{row['method']}"
         names = [f"{label}/{field}" for field in ("out_hw", "K_out")]
         report.expect(path.name, names)
-        pixels, K = released_preprocess(
-            _blocks(1, *row["in_wh"]), np.array(row["K_in"]), process_res=row["res"], method=row["method"]
-        )
-        report.compare(path.name, names[0], list(pixels.shape[1:]), row["out_hw"], EQUAL)
+        pixels, pixel_map = released_resize(_blocks(1, *row["in_wh"]), row["res"], row["method"])
+        report.compare(path.name, names[0], list(pixels.shape[:2]), row["out_hw"], EQUAL)
+        K = pixel_map.network_intrinsics(np.array(row["K_in"]))
         report.compare(path.name, names[1], K, np.array(row["K_out"]), UTILITY)
 
 

@@ -59,7 +59,7 @@ def test_windows_stay_inside_and_have_the_shape(photo_size, size, options):
 
 def test_the_whole_photo_by_default():
     window = frame_window((100, 200), (50, 100))
-    np.testing.assert_allclose(window.to_network(np.array([[200.0, 100.0]])), [[100, 50]])
+    np.testing.assert_allclose(np.array([[200.0, 100.0]]) * window.scale - window.offset, [[100, 50]])
     K = np.array([[80.0, 0, 90], [0, 70, 60], [0, 0, 1]])
     np.testing.assert_allclose(window.network_intrinsics(K), [[40, 0, 45], [0, 35, 30], [0, 0, 1]])
 

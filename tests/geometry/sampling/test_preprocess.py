@@ -1,22 +1,15 @@
-"""Preprocessing against the released code's stored numbers; mixed sizes; maps between pixels."""
-
-import json
+"""Preprocessing: equal and mixed sizes, maps between pixels. The released numbers are in tests/golden."""
 
 import numpy as np
 import pytest
 import torch
 
 from geometry.errors import InputError
-from geometry.models.da3 import IMAGE_MEAN, IMAGE_STD
+from geometry.models.da3 import IMAGE_MEAN
 from geometry.sampling.preprocess import (
     PATCH,
-    PixelMap,
-    describe_preparation,
     prepare_views,
-    released_crop_to_common,
-    released_preprocess,
     released_resize,
-    released_size,
 )
 from geometry.scenes.scene import Frame, Scene
 
@@ -28,30 +21,8 @@ def blocks(seed, width, height):
     return small[rows][:, columns]
 
 
-def test_sizes_and_intrinsics_of_the_released_code(golden_dir):
-    table = json.loads((golden_dir / "preprocess_table.json").read_text())
-    assert len(table) == 72
-    for row in table:
-        image = blocks(1, *row["in_wh"])
-        tensor, K = released_preprocess(
-            image, np.array(row["K_in"]), process_res=row["res"], method=row["method"]
-        )
-        assert list(tensor.shape) == [3, *row["out_hw"]], row
-        assert list(released_size(image.shape[:2], row["res"], row["method"])) == row["out_hw"]
-        np.testing.assert_allclose(K, row["K_out"], rtol=1e-12, err_msg=str(row))
-
-
-def test_pixels_of_the_released_code(golden_dir):
-    stored = np.load(golden_dir / "preprocess.npz")
-    names = [name for name in stored if name.endswith("/slice7")]
-    assert len(names) == len(stored.files) - 1  # all but the OpenCV version
-    for name in names:
-        size, method, _ = name.split("/")
-        image = blocks(2, *map(int, size.split("x")))
-        tensor, _ = released_preprocess(image, process_res=252, method=method)
-        error = np.abs(tensor[:, ::7, ::7].numpy() - stored[name])
-        assert error.max() < 0.05, name
-        assert error.mean() < 5e-3, name
+def to_network(pixel_map, pixels):
+    return pixels * pixel_map.scale - pixel_map.offset
 
 
 def frame(size, index=0, posed=True, pixels=None):
@@ -77,14 +48,14 @@ def test_equal_sizes_are_prepared_as_released():
     photos = [blocks(i, 200, 150) for i in range(3)]
     frames = tuple(frame((150, 200), i, pixels=p) for i, p in enumerate(photos))
     views, maps = prepare_views(Scene(name="s", frames=frames), [2, 0], process_res=98)
-    mean, std = torch.tensor(IMAGE_MEAN)[:, None, None], torch.tensor(IMAGE_STD)[:, None, None]
     for view, index in enumerate([2, 0]):
-        expected, K = released_preprocess(photos[index], frames[index].intrinsics, process_res=98)
-        torch.testing.assert_close((views.images[0, view] - mean) / std, expected)
+        expected, pixel_map = released_resize(photos[index], 98)
+        torch.testing.assert_close(views.images[0, view], torch.from_numpy(expected).permute(2, 0, 1) / 255)
+        K = pixel_map.network_intrinsics(frames[index].intrinsics)
         np.testing.assert_allclose(views.cameras.intrinsics[0, view], K, rtol=1e-6)
     assert views.cameras.extrinsics[0, :, 0, 3].tolist() == [2, 0]
     assert views.images.dtype == torch.float32
-    assert describe_preparation(maps) == "2 views at 70 x 98"
+    assert maps[0].network_size == (70, 98)
 
 
 def test_photos_of_one_shape_and_different_resolution_are_not_cut():
@@ -111,19 +82,18 @@ def test_intrinsics_follow_the_pixels(mixed):
         total = white.sum()
         x = (white.sum(0) * (torch.arange(white.shape[1]) + 0.5)).sum() / total
         y = (white.sum(1) * (torch.arange(white.shape[0]) + 0.5)).sum() / total
-        np.testing.assert_allclose(pixel_map.to_network(np.array([160.0, 160.0])), [x, y], atol=0.05)
+        np.testing.assert_allclose(to_network(pixel_map, np.array([160.0, 160.0])), [x, y], atol=0.05)
         ray = np.linalg.inv(original.intrinsics) @ [160, 160, 1]
         projected = views.cameras.intrinsics[0, view].double().numpy() @ ray
         np.testing.assert_allclose(projected[:2] / projected[2], [x, y], atol=0.05)
 
 
-def test_cover_takes_the_median_shape_and_says_what_is_cut():
+def test_cover_takes_the_median_shape():
     _, maps = prepare_views(scene((300, 400), (300, 400), (400, 300)), process_res=140)
     assert maps[0].network_size == (112, 140)  # 105 is half-way between 98 and 112 and goes up
     # 112 x 140 is 5:4, so a 4:3 photo keeps 15/16 and a 3:4 photo 3/5.
     assert maps[0].kept == pytest.approx(15 / 16, abs=0.01)
     assert maps[2].kept == pytest.approx(3 / 5, abs=0.01)
-    assert "3 photos of another shape are cut, the most cut one keeps 60%" in describe_preparation(maps)
 
 
 def test_an_even_mix_meets_at_a_square():
@@ -141,26 +111,18 @@ def test_padding_cuts_nothing_and_marks_the_bars():
     mean = torch.tensor(IMAGE_MEAN)
     torch.testing.assert_close(views.images[0, 0, :, 0, 0], mean, atol=0.003, rtol=0)
     torch.testing.assert_close(views.images[0, 1, :, 0, 70], torch.full((3,), 10 / 255))
-    assert "2 are padded" in describe_preparation(maps)
 
 
 def test_released_crop_takes_the_minimum():
     _, maps = prepare_views(scene((300, 400), (400, 300)), process_res=504, mixed="released_crop")
     assert maps[0].network_size == (378, 378)
     assert maps[0].offset == (63, 0)
-    images = [np.zeros((28, 43, 3), np.uint8), np.zeros((42, 28, 3), np.uint8)]
-    maps = [PixelMap(photo_size=i.shape[:2], network_size=i.shape[:2]) for i in images]
-    cut, cut_maps = released_crop_to_common(images, maps)
-    assert {c.shape for c in cut} == {(28, 28, 3)}
-    assert [m.offset for m in cut_maps] == [(8, 0), (0, 7)]  # 7.5 rounds to even
 
 
 def test_map_inverts_itself():
     _, pixel_map = released_resize(blocks(0, 505, 378), 252, "lower_bound_crop")
     points = np.random.default_rng(0).uniform(0, 200, (10, 2))
-    np.testing.assert_allclose(pixel_map.to_photo(pixel_map.to_network(points)), points)
-    K = np.array([[300.0, 0, 250], [0, 310, 180], [0, 0, 1]])
-    np.testing.assert_allclose(pixel_map.photo_intrinsics(pixel_map.network_intrinsics(K)), K, atol=1e-12)
+    np.testing.assert_allclose(pixel_map.to_photo(to_network(pixel_map, points)), points)
 
 
 def test_only_chosen_photos_are_decoded():
