@@ -27,10 +27,11 @@ import cv2
 import numpy as np
 from jaxtyping import Float
 
-from geometry.datasets.sources import SceneSource, chosen_scenes, existing_folder, found_scenes
+from geometry.datasets.sources import SceneSource, existing_folder, scene_names
 from geometry.errors import InputError
 from geometry.formats.depth_files import read_png_depth
 from geometry.formats.images import read_header, read_map, turned_size
+from geometry.formats.text import read_table
 from geometry.scenes.scene import Frame, Scene, check_pose, turn_extrinsics, turn_intrinsics
 
 ASSETS = ("lowres_wide", "vga_wide", "wide")
@@ -65,8 +66,7 @@ class ARKitScenes(SceneSource):
         self.asset, self.depth, self.least_confidence = asset, depth, least_confidence
         self._folders = _find_videos(self.root)
         names = [name for name, folder in sorted(self._folders.items()) if (folder / asset).is_dir()]
-        names = chosen_scenes(names, scenes, self.root)
-        self.names = found_scenes(names, self.root, f"videos with lowres_wide.traj and {asset}")
+        self.names = scene_names(names, scenes, self.root, f"videos with lowres_wide.traj and {asset}")
 
     @classmethod
     def recognises(cls, root: Path) -> bool:
@@ -120,14 +120,7 @@ class ARKitScenes(SceneSource):
 
 def read_traj(path: Path) -> tuple[Float[np.ndarray, " N"], Float[np.ndarray, "N 4 4"]]:
     """Times in seconds and world-to-camera poses of a .traj file."""
-    try:
-        rows = np.loadtxt(path, dtype=np.float64, ndmin=2)
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: expected a trajectory, could not read it ({error})") from error
-    if rows.shape[1] != 7 or len(rows) == 0:
-        raise InputError(
-            f"{path}: expected lines of time, rotation and translation, got {rows.shape[1]} columns"
-        )
+    rows = read_table(path, 7, "time, rotation and translation")
     poses = np.tile(np.eye(4), (len(rows), 1, 1))
     for pose, row in zip(poses, rows):
         pose[:3, :3], pose[:3, 3] = cv2.Rodrigues(row[1:4])[0], row[4:7]

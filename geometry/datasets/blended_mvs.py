@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from geometry.datasets.sources import SceneSource, chosen_scenes, existing_folder, found_scenes
+from geometry.datasets.sources import SceneSource, existing_folder, scene_names
 from geometry.errors import InputError
 from geometry.formats.depth_files import read_pfm
 from geometry.formats.images import read_header
@@ -36,8 +36,7 @@ class BlendedMVS(SceneSource):
     def __init__(self, root: str | Path, *, scenes: str | Path | Sequence[str] | None = None) -> None:
         self.root = existing_folder(root, "BlendedMVS projects")
         names = [p.name for p in sorted(self.root.iterdir()) if (p / "blended_images").is_dir()]
-        names = chosen_scenes(names, scenes, self.root)
-        self.names = found_scenes(names, self.root, "projects with blended_images")
+        self.names = scene_names(names, scenes, self.root, "projects with blended_images")
 
     @classmethod
     def recognises(cls, root: Path) -> bool:

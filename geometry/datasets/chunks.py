@@ -12,7 +12,6 @@ Source: cvg/depthsplat ``src/scripts/convert_dl3dv_train.py`` and its loader. No
 """
 
 import io
-import json
 import pickle
 import zipfile
 from collections.abc import Sequence
@@ -27,12 +26,12 @@ from PIL import Image
 from geometry.datasets.sources import (
     SCENE_HASH,
     SceneSource,
-    chosen_scenes,
     existing_folder,
-    found_scenes,
     read_hashes,
+    scene_names,
 )
 from geometry.errors import InputError
+from geometry.formats.text import read_json
 from geometry.scenes.scene import Frame, Scene, check_pose
 
 
@@ -57,19 +56,13 @@ class Chunks(SceneSource):
         root = existing_folder(root, "chunk files")
         self.root = root if (root / "index.json").is_file() else root / split
         index = self.root / "index.json"
-        try:
-            content = json.loads(index.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise InputError(f"{index}: expected the index of the chunk files ({error.strerror})") from error
-        except ValueError as error:
-            raise InputError(f"{index}: expected JSON, could not read it ({error})") from error
+        content = read_json(index, "the index of the chunk files")
         if not isinstance(content, dict) or not all(isinstance(v, str) for v in content.values()):
             raise InputError(f"{index}: expected an object of scene key: chunk file")
         self._chunk_of = content
         hashes = frozenset() if exclude is None else read_hashes(exclude)
         names = [key for key in sorted(content) if not hashes.intersection(SCENE_HASH.findall(key))]
-        names = chosen_scenes(names, scenes, index)
-        self.names = found_scenes(names, index, "scenes in the index")
+        self.names = scene_names(names, scenes, index, "scenes in the index")
 
     @classmethod
     def recognises(cls, root: Path) -> bool:

@@ -26,12 +26,14 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Float
 
-from geometry.datasets.sources import SceneSource, chosen_scenes, existing_folder, found_scenes
+from geometry.datasets.sources import SceneSource, existing_folder, scene_names
 from geometry.errors import InputError
 from geometry.formats.images import read_header, read_map
+from geometry.formats.text import read_json
 from geometry.scenes.scene import Frame, Scene, check_pose
 
 INDEX_FOLDER = "_sequences"  # where `geometry data prepare co3d` puts its files by default
+_PREPARED = "a file of geometry data prepare co3d"
 _TO_OPENCV = np.diag([-1.0, -1.0, 1.0])
 
 
@@ -70,8 +72,9 @@ class CO3D(SceneSource):
                 for sequence, score in sorted(quality.items())
                 if least_quality is None or (score is not None and score >= least_quality)
             ]
-        names = chosen_scenes(names, scenes, self.root)
-        self.names = found_scenes(names, self.root, "CO3D sequences (<category>/frame_annotations.jgz)")
+        self.names = scene_names(
+            names, scenes, self.root, "CO3D sequences (<category>/frame_annotations.jgz)"
+        )
 
     @classmethod
     def recognises(cls, root: Path) -> bool:
@@ -82,7 +85,7 @@ class CO3D(SceneSource):
         category, sequence = self._require(name, self.root).split("/", 1)
         if self.index is not None:
             path = self.index / category / f"{sequence}.json"
-            entries = _read_json(path)
+            entries = read_json(path, _PREPARED)
         else:
             path = self.root / category / "frame_annotations.jgz"
             entries = read_frames(path).get(sequence, [])
@@ -98,7 +101,7 @@ class CO3D(SceneSource):
     def _qualities(self, category: str) -> dict[str, float | None]:
         """Sequence -> camera quality."""
         if self.index is not None:
-            return _read_json(self.index / f"{category}.json")
+            return read_json(self.index / f"{category}.json", _PREPARED)
         return read_qualities(self.root / category / "sequence_annotations.jgz")
 
     def _frame(self, entry: Mapping, path: Path) -> Frame:
@@ -213,12 +216,3 @@ def _read_jgz(path: Path) -> list[dict]:
     ):
         raise InputError(f"{path}: expected a list of annotations with sequence_name")
     return content
-
-
-def _read_json(path: Path) -> dict | list:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"{path}: expected a file of geometry data prepare co3d, could not read it ({error})"
-        ) from error

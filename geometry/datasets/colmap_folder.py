@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from geometry.datasets.sources import SceneSource, chosen_scenes, existing_folder, found_scenes
+from geometry.datasets.sources import SceneSource, existing_folder, scene_names
 from geometry.formats import colmap
 from geometry.formats.depth_files import find_depth
 from geometry.scenes.colmap import read_colmap
@@ -41,8 +41,7 @@ class ColmapFolders(SceneSource):
         self.root = existing_folder(root, "COLMAP scenes")
         self.images, self.depth, self.depth_unit, self.metric = images, depth, depth_unit, metric
         self._folders = scene_folders(self.root, lambda folder: colmap.find_model(folder) is not None)
-        names = chosen_scenes(sorted(self._folders), scenes, self.root)
-        self.names = found_scenes(names, self.root, "folders with a COLMAP model")
+        self.names = scene_names(sorted(self._folders), scenes, self.root, "folders with a COLMAP model")
 
     @classmethod
     def recognises(cls, root: Path) -> bool:

@@ -30,10 +30,9 @@ import numpy as np
 from geometry.datasets.sources import (
     SCENE_HASH,
     SceneSource,
-    chosen_scenes,
     existing_folder,
-    found_scenes,
     read_hashes,
+    scene_names,
 )
 from geometry.errors import InputError
 from geometry.formats import colmap
@@ -82,8 +81,9 @@ class DL3DV(SceneSource):
         excluded = frozenset() if exclude is None else read_hashes(exclude)
         names = [name for name in sorted(self._folders) if name not in excluded]
         self.excluded = tuple(name for name in sorted(self._folders) if name in excluded)
-        names = chosen_scenes(names, scenes, self.root)
-        self.names = found_scenes(names, self.root, "DL3DV scenes (64-digit folders with a transforms.json)")
+        self.names = scene_names(
+            names, scenes, self.root, "DL3DV scenes (64-digit folders with a transforms.json)"
+        )
 
     @classmethod
     def recognises(cls, root: Path) -> bool:
@@ -118,12 +118,10 @@ def _with_points(scene: Scene, folder: Path, model_folder: Path) -> Scene:
             f"(points=false leaves them out), got others ({error!r})"
         ) from None
     model = colmap.read_model(model_folder)
-    row_of = {int(point): row for row, point in enumerate(model.points.ids)}
     visibility = []
     for frame in scene.frames:
         image = model.images.get(image_of[frame.name])
-        seen = [] if image is None else [row_of[int(p)] for p in image.point_ids if int(p) in row_of]
-        visibility.append(np.unique(np.array(seen, dtype=np.int64)))
+        visibility.append(model.points.rows(() if image is None else image.point_ids))
     points = model.points.xyz @ applied[:3, :3].T + applied[:3, 3]
     return replace(scene, points=points, visibility=tuple(visibility))
 

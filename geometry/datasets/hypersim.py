@@ -29,7 +29,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from geometry.datasets.sources import SceneSource, chosen_scenes, existing_folder, found_scenes
+from geometry.datasets.sources import SceneSource, existing_folder, scene_names
 from geometry.errors import InputError
 from geometry.formats.depth_files import read_h5_depth
 from geometry.formats.images import read_header
@@ -64,9 +64,8 @@ class Hypersim(SceneSource):
             f"{p.parents[2].name}/{p.parent.name}"
             for p in sorted(self.root.glob("*/_detail/cam_*/camera_keyframe_positions.hdf5"))
         ]
-        names = chosen_scenes(names, scenes, self.root)
-        self.names = found_scenes(
-            names, self.root, "scenes with _detail/cam_*/camera_keyframe_positions.hdf5"
+        self.names = scene_names(
+            names, scenes, self.root, "scenes with _detail/cam_*/camera_keyframe_positions.hdf5"
         )
 
     @classmethod

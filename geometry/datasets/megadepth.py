@@ -25,7 +25,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from geometry.datasets.sources import SceneSource, chosen_scenes, existing_folder, found_scenes
+from geometry.datasets.sources import SceneSource, existing_folder, scene_names
 from geometry.errors import InputError
 from geometry.formats import colmap
 from geometry.formats.depth_files import read_h5_depth
@@ -60,8 +60,7 @@ class MegaDepthIndex(SceneSource):
         index = Path(index).expanduser()
         files = [index] if index.is_file() else sorted(existing_folder(index, "index files").glob("*.npz"))
         self._files = {file.stem: file for file in files if file.stem.split("_")[0] not in exclude}
-        names = chosen_scenes(sorted(self._files), scenes, index)
-        self.names = found_scenes(names, index, "MegaDepth index files (.npz)")
+        self.names = scene_names(sorted(self._files), scenes, index, "MegaDepth index files (.npz)")
 
     def read(self, name: str) -> Scene:
         path = self._files[self._require(name, self.root)]
@@ -128,8 +127,7 @@ class MegaDepthColmap(SceneSource):
         models = existing_folder(self.root / "Undistorted_SfM", "undistorted COLMAP models")
         names = [p.name for p in sorted(models.iterdir()) if p.is_dir() and p.name not in exclude]
         names = [name for name in names if colmap.find_model(models / name) is not None]
-        names = chosen_scenes(names, scenes, models)
-        self.names = found_scenes(names, models, "MegaDepth scenes with a COLMAP model")
+        self.names = scene_names(names, scenes, models, "MegaDepth scenes with a COLMAP model")
 
     @classmethod
     def recognises(cls, root: Path) -> bool:

@@ -23,7 +23,7 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from geometry.datasets.sources import SceneSource, chosen_scenes, existing_folder, found_scenes
+from geometry.datasets.sources import SceneSource, existing_folder, scene_names
 from geometry.errors import InputError
 from geometry.formats.depth_files import read_png_depth
 from geometry.scenes import transforms_json
@@ -61,8 +61,7 @@ class ScanNetPP(SceneSource):
             raise InputError(f"{root}: expected device dslr or iphone, got {device}")
         self.device, self.split, self.depth, self.keep_bad = device, split, depth, keep_bad
         names = [p.parents[2].name for p in sorted(self.root.glob(f"*/{device}/nerfstudio/transforms.json"))]
-        names = chosen_scenes(names, scenes, self.root)
-        self.names = found_scenes(names, self.root, f"scenes with {device}/nerfstudio/transforms.json")
+        self.names = scene_names(names, scenes, self.root, f"scenes with {device}/nerfstudio/transforms.json")
 
     @classmethod
     def recognises(cls, root: Path) -> bool:

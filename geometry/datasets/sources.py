@@ -62,11 +62,18 @@ def existing_folder(root: str | Path, wanted: str) -> Path:
     return root
 
 
-def found_scenes(names: Sequence[str], root: Path, wanted: str) -> tuple[str, ...]:
-    """The names as a tuple, refusing an empty list: a source without scenes is a mistyped path."""
-    if not names:
-        raise InputError(f"{root}: expected {wanted}, found none")
-    return tuple(names)
+def scene_names(
+    names: Sequence[str], scenes: str | Path | Sequence[str] | None, root: Path, expected: str
+) -> tuple[str, ...]:
+    """`chosen_scenes`, refusing an empty list: a source without scenes is a mistyped path.
+
+    Args:
+        expected: what should have been in ``root``.
+    """
+    chosen = chosen_scenes(names, scenes, root)
+    if not chosen:
+        raise InputError(f"{root}: expected {expected}, found none")
+    return chosen
 
 
 def chosen_scenes(

@@ -12,17 +12,17 @@ Source: isl-org/TanksAndTemples ``python_toolbox/convert_to_logfile.py``, ``eval
 frames of Barn.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from geometry.datasets import tanks_log
-from geometry.datasets.sources import SceneSource, chosen_scenes, existing_folder, found_scenes
+from geometry.datasets.sources import SceneSource, existing_folder, scene_names
 from geometry.errors import InputError
 from geometry.formats import colmap
 from geometry.formats.distortion import Lens
 from geometry.formats.images import IMAGE_SUFFIXES, natural_key, read_header
+from geometry.formats.text import read_json
 from geometry.scenes.colmap import read_colmap
 from geometry.scenes.scene import Scene, photo_frame
 from geometry.scenes.transforms_json import lens_from_keys
@@ -52,8 +52,7 @@ class TanksAndTemples(SceneSource):
         self.intrinsics = None if intrinsics is None else Path(intrinsics).expanduser()
         folders = sorted(p for p in self.root.iterdir() if p.is_dir())
         names = [p.name for p in folders if colmap.find_model(p) is not None or _find_log(p) is not None]
-        names = chosen_scenes(names, scenes, self.root)
-        self.names = found_scenes(names, self.root, "scenes with a COLMAP model or a _COLMAP_SfM.log")
+        self.names = scene_names(names, scenes, self.root, "scenes with a COLMAP model or a _COLMAP_SfM.log")
 
     @classmethod
     def recognises(cls, root: Path) -> bool:
@@ -74,12 +73,7 @@ class TanksAndTemples(SceneSource):
                 f"{folder}: expected intrinsics of {name}, but the official files have none: give a JSON "
                 f"with fl_x, fl_y, cx, cy, w, h for {name}"
             )
-        try:
-            content = json.loads(self.intrinsics.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise InputError(f"{self.intrinsics}: expected intrinsics as JSON ({error.strerror})") from error
-        except ValueError as error:
-            raise InputError(f"{self.intrinsics}: expected JSON, could not read it ({error})") from error
+        content = read_json(self.intrinsics, "intrinsics of scenes")
         if not isinstance(content, dict) or not isinstance(content.get(name), dict):
             raise InputError(f"{self.intrinsics}: expected an object with intrinsics of {name}, found none")
         size = read_header(_photos(_photo_folder(folder))[0]).stored_size

@@ -23,10 +23,11 @@ import torch
 from jaxtyping import Bool, Float
 from PIL import Image
 
-from geometry.datasets.sources import SceneSource, chosen_scenes, existing_folder, found_scenes
+from geometry.datasets.sources import SceneSource, existing_folder, scene_names
 from geometry.errors import InputError
 from geometry.formats.depth_files import read_npy_depth
 from geometry.formats.images import read_header
+from geometry.formats.text import read_table
 from geometry.ops import rotations, se3
 from geometry.scenes.scene import Frame, Scene, check_pose
 
@@ -59,8 +60,9 @@ class TartanAir(SceneSource):
             for camera in _FORMS
             for p in sorted(self.root.glob(f"*/*/P*/pose_{camera}.txt"))
         }
-        names = chosen_scenes(sorted(self._camera), scenes, self.root)
-        self.names = found_scenes(names, self.root, "flights (<env>/<difficulty>/P*/pose_left.txt)")
+        self.names = scene_names(
+            sorted(self._camera), scenes, self.root, "flights (<env>/<difficulty>/P*/pose_left.txt)"
+        )
 
     @classmethod
     def recognises(cls, root: Path) -> bool:
@@ -96,16 +98,8 @@ class TartanAir(SceneSource):
 
 def read_poses(path: Path) -> list[Float[np.ndarray, "4 4"]]:
     """World-to-camera poses, OpenCV axes, of a pose file; the world stays NED."""
-    try:
-        values = np.loadtxt(path, dtype=np.float64, ndmin=2)
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"{path}: expected lines tx ty tz qx qy qz qw, could not read them ({error})"
-        ) from error
-    if values.shape[1] != 7:
-        raise InputError(f"{path}: expected 7 numbers per line, got {values.shape[1]}")
     poses = []
-    for number, row in enumerate(values):
+    for number, row in enumerate(read_table(path, 7, "tx ty tz qx qy qz qw")):
         cam_to_world = np.eye(4)
         R = rotations.matrix_from_quat_xyzw(torch.from_numpy(row[3:])).numpy()
         cam_to_world[:3, :3], cam_to_world[:3, 3] = R @ _NED_FROM_CV, row[:3]

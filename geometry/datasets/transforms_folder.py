@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from geometry.datasets.colmap_folder import scene_folders
-from geometry.datasets.sources import SceneSource, chosen_scenes, existing_folder, found_scenes
+from geometry.datasets.sources import SceneSource, existing_folder, scene_names
 from geometry.scenes import transforms_json
 from geometry.scenes.scene import Scene
 
@@ -35,8 +35,7 @@ class TransformsFolders(SceneSource):
         self.root = existing_folder(root, "captures with a transforms.json")
         self.images, self.metric = images, metric
         self._folders = scene_folders(self.root, _is_capture)
-        names = chosen_scenes(sorted(self._folders), scenes, self.root)
-        self.names = found_scenes(names, self.root, "folders with a transforms.json")
+        self.names = scene_names(sorted(self._folders), scenes, self.root, "folders with a transforms.json")
 
     @classmethod
     def recognises(cls, root: Path) -> bool:

@@ -25,10 +25,11 @@ import numpy as np
 from jaxtyping import Bool
 from PIL import Image
 
-from geometry.datasets.sources import SceneSource, chosen_scenes, existing_folder, found_scenes
+from geometry.datasets.sources import SceneSource, existing_folder, scene_names
 from geometry.errors import InputError
 from geometry.formats.depth_files import read_png_depth
 from geometry.formats.images import read_header, read_map
+from geometry.formats.text import read_table
 from geometry.scenes.scene import Frame, Scene, check_pose
 
 _SKY = (90, 200, 255)
@@ -50,8 +51,7 @@ class VirtualKitti2(SceneSource):
             f"{p.parents[3].name}/{p.parents[2].name}/{p.name}"
             for p in sorted(rgb.glob("Scene*/*/frames/rgb/Camera_*"))
         ]
-        names = chosen_scenes(names, scenes, self.root)
-        self.names = found_scenes(names, rgb, "drives (Scene*/*/frames/rgb/Camera_*)")
+        self.names = scene_names(names, scenes, rgb, "drives (Scene*/*/frames/rgb/Camera_*)")
 
     @classmethod
     def recognises(cls, root: Path) -> bool:
@@ -123,10 +123,5 @@ def read_far(path: Path) -> Bool[np.ndarray, "H W"]:
 
 def _read_table(path: Path, columns: int, camera: int) -> dict[int, np.ndarray]:
     """Frame -> numbers of one camera."""
-    try:
-        rows = np.loadtxt(path, skiprows=1, ndmin=2)
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: expected a table of cameras, could not read it ({error})") from error
-    if rows.shape[1] != columns + 2:
-        raise InputError(f"{path}: expected frame, camera and {columns} numbers, got {rows.shape[1]} columns")
+    rows = read_table(path, columns + 2, f"frame, camera and {columns} numbers", header=1)
     return {int(row[0]): row[2:] for row in rows if int(row[1]) == camera}

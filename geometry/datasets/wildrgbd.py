@@ -8,7 +8,6 @@ column), ``cam_poses.txt`` (a line per frame: its number, then camera-to-world r
 Source: wildrgbd/wildrgbd README; naver/dust3r's preprocessing for K's order. Not yet seen on a real scene.
 """
 
-import json
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -16,10 +15,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from geometry.datasets.sources import SceneSource, chosen_scenes, existing_folder, found_scenes
+from geometry.datasets.sources import SceneSource, existing_folder, scene_names
 from geometry.errors import InputError
 from geometry.formats.depth_files import read_png_depth
 from geometry.formats.images import read_header, read_map
+from geometry.formats.text import read_json, read_table
 from geometry.ops import se3
 from geometry.scenes.scene import Frame, Scene, check_pose
 
@@ -48,8 +48,7 @@ class WildRGBD(SceneSource):
         for folder in sorted(p.parent for p in self.root.glob("*/scenes")):
             if categories is None or folder.name in categories:
                 names += [f"{folder.name}/{scene}" for scene in _scenes(folder, kinds)]
-        names = chosen_scenes(names, scenes, self.root)
-        self.names = found_scenes(names, self.root, "scenes (<category>/scenes/*/cam_poses.txt)")
+        self.names = scene_names(names, scenes, self.root, "scenes (<category>/scenes/*/cam_poses.txt)")
 
     @classmethod
     def recognises(cls, root: Path) -> bool:
@@ -61,14 +60,8 @@ class WildRGBD(SceneSource):
         folder = self.root / category / "scenes" / scene
         path = folder / "cam_poses.txt"
         K, size = _read_camera(folder / "metadata")
-        try:
-            rows = np.loadtxt(path, dtype=np.float64, ndmin=2)
-        except (OSError, ValueError) as error:
-            raise InputError(f"{path}: expected a table of poses, could not read it ({error})") from error
-        if rows.shape[1] != 17:
-            raise InputError(f"{path}: expected a number and 16 more per line, got {rows.shape[1]}")
         frames = []
-        for row in rows:
+        for row in read_table(path, 17, "a frame's number and its pose"):
             stem = f"{int(row[0]):05d}"
             cam_to_world = row[1:].reshape(4, 4)
             check_pose(cam_to_world, f"{path}, frame {stem}")
@@ -101,19 +94,16 @@ def _scenes(category: Path, kinds: Sequence[str]) -> list[str]:
     types = category / "types.json"
     if not types.is_file():
         return names
-    try:
-        kind_of = json.loads(types.read_text(encoding="utf-8"))
-        return [name for name in names if kind_of.get(name) in kinds]
-    except (ValueError, AttributeError) as error:
-        raise InputError(
-            f"{types}: expected an object of scene: kind, could not read it ({error})"
-        ) from error
+    kind_of = read_json(types, "an object of scene: kind")
+    if not isinstance(kind_of, dict):
+        raise InputError(f"{types}: expected an object of scene: kind, got a {type(kind_of).__name__}")
+    return [name for name in names if kind_of.get(name) in kinds]
 
 
 def _read_camera(path: Path) -> tuple[np.ndarray, tuple[int, int]]:
+    content = read_json(path, "K, w and h")
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
         K = np.asarray(content["K"], dtype=np.float64).reshape(3, 3).T  # stored column by column
         return K, (round(content["h"]), round(content["w"]))
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path}: expected JSON with K, w and h, could not read it ({error})") from error

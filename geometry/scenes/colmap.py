@@ -3,8 +3,6 @@
 import warnings
 from pathlib import Path
 
-import numpy as np
-
 from geometry.errors import InputError
 from geometry.formats.colmap.files import read_model
 from geometry.formats.images import natural_key
@@ -43,14 +41,12 @@ def read_colmap(model_folder: Path, image_folder: Path, *, only: set[str] | None
             f"{image_folder} ({missing}, ...); they are skipped",
             stacklevel=2,
         )
-    row_of = {int(point_id): row for row, point_id in enumerate(model.points.ids)}
     frames, visibility = [], []
     for image in present:
         lens = model.cameras[image.camera_id].lens()
         path = paths[image.name]
         frames.append(photo_frame(path, name=image.name, extrinsics=image.extrinsics, lens=lens))
-        seen = [row_of[int(i)] for i in image.point_ids if int(i) in row_of]
-        visibility.append(np.unique(np.array(seen, dtype=np.int64)))
+        visibility.append(model.points.rows(image.point_ids))
     has_points = len(model.points.ids) > 0
     return Scene(
         name=image_folder.name,

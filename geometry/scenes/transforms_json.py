@@ -20,6 +20,7 @@ from geometry.atomic import atomic_file
 from geometry.errors import InputError
 from geometry.formats.distortion import Lens
 from geometry.formats.images import IMAGE_SUFFIXES, natural_key, read_header, read_map
+from geometry.formats.text import read_json
 from geometry.ops import se3
 from geometry.scenes.scene import Frame, Scene, check_pose, photo_frame
 
@@ -52,7 +53,9 @@ def read_scene(
         InputError: no JSON of this form, a bad frame (named), or no photo of it exists.
     """
     path = Path(path)
-    content = _read_json(path)
+    content = read_json(path, "a transforms.json")
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: expected a JSON object with frames, got a {type(content).__name__}")
     listed = content.get(split)
     if not isinstance(listed, list) or not listed:
         raise InputError(f"{path}: expected a list {split!r} of photos with poses, found none")
@@ -227,18 +230,6 @@ def _camera_keys(intrinsics: np.ndarray, image_size: tuple[int, int]) -> dict[st
         "p1": 0.0,
         "p2": 0.0,
     }
-
-
-def _read_json(path: Path) -> dict:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{path}: expected a transforms.json, found no such file") from None
-    except (ValueError, RecursionError) as error:  # includes broken UTF-8
-        raise InputError(f"{path}: expected JSON, could not read it ({error})") from error
-    if not isinstance(content, dict):
-        raise InputError(f"{path}: expected a JSON object with frames, got a {type(content).__name__}")
-    return content
 
 
 def _locate(name: str, folder: Path, image_folder: Path | None) -> Path | None:

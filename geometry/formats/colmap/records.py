@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -73,6 +74,15 @@ class ColmapPoints:
     rgb: UInt8[np.ndarray, "n 3"]
     errors_px: Float[np.ndarray, " n"]
     tracks: tuple[Int[np.ndarray, "_ 2"], ...]  # (image id, index of the keypoint)
+
+    def rows(self, ids: Int[np.ndarray, " k"] | Sequence[int]) -> Int[np.ndarray, " m"]:
+        """Rows of these points in order, each once; ids of no point, such as -1, are passed over."""
+        found = [self._row_of[i] for i in map(int, ids) if i in self._row_of]
+        return np.unique(np.array(found, dtype=np.int64))
+
+    @cached_property
+    def _row_of(self) -> dict[int, int]:
+        return {point: row for row, point in enumerate(self.ids.tolist())}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
