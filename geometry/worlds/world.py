@@ -51,7 +51,6 @@ TEXTURE_CHANNELS = 8
 
 # Columns of `World.lights`: kind, then direction to the light or its position, colour, radius.
 SUN, LAMP = 0, 1
-LIGHT_COLUMNS = 8
 
 # Entries of `World.air`.
 AMBIENT_UP, AMBIENT_DOWN, FOG, FOG_DENSITY, EXPOSURE, OCCLUSION = 0, 3, 6, 9, 10, 11
