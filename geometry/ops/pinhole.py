@@ -1,4 +1,4 @@
-"""The pinhole camera: pixels and their rays, projection, fields of view, resized intrinsics."""
+"""The pinhole camera: pixels, projection, fields of view, intrinsics under resizing."""
 
 import torch
 from jaxtyping import Float
@@ -27,17 +27,20 @@ def pixel_grid(
 
 
 def pixel_rays(
-    pixel_to_ray: Float[Tensor, "*batch 3 3"],
+    pixel_to_direction: Float[Tensor, "*batch 3 3"],
     image_size: tuple[int, int],
     grid: tuple[int, int] | None = None,
 ) -> Float[Tensor, "*batch h w 3"]:
-    """Rays of the cells' centres (x, y) of `pixel_grid`: ``pixel_to_ray`` times (x, y, 1).
+    """Directions through the centres of `pixel_grid`'s cells: the matrix times (x, y, 1).
 
-    With K^-1 they are in camera axes and have z = 1; with R^T K^-1 they are in world axes.
+    Args:
+        pixel_to_direction: the inverse of intrinsics gives directions in camera axes, with z = 1; with the
+            rotation to the world in front of it they are in world axes.
     """
-    pixels = pixel_grid(image_size, grid, device=pixel_to_ray.device, dtype=pixel_to_ray.dtype)
-    pixels = torch.cat((pixels, torch.ones_like(pixels[..., :1])), dim=-1)
-    return torch.einsum("...ij,hwj->...hwi", pixel_to_ray, pixels)
+    M = pixel_to_direction
+    pixels = pixel_grid(image_size, grid, device=M.device, dtype=M.dtype)
+    pixels = torch.cat((pixels, torch.ones_like(pixels[..., :1])), dim=-1)  # [h, w, 3]
+    return torch.einsum("...ij,hwj->...hwi", M, pixels)
 
 
 def project(
