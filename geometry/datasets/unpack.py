@@ -42,8 +42,8 @@ def unpack(archive: Path, root: Path, place: Place) -> tuple[int, int]:
                 present += 1
                 continue
             target.parent.mkdir(parents=True, exist_ok=True)
-            # Not `atomic_file`: it flushes every file to disk, and there are millions; under a fixed name the next
-            # run writes over what an interrupted one left.
+            # Not `atomic_file`, which flushes each of millions of files to disk; and under a fixed name the
+            # next run writes over what an interrupted one left.
             part = target.with_name(f".{target.name}.part")
             with open_member() as source, part.open("wb") as file:
                 shutil.copyfileobj(source, file, 1 << 20)
