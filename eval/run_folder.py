@@ -14,9 +14,9 @@ import json
 from pathlib import Path
 
 from geometry.atomic import atomic_file
-from geometry.engine.settings import changes
 from geometry.errors import InputError
 from geometry.results import keep_apart
+from geometry.stored_config import changes
 
 VERSION = 1
 

@@ -8,6 +8,7 @@ from eval.report import make_report, write_report
 from eval.run_folder import Store, read_json
 from geometry.commands.arguments import positive
 from geometry.errors import run_command
+from geometry.stored_config import with_present_names
 from nvs.metrics import METRICS
 
 DESCRIPTION = """The targets of a run with the lowest and highest scores, photo, rendering, error and depth,
@@ -28,7 +29,7 @@ def main(argv: list[str] | None = None) -> int:
 def run(args: argparse.Namespace) -> int:
     store = Store(args.run)
     out = args.out or store.folder / "report.html"
-    benchmark = benchmark_of(read_json(store.benchmark), root=args.root)
+    benchmark = benchmark_of(with_present_names(read_json(store.benchmark)), root=args.root)
     write_report(out, make_report(store, benchmark, metric=args.metric, count=args.count))
     print(out)
     return 0

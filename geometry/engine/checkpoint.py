@@ -25,6 +25,7 @@ import torch
 from torch import Tensor
 
 from geometry.errors import InputError
+from geometry.stored_config import with_present_names
 
 FORMAT = 1
 NAME = re.compile(r"step_(\d{8,})")
@@ -158,8 +159,10 @@ def newest_whole(folder: Path) -> Path | None:
 
 
 def read_meta(checkpoint: Path) -> dict[str, Any]:
+    """What ``meta.json`` says; a config of an earlier version comes with today's names."""
     with open(checkpoint / "meta.json") as file:
-        return json.load(file)
+        meta = json.load(file)
+    return {**meta, "config": with_present_names(meta.get("config", {}))}
 
 
 def read_file(checkpoint: Path, name: str) -> Any:

@@ -53,7 +53,6 @@ from geometry.engine.seeding import (
     set_random_state,
     unchanged_random_state,
 )
-from geometry.engine.settings import changes, plain
 from geometry.engine.state_dict import (
     ModelTensors,
     collect_optimizer,
@@ -64,6 +63,7 @@ from geometry.engine.state_dict import (
 from geometry.engine.step import TrainingStep, ValidationRun, begin_step, blocks_of, items_in
 from geometry.engine.throughput import Throughput, readable_time
 from geometry.errors import InputError
+from geometry.stored_config import changes, plain
 
 
 @dataclass(frozen=True, kw_only=True)
