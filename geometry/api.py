@@ -19,7 +19,7 @@ from geometry.outputs import Prediction
 from geometry.predict import Network, predict_geometry
 from geometry.prediction import Geometry
 from geometry.views import Cameras
-from geometry.weights.checkpoints import Checkpoint, find_checkpoint, load_network
+from geometry.weights.checkpoint import Checkpoint, find_checkpoint, load_network
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)

@@ -12,7 +12,7 @@ from geometry.console import Stopwatch, announce, listening, say
 from geometry.device import pick_device
 from geometry.options import NetworkOptions, PhotoOptions, override
 from geometry.views import Cameras
-from geometry.weights.checkpoints import Checkpoint, find_checkpoint
+from geometry.weights.checkpoint import Checkpoint, find_checkpoint
 from nvs.cameras.fit import default_size
 from nvs.model.splatter import Splatter, load_splatter
 from nvs.options import GaussianOptions, ViewOptions

@@ -17,7 +17,7 @@ from geometry.ops.images import resize_images
 from geometry.options import NetworkOptions, PhotoOptions
 from geometry.results import RENDERED, require_results, result_folder
 from geometry.views import Cameras, Views
-from geometry.weights.checkpoints import Checkpoint, find_checkpoint
+from geometry.weights.checkpoint import Checkpoint, find_checkpoint
 from nvs.cameras import PATHS, camera_path
 from nvs.cameras.files import cameras_from_file
 from nvs.cameras.fit import default_size, fit_cameras, scaled_size

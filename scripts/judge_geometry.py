@@ -30,7 +30,7 @@ from geometry.models.da3 import MonocularDepth
 from geometry.options import PhotoOptions
 from geometry.predict import predict_geometry
 from geometry.views import Views
-from geometry.weights.checkpoints import find_checkpoint, load_network
+from geometry.weights.checkpoint import find_checkpoint, load_network
 from nvs.model.pooling import sample
 from nvs.stereo import StereoDepth
 

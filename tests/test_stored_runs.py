@@ -18,7 +18,8 @@ from eval.__main__ import main as nvs_eval
 from geometry.commands import train as train_geometry
 from geometry.models.zoo import VARIANTS, Variant
 from geometry.stored_config import MOVED, present_name
-from geometry.weights.checkpoints import find_checkpoint, fingerprint, load_network
+from geometry.weights.checkpoint import find_checkpoint, load_network
+from geometry.weights.identity import fingerprint
 from nvs.commands import train as train_nvs
 from nvs.model.splatter import load_splatter
 

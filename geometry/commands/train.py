@@ -17,7 +17,8 @@ from geometry.models.zoo import build
 from geometry.results import require_run
 from geometry.training.baselines import chance_scores
 from geometry.training.initialise import initialise
-from geometry.weights.checkpoints import load_strict, save_checkpoint
+from geometry.weights.checkpoint import save_checkpoint
+from geometry.weights.files import load_strict
 
 EXPORT = "model.safetensors"
 

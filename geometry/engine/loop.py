@@ -11,7 +11,7 @@ import torch
 from torch.optim import Optimizer
 
 from geometry.engine import memory
-from geometry.engine.blocks import checkpoint_activations, compile_model
+from geometry.engine.activation_checkpoint import checkpoint_activations
 from geometry.engine.checkpoint import (
     Saving,
     best_checkpoint,
@@ -22,6 +22,7 @@ from geometry.engine.checkpoint import (
     read_meta,
     write_checkpoint,
 )
+from geometry.engine.compile import compile_model
 from geometry.engine.distributed import (
     Parallel,
     Process,

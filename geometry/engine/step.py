@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from geometry.engine.optimizer import ParameterGroup
+from geometry.errors import InputError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +79,16 @@ def blocks_of(step: TrainingStep) -> list[nn.Module]:
     They are the units of activation checkpointing, of compilation and of FSDP's sharding.
     """
     return list(step.blocks()) if hasattr(step, "blocks") else []
+
+
+def require_blocks(blocks: list[nn.Module], setting: str) -> list[nn.Module]:
+    """
+    Raises:
+        InputError: there are none, and this setting of the engine needs them.
+    """
+    if not blocks:
+        raise InputError(f"{setting} needs to know the model's blocks: this step has no method blocks()")
+    return blocks
 
 
 def begin_step(step: TrainingStep, index: int, steps: int) -> None:

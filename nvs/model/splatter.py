@@ -17,7 +17,8 @@ from geometry.predict import in_given_world
 from geometry.prediction import Geometry
 from geometry.tensors import TensorRecord
 from geometry.views import Views
-from geometry.weights.checkpoints import Checkpoint, load_network, load_strict, save_checkpoint
+from geometry.weights.checkpoint import Checkpoint, load_network, save_checkpoint
+from geometry.weights.files import load_strict
 from nvs.gaussians import Gaussians
 from nvs.gaussians.transform import transform_gaussians
 from nvs.model.backbone import Backbone, Encoding, encode_views

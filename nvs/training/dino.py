@@ -18,7 +18,7 @@ from geometry.models.zoo import VARIANTS
 from geometry.predict import condition
 from geometry.prediction import Features, Geometry
 from geometry.views import Views
-from geometry.weights.checkpoints import load_strict
+from geometry.weights.files import load_strict
 from nvs.model.backbone import Encoding
 from nvs.model.gs_dpt import GaussianDpt
 from nvs.model.parametrisation import GaussianAdapter

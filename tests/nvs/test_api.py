@@ -11,7 +11,7 @@ import nvs
 from geometry.errors import InputError
 from geometry.ops import se3
 from geometry.scenes import transforms_json
-from geometry.weights.checkpoints import find_checkpoint
+from geometry.weights.checkpoint import find_checkpoint
 from geometry.worlds import ProceduralDataset
 from nvs.gaussians import Gaussians
 
@@ -101,6 +101,6 @@ def test_importing_it_is_quick_and_loads_no_torch():
 
 
 def test_a_missing_bundled_file_is_an_error(tmp_path, monkeypatch):
-    monkeypatch.setattr("geometry.weights.checkpoints.BUNDLED", tmp_path)
+    monkeypatch.setattr("geometry.weights.checkpoint.BUNDLED", tmp_path)
     with pytest.raises(InputError, match="tiny"):
         find_checkpoint("tiny")

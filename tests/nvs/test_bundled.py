@@ -8,9 +8,11 @@ import torch
 from safetensors import safe_open
 
 from geometry.console import announce, listening
+from geometry.errors import InputError
 from geometry.models.zoo import build
-from geometry.weights import checkpoints
-from geometry.weights.checkpoints import APACHE, find_checkpoint, fingerprint, save_checkpoint
+from geometry.weights.checkpoint import find_checkpoint, save_checkpoint
+from geometry.weights.hub import APACHE
+from geometry.weights.identity import fingerprint
 from nvs.model.parametrisation import GaussianAdapter
 from nvs.model.splatter import Splatter, load_splatter, new_gaussian_head, save_splatter
 
@@ -73,7 +75,7 @@ def test_header_says_where_it_comes_from(bundled):
 
 
 def test_is_the_default_and_says_so_on_one_line(bundled, monkeypatch, capsys):
-    monkeypatch.setattr(checkpoints, "BUNDLED", bundled.parent)
+    monkeypatch.setattr("geometry.weights.checkpoint.BUNDLED", bundled.parent)
     checkpoint = find_checkpoint("tiny")
     assert checkpoint.trained
     with listening():
@@ -84,8 +86,8 @@ def test_is_the_default_and_says_so_on_one_line(bundled, monkeypatch, capsys):
 
 
 def test_without_the_file_it_is_an_error_and_never_random_weights(tmp_path, monkeypatch):
-    monkeypatch.setattr(checkpoints, "BUNDLED", tmp_path)
-    with pytest.raises(checkpoints.InputError, match=r"tiny\.safetensors.*found no such file"):
+    monkeypatch.setattr("geometry.weights.checkpoint.BUNDLED", tmp_path)
+    with pytest.raises(InputError, match=r"tiny\.safetensors.*found no such file"):
         find_checkpoint("tiny")
 
 
@@ -107,6 +109,6 @@ def test_refuses_a_head_of_other_weights(trained, tmp_path):
     other = tmp_path / "model.safetensors"
     torch.manual_seed(1)
     save_checkpoint(other, build("tiny"), variant="tiny", released=False, licence=APACHE)
-    with pytest.raises(checkpoints.InputError, match="other weights"):
+    with pytest.raises(InputError, match="other weights"):
         bundle_tiny.main([str(other), str(folder), *ABOUT, "--out", str(tmp_path / "out.safetensors")])
     assert not (tmp_path / "out.safetensors").exists()

@@ -4,7 +4,7 @@ import pytest
 
 from geometry.errors import InputError
 from geometry.views import Views
-from geometry.weights.checkpoints import find_checkpoint
+from geometry.weights.checkpoint import find_checkpoint
 from geometry.worlds import ProceduralDataset
 from nvs.metrics import psnr
 from nvs.model.splatter import load_splatter, photo_colours

@@ -12,7 +12,7 @@ from geometry.formats.ply import read_points
 from geometry.models.zoo import VARIANTS, Variant, build
 from geometry.scenes import transforms_json
 from geometry.scenes.colmap import read_colmap
-from geometry.weights.checkpoints import save_checkpoint
+from geometry.weights.checkpoint import save_checkpoint
 
 
 def write_photos(folder, count=3):

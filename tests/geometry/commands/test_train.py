@@ -12,7 +12,8 @@ import torch
 from geometry.commands import train
 from geometry.commands.comparison import comparison_table, split_sweep
 from geometry.engine import load_weights
-from geometry.weights.checkpoints import find_checkpoint, fingerprint, load_network
+from geometry.weights.checkpoint import find_checkpoint, load_network
+from geometry.weights.identity import fingerprint
 
 SHORT = [
     "experiment=geometry/smoke",

@@ -8,8 +8,14 @@ from torch.testing import assert_close
 from geometry.errors import InputError
 from geometry.models.zoo import build
 from geometry.views import Views
-from geometry.weights import checkpoints
-from geometry.weights.checkpoints import find_checkpoint, load_network, read_checkpoint, save_checkpoint
+from geometry.weights import hub
+from geometry.weights.checkpoint import (
+    find_checkpoint,
+    load_network,
+    read_checkpoint,
+    save_checkpoint,
+    untrained,
+)
 from geometry.weights.released_names import released_name
 
 
@@ -124,7 +130,7 @@ def test_offline_says_which_file_to_put_where(monkeypatch, tmp_path):
     def no_network(*args, **kwargs):
         raise OSError("no network in this test")
 
-    monkeypatch.setattr(checkpoints, "_require_network", no_network)
+    monkeypatch.setattr(hub, "_require_network", no_network)
     monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda *args: None)
     monkeypatch.setenv("FEEDFORWARD_NVS_CACHE", str(tmp_path))
     with pytest.raises(InputError) as error:
@@ -150,7 +156,7 @@ def test_unknown_models(model):
 
 
 def test_untrained_weights_say_so_and_are_the_same_every_time():
-    first, second = checkpoints.untrained("tiny"), checkpoints.untrained("tiny")
+    first, second = untrained("tiny"), untrained("tiny")
     assert not first.trained
     assert "UNTRAINED" in first.summary
     for name, value in first.state.items():

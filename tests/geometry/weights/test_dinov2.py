@@ -9,6 +9,8 @@ from torch.testing import assert_close
 
 from geometry.errors import InputError
 from geometry.models.vit import VisionTransformer
+from geometry.models.zoo import VARIANTS, build_backbone
+from geometry.training.architecture import any_view_network
 from geometry.weights.dinov2 import load_dinov2
 
 
@@ -105,7 +107,28 @@ def test_other_weights_are_refused(timm_small):
     state = timm_small.state_dict()
     with pytest.raises(InputError, match="missing"):
         load_dinov2(plain(384, 12, 6), {k: v for k, v in state.items() if k != "cls_token"})
-    with pytest.raises(InputError, match="unknown"):
+    with pytest.raises(InputError, match="unexpected: reg_token"):
         load_dinov2(plain(384, 12, 6), {**state, "reg_token": state["cls_token"]})
     with pytest.raises(InputError, match="pos_embed"):
         load_dinov2(plain(384, 12, 6, stored_grid=16), state)
+
+
+def test_the_second_of_two_transformers_stays_fresh(generator):
+    state = {
+        name: torch.randn(value.shape, generator=generator)
+        for name, value in any_view_network("tiny").backbone.state_dict().items()
+        if name != "camera_token" and ".q_norm." not in name and ".k_norm." not in name
+    }
+    two = any_view_network("tiny", two_transformers=True).backbone
+    before = two.blocks[12].mlp.fc1.weight.clone()
+    load_dinov2(two, state)
+    assert_close(two.blocks[0].mlp.fc1.weight, state["blocks.0.mlp.fc1.weight"])
+    assert_close(two.blocks[12].mlp.fc1.weight, before)
+
+
+@pytest.mark.parametrize("size", ["small", "giant"])
+def test_released_sizes_have_timms_names_and_shapes(size):
+    with torch.device("meta"):
+        theirs = timm.create_model(f"vit_{size}_patch14_dinov2", dynamic_img_size=True).state_dict()
+        ours = build_backbone(VARIANTS[size])
+    load_dinov2(ours, theirs)  # copies nothing on meta, but names and shapes must agree

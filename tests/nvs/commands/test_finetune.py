@@ -11,7 +11,7 @@ from PIL import Image
 
 from geometry.console import listening
 from geometry.scenes import transforms_json
-from geometry.weights.checkpoints import untrained
+from geometry.weights.checkpoint import untrained
 from nvs.commands import finetune, render
 from nvs.model.parametrisation import GaussianAdapter, ReleasedAdapter
 from nvs.model.splatter import (

@@ -13,7 +13,7 @@ import torch
 from geometry.commands.configuration import experiments
 from geometry.engine import load_weights
 from geometry.engine.step import TrainingStep
-from geometry.weights.checkpoints import find_checkpoint
+from geometry.weights.checkpoint import find_checkpoint
 from nvs.commands import train
 from nvs.model.splatter import load_splatter
 

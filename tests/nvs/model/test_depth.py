@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from geometry.views import Cameras, Views
-from geometry.weights.checkpoints import untrained
+from geometry.weights.checkpoint import untrained
 from nvs.model.backbone import encode_views
 from nvs.model.depth import NetworkDepth
 from nvs.model.pooling import pool, resize_cameras, sample, spaced_grid

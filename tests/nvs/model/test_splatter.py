@@ -9,7 +9,7 @@ from geometry.models.zoo import VARIANTS, Variant
 from geometry.ops import se3
 from geometry.ops.pinhole import intrinsics_matrix
 from geometry.views import Cameras, Views
-from geometry.weights.checkpoints import find_checkpoint, read_checkpoint, untrained
+from geometry.weights.checkpoint import find_checkpoint, read_checkpoint, untrained
 from nvs.metrics import psnr
 from nvs.model.parametrisation import GaussianAdapter
 from nvs.model.splatter import Splatter, load_splatter, new_gaussian_head, save_splatter

@@ -6,7 +6,7 @@ from head_runs import example
 from safetensors import safe_open
 
 from geometry.errors import InputError
-from geometry.weights.checkpoints import find_checkpoint, untrained
+from geometry.weights.checkpoint import find_checkpoint, untrained
 from nvs.model.parametrisation import GaussianAdapter, ReleasedAdapter
 from nvs.model.splatter import (
     Splatter,

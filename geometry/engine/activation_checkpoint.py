@@ -1,0 +1,15 @@
+"""Activation checkpointing of a model's repeated blocks, in place: no parameter is renamed."""
+
+import functools
+
+from torch import nn
+from torch.utils.checkpoint import checkpoint
+
+from geometry.engine.step import require_blocks
+
+
+def checkpoint_activations(blocks: list[nn.Module]) -> None:
+    """Let each block forget its inner activations and compute them again in the backward pass."""
+    for block in require_blocks(blocks, "activation_checkpointing"):
+        # The module's call, with the hooks of FSDP on it, stays outside; only forward is repeated.
+        block.forward = functools.partial(checkpoint, block.forward, use_reentrant=False)
