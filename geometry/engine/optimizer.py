@@ -1,10 +1,10 @@
 """Which parameters are trained, how fast, and with what weight decay."""
 
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-import torch
 from torch import nn
 from torch.optim import Optimizer
 
@@ -129,17 +129,8 @@ def clip_gradients(parameters: Iterable[nn.Parameter], max_norm: float | None) -
 
     None or 0 clips nothing, but still measures.
     """
-    gradients = [p.grad for p in parameters if p.grad is not None]
-    if not gradients:
-        return 0.0
-    norm = torch.nn.utils.get_total_norm(gradients)
-    if hasattr(norm, "full_tensor"):  # sharded: the norm over all shards
-        norm = norm.full_tensor()
-    value = norm.item()
-    if max_norm and value > max_norm:
-        scale = max_norm / (value + 1e-6)
-        torch._foreach_mul_(gradients, scale)
-    return value
+    norm = nn.utils.clip_grad_norm_(parameters, max_norm or math.inf)
+    return (norm.full_tensor() if hasattr(norm, "full_tensor") else norm).item()  # sharded: over all shards
 
 
 def _starts(name: str, prefix: str) -> bool:

@@ -2,6 +2,9 @@
 
 Names are those of the unwrapped model and tensors are whole, so a checkpoint does not depend on how
 the model was spread: it may be written by FSDP on eight processes and resumed on one.
+
+Not from torch.distributed.checkpoint.state_dict, because its strict loading refuses a parameter that has had
+no gradient yet and so no optimizer state (a camera encoder before the first sample with cameras).
 """
 
 import hashlib

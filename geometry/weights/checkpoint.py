@@ -146,7 +146,7 @@ def read_checkpoint(
 
 
 def _split_head(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """The network's tensors, and the Gaussian head's without prefix (in a nested network ``any_view.`` too)."""
+    """The network's tensors, and the Gaussian head's without prefix (nested: after ``any_view.``)."""
     network, head = {}, {}
     for name, tensor in tensors.items():
         plain = name.removeprefix("any_view.")
