@@ -3,12 +3,13 @@
 The library is silent until somebody listens: `run_command` of the commands, ``verbose=True`` of the API.
 """
 
-import resource
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol, runtime_checkable
+
+from geometry.peak_memory import peak_resident_bytes
 
 _listener: Callable[[str], None] | None = None
 
@@ -76,12 +77,5 @@ class Stopwatch:
 
     def summary(self) -> str:
         parts = ", ".join(f"{name} {value:.1f} s" for name, value in self.seconds.items())
-        return (
-            f"time: {parts}; total {sum(self.seconds.values()):.1f} s; peak memory {peak_memory_gb():.2f} GB"
-        )
-
-
-def peak_memory_gb() -> float:
-    """Largest resident memory of this process so far."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (1 << 30 if sys.platform == "darwin" else 1 << 20)  # bytes there, KiB on Linux
+        peak = peak_resident_bytes() / 2**30
+        return f"time: {parts}; total {sum(self.seconds.values()):.1f} s; peak memory {peak:.2f} GB"

@@ -19,6 +19,14 @@ class TensorRecord:
             self, **{f.name: _map(getattr(self, f.name), function) for f in fields(self) if f.init}
         )
 
+    def __getitem__(self: T, index: Any) -> T:
+        """Select on the leading axes of every tensor: ``example[:, [0, 3]]`` has these views of every scene.
+
+        A tensor with fewer axes than the index names (one value for each scene) is selected on those it has.
+        """
+        parts = index if isinstance(index, tuple) else (index,)
+        return self.map(lambda t: t[parts[: t.ndim]])
+
     def to(self: T, *args: Any, **kwargs: Any) -> T:
         """As `torch.Tensor.to`; a floating dtype leaves integer and boolean tensors as they are."""
         dtype = kwargs.get("dtype") or next((a for a in args if isinstance(a, torch.dtype)), None)

@@ -27,10 +27,6 @@ class Cameras(TensorRecord):
     extrinsics: Float[Tensor, "B V 4 4"]  # world-to-camera
     intrinsics: Float[Tensor, "B V 3 3"]  # pixels; first pixel centre at (0.5, 0.5)
 
-    def __getitem__(self, index: object) -> "Cameras":
-        """Select on the leading axes: ``cameras[:, [0, 3]]`` are views 0 and 3 of every scene."""
-        return Cameras(extrinsics=self.extrinsics[index], intrinsics=self.intrinsics[index])
-
 
 @dataclass(frozen=True, kw_only=True)
 class Views(TensorRecord):

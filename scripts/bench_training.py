@@ -38,10 +38,11 @@ from training_cost import count
 
 from geometry.commands.configuration import instantiate
 from geometry.commands.train import load_config
-from geometry.engine import DataStream, FixedBatchSampler, SampleRequest, fit, memory
+from geometry.engine import DataStream, FixedBatchSampler, SampleRequest, fit
 from geometry.engine.precision import FORMATS
 from geometry.errors import InputError, run_command
 from geometry.ops.pinhole import intrinsics_matrix
+from geometry.peak_memory import peak_bytes, reset_peak
 from geometry.tensors import collate
 from geometry.training.architecture import any_view_network
 from geometry.views import Cameras, Example, Truth, Views
@@ -134,7 +135,7 @@ def run_updates(
         if device.type == "cuda":
             torch.cuda.synchronize(device)
         if index == UNTIMED:
-            memory.reset_peak(device)
+            reset_peak(device)
         begun.append(time.perf_counter())
         if index == UNTIMED + updates:
             raise Enough
@@ -155,7 +156,7 @@ def run_updates(
     return Measured(
         parameters=sum(p.numel() for p in step.model.parameters()),
         seconds=statistics.median(end - begin for begin, end in pairwise(times)),
-        peak=memory.peak_bytes(device),
+        peak=peak_bytes(device),
         compute=cfg.loop.precision.compute,
     )
 

@@ -10,7 +10,6 @@ from typing import Any, Literal
 import torch
 from torch.optim import Optimizer
 
-from geometry.engine import memory
 from geometry.engine.activation_checkpoint import checkpoint_activations
 from geometry.engine.checkpoint import (
     Saving,
@@ -64,6 +63,7 @@ from geometry.engine.state_dict import (
 from geometry.engine.step import TrainingStep, ValidationRun, begin_step, blocks_of, items_in
 from geometry.engine.throughput import Throughput, readable_time
 from geometry.errors import InputError
+from geometry.peak_memory import peak_bytes, reset_peak
 from geometry.stored_config import changes, plain
 
 
@@ -439,7 +439,7 @@ class _Run:
     def report(self) -> None:
         """Log the means since the last report."""
         process = self.process
-        peak = memory.peak_bytes(process.device)
+        peak = peak_bytes(process.device)
         waiting = self.throughput.data_share()
         local = (self.terms.state(), self.throughput.rates(), peak, waiting)
         all_terms, all_rates, peaks, waits = zip(*gather(process, local))
@@ -474,7 +474,7 @@ class _Run:
             )
         )
         self.meter, self.terms = Meter(), Meter()
-        memory.reset_peak(process.device)
+        reset_peak(process.device)
 
     # ------------------------------------------------------------------ saving
 

@@ -6,6 +6,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from geometry.ops.align import fit_scale, fit_scale_shift
+
 Alignment = Literal["none", "median", "scale", "scale_shift"]
 
 
@@ -58,19 +60,11 @@ def align_depth(
     p, t = pred.double(), truth.double()
     if alignment == "median":
         aligned = p * (_masked_median(t, good) / _masked_median(p, good))[..., None, None]
-    elif alignment in ("scale", "scale_shift"):
-        weight = good.double()
-        p0, t0 = torch.where(good, p, 0.0), torch.where(good, t, 0.0)
-        if alignment == "scale_shift":
-            count = weight.sum((-2, -1), keepdim=True).clamp(min=1)
-            mean_p, mean_t = p0.sum((-2, -1), keepdim=True) / count, t0.sum((-2, -1), keepdim=True) / count
-        else:
-            mean_p = mean_t = torch.zeros_like(p[..., :1, :1])
-        p0, t0 = (p0 - mean_p) * weight, (t0 - mean_t) * weight
-        power = (p0 * p0).sum((-2, -1), keepdim=True)
-        # A constant prediction has no slope: only its offset can be right.
-        factor = torch.where(power > 0, (p0 * t0).sum((-2, -1), keepdim=True) / power, 0.0)
-        aligned = factor * (p - mean_p) + mean_t
+    elif alignment == "scale":
+        aligned = p * fit_scale(p.flatten(-2), t.flatten(-2), good.flatten(-2))[..., None, None]
+    elif alignment == "scale_shift":
+        scale, shift = fit_scale_shift(p.flatten(-2), t.flatten(-2), good.flatten(-2))
+        aligned = p * scale[..., None, None] + shift[..., None, None]
     else:
         raise ValueError(f"align_depth: expected none, median, scale or scale_shift, got {alignment!r}")
     return aligned.to(pred.dtype)

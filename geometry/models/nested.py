@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from geometry.models.da3 import DepthAnything3, MonocularDepth, normalise_images
 from geometry.models.dual_dpt import quantile
-from geometry.ops.metric import metric_depth, scale_between
+from geometry.ops.align import fit_scale
+from geometry.ops.metric import metric_depth
 from geometry.prediction import SKY_THRESHOLD, Geometry
 from geometry.views import Cameras, Views
 
@@ -60,7 +61,8 @@ def align_to_metric(geometry: Geometry, metric: Geometry) -> Geometry:
     if ground.sum() <= 10:
         raise ValueError("metric alignment needs more than 10 pixels that are not sky")
     confident = conf >= quantile(conf[ground], 0.5)
-    scale = scale_between(depth, target, confident & ground & (target > 0.01) & (depth > 0.001))
+    usable = confident & ground & (target > 0.01) & (depth > 0.001)
+    scale = fit_scale(depth.flatten(), target.flatten(), usable.flatten()).to(depth)
 
     depth = depth * scale
     far = quantile(depth[ground], 0.99).clamp(max=MAX_SKY_DEPTH_M)

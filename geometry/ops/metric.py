@@ -1,7 +1,6 @@
-"""Metric scale: canonical-focal depth to metres, and an any-view prediction brought to it."""
+"""Metric scale: canonical-focal depth to metres."""
 
-import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
 CANONICAL_FOCAL_PX = 300.0
@@ -19,11 +18,3 @@ def metric_depth(
     """
     focal_px = (intrinsics[..., 0, 0] + intrinsics[..., 1, 1]) / 2
     return output * (focal_px / CANONICAL_FOCAL_PX)[..., None, None]
-
-
-def scale_between(
-    depth: Float[Tensor, "*views"], target: Float[Tensor, "*views"], mask: Bool[Tensor, "*views"]
-) -> Float[Tensor, ""]:
-    """The one scale s that brings ``s * depth`` nearest ``target`` (least squares over the mask)."""
-    depth, target = depth[mask].double(), target[mask].double()
-    return (depth @ target / (depth @ depth).clamp(min=1e-12)).to(torch.float32)

@@ -53,6 +53,20 @@ def quat_xyzw_from_matrix(rotation: Float[Tensor, "*batch 3 3"]) -> Float[Tensor
     return torch.where(quat[..., 3:] < 0, -quat, quat)
 
 
+def turn_quat_xyzw(
+    rotation: Float[Tensor, "*groups 3 3"], quat: Float[Tensor, "*batch 4"]
+) -> Float[Tensor, "*batch 4"]:
+    """Quaternions of any non-zero norm turned from the left; the result is unit, its scalar not negative."""
+    first = quat_xyzw_from_matrix(rotation)
+    (u, s), (v, t) = (first[..., :3], first[..., 3:]), (quat[..., :3], quat[..., 3:])
+    u, v = torch.broadcast_tensors(u, v)
+    product = torch.cat(
+        (s * v + t * u + torch.linalg.cross(u, v), s * t - (u * v).sum(-1, keepdim=True)), dim=-1
+    )
+    product = torch.nn.functional.normalize(product, dim=-1)
+    return torch.where(product[..., 3:] < 0, -product, product)
+
+
 def xyzw_from_wxyz(quat: Float[Tensor, "*batch 4"]) -> Float[Tensor, "*batch 4"]:
     return quat.roll(-1, dims=-1)
 

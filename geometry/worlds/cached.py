@@ -1,7 +1,6 @@
 """A few procedural worlds, rendered once and kept in memory: what a short run on a CPU can learn."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 import torch
@@ -81,7 +80,7 @@ class PreparedWorlds:
         rng = np.random.default_rng(request.seed)
         start = int(rng.integers(self.photos - self.spread + 1))
         chosen = torch.from_numpy(start + rng.choice(self.spread, views, replace=False))
-        sample = pick_views(photos, chosen)
+        sample = photos[:, chosen]
         return sample if self.virtual is None else self.virtual.draw(sample, image_size, rng)
 
     def _photos(self, index: int) -> Example:
@@ -94,23 +93,3 @@ class PreparedWorlds:
             )
             self._kept[index] = keep_labels(sample, self.labels)
         return self._kept[index]
-
-
-def pick_views(sample: Example, chosen: torch.Tensor) -> Example:
-    """The sample with these of its views, in this order."""
-    cameras = sample.truth.cameras[:, chosen]
-    masks = {k: None if (v := getattr(sample.truth, k)) is None else v[:, chosen] for k in ("sky", "objects")}
-    return Example(
-        views=replace(
-            sample.views,
-            images=sample.views.images[:, chosen],
-            cameras=None if sample.views.cameras is None else sample.views.cameras[:, chosen],
-        ),
-        truth=replace(
-            sample.truth,
-            cameras=cameras,
-            depth=sample.truth.depth[:, chosen],
-            valid=sample.truth.valid[:, chosen],
-            **masks,
-        ),
-    )

@@ -11,7 +11,7 @@ from geometry.sampling.dataset import plain_request
 from geometry.tensors import collate
 from geometry.worlds import ProceduralDataset
 from geometry.worlds.samples import ProceduralSamples
-from nvs.data.example import NovelViewExample, take_views
+from nvs.data.example import NovelViewExample
 from nvs.data.splits import context_and_targets
 
 
@@ -51,4 +51,4 @@ class ProceduralNovelViews:
         rng = np.random.default_rng(derive_seed(request.seed, "context"))
         extrinsics = example.truth.cameras.extrinsics[0].double().cpu().numpy()
         given, rest = context_and_targets(extrinsics, context, self.targets, rng, extent=(1.0, 1.0))
-        return NovelViewExample(context=take_views(example, given), target=take_views(example, rest))
+        return NovelViewExample(context=example[:, list(given)], target=example[:, list(rest)])

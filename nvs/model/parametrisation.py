@@ -10,12 +10,7 @@ from geometry.errors import InputError
 from geometry.ops import se3
 from geometry.ops.align import camera_scale
 from geometry.ops.pinhole import pixel_grid
-from geometry.ops.rotations import (
-    matrix_from_quat_xyzw,
-    quat_xyzw_from_matrix,
-    wxyz_from_xyzw,
-    xyzw_from_wxyz,
-)
+from geometry.ops.rotations import turn_quat_xyzw, wxyz_from_xyzw, xyzw_from_wxyz
 from geometry.prediction import Geometry
 from geometry.views import Cameras
 from nvs.gaussians import Gaussians, rgb_to_sh
@@ -106,7 +101,7 @@ class GaussianAdapter:
 
         # The identity is added, so that raw zeros are a valid rotation.
         quat = xyzw_from_wxyz(quat + quat.new_tensor([1.0, 0.0, 0.0, 0.0]))
-        quats = wxyz_from_xyzw(_rotate_quats(rotation, quat))
+        quats = wxyz_from_xyzw(turn_quat_xyzw(rotation[:, :, None, None], quat))
 
         sh = _damp(sh.unflatten(-1, (terms, 3)))
         sh = rotate_sh(sh, rotation[:, :, None, None])
@@ -199,13 +194,6 @@ def _focal_and_principal(cameras: Cameras) -> tuple[Float[Tensor, "B V 2"], Floa
     return torch.stack((K[..., 0, 0], K[..., 1, 1]), dim=-1), K[..., :2, 2]
 
 
-def _rotate_quats(
-    rotation: Float[Tensor, "B V 3 3"], quat: Float[Tensor, "B V H W 4"]
-) -> Float[Tensor, "B V H W 4"]:
-    """Quaternions (xyzw) turned by each view's rotation, from the left."""
-    return quat_xyzw_from_matrix(rotation[:, :, None, None] @ matrix_from_quat_xyzw(quat))
-
-
 def released_world_quats(
     rotation: Float[Tensor, "*groups 3 3"], quat: Float[Tensor, "*batch 4"]
 ) -> Float[Tensor, "*batch 4"]:
@@ -214,7 +202,7 @@ def released_world_quats(
     It moves them to scalar-first, reads that as scalar-last, turns it, and hands the scalar-last result
     over as scalar-first. The weights learned to live with it.
     """
-    return quat_xyzw_from_matrix(rotation @ matrix_from_quat_xyzw(wxyz_from_xyzw(quat)))
+    return turn_quat_xyzw(rotation, wxyz_from_xyzw(quat))
 
 
 def _damp(sh: Float[Tensor, "*batch K 3"]) -> Float[Tensor, "*batch K 3"]:
