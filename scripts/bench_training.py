@@ -1,40 +1,39 @@
-"""What training costs, measured: tokens/s, memory, share of the chip's speed, and how many views fit.
+"""What training costs: tokens/s, memory, share of the chip's speed, how many views fit, hours of a whole run.
 
     python scripts/bench_training.py                         # small to giant, 18 views of 504 x 504
     python scripts/bench_training.py --models large --samples 2 --views 10
     python scripts/bench_training.py --most-views            # CUDA: the longest sample that fits
     python scripts/bench_training.py --attention             # CUDA: kernels of attention across views
+    python scripts/bench_training.py --recipe                # counted, not measured: whole experiments
 
-An update is one of the training engine on the model's experiment (`geometry train
-experiment=geometry/da3_<model>`), its losses, number formats, activation checkpointing and optimizer; of one
-micro-batch, which is noise that lies on the device, so no time goes to data. ``--override`` takes any
-override of that command. Each model is measured in a process of its own.
-
-Printed, beside seconds, tokens/s and peak memory: TFLOP/s of forward and backward pass, counted as
-`training_cost.py` does but without what activation checkpointing repeats (the customary "model" operations);
-its share of what a large matrix product in the same number format reaches in the same process; and, with
-``--peak``, its share of the chip's rated TFLOP/s.
+An update is one of the training engine on `geometry train experiment=geometry/da3_<model>`, of one
+micro-batch of noise that lies on the device, so no time goes to data; ``--override`` is for that command.
+Each model is measured in a process of its own. TFLOP/s are those of forward and backward pass as torch's
+counter sees them (products and convolutions), without what activation checkpointing repeats; beside them
+stands what a large matrix product reaches in the same number format.
 """
 
 import argparse
 import gc
-import json
-import math
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import nullcontext, suppress
-from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
+from multiprocessing import get_context
+from typing import Any
+from unittest.mock import patch
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from training_cost import count
+from torch.utils.benchmark import Timer
+from torch.utils.flop_counter import FlopCounterMode
 
 from geometry.commands.configuration import instantiate
 from geometry.commands.train import load_config
@@ -44,11 +43,14 @@ from geometry.errors import InputError, run_command
 from geometry.ops.pinhole import intrinsics_matrix
 from geometry.peak_memory import peak_bytes, reset_peak
 from geometry.tensors import collate
-from geometry.training.architecture import any_view_network
+from geometry.training.architecture import any_view_network, monocular_network
 from geometry.views import Cameras, Example, Truth, Views
 
 PATCH = 14
-UNTIMED = 2  # calls before the timed ones
+SIZES = ("tiny", "small", "base", "large", "giant")
+MONOCULAR = {"teacher": "mono-large", "mono": "mono-large", "metric": "metric-large"}
+STATE_BYTES = 16  # float32 weight, gradient, and AdamW's two averages
+UNTIMED = 2  # updates before the timed ones
 KERNELS = {
     "flash": SDPBackend.FLASH_ATTENTION,
     "cuDNN": SDPBackend.CUDNN_ATTENTION,
@@ -58,21 +60,30 @@ KERNELS = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = parse(argv)
-    device = torch.device(args.device)
-    if (args.most_views or args.attention) and device.type != "cuda":
-        raise InputError(f"--most-views and --attention: expected a CUDA device, got {device}")
-    if args.task:
-        task = {"speed": speed, "most": most_views, "attention": attention_kernels}[args.task]
-        print(json.dumps(task(args, args.models[0], device)))
+    if (args.most_views or args.attention) and not args.device.startswith("cuda"):
+        raise InputError(f"--most-views and --attention: expected a CUDA device, got {args.device}")
+    if args.recipe:
+        report_recipe(args)
         return 0
-    chip = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
-    print(f"torch {torch.__version__}, {chip}, {torch.get_num_threads()} CPU threads", flush=True)
+    chip = torch.cuda.get_device_name(args.device) if args.device.startswith("cuda") else "CPU"
+    print(f"torch {torch.__version__}, {chip}, {torch.get_num_threads()} CPU threads; ", end="")
+    print(f"{args.samples} x {args.views} views of {args.size[0]} x {args.size[1]}\n")
     if args.attention:
-        report_attention(args)
+        measure, columns = attention, f"as PyTorch chooses, TFLOP/s | {' | '.join(KERNELS)} | xformers"
     elif args.most_views:
-        report_most_views(args)
+        measure, columns = most_views, "views that fit | that do not | GB a view"
     else:
-        report_speed(args)
+        measure = speed
+        columns = "parameters | s | tokens/s | images/s | peak GB | TFLOP/s | of a bare product | of the peak"
+    print(f"| model | {columns} |\n|{'---|' * (columns.count('|') + 2)}", flush=True)
+    for model in args.models:
+        # A fresh process: one model's memory, and its running out of it, are not another's.
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+            try:
+                cells = pool.submit(measure, args, model).result()
+            except torch.OutOfMemoryError:
+                cells = "out of memory"
+        print(f"| {model} | {cells} |", flush=True)
     return 0
 
 
@@ -80,22 +91,22 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    sizes = ("tiny", "small", "base", "large", "giant")
-    parser.add_argument("--models", nargs="+", default=list(sizes[1:]), choices=sizes)
+    parser.add_argument("--models", nargs="+", default=list(SIZES[1:]), choices=SIZES)
     parser.add_argument("--samples", type=int, default=1, help="of a micro-batch (1)")
     parser.add_argument("--views", type=int, default=18, help="of a sample (18)")
     parser.add_argument("--size", type=size_of, default=(504, 504), help="H x W, multiples of 14 (504x504)")
     parser.add_argument("--updates", type=int, default=10, help="timed, after two that are not (10)")
     parser.add_argument("--peak", type=float, help="rated TFLOP/s of the chip in this format")
+    parser.add_argument("--use", type=float, default=0.3, help="share of it that --recipe reckons with (0.3)")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--override", nargs="*", default=[], help="as given to geometry train")
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--most-views", action="store_true", help="the longest sample that fits, to 5 %%")
     what.add_argument("--attention", action="store_true", help="time kernels of attention across views")
-    parser.add_argument("--task", choices=("speed", "most", "attention"), help=argparse.SUPPRESS)
+    what.add_argument("--recipe", action="store_true", help="count operations and hours of whole trainings")
     args = parser.parse_args(argv)
-    if min(args.samples, args.views, args.updates) < 1:
-        parser.error("--samples, --views and --updates must be at least 1")
+    if min(args.samples, args.views, args.updates) < 1 or not 0 < args.use <= 1:
+        parser.error("--samples, --views and --updates must be at least 1, --use in 0..1")
     return args
 
 
@@ -104,61 +115,6 @@ def size_of(text: str) -> tuple[int, int]:
     if not (H.isdigit() and W.isdigit()) or int(H) % PATCH or int(W) % PATCH or not int(H) or not int(W):
         raise argparse.ArgumentTypeError(f"expected HxW, multiples of {PATCH}, got {text!r}")
     return int(H), int(W)
-
-
-# ---------------------------------------------------------------------- updates
-
-
-@dataclass(frozen=True, kw_only=True)
-class Measured:
-    parameters: int
-    seconds: float  # of an update, median
-    peak: int  # bytes
-    compute: str  # number format
-
-
-class Enough(Exception):
-    """Ends a run whose updates have been timed, before it would write a checkpoint."""
-
-
-def run_updates(
-    args: argparse.Namespace, model: str, device: torch.device, *, samples: int, views: int, updates: int
-) -> Measured:
-    """Train with `geometry.engine.fit` for two updates and so many that are timed."""
-    cfg = load_config([f"experiment=geometry/da3_{model}", "init=null", *args.override])
-    sampler = FixedBatchSampler(batch_size=samples, image_size=args.size, views=views)
-    torch.manual_seed(0)
-    step = instantiate(cfg.step)
-    begun: list[float] = []
-
-    def clock(index: int, steps: int) -> None:
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        if index == UNTIMED:
-            reset_peak(device)
-        begun.append(time.perf_counter())
-        if index == UNTIMED + updates:
-            raise Enough
-
-    step.begin_step = clock  # the engine tells it which update comes next
-    loop = instantiate(cfg.loop) | {
-        "steps": UNTIMED + updates + 1,
-        "accumulate": 1,
-        "validate_every": None,
-        "validate_first": False,
-        "tensorboard": False,
-        "device": str(device),
-    }
-    with tempfile.TemporaryDirectory() as out, suppress(Enough):
-        data = DataStream(Noise(views, args.size, device), sampler)
-        fit(step, data, instantiate(cfg.optimizer), **loop, out=out)
-    times = begun[UNTIMED:]
-    return Measured(
-        parameters=sum(p.numel() for p in step.model.parameters()),
-        seconds=statistics.median(end - begin for begin, end in pairwise(times)),
-        peak=peak_bytes(device),
-        compute=cfg.loop.precision.compute,
-    )
 
 
 class Noise:
@@ -188,69 +144,66 @@ class Noise:
         return self.sample
 
 
-# ---------------------------------------------------------------------- speed
+class Enough(Exception):
+    """Ends a run whose updates have been timed, before it would write a checkpoint."""
 
 
-def speed(args: argparse.Namespace, model: str, device: torch.device) -> dict[str, float]:
-    m = run_updates(args, model, device, samples=args.samples, views=args.views, updates=args.updates)
-    _, per_view = count(f"da3_{model}", again=False, views=args.views, size=args.size)
-    return {
-        "parameters": m.parameters,
-        "seconds": m.seconds,
-        "peak": m.peak,
-        "rate": args.samples * args.views * per_view / m.seconds,
-        "product": product_rate(device, FORMATS[m.compute]),
-    }
+def run_updates(
+    args: argparse.Namespace, model: str, *, samples: int, views: int, updates: int
+) -> tuple[float, int, int, str]:
+    """Train with `geometry.engine.fit`: seconds an update (median), peak bytes, parameters, number format."""
+    device = torch.device(args.device)
+    cfg = load_config([f"experiment=geometry/da3_{model}", "init=null", *args.override])
+    torch.manual_seed(0)
+    step = instantiate(cfg.step)
+    begun: list[float] = []
 
-
-def product_rate(device: torch.device, dtype: torch.dtype) -> float:
-    """Operations per second of a large square matrix product: what the chip gives in practice."""
-    side = 8192 if device.type == "cuda" else 2048
-    a, b = (torch.randn(side, side, device=device).to(dtype) for _ in range(2))
-    return 2 * side**3 / seconds_of(lambda: a @ b, device, times=10)
-
-
-def seconds_of(call: Callable[[], object], device: torch.device, *, times: int) -> float:
-    """Median of so many calls, after some that are not timed."""
-    seconds = []
-    for _ in range(UNTIMED + times):
-        begin = time.perf_counter()
-        call()
+    def clock(index: int, steps: int) -> None:
         if device.type == "cuda":
             torch.cuda.synchronize(device)
-        seconds.append(time.perf_counter() - begin)
-    return statistics.median(seconds[UNTIMED:])
+        if index == UNTIMED:
+            reset_peak(device)
+        begun.append(time.perf_counter())
+        if index == UNTIMED + updates:
+            raise Enough
+
+    step.begin_step = clock  # the engine tells it which update comes next
+    loop = instantiate(cfg.loop) | {
+        "steps": UNTIMED + updates + 1,
+        "accumulate": 1,
+        "validate_every": None,
+        "validate_first": False,
+        "tensorboard": False,
+        "device": str(device),
+    }
+    sampler = FixedBatchSampler(batch_size=samples, image_size=args.size, views=views)
+    with tempfile.TemporaryDirectory() as out, suppress(Enough):
+        data = DataStream(Noise(views, args.size, device), sampler)
+        fit(step, data, instantiate(cfg.optimizer), **loop, out=out)
+    seconds = statistics.median(end - begin for begin, end in pairwise(begun[UNTIMED:]))
+    parameters = sum(p.numel() for p in step.model.parameters())
+    return seconds, peak_bytes(device), parameters, cfg.loop.precision.compute
 
 
-def report_speed(args: argparse.Namespace) -> None:
-    H, W = args.size
-    print(f"updates of {args.samples} x {args.views} views of {H} x {W}\n")
-    columns = (
-        "model | parameters | s | tokens/s | images/s | peak GB | TFLOP/s | of a bare product | of the peak"
+def speed(args: argparse.Namespace, model: str) -> str:
+    seconds, peak, parameters, compute = run_updates(
+        args, model, samples=args.samples, views=args.views, updates=args.updates
     )
-    print(f"| {columns} |\n|" + "---|" * 9)
-    for model in args.models:
-        m = in_process(args, "speed", model)
-        if "error" in m:
-            print(f"| {model} | {m['error']} |" + " |" * 7, flush=True)
-            continue
-        images = args.samples * args.views / m["seconds"]
-        rated = f"{100 * m['rate'] / args.peak / 1e12:.0f} %" if args.peak else "not given"
-        print(
-            f"| {model} | {m['parameters'] / 1e6:.0f} M | {m['seconds']:.3g} "
-            f"| {images * (H // PATCH) * (W // PATCH):,.0f} | {images:.3g} | {m['peak'] / 1e9:.1f} "
-            f"| {m['rate'] / 1e12:.3g} | {100 * m['rate'] / m['product']:.0f} % "
-            f"of {m['product'] / 1e12:.3g} | {rated} |",
-            flush=True,
-        )
+    images, tokens = args.samples * args.views / seconds, args.size[0] * args.size[1] // PATCH**2
+    rate = images * count(f"da3_{model}", again=False, views=args.views, size=args.size)[1]
+    side = 8192 if args.device.startswith("cuda") else 2048
+    a, b = (torch.randn(side, side, device=args.device).to(FORMATS[compute]) for _ in range(2))
+    product = 2 * side**3 / Timer("a @ b", globals={"a": a, "b": b}).blocked_autorange().median
+    rated = f"{rate / args.peak / 1e12:.0%}" if args.peak else "not given"
+    return (
+        f"{parameters / 1e6:.0f} M | {seconds:.3g} | {images * tokens:,.0f} | {images:.3g} "
+        f"| {peak / 1e9:.1f} | {rate / 1e12:.3g} | {rate / product:.0%} of {product / 1e12:.3g} | {rated}"
+    )
 
 
-# ---------------------------------------------------------------------- how many views fit
-
-
-def most_views(args: argparse.Namespace, model: str, device: torch.device) -> dict[str, float]:
+def most_views(args: argparse.Namespace, model: str) -> str:
     def peak(views: int) -> int:
-        return run_updates(args, model, device, samples=1, views=views, updates=1).peak
+        return run_updates(args, model, samples=1, views=views, updates=1)[1]
 
     def fits(views: int) -> bool:
         try:
@@ -264,98 +217,98 @@ def most_views(args: argparse.Namespace, model: str, device: torch.device) -> di
         return fit_in
 
     few, more = peak(4), peak(8)
-    room = torch.cuda.mem_get_info(device)[1] - few
+    room = torch.cuda.mem_get_info(args.device)[1] - few
     low, high = bracket(fits, max(8, 4 + int(4 * room / max(more - few, 1))))
-    return {"low": low, "high": high, "per_view": (more - few) / 4}
+    return f"{low} | {high} | {(more - few) / 4e9:.2f}"
 
 
 def bracket(fits: Callable[[int], bool], guess: int, share: float = 0.05) -> tuple[int, int]:
-    """The most known to fit and the fewest known not to, neighbours or within ``share``; 0 if one does not.
-
-    Args:
-        guess: where to start, at least 1.
-    """
-    low, high = (guess, None) if fits(guess) else (0, guess)
-    while high is None:
-        more = max(low + 1, math.floor(low * (1 + share)))
-        low, high = (more, None) if fits(more) else (low, more)
-    while low == 0 and high > 1:
-        fewer = min(high - 1, math.ceil(high * (1 - share)))
-        low, high = (fewer, high) if fits(fewer) else (0, fewer)
+    """The most known to fit and the fewest known not to: neighbours, or within ``share``; 0 if 1 does not."""
+    low, high = 0, guess
+    while fits(high):
+        low, high = high, high + max(1, int(share * high))
+    while high - low > max(1, share * high):
+        middle = max((low + high) // 2, int((1 - share) * high))  # the guess is near
+        low, high = (middle, high) if fits(middle) else (low, middle)
     return low, high
 
 
-def report_most_views(args: argparse.Namespace) -> None:
-    print(f"one sample of views of {args.size[0]} x {args.size[1]}, trained\n")
-    print("| model | views that fit | that do not | GB a view |\n|---|---|---|---|")
-    for model in args.models:
-        m = in_process(args, "most", model)
-        if "error" in m:
-            print(f"| {model} | {m['error']} | | |", flush=True)
-        else:
-            print(f"| {model} | {m['low']} | {m['high']} | {m['per_view'] / 1e9:.2f} |", flush=True)
-
-
-# ---------------------------------------------------------------------- attention
-
-
-def attention_kernels(args: argparse.Namespace, model: str, device: torch.device) -> dict[str, float | None]:
-    """Operations per second of attention across views, forward and backward, by kernel; None: not there."""
+def attention(args: argparse.Namespace, model: str) -> str:
+    """TFLOP/s of attention across views, forward and backward, bfloat16, by kernel."""
     with torch.device("meta"):
         vit = any_view_network(model).backbone
-    tokens = args.views * (1 + (args.size[0] // PATCH) * (args.size[1] // PATCH))
-    heads = vit.blocks[0].attn.heads
-    shape = (args.samples, heads, tokens, vit.head_dim)
-    q, k, v = (torch.randn(shape, device=device, dtype=torch.bfloat16).requires_grad_() for _ in range(3))
-    operations = 14 * args.samples * heads * tokens**2 * vit.head_dim  # two products forward, five back
+    tokens = args.views * (1 + args.size[0] * args.size[1] // PATCH**2)
+    shape = (args.samples, vit.blocks[0].attn.heads, tokens, vit.head_dim)
+    draw = partial(torch.randn, shape, device=args.device, dtype=torch.bfloat16, requires_grad=True)
+    q, k, v = draw(), draw(), draw()
+    operations = 14 * shape[0] * shape[1] * tokens**2 * vit.head_dim  # two products forward, five back
 
     def xformers(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         from xformers.ops import memory_efficient_attention
 
         return memory_efficient_attention(*(x.transpose(1, 2) for x in (q, k, v))).transpose(1, 2)
 
-    rates: dict[str, float | None] = {}
+    def both_ways(call: Callable[..., Tensor]) -> Any:
+        return torch.autograd.grad(call(q, k, v).sum(), (q, k, v))
+
+    cells = []
     for name in ("as chosen", *KERNELS, "xformers"):
         call = xformers if name == "xformers" else F.scaled_dot_product_attention
-
-        def both_ways(call: Callable[..., Tensor] = call) -> None:
-            torch.autograd.grad(call(q, k, v).sum(), (q, k, v))
-
+        timer = Timer("both_ways(call)", globals={"both_ways": both_ways, "call": call})
         try:
             with sdpa_kernel(KERNELS[name]) if name in KERNELS else nullcontext():
-                rates[name] = operations / seconds_of(both_ways, device, times=args.updates)
+                cells.append(f"{operations / timer.blocked_autorange(min_run_time=1).median / 1e12:.0f}")
         except (ImportError, RuntimeError) as error:
             print(f"{model}, {name}: {error}", file=sys.stderr)
-            rates[name] = None
-    return rates
+            cells.append("not there")
+    return " | ".join(cells)
 
 
-def report_attention(args: argparse.Namespace) -> None:
-    print(f"attention across {args.views} views, forward and backward, bfloat16, TFLOP/s\n")
-    print("| model | as chosen by PyTorch | " + " | ".join([*KERNELS, "xformers"]) + " |")
-    print("|" + "---|" * (len(KERNELS) + 3))
-    for model in args.models:
-        rates = in_process(args, "attention", model)
-        cells = [rates["error"]] if "error" in rates else rates.values()
-        text = ["not there" if x is None else x if isinstance(x, str) else f"{x / 1e12:.0f}" for x in cells]
-        print(f"| {model} | " + " | ".join(text) + " |", flush=True)
+def report_recipe(args: argparse.Namespace) -> None:
+    """Parameters, state, images an update, operations and hours of the experiments as they are written."""
+    columns = "experiment | parameters | state | images an update | an update | the run | hours on one chip"
+    print(f"| {columns} |\n|{'---|' * 7}")
+    for name in (*(f"da3_{size}" for size in SIZES), *MONOCULAR):
+        cfg = load_config([f"experiment=geometry/{name}"])
+        images = cfg.data.sampler.tokens / (504 // PATCH) ** 2
+        parameters, per_image = count(name, again=cfg.loop.activation_checkpointing)
+        run = images * per_image * cfg.loop.steps
+        print(
+            f"| `{name}` | {parameters / 1e6:.0f} M | {parameters * STATE_BYTES / 1e9:.1f} GB | {images:.0f} "
+            f"| {images * per_image / 1e12:.0f} TFLOP | {run / 1e18:.0f} EFLOP "
+            f"| {run / ((args.peak or 989) * 1e12 * args.use) / 3600:.0f} |"
+        )
 
 
-# ---------------------------------------------------------------------- processes
+def count(
+    name: str, *, again: bool, views: int = 10, size: tuple[int, int] = (504, 504)
+) -> tuple[int, float]:
+    """Parameters, and operations per view of a training step, on the meta device.
 
+    Operations within a view do not depend on the number of views and those across views grow linearly with
+    it, so 10, the mean of 2 to 18, gives the recipe's mean cost.
 
-def in_process(args: argparse.Namespace, task: str, model: str) -> dict:
-    """One task for one model in a fresh process; ``error`` where it did not come to an end."""
-    print(f"measuring {model}", file=sys.stderr, flush=True)
-    H, W = args.size
-    command = [sys.executable, __file__, "--task", task, "--models", model, "--size", f"{H}x{W}"]
-    for option in ("samples", "views", "updates", "device"):
-        command += [f"--{option}", str(getattr(args, option))]
-    result = subprocess.run([*command, "--override", *args.override], capture_output=True, text=True)
-    if result.returncode:
-        sys.stderr.write(result.stderr)
-        return {"error": "out of memory" if "OutOfMemoryError" in result.stderr else "failed"}
-    return json.loads(result.stdout.splitlines()[-1])
+    Args:
+        again: activation checkpointing: the backbone runs forward twice.
+        views: of a sample; monocular models have one.
+    """
+    V = 1 if name in MONOCULAR else views
+    # Autocast does not know the meta device; precision changes no count.
+    with torch.device("meta"), patch("torch.autocast", lambda *a, **k: nullcontext()):
+        images = torch.empty(1, V, 3, *size)
+        with FlopCounterMode(display=False) as counter:
+            if name in MONOCULAR:
+                network, options = monocular_network(MONOCULAR[name]), {"sky_fill": False}
+                features = network.encode(images)
+            else:
+                network, options = any_view_network(name.removeprefix("da3_")), {}
+                features = network.encode(images, reference=torch.zeros(1, dtype=torch.long))
+            backbone = counter.get_total_flops()
+            out = network.decode(features, chunk=V, **options)
+            outputs = (out.depth, out.depth_conf, out.rays, out.ray_conf, out.pose_encoding, out.sky)
+            sum(o.sum() for o in outputs if o is not None).backward()
+            total = counter.get_total_flops()
+    return sum(p.numel() for p in network.parameters()), (total + again * backbone) / V
 
 
 if __name__ == "__main__":
