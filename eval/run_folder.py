@@ -19,6 +19,8 @@ from geometry.results import keep_apart
 from geometry.stored_config import changes
 
 VERSION = 1
+# What a model's run did before its identity said so.
+_UNSTATED = {"depth": "network", "refine": 0, "refine_cameras": False, "seed": 0}
 
 
 class Store:
@@ -82,7 +84,7 @@ class Store:
         path = self.folder / "run.json"
         wanted = json.loads(json.dumps({"version": VERSION, **settings}))
         if path.is_file():
-            different = changes(read_json(path), wanted)
+            different = changes(_fully_stated(read_json(path)), wanted)
             if different and self._begun():
                 raise InputError(
                     f"{self.folder}: holds a run with other settings ({'; '.join(different)}); give another "
@@ -92,6 +94,12 @@ class Store:
             self.require_own()
         write_json(path, wanted)
         write_json(self.benchmark, benchmark)
+
+
+def _fully_stated(settings: dict) -> dict:
+    """Settings of a stored run, with what an earlier version left unsaid."""
+    identity = settings.get("identity", {})
+    return {**settings, "identity": {**_UNSTATED, **identity}} if "weights_sha256" in identity else settings
 
 
 def safe_name(scene: str) -> str:

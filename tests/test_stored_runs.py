@@ -118,23 +118,26 @@ def test_stored_safetensors_load_as_networks(stored):
         torch.equal(network.state_dict()[name], w) for name, w in trained.items() if "matching" not in name
     )
     checkpoint = find_checkpoint("nvs/last.safetensors")  # a head alone, that names its backbone and its hash
-    _, has_head = load_splatter(checkpoint)
-    assert has_head
+    assert load_splatter(checkpoint).head is not None
     identity = json.loads(Path("eval_model/run.json").read_text())["identity"]
     assert fingerprint(checkpoint.state | checkpoint.gaussian_head) == identity["weights_sha256"]
 
 
 @pytest.mark.parametrize(
-    ("run", "method"), [("eval_model", "model=nvs/last.safetensors"), ("eval_nearest", "method=nearest")]
+    ("run", "method"),
+    [
+        ("eval_model", ["model=nvs/last.safetensors", "depth=network"]),  # the only depth that there was
+        ("eval_nearest", ["method=nearest"]),
+    ],
 )
 def test_a_stored_benchmark_run_goes_on_and_is_reported(stored, run, method):
     before = json.loads((stored / run / "scores.json").read_text())
     pictures = {p: p.stat().st_mtime_ns for p in (stored / run / "predictions").rglob("*.png")}
     assert nvs_eval(["report", run, "--out", "report.html"]) == 0  # reads photos as benchmark.json says
-    assert nvs_eval(["run", f"out={run}", method, *EVAL]) == 0
+    assert nvs_eval(["run", f"out={run}", *method, *EVAL]) == 0
     assert {p: p.stat().st_mtime_ns for p in (stored / run / "predictions").rglob("*.png")} == pictures
     shutil.rmtree(stored / run / "scores")
-    assert nvs_eval(["run", f"out={run}", method, *EVAL]) == 0
+    assert nvs_eval(["run", f"out={run}", *method, *EVAL]) == 0
     after = json.loads((stored / run / "scores.json").read_text())
     assert after["means"] == pytest.approx(before["means"], rel=1e-5)
 

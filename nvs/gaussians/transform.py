@@ -6,23 +6,17 @@ from jaxtyping import Float
 from torch import Tensor
 
 from geometry.ops.align import Similarity
-from geometry.ops.rotations import (
-    matrix_from_quat_xyzw,
-    quat_xyzw_from_matrix,
-    wxyz_from_xyzw,
-    xyzw_from_wxyz,
-)
+from geometry.ops.rotations import turn_quat_xyzw, wxyz_from_xyzw, xyzw_from_wxyz
 from nvs.gaussians.record import Gaussians
 from nvs.gaussians.spherical_harmonics import rotate_sh
 
 
 def turn_gaussians(gaussians: Gaussians, rotation: Float[Tensor, "B 3 3"]) -> Gaussians:
     """The same Gaussians in a world turned by ``rotation``: means, orientations and colours alike."""
-    matrix = rotation[:, None] @ matrix_from_quat_xyzw(xyzw_from_wxyz(gaussians.quats))
     return replace(
         gaussians,
         means=gaussians.means @ rotation.mT,
-        quats=wxyz_from_xyzw(quat_xyzw_from_matrix(matrix)),
+        quats=wxyz_from_xyzw(turn_quat_xyzw(rotation[:, None], xyzw_from_wxyz(gaussians.quats))),
         sh=rotate_sh(gaussians.sh, rotation[:, None]),
     )
 
