@@ -11,15 +11,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([*ROOT.glob("docs/*.md"), ROOT / "README.md", ROOT / "CONTRIBUTING.md"])
 ROOMS = ("geometry", "nvs", "eval", "configs", "scripts", "tests", "docs", ".github")
-FOREIGN_OPTIONS = {
-    "--standalone",
-    "--nproc-per-node",
-    "--nproc_per_node",
-    "--nnodes",
-    "--rdzv-backend",
-    "--rdzv-endpoint",
-}
-FOREIGN_OPTIONS |= {"--all-files"}  # torchrun's and pre-commit's
+FOREIGN = "--standalone --nproc-per-node --nproc_per_node --nnodes --rdzv-backend --rdzv-endpoint --all-files"
+FOREIGN_OPTIONS = set(FOREIGN.split())  # torchrun's and pre-commit's
 
 
 def text(page: Path) -> str:
@@ -62,7 +55,7 @@ def test_files_exist(page):
 
 @pages
 def test_modules_and_their_names_exist(page):
-    for name in set(re.findall(r"(?<![\w.])((?:geometry|nvs|eval)(?:\.\w+)+|nvs(?:\.\w+)+:\w+)", text(page))):
+    for name in set(re.findall(r"(?<![\w./])((?:geometry|nvs|eval)(?:\.\w+)+|nvs(?:\.\w+)+:\w+)", text(page))):
         module, *rest = name.replace(":", ".").split(".")
         target = importlib.import_module(module)
         for part in rest:
