@@ -1,4 +1,4 @@
-"""Photos kept out of the input, and how near renderings from their places come."""
+"""Held-out photos, and scores of renderings from their cameras."""
 
 from dataclasses import dataclass
 
@@ -113,5 +113,5 @@ def evaluate(
 
 
 def finite(value: float) -> float | None:
-    """JSON knows no infinity."""
+    """JSON has no infinity."""
     return value if abs(value) < float("inf") else None

@@ -1,4 +1,4 @@
-"""What the Gaussian head is trained by: rendered colour, perceptual distance, depth up to scale and shift.
+"""Losses of the Gaussian head: rendered colour, perceptual distance, depth up to scale and shift.
 
 The maps are unreduced, so that they can be looked at; `GaussianObjective` reduces, names and sums them.
 """
@@ -36,8 +36,8 @@ def scale_shift_invariant_error(
 ) -> Float[Tensor, "*views H W"]:
     """|d~ - D~| with x~ = (x - median x) / mean |x - median x| over each view's valid pixels; 0 elsewhere.
 
-    The same for s d + t with s > 0. Unlike least squares on the label, it does not forgive a depth that is
-    upside down. A view whose depth or label is constant, or that has no label, is 0.
+    The same for s d + t with s > 0. Unlike least squares on the label, it penalises inverted depth. A view
+    whose depth or label is constant, or that has no label, is 0.
 
     Source: Ranftl et al. 2020 (MiDaS), on depth.
     """

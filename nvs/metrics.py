@@ -1,4 +1,4 @@
-"""How near a rendered view is to the photo: PSNR, SSIM, LPIPS.
+"""Scores of a rendered view against the photo: PSNR, SSIM, LPIPS.
 
 Images are [N, 3, H, W], sRGB in 0..1; every function returns one number per image. Settings are those of
 the benchmark: SSIM with an 11 x 11 Gaussian window of sigma 1.5 and data range 1; LPIPS v0.1.

@@ -181,7 +181,7 @@ def hold_out(
     cameras: Cameras,
     size: tuple[int, int],
 ) -> Holdout:
-    """The photos kept out, placed in the Gaussians' world."""
+    """The held-out photos, placed in the Gaussians' world."""
     targets, _ = load_views(capture, capture.targets, options, views.images.device)
     network, running = pipeline.splatter.network, pipeline.network
     with precision(running.precision, network):
@@ -206,7 +206,7 @@ def score(scene: SplatScene, holdout: Holdout) -> dict[str, object]:
 
 
 def gained(before: dict[str, object], after: dict[str, object], refined: Refined) -> dict[str, object]:
-    """Metrics after refinement, with what they were before and what a second of it brought."""
+    """Metrics after refinement, with those from before it and the gain a second."""
     gain, per_second = None, None
     if before["psnr"] is not None and after["psnr"] is not None:
         gain = after["psnr"] - before["psnr"]

@@ -37,7 +37,7 @@ def serve(
 
     Args:
         port: to take, or the next free one.
-        max_gaussians: show the ones that cover most, so that the browser keeps up.
+        max_gaussians: show the ones that cover most, so that the browser stays fast.
 
     Raises:
         InputError: no Gaussians there, or viser is not installed.
@@ -85,7 +85,7 @@ def most_visible(gaussians: Gaussians, count: int) -> Gaussians:
 
 
 def _add_cameras(server: Any, scene: Scene, gaussians: Gaussians) -> None:
-    """A frustum with a thumbnail per photo; clicking it takes the visitor there."""
+    """A frustum with a thumbnail per photo; clicking it moves the viewer's camera there."""
     extrinsics = torch.from_numpy(np.stack([f.extrinsics for f in scene.frames]))
     cameras = Cameras(
         extrinsics=extrinsics[None],

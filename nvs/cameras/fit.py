@@ -11,7 +11,7 @@ LONG_SIDE = 480  # of rendered views, unless a size is asked for
 
 
 def default_size(image_size: tuple[int, int]) -> tuple[int, int]:
-    """(H, W) of the same shape with the long side at `LONG_SIDE`, both even, as video wants."""
+    """(H, W) of the same shape with the long side at `LONG_SIDE`, both even, as video codecs need."""
     return scaled_size(image_size, LONG_SIDE)
 
 

@@ -12,7 +12,7 @@ from nvs.cameras.up_axis import focus_point, up_axis
 
 _FULL_CIRCLE_FROM = math.radians(270)  # inputs that cover this much are taken to go all the way round
 _LEAST_SWEEP = math.radians(16)
-_STEEPEST = math.radians(80)  # nearer the pole the heading spins
+_STEEPEST = math.radians(80)  # nearer the pole the heading is unstable
 
 
 def orbit(
@@ -40,7 +40,7 @@ def orbit(
     scenes = [
         _orbit(cameras.extrinsics[b].double(), focus[b], up[b], frames, sweep_deg) for b in range(len(focus))
     ]
-    # Contiguous: torch's median of an expanded tensor returns memory that nobody wrote (2.12, CPU).
+    # Contiguous: torch's median of an expanded tensor returns uninitialised memory (2.12, CPU).
     intrinsics = cameras.intrinsics.contiguous().median(dim=1, keepdim=True).values
     return Cameras(
         extrinsics=se3.invert(torch.stack(scenes)).to(cameras.extrinsics),

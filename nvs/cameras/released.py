@@ -31,7 +31,7 @@ def released(mode: str, cameras: Cameras, image_size: tuple[int, int]) -> Camera
     is the cameras' own.
 
     Args:
-        image_size: (H, W) to which the intrinsics refer; the radius of ``wander`` hangs on it.
+        image_size: (H, W) to which the intrinsics refer; the radius of ``wander`` depends on it.
 
     Raises:
         InputError: an unknown mode, or fewer views than the mode needs.

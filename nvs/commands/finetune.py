@@ -22,8 +22,8 @@ def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(
         prog="nvs finetune",
         description="Train the Gaussian head on your own photos: each PHOTOS is a folder or a video of one "
-        "place. Every Nth photo is kept out and shows what is gained, from before the first step. The same "
-        "command goes on where it was interrupted.",
+        "place. Every Nth photo is held out and scored, from before the first step on. The same "
+        "command resumes an interrupted run.",
     )
     add_photo_arguments(p, cameras=False)
     p.set_defaults(process_res=None)  # filled in by device
@@ -35,7 +35,7 @@ def parser() -> argparse.ArgumentParser:
     g.add_argument("--context", type=positive, metavar="N", help="photos given in a step (default 12, CPU 6)")
     g.add_argument("--targets", type=positive, metavar="N", help="photos rendered in a step (4, CPU 2)")
     g.add_argument(
-        "--holdout", type=positive, default=8, metavar="N", help="keep every Nth photo out (default 8)"
+        "--holdout", type=positive, default=8, metavar="N", help="hold every Nth photo out (default 8)"
     )
     g.add_argument(
         "--flavour", choices=("rgb", "sh"), help="of a new head: plain colour, or SH and offsets (default sh)"

@@ -37,7 +37,7 @@ def parser() -> argparse.ArgumentParser:
         "--holdout",
         type=positive,
         metavar="N",
-        help="keep every Nth photo out of the input and measure PSNR, SSIM and LPIPS against it",
+        help="hold every Nth photo out of the input and measure PSNR, SSIM and LPIPS against it",
     )
     add_model_arguments(p)
     g = p.add_argument_group("Gaussians")
@@ -155,7 +155,7 @@ def print_metrics(metrics: dict[str, object]) -> None:
         print(
             f"{name} {value:.4f}" if value is not None else f"{name} not computed: {metrics['reasons'][name]}"
         )
-    print(f"over {len(metrics['targets'])} photos kept out; target poses: {metrics['alignment']}")
+    print(f"over {len(metrics['targets'])} held-out photos; target poses: {metrics['alignment']}")
     refinement = metrics.get("refinement")
     if refinement and refinement["gain_db"] is not None:
         print(

@@ -18,7 +18,7 @@ def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(
         prog="nvs train",
         description="Train a Gaussian head: nvs train experiment=nvs/smoke. Every value of the configuration "
-        "can be overridden as group=choice or path.to.value=new. The same command with the same out goes on "
+        "can be overridden as group=choice or path.to.value=new. The same command with the same out resumes "
         "from its newest checkpoint.",
         epilog=f"experiments: {', '.join(experiments('nvs'))}. Several processes: torchrun --standalone "
         "--nproc-per-node N -m nvs train experiment=...",

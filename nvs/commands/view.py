@@ -23,7 +23,7 @@ def parser() -> argparse.ArgumentParser:
         type=int,
         default=MAX_GAUSSIANS,
         metavar="N",
-        help="show the N that cover most, so that the browser keeps up (default %(default)s)",
+        help="show the N that cover most, so that the browser stays fast (default %(default)s)",
     )
     return p
 

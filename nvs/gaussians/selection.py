@@ -16,8 +16,8 @@ def keep_mask(
 ) -> Bool[Tensor, "B V H W"]:
     """Which pixels' Gaussians to keep: without floaters at image borders and in the sky.
 
-    A network sees too little at an image's border to place it; such Gaussians hang in the air from any
-    other view. Flattened from view 1 on the mask selects the Gaussians of a head with one per pixel.
+    A network sees too little at an image's border to place it; such Gaussians float in any other view.
+    Flattened from view 1 on the mask selects the Gaussians of a head with one per pixel.
 
     Args:
         opacity: of each pixel's Gaussian; goes with ``min_opacity``.

@@ -18,7 +18,7 @@ from geometry.views import Cameras, Views
 
 @dataclass(frozen=True, kw_only=True)
 class Encoding(TensorRecord):
-    """Everything a backbone tells the Gaussian head about some context views.
+    """Everything that the Gaussian head takes from a backbone, of some context views.
 
     It depends on the backbone alone, so with a frozen one it can be computed once and kept.
     """

@@ -200,7 +200,7 @@ def released_world_quats(
     """Local xyzw quaternions as the released code turns them into its renderer's wxyz ones.
 
     It moves them to scalar-first, reads that as scalar-last, turns it, and hands the scalar-last result
-    over as scalar-first. The weights learned to live with it.
+    over as scalar-first. The released weights were trained with it.
     """
     return turn_quat_xyzw(rotation, wxyz_from_xyzw(quat))
 

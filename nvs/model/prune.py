@@ -1,4 +1,4 @@
-"""Leaving out Gaussians that only disturb: at image borders, far behind everything, transparent."""
+"""Pruning Gaussians that are mostly artefacts: at image borders, far behind everything, transparent."""
 
 from jaxtyping import Bool
 from torch import Tensor
@@ -18,13 +18,13 @@ def prune(splats: Splats) -> Gaussians:
 
 
 def worth_keeping(splats: Splats) -> Bool[Tensor, " N"]:
-    """Which Gaussians of one scene do not only disturb.
+    """Which Gaussians of one scene to keep.
 
     Predictions at image borders are the least certain, and a border pixel of one view lies in the middle
     of another, so with several views nothing is lost. A lone photo keeps its border. Sky, where it is
-    known, and the farthest 2 % of each view's pixels hang in the air wherever they are put. Depth measured
-    between the photos has no worse borders, and its doubtful Gaussians are thin: of those only the
-    transparent are left out.
+    known, and the farthest 2 % of each view's pixels float wherever they are placed. Depth measured
+    between the photos has no worse borders, and its untrusted Gaussians are nearly transparent: of
+    those only the fully transparent are left out.
     """
     geometry, gaussians = splats.geometry, splats.gaussians
     several = splats.predicted and geometry.depth.shape[1] > 1

@@ -78,7 +78,7 @@ def _ninja_on_path() -> Iterator[None]:
 
 @contextmanager
 def _one_process_at_a_time() -> Iterator[None]:
-    """gsplat deletes a build that is not finished, also if another process is still at it."""
+    """gsplat deletes a build that is not finished, also if another process is still building it."""
     from torch.utils.cpp_extension import get_default_build_root
 
     folder = Path(os.environ.get("TORCH_EXTENSIONS_DIR") or get_default_build_root())

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 ALPHA_MIN = 1.0 / 255.0  # a weaker contribution is skipped
-TRANSMITTANCE_MIN = 1e-4  # a contribution that would leave this little light, or less, ends its pixel
+TRANSMITTANCE_MIN = 1e-4  # a contribution that would leave this transmittance, or less, ends its pixel
 EXTENT_SIGMAS = 3.33  # no Gaussian reaches ALPHA_MIN farther out: sqrt(2 ln 255) = 3.329
 
 

@@ -142,12 +142,12 @@ def touched_pixels(
 ) -> tuple[Int[Tensor, " m"], Int[Tensor, " m"]]:
     """All contributing (pixel, entry) pairs, sorted by pixel and within a pixel nearest first.
 
-    A pair contributes where alpha reaches ALPHA_MIN and the light left behind it exceeds
+    A pair contributes where alpha reaches ALPHA_MIN and the transmittance behind it exceeds
     TRANSMITTANCE_MIN. The search only saves work: the result does not depend on how it is done.
 
     Args:
         tile: side of the squares of pixels in which pairs are sought.
-        at_once: Gaussians tried together in such a square, before looking whether it is full.
+        at_once: Gaussians tried together in such a square, before testing whether it is opaque.
     """
     H, W = settings.image_size
     device, dtype = projected.means.device, projected.means.dtype
@@ -191,7 +191,7 @@ def composite(
     exponent = falloff(projected, entries, x, y)
     alpha = (projected.opacities[entries] * torch.exp(-exponent)).clamp(max=settings.constants.alpha_max)
 
-    # Light that reaches each pair: the product of (1 - alpha) before it in its pixel. As a running sum of
+    # Transmittance up to each pair: the product of (1 - alpha) before it in its pixel. As a running sum of
     # logarithms over all pixels, less the sum before the pixel's first pair; float64 keeps it exact.
     logs = torch.log1p(-alpha.double())
     before = logs.cumsum(0) - logs

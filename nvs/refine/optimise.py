@@ -17,8 +17,8 @@ from nvs.metrics import psnr
 from nvs.rasterizer import rasterize
 from nvs.refine.ssim_loss import Photo, dissimilarity
 
-_LEAST_VIEWS = 5  # with fewer photos none can be spared for watching
-_LOOKS = 12  # at the watched photos, in even steps
+_LEAST_VIEWS = 5  # with fewer photos none is held out
+_LOOKS = 12  # of the validation photos, in even steps
 _PATIENCE = 5  # of them without a gain before it stops: the first steps of Adam may set a photo back
 
 
@@ -38,18 +38,18 @@ class Rates:
 
 @dataclass(frozen=True)
 class Look:
-    """The watched photos at one moment."""
+    """The validation photos at one step."""
 
     step: int
     seconds: float
-    psnr: float  # dB, mean over the watched photos
+    psnr: float  # dB, mean over the validation photos
 
 
 @dataclass(frozen=True)
 class Refined:
-    """What came of it. Without watched photos ``best_step`` is the last one and ``looks`` is empty.
+    """The result. Without validation photos ``best_step`` is the last one and ``looks`` is empty.
 
-    With more ``steps`` than the last look's, those were for all photos, from the best step's state on.
+    ``steps`` beyond the last look trained on all photos, from the best step's state on.
     """
 
     gaussians: Gaussians
@@ -62,12 +62,12 @@ class Refined:
 
     @property
     def summary(self) -> str:
-        """One line for the person who waited."""
+        """One line for the log."""
         if not self.looks:
-            return f"refined: {self.steps} steps in {self.seconds:.1f} s, no photo to spare for watching"
+            return f"refined: {self.steps} steps in {self.seconds:.1f} s, no validation photos"
         first, best = self.looks[0], _best(self.looks)
         return (
-            f"refined: {self.steps} steps in {self.seconds:.1f} s; the best for photos not trained on was "
+            f"refined: {self.steps} steps in {self.seconds:.1f} s; the best on validation photos was "
             f"step {self.best_step}: {first.psnr:.2f} -> {best.psnr:.2f} dB"
         )
 
@@ -100,10 +100,10 @@ def refine(
 ) -> Refined:
     """Gradient steps on one photo each: (1 - w) L1 + w (1 - SSIM), as in 3D Gaussian Splatting.
 
-    No Gaussian is added. A few photos are never trained on but looked at now and then: they tell when the
-    others are being learnt by heart. The state that shows them best is kept, and it stops when they have
-    not been shown better for five looks. If nothing was learnt by heart (the best state is a late one) the
-    last steps start from it and are for all photos, so that none is lost. Deterministic given the seed.
+    No Gaussian is added. A few validation photos are not trained on: their PSNR shows when the others are
+    overfitted. The state that is best on them is kept, and five evaluations without a gain end the run. If
+    nothing was overfitted (the best state is a late one) the last steps start from it and train on all
+    photos. Deterministic given the seed.
 
     Args:
         gaussians: one scene, in the world of the photos' cameras.
@@ -112,8 +112,8 @@ def refine(
         dissimilar: the weight w.
         watch: False trains on all photos to the last step; so do fewer than five photos.
         finish: share of the steps kept for all photos at the end.
-        owners: the photo from which each Gaussian came. A watched photo is then drawn without its own: those
-            show it as it is before anything was learnt, and the first steps would look like a loss.
+        owners: the photo from which each Gaussian came. A validation photo is then rendered without its own
+            Gaussians: those reproduce it before any step, and the first steps would look like a loss.
         optimise_cameras: the photos' poses too, but for the first one's, which holds the world in place.
         report: takes a line of progress now and then.
 
@@ -157,7 +157,7 @@ def refine(
         state.advance(loss)
 
     def tell(step: int) -> None:
-        watching = f", watched photos {looks[-1].psnr:.2f} dB" if looks else ""
+        watching = f", validation photos {looks[-1].psnr:.2f} dB" if looks else ""
         report(f"refine: step {step} of {steps}, {time.perf_counter() - start:.1f} s{watching}")
 
     with torch.inference_mode(False), torch.enable_grad():

@@ -1,4 +1,4 @@
-"""What views say about each other's depth: counted for a result, or as evidence for the next round."""
+"""Agreement of views on each other's depth: counted for a result, or as evidence for the next round."""
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -20,7 +20,7 @@ def count_agreement(
     """For every pixel's point, how many other views see a surface there, and how many see through it.
 
     Args:
-        believed: whose depth may speak against others; the rest can only agree.
+        believed: whose depth may contradict others; the rest can only agree.
         maps: of `pixel_maps`, for ``others``.
     """
     same, through = np.zeros(depth.shape, np.int32), np.zeros(depth.shape, np.int32)
@@ -42,8 +42,8 @@ def add_evidence(
     """Change matching costs in place by the trusted depth of other views.
 
     A plane's point that lies on a surface that another view trusts costs less (a surface is there);
-    one that lies in front of such a surface costs more (that view looks through the place). What is hidden
-    behind a surface stays as it was.
+    one that lies in front of such a surface costs more (that view looks through the place). What is occluded
+    by a surface stays as it was.
 
     Args:
         inverse: 1 / z-depth of each view's planes.

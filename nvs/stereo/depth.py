@@ -124,7 +124,7 @@ def sweep_depth(
 
     matched = source_views(cameras, grid, middle, sources).numpy()
     volume = matching_volume(grey, pixel_maps(cameras, matched), matched, inverse.numpy(), window=window)
-    cost = 1 - volume.clip(min=0)  # anticorrelation says no more than no correlation
+    cost = 1 - volume.clip(min=0)  # anticorrelation is no stronger evidence than no correlation
     judges = source_views(cameras, grid, middle, _JUDGES).numpy()
     maps = pixel_maps(cameras, judges)
     found = None
@@ -147,7 +147,7 @@ def _judged(
     maps: Float[np.ndarray, "V S 2 3 3"],
     judges: Int[np.ndarray, "V S"],
 ) -> SweptDepth:
-    """Depth with what the views think of each other's."""
+    """Depth with the views' agreement on it."""
     same, _ = count_agreement(depth.numpy(), matched.numpy(), maps, judges)
     trusted = matched & torch.from_numpy(same > 0)
     same, through = count_agreement(depth.numpy(), trusted.numpy(), maps, judges)

@@ -18,8 +18,8 @@ def semi_global(
 ) -> Float[np.ndarray, "V H W P"]:
     """Mean over four directions of the cost of the best path of planes that ends at a pixel on a plane.
 
-    A path pays ``step`` to go to the next plane and up to ``jump`` to go anywhere, less where the photo has
-    an edge: depth jumps at edges.
+    A path costs ``step`` to change to the next plane and up to ``jump`` to any other, less where the photo
+    has an edge: depth jumps at edges.
 
     Args:
         cost: 0..1 or so, low where the photos agree.

@@ -22,7 +22,7 @@ def matching_volume(
 ) -> Float[np.ndarray, "V H W P"]:
     """Normalised cross-correlation (NCC) of windows, -1..1, mean of the two best sources of each pixel.
 
-    Two, so that sources from which the surface is hidden do no harm. Where no source sees the point the
+    Two, so that occluded sources do no harm. Where no source sees the point the
     value is 0: neither for nor against. Runs on the CPU, on as many threads as torch uses.
 
     Args:

@@ -1,4 +1,4 @@
-"""What was made of a set of context views, kept so that it is computed once."""
+"""A cache of what depends on a set of context views alone."""
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable

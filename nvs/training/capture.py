@@ -1,4 +1,4 @@
-"""A person's own photos as training data: some kept out, the rest split into context and targets.
+"""One's own photos as training data: some held out, the rest split into context and targets.
 
 Nothing is prepared on disk. Photos are decoded once, at the network's size, and stay in memory as bytes.
 """
@@ -24,14 +24,14 @@ from nvs.data.splits import context_and_targets
 from nvs.training.cases import Case
 from nvs.training.samples import RecurringExample
 
-LEAST_PHOTOS = 4  # one kept out, one to aim at, two to see depth from
+LEAST_PHOTOS = 4  # one held out, one target, two to triangulate
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingCapture:
     """Photos of one place, ready to train on."""
 
-    case: Case  # the photos kept out, and the context they are rendered from
+    case: Case  # the held-out photos, and the context they are rendered from
     photos: UInt8[Tensor, "N 3 H W"]  # the others, at the network's size, in capture order
     cameras: Cameras  # theirs [1, N, ...]: the given ones, or the network's
     posed: bool  # cameras are given, so the network may see them
@@ -78,7 +78,7 @@ def read_capture(
     capture = open_capture(path, photos, device)
     if len(capture.scene) < LEAST_PHOTOS:
         raise InputError(
-            f"{path}: expected at least {LEAST_PHOTOS} photos (one is kept out), got {len(capture.scene)}"
+            f"{path}: expected at least {LEAST_PHOTOS} photos (one is held out), got {len(capture.scene)}"
         )
     context, _ = load_views(capture, capture.context, photos, torch.device("cpu"))
     kept_out, _ = load_views(capture, capture.targets, photos, torch.device("cpu"))
@@ -114,7 +114,7 @@ def read_capture(
 
 
 def _training_photos(capture: Capture, most: int) -> list[int]:
-    """All photos that are not kept out; without poses as many as the network can place in one pass."""
+    """All photos that are not held out; without poses as many as the network can place in one pass."""
     rest = [i for i in range(len(capture.scene)) if i not in set(capture.targets)]
     if capture.scene.posed:
         return rest
@@ -144,7 +144,7 @@ class CaptureSamples:
         rng = np.random.default_rng(request.seed)
         targets = rng.choice(rest, min(self.targets, len(rest)), replace=False)
         given, wanted = capture.example(context, targets.tolist())
-        # By place: several captures may bear one name, as folders called images do.
+        # By place: several captures may have one name, as folders called images do.
         return RecurringExample(context=given, target=wanted, keys=(f"capture {place} set {i}",))
 
     @staticmethod

@@ -1,4 +1,4 @@
-"""Validation: fixed context views and photos kept out, scored exactly as ``nvs render --holdout`` does."""
+"""Validation: fixed context views and held-out photos, scored exactly as ``nvs render --holdout`` does."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,11 +26,11 @@ SHEET_COLUMNS = 5
 
 @dataclass(frozen=True, kw_only=True)
 class Case(TensorRecord):
-    """One scene to be judged by."""
+    """One validation scene."""
 
     name: str
     context: Views  # as the network takes them, batch size one
-    targets: Views  # photos kept out; without cameras the network places them
+    targets: Views  # held-out photos; without cameras the network places them
     target_names: list[str]
     size: tuple[int, int]  # (H, W) at which they are compared
     pruned: bool = True  # leave out what `nvs render` leaves out
@@ -92,7 +92,7 @@ def score_case(
 def _sheet(
     case: Case, holdout: Holdout, gaussians: Gaussians, background: Float[Tensor, " 3"], backend: str
 ) -> Tensor:
-    """Context, targets, renderings and their depth: what numbers do not tell."""
+    """Context, targets, renderings and their depth, for the sheet."""
     some = _some(len(holdout.names))
     cameras = holdout.cameras[:, some]
     frames = list(render_frames(gaussians, cameras, case.size, background=background, backend=backend))

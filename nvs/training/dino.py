@@ -1,6 +1,6 @@
 """Plain DINOv2 under the Gaussian head, with cameras given: the smallest backbone that is not ours.
 
-It shows what the protocol `nvs.model.backbone.Backbone` asks for, and is the control of the paper's
+It shows what the protocol `nvs.model.backbone.Backbone` requires, and is the control of the paper's
 comparison of backbones: features of one view at a time, never trained on geometry.
 """
 

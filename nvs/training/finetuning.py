@@ -200,6 +200,6 @@ def lpips_weight(wanted: float | None) -> float:
     try:
         load_lpips("vgg")
     except MissingWeights as error:
-        say(f"training without LPIPS (--lpips {LPIPS_WEIGHT} insists on it): {error}")
+        say(f"training without LPIPS (--lpips {LPIPS_WEIGHT} makes it required): {error}")
         return 0.0
     return LPIPS_WEIGHT

@@ -181,7 +181,7 @@ def load_trained(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
     Raises:
         InputError: names of either kind, or another shape.
     """
-    own = model.state_dict()  # the model's memory; load_state_dict wants shards of what FSDP has trained
+    own = model.state_dict()  # the model's memory; load_state_dict needs shards of what FSDP has trained
     trained = {name for name, p in model.named_parameters() if p.requires_grad}
     lost = sorted(trained - set(weights))
     unexpected = sorted(n for n, w in weights.items() if n not in own or own[n].shape != w.shape)

@@ -94,7 +94,7 @@ class GaussianHeadStep:
         self.sheet_names = numbered([case.name for case in self.cases])
         self.placed: dict[int, Any] = {}  # targets of cases, placed by a frozen backbone
 
-    # ------------------------------------------------------------------ what the engine asks for
+    # ------------------------------------------------------------------ what the engine calls
 
     def trainable_parameters(self) -> list[ParameterGroup]:
         return self.model.trainable_parameters()
@@ -214,7 +214,7 @@ class GaussianHeadStep:
 
 
 def numbered(names: Sequence[str]) -> list[str]:
-    """The names, equal ones told apart: ``images`` and ``images_2``."""
+    """The names, equal ones made distinct: ``images`` and ``images_2``."""
     found: list[str] = []
     for name in names:
         ways = (name if n == 1 else f"{name}_{n}" for n in itertools.count(1))

@@ -31,7 +31,7 @@ def write(path: Path | str, gaussians: Gaussians) -> int:
         for part in parts(g):
             columns = (
                 part.means[0],
-                torch.zeros_like(part.means[0]),  # normals, which nobody uses
+                torch.zeros_like(part.means[0]),  # normals, which no viewer uses
                 part.sh[0, :, 0],
                 part.sh[0, :, 1:].mT.flatten(1),  # all of red, then green, then blue
                 part.opacities[0, :, None].clamp(LEAST_OPACITY, 1 - LEAST_OPACITY).logit(),

@@ -95,7 +95,7 @@ def read(path: Path | str, *, world: Literal["y_down", "y_up"] = "y_down") -> Ga
         raise InputError(f"{path}: expected an .spz header of {_HEADER.size} bytes, got {len(data)}")
     magic, version, count, degree, bits, flags, _ = _HEADER.unpack_from(data)
     if magic != _MAGIC:
-        raise InputError(f"{path}: expected an .spz file, its first bytes say otherwise")
+        raise InputError(f"{path}: expected an .spz file, got other first bytes")
     if version not in (2, 3) or degree > 3 or flags & _EXTENSIONS:
         raise InputError(
             f"{path}: expected .spz version 2 or 3, SH degree 0 to 3, no extensions, got version {version}, "

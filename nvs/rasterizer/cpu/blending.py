@@ -1,7 +1,7 @@
 """Alpha compositing of a tile's Gaussians, front to back, sixteen pixels at a time.
 
 A tile is sixteen blocks of 4 x 4 pixels, and the lanes of a vector are one block. A Gaussian visits only the
-blocks that its extent reaches and that still let light through; the tile ends when none does.
+blocks that its extent reaches and that are not yet opaque; the tile ends when all are.
 """
 
 import numpy as np
@@ -42,8 +42,8 @@ ZERO, HALF, ONE = F(0), F(0.5), F(1)
 LOG_ALPHA_MIN = F(np.log2(ALPHA_MIN))
 LIGHT_MIN = F(TRANSMITTANCE_MIN)
 
-# Words of a block's state: light left, then the four output channels, sixteen lanes each. The light of a
-# pixel that is full is stored negative; a pixel outside the image is born full.
+# Words of a block's state: transmittance, then the four output channels, sixteen lanes each. The
+# transmittance of an opaque pixel is stored negative; a pixel outside the image starts opaque.
 STATE = 5 * LANES
 INDEX = 0xFFFFFFFF
 
@@ -65,7 +65,7 @@ def exponents(x, y, xx, xy, yy, log_opacity):
 
 @njit(forceinline=True, **OPTIONS)
 def blend_block(state, at, x, y, xx, xy, yy, log_opacity, red, green, blue, depth, alpha_max):
-    """Lay one Gaussian over one block; returns whether any pixel still lets light through."""
+    """Lay one Gaussian over one block; returns whether any pixel is not yet opaque."""
     light = load(state, at)
     _, _, power = exponents(x, y, xx, xy, yy, log_opacity)
     reached = (power >= LOG_ALPHA_MIN) & (power <= log_opacity) & (light > ZERO)

@@ -1,8 +1,8 @@
 """Gradients of compositing: per entry (Gaussian in tile), sums over the tile's pixels.
 
-The tile is walked front to back again. Each pixel carries the light left, as before, and ``behind``: the loss
-still to come from farther Gaussians, which starts as the pixel's whole and loses each contribution as it is
-passed. So light is never recovered by division, and no intermediate image is stored.
+The tile is walked front to back again. Each pixel carries its transmittance, as before, and ``behind``: the
+loss still to come from farther Gaussians, which starts as the pixel's whole and loses each contribution as it
+is passed. So transmittance is never recovered by division, and no intermediate image is stored.
 
 With w = light * alpha and q = sum of channel gradients times the Gaussian's channels,
 ``d loss / d alpha = light * q - behind / (1 - alpha)``.
@@ -53,7 +53,7 @@ F = np.float32
 ZERO, HALF, ONE = F(0), F(0.5), F(1)
 AHEAD = 16  # records fetched ahead of the one being used
 
-# Words of a block's state: light left, loss behind, gradients of the four output channels.
+# Words of a block's state: transmittance, loss behind, gradients of the four output channels.
 STATE = 6 * LANES
 BEHIND = LANES
 GRADIENTS = 2 * LANES
@@ -74,7 +74,7 @@ def start_tile_backward(
                 state[at + GRADIENTS + channel * LANES] = gradient
                 behind += gradient * rgb[channel, y0 + y, x0 + x]
             state[at + GRADIENTS + 3 * LANES] = depth_gradient[y0 + y, x0 + x]
-            # Alpha is 1 minus the light left at the end: what is behind everything has the value -1.
+            # Alpha is 1 minus the final transmittance: what is behind everything has the value -1.
             state[at + BEHIND] = behind - alpha_gradient[y0 + y, x0 + x] * (ONE - alpha[y0 + y, x0 + x])
     return live
 

@@ -1,4 +1,4 @@
-"""Sixteen float32 lanes as one Numba value: vector code that does not hang on the auto-vectoriser.
+"""Sixteen float32 lanes as one Numba value: vector code that does not depend on the auto-vectoriser.
 
 LLVM turns each operation into packed instructions of whatever width the machine has (one AVX-512 register,
 two AVX, four SSE or NEON). In the rasterizer the lanes are the pixels of a 4 x 4 block, row by row.
@@ -70,7 +70,7 @@ def _register(operation, emit, result, operands) -> None:
     @infer_global(operation)
     class _Typing(AbstractTemplate):
         def generic(self, args, kws):
-            # Exact types only: Numba would otherwise convert a float64 without a word.
+            # Exact types only: Numba would otherwise convert a float64 silently.
             return signature(result, *args) if args in operands else None
 
     def lower(context, builder, sig, args):
@@ -145,7 +145,7 @@ def element(typing, array, index):
 
 @intrinsic
 def prefetch(typing, array, index):
-    """Ask for the cache line of an element that will be read soon."""
+    """Prefetch the cache line of an element that will be read soon."""
 
     def codegen(context, builder, sig, args):
         at = _pointer(context, builder, sig.args[0], args[0], args[1], ir.IntType(8))

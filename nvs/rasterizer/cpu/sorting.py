@@ -1,7 +1,7 @@
 """Lazy depth order inside a tile.
 
-`split` throws a tile's entries into depth buckets, `sort_range` puts one bucket in order. Blending sorts a
-bucket only when it gets there: most tiles are opaque long before their last Gaussian.
+`split` distributes a tile's entries over depth buckets, `sort_range` puts one bucket in order. Blending sorts
+a bucket only when it gets there: most tiles are opaque long before their last Gaussian.
 """
 
 from numba import njit

@@ -1,7 +1,7 @@
 """Kernels on several threads: plain Python threads around code that releases the GIL.
 
 Numba's own ``parallel=True`` is not used. Its OpenMP layer brings a second OpenMP runtime beside torch's, and
-the two runtimes' idle threads fight for the cores (see docs/rasterizer.md); its "workqueue" layer ends the
+the two runtimes' idle threads compete for the cores (see docs/rasterizer.md); its "workqueue" layer ends the
 process when two Python threads meet in it; and both compile slowly.
 """
 

@@ -179,7 +179,7 @@ def test_too_few_photos(photos, tmp_path, capsys):
     for path in few:
         (folder / path.name).write_bytes(path.read_bytes())
     assert tune(folder, tmp_path / "run", "untrained:tiny", "--unposed", "--steps", "1", "--lpips", "0") == 2
-    assert "expected at least 4 photos (one is kept out), got 3" in capsys.readouterr().err
+    assert "expected at least 4 photos (one is held out), got 3" in capsys.readouterr().err
 
 
 def test_neither_the_capture_nor_weights_of_others_are_replaced(photos, tmp_path, capsys, monkeypatch):
