@@ -1,4 +1,4 @@
-"""One scene: the method asked once, every target rendered, pictures kept."""
+"""One scene: the method called once, every target rendered, pictures kept."""
 
 import time
 from dataclasses import dataclass, field, replace
@@ -27,7 +27,7 @@ CONTEXT_POSES = ("auto", "given", "none")
 
 @dataclass(frozen=True, kw_only=True)
 class Protocol:
-    """How a scene is asked for and rendered.
+    """How a scene is predicted and rendered.
 
     Args:
         poses: a mode of `eval.protocols.placement`.
@@ -58,7 +58,7 @@ class Protocol:
         return self.context_poses == "given" or (self.context_poses == "auto" and self.poses == "gt")
 
     def require_for(self, method: Method) -> None:
-        """Refuse a mode that the method cannot answer.
+        """Refuse a mode that the method does not support.
 
         Raises:
             InputError: a method that needs given poses would get none.
@@ -90,12 +90,12 @@ def make_task(scene: DividedScene, protocol: Protocol, device: torch.device) -> 
 def predict_scene(
     scene: DividedScene, method: Method, protocol: Protocol, device: torch.device, folder: Path
 ) -> None:
-    """Ask the method and write the scene's folder: pictures as 8-bit PNG, coloured depth, scene.json.
+    """Call the method and write the scene's folder: pictures as 8-bit PNG, coloured depth, scene.json.
 
     One target is in memory at a time, so neither its number nor the capture's matters.
 
     Raises:
-        InputError: the method cannot answer, or not in this pose mode.
+        InputError: the method fails, or does not support this pose mode.
     """
     task = make_task(scene, protocol, device)
     start = time.perf_counter()
@@ -107,8 +107,8 @@ def predict_scene(
         and method.given_poses != "unused"
     ):
         raise InputError(
-            f"{method.about.name} answers with images, so no camera can be moved: poses=photometric is for "
-            "methods that answer with Gaussians"
+            f"{method.about.name} returns images, so no camera can be moved: poses=photometric is for "
+            "methods that return Gaussians"
         )
     targets = []
     with atomic_folder(folder) as temporary:

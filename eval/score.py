@@ -1,4 +1,4 @@
-"""Stored pictures against the photos: no method is asked again."""
+"""Scores of stored pictures against the photos: no method is called."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -25,7 +25,7 @@ DEFINITIONS = {
 
 
 class Extra(NamedTuple):
-    """A further metric under a name of its own, for measuring what a choice matters."""
+    """A further metric under a name of its own, for measuring the effect of a choice."""
 
     name: str
     function: Callable[[Images, Images], PerImage]

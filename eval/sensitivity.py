@@ -62,7 +62,7 @@ def ssim_uniform_7(pred: Images, target: Images) -> PerImage:
 
 
 def _torchmetrics_ssim(pred: Images, target: Images, **window: object) -> PerImage:
-    # Imported here: it takes seconds, and tables of other commands do without.
+    # Imported here: it takes seconds, and other commands do not need it.
     from torchmetrics.functional.image import structural_similarity_index_measure as ssim
 
     return ssim(pred.double(), target.double(), data_range=1.0, reduction="none", **window)

@@ -1,4 +1,4 @@
-"""What a run comes to: the JSON that tables and reports read, and the lines a person sees."""
+"""Summary of a run: the JSON that tables and reports read, and the lines that are printed."""
 
 from dataclasses import asdict
 
@@ -54,7 +54,7 @@ def mean_over_scenes(scenes: list[dict]) -> tuple[dict[str, float | None], dict[
 
 
 def result_lines(summary: dict) -> list[str]:
-    """The result for a person."""
+    """The result as text."""
     images = sum(len(scene["targets"]) for scene in summary["scenes"])
     lines = [
         f"{summary['method']} on {summary['benchmark']}: {len(summary['scenes'])} scenes, {images} targets, "

@@ -1,1 +1,1 @@
-"""Readers that only the benchmarks need; those of data sets are in `geometry.data`."""
+"""Readers that only the benchmarks need; those of data sets are in `geometry.datasets`."""

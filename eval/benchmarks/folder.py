@@ -1,4 +1,4 @@
-"""A person's own captures as a benchmark: one folder of photos with poses, or a folder of such folders."""
+"""Own captures as a benchmark: one folder of photos with poses, or a folder of such folders."""
 
 from collections.abc import Sequence
 from dataclasses import replace

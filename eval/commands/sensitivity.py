@@ -11,7 +11,7 @@ from geometry.errors import run_command
 USAGE = """usage: nvs-eval sensitivity benchmark=NAME benchmark.root=DIR out=DIR [key=value ...]
 
 Runs a benchmark once as configured and once for each unstated choice made otherwise, all else equal; writes
-OUT/sensitivity.md. Takes what nvs-eval run takes, but for split=; goes on where it stopped."""
+OUT/sensitivity.md. Takes what nvs-eval run takes, but for split=; resumes where it stopped."""
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -1,1 +1,1 @@
-"""What a benchmark can judge: networks, functions of other people, folders of pictures, and references."""
+"""What a benchmark evaluates: networks, external functions, folders of pictures, and references."""

@@ -1,4 +1,4 @@
-"""What a method is given for a scene, and the two kinds of things it can answer with."""
+"""What a method is given for a scene, and the two kinds of result that it can return."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -34,7 +34,7 @@ class Splatted:
 
 @dataclass(frozen=True, kw_only=True)
 class Pictured:
-    """Images at the targets, asked for one by one: (rgb [3, H, W] in 0..1, z-depth [H, W] or None)."""
+    """Images at the targets, requested one by one: (rgb [3, H, W] in 0..1, z-depth [H, W] or None)."""
 
     render: Callable[[int], tuple[Float[Tensor, "3 H W"], Float[Tensor, "H W"] | None]]
     notes: dict[str, object] = field(default_factory=dict)
@@ -42,7 +42,7 @@ class Pictured:
 
 @dataclass(frozen=True, kw_only=True)
 class About:
-    """What a table says of a method. ``identity`` is all that changes results; a run goes on only with it."""
+    """What a table says of a method. ``identity`` is all that changes results; a run resumes only with the same."""
 
     name: str
     weights: str  # file or description
@@ -52,9 +52,9 @@ class About:
 
 
 class Method(Protocol):
-    """Anything that answers a task.
+    """Anything that produces a scene's novel views.
 
-    ``given_poses`` says whether it needs the context's cameras, or cannot be asked without: ``needed``,
+    ``given_poses`` says whether it needs the context's cameras, or cannot do without: ``needed``,
     ``optional`` (used where they are given) or ``unused`` (places no camera: pose modes make no difference).
     """
 

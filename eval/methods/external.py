@@ -1,4 +1,4 @@
-"""Methods of other people: a Python function, or a folder of pictures made elsewhere."""
+"""External methods: a Python function, or a folder of pictures made elsewhere."""
 
 import hashlib
 import importlib
@@ -19,7 +19,7 @@ from nvs.gaussians import Gaussians
 
 
 class Function:
-    """``package.module:function``, in one of two forms, told apart by its number of arguments.
+    """``package.module:function``, in one of two forms, distinguished by its number of arguments.
 
     - ``function(context: Views)`` returns `Gaussians` in the world of ``context.cameras``; or the pair
       `Gaussians`, `Cameras`, the context's cameras in the Gaussians' own world, which it must be where
@@ -43,7 +43,7 @@ class Function:
                 f"{len(required)} arguments"
             )
         self._pictures = len(required) == 3
-        # Images at target cameras mean nothing in a world that the benchmark does not know.
+        # Images at target cameras are meaningless in a world that the benchmark does not know.
         default = "needed" if self._pictures else "optional"
         self.given_poses = getattr(self._function, "given_poses", default)
         if self.given_poses not in ("needed", "optional"):
@@ -123,7 +123,7 @@ class Renders:
 def _import(path: str) -> Callable:
     module, _, name = path.partition(":")
     if "" not in sys.path and os.getcwd() not in sys.path:
-        sys.path.append(os.getcwd())  # a console script does not look beside the person
+        sys.path.append(os.getcwd())  # a console script has the current folder not on its path
     try:
         return getattr(importlib.import_module(module), name)
     except ImportError as error:

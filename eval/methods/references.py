@@ -1,4 +1,4 @@
-"""References that tell a reader what a number means: mean colour, nearest view, and that view warped."""
+"""References to compare scores with: mean colour, nearest view, and that view warped."""
 
 from dataclasses import replace
 from typing import Protocol
@@ -87,7 +87,8 @@ class WarpedView:
 
     def predict(self, task: Task) -> Pictured:
         photos = task.photos
-        # Colours keep the photo's resolution; a mean of depths across an edge would hang in the air.
+        # Colours keep the photo's resolution; a mean of depths across an edge would float between the
+        # surfaces.
         depth = F.interpolate(self._depth.depth(task), size=task.size, mode="nearest-exact")
         nearest = nearest_views(task)
 

@@ -4,8 +4,8 @@
 - ``umeyama``: the context comes without cameras; the similarity between its given and its predicted camera
   centres carries the targets' given poses into the predicted world.
 - ``photometric``: from there each target's pose is optimised until the rendering of the fixed Gaussians looks
-  like the target photo. It tells how good the Gaussians are where the poses are not, and reads the answer:
-  never compare it with the others.
+  like the target photo. It uses the target photo, so it measures the Gaussians apart from the poses; its
+  scores compare with those of no other mode.
 
 Intrinsics are the given ones in every mode.
 """

@@ -70,7 +70,7 @@ def divide(extrinsics: Float[np.ndarray, "V 4 4"], rule: Rule) -> tuple[list[int
 
 
 def _varied_sampling(extrinsics: np.ndarray, rule: Rule, candidates: list[int]) -> list[int]:
-    """Farthest-point sampling under another start or other weights, for measuring what they matter."""
+    """Farthest-point sampling under another start or other weights, for measuring their effect."""
     poses = extrinsics[candidates]
     shift_only = poses.copy()  # the same centres without their rotations
     centres = se3.centres(torch.from_numpy(poses)).numpy()

@@ -258,7 +258,7 @@ def _digest(content: dict[str, object]) -> str:
 
 
 def _rounded(value: float) -> float:
-    # Zero has no sign here: -0.0 would be another file.
+    # -0.0 is written as 0.0: otherwise the checksum would differ.
     return float(f"{float(value):.{_DIGITS}g}") + 0.0
 
 

@@ -1,4 +1,4 @@
-"""Is a difference between two methods more than the luck of the scenes?"""
+"""Is a difference between two methods more than the variation between scenes?"""
 
 from typing import NamedTuple
 
