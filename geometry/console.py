@@ -1,6 +1,6 @@
-"""What commands and long work tell a person: lines of progress, times, peak memory.
+"""Output of commands and long work: lines of progress, times, peak memory.
 
-The library is silent until somebody listens: `run_command` of the commands, ``verbose=True`` of the API.
+The library prints nothing unless told to: by `run_command` in commands, by ``verbose=True`` in the API.
 """
 
 import sys
@@ -52,7 +52,7 @@ class Loaded(Protocol):
 
 
 def announce(checkpoint: Loaded) -> None:
-    """Say what was loaded; say loudly if it was never trained."""
+    """Print what was loaded, with a warning if it was never trained."""
     say(checkpoint.summary)
     if not checkpoint.trained:
         say(

@@ -28,7 +28,7 @@ class PhotoOptions:
         pose_check: refuse poses that contradict themselves.
         context: how many photos are input; None takes as many as ``max_views`` says.
         max_views: how many photos the network takes at most; None: `geometry.capture.MAX_VIEWS`.
-        holdout: every Nth photo is kept out of the input; None keeps none.
+        holdout: every Nth photo is held out of the input; None holds out none.
         process_res: pixels of the longest side of the images that the network sees.
         released_crop: photos of mixed sizes are all cut to the smallest, as the released code does.
     """

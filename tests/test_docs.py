@@ -55,7 +55,9 @@ def test_files_exist(page):
 
 @pages
 def test_modules_and_their_names_exist(page):
-    for name in set(re.findall(r"(?<![\w./])((?:geometry|nvs|eval)(?:\.\w+)+|nvs(?:\.\w+)+:\w+)", text(page))):
+    for name in set(
+        re.findall(r"(?<![\w./])((?:geometry|nvs|eval)(?:\.\w+)+|nvs(?:\.\w+)+:\w+)", text(page))
+    ):
         module, *rest = name.replace(":", ".").split(".")
         target = importlib.import_module(module)
         for part in rest:

@@ -42,7 +42,7 @@ class Pictured:
 
 @dataclass(frozen=True, kw_only=True)
 class About:
-    """What a table says of a method. ``identity`` is all that changes results; a run resumes only with the same."""
+    """A method in a table. ``identity`` is all that changes results; a run resumes only with the same."""
 
     name: str
     weights: str  # file or description

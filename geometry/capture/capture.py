@@ -21,11 +21,11 @@ MAX_VIEWS = {"cpu": 16, "cuda": 64}
 
 @dataclass(frozen=True)
 class Capture:
-    """Photos of one place, and which of them play which part."""
+    """Photos of one place, divided into context and held-out photos."""
 
     scene: Scene
     context: list[int]  # photos that the network takes, in capture order
-    targets: list[int]  # photos kept out, in capture order; empty without a hold-out
+    targets: list[int]  # held-out photos, in capture order; empty without a hold-out
 
     @property
     def names(self) -> list[str]:

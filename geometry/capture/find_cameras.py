@@ -11,7 +11,7 @@ from geometry.scenes.view_selection import evenly_spaced, select_views
 
 
 def check_choice(cameras: str) -> None:
-    """Refuse now what would be refused after the photos are read; ``cameras`` as of `find_cameras`.
+    """Raise before the photos are read what would be raised after; ``cameras`` as of `find_cameras`.
 
     Raises:
         InputError: structure from motion is asked for by name, and its package is missing.
@@ -57,7 +57,8 @@ def find_cameras(capture: Capture, wanted: str, *, trust_network: bool, seed: in
         raise InputError(
             f"--cameras sfm: expected at least two thirds of the photos placed, got {len(placed.indices)} of "
             f"{len(placed.indices) + len(placed.missing)}: {missing}. Add photos between those, so that each "
-            "shows half of what its neighbour shows, remove photos of other places, or use --cameras network"
+            "shares half of what it shows with its neighbour, remove photos of other places, or use "
+            "--cameras network"
         )
     total = len(placed.indices) + len(placed.missing)
     left_out = f"; left out: {_names(capture.scene, placed.missing)}" if placed.missing else ""

@@ -43,7 +43,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def run(args: argparse.Namespace) -> int:
     runs = split_sweep(args.overrides)
-    # All before the first trains: a wrong word must not be found hours later.
+    # All before the first trains: a misspelt key must not be found hours later.
     configs = {
         name: load_config(overrides, out_suffix=name if len(runs) > 1 else None)
         for name, overrides in runs.items()
@@ -87,7 +87,7 @@ def load_config(overrides: Sequence[str], *, out_suffix: str | None = None) -> D
     for name, dataset in (OmegaConf.select(cfg, "data.dataset.datasets") or {}).items():
         if dataset is not None and "_target_" not in dataset:
             raise InputError(
-                f"data.dataset.datasets.{name}: this experiment has no such set, nothing says what it is. "
+                f"data.dataset.datasets.{name}: this experiment has no such set, and it is not defined. "
                 "ablation=no_teacher is for experiments that train on teacher labels"
             )
     return cfg
@@ -102,7 +102,7 @@ def train(cfg: DictConfig) -> tuple[FitResult, dict[str, float]]:
     if cfg.threads:
         torch.set_num_threads(cfg.threads)
     require_run(cfg.out, [EXPORT])
-    data = instantiate(cfg.data)  # first: a missing folder is told at once
+    data = instantiate(cfg.data)  # first: a missing folder is reported at once
     torch.manual_seed(cfg.loop.seed)
     step = instantiate(cfg.step)
     loaded = initialise(step.model, cfg.init)
@@ -147,6 +147,6 @@ def export(cfg: DictConfig, network: nn.Module, result: FitResult) -> None:
 
 
 def final_line(result: FitResult) -> str:
-    """``final absrel=0.123 auc30=0.567``: the two numbers a run is known by, where it has them."""
+    """``final absrel=0.123 auc30=0.567``: the run's two main metrics, where it has them."""
     known = [f"{key}={result.metrics[key]:.3f}" for key in ("absrel", "auc30") if key in result.metrics]
     return " ".join(["final" if result.finished else "stopped", *known])

@@ -15,7 +15,7 @@ The device is held in any orientation; photos are turned so that the world's up 
 poses. A photo without a pose within 5 ms is left out.
 
 Source: apple/ARKitScenes ``DATA.md``, ``raw/README.md``, ``threedod/benchmark_scripts/utils``; naver/dust3r's
-preprocessing for orientation. Not yet seen on a real video.
+preprocessing for orientation. Not yet tested on a real video.
 """
 
 from collections.abc import Sequence

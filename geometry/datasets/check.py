@@ -1,9 +1,9 @@
-"""Is a downloaded data set complete and read rightly? What `geometry data check` does.
+"""Is a downloaded data set complete and read correctly? What `geometry data check` does.
 
 Opens some scenes with the reader whose layout the folder has, decodes some frames, and asks whether depth,
 poses and intrinsics fit each other (`geometry.scenes.checks.depth`), or, without depth, whether points and
-photos fit the poses (`geometry.scenes.checks.cameras`). It names what is off, and the change that would
-mend it.
+photos fit the poses (`geometry.scenes.checks.cameras`). It names what is inconsistent, and the
+change that would correct it.
 """
 
 from dataclasses import dataclass, field
@@ -44,7 +44,7 @@ class SceneReport:
 
 
 def check_scene(scene: Scene, *, decode: int = 3) -> SceneReport:
-    """Decode ``decode`` frames and weigh the scene's conventions.
+    """Decode ``decode`` frames and test the scene's conventions.
 
     Raises:
         InputError: a file is missing or damaged.
@@ -67,12 +67,12 @@ def check_scene(scene: Scene, *, decode: int = 3) -> SceneReport:
             lines.append(
                 f"{share} (median difference {found.difference:.2%}): poses, intrinsics and depth fit"
             )
-            lines += [f"not told apart here: {_words(r)}" for r in found.rivals[:3]]
+            lines += [f"indistinguishable here: {_words(r)}" for r in found.rivals[:3]]
         elif verdict == "contradiction" and found.better is not None:
             lines.append(f"only {share}; they would agree with {_words(found.better)}")
             lines += [f"or with {_words(r)}" for r in found.rivals[:3]]
         elif verdict == "contradiction":
-            lines.append(f"only {share}, and no change of convention mends it")
+            lines.append(f"only {share}, and no change of convention corrects it")
         else:
             lines.append("too few pixels are seen in two of the views compared: nothing decided")
     else:
@@ -84,7 +84,7 @@ def check_scene(scene: Scene, *, decode: int = 3) -> SceneReport:
         if verdict == "consistent":
             lines.append(f"no depth; {support:.0%} of the {evidence} agree with the poses")
         elif verdict == "contradiction":
-            mend = "no change of convention mends it"
+            mend = "no change of convention corrects it"
             if cameras.better is not None:
                 mend = (
                     f"they would agree ({cameras.support[cameras.better]:.0%}) {HYPOTHESES[cameras.better]}"

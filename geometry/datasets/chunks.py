@@ -8,7 +8,7 @@ world-to-camera pose (OpenCV axes) row by row. No depth, arbitrary scale.
 The files are pickles; torch reads them with ``weights_only``, which runs nothing of them, and maps them
 into memory, so that one scene of a 200 MB chunk costs what the scene costs.
 
-Source: cvg/depthsplat ``src/scripts/convert_dl3dv_train.py`` and its loader. Not seen on a real file.
+Source: cvg/depthsplat ``src/scripts/convert_dl3dv_train.py`` and its loader. Not yet tested on a real file.
 """
 
 import io

@@ -12,7 +12,7 @@ resolution, not of the folder read, and ``file_path`` says ``images/`` whatever 
 distorted; `Frame.load` undoes that. Scale is arbitrary. Licence: CC BY-NC 4.0 with terms of use.
 
 The COLMAP cache, a download of its own, brings ``colmap/sparse/0`` into the scene's folder: sparse points and
-who saw them. They are in COLMAP's world; ``applied_transform`` carries them into that of the poses, and
+their observations. They are in COLMAP's world; ``applied_transform`` carries them into that of the poses, and
 ``colmap_im_id`` names each frame's image.
 
 Source: DL3DV-10K/Dataset and its Hugging Face pages; cvg/depthsplat's conversion scripts. Not yet seen on
@@ -52,7 +52,7 @@ class DL3DV(SceneSource):
         exclude: a file in which the hashes of scenes to leave out occur, in whatever form: for training
             the 140 benchmark scenes, which occur inside the public 10K dump. The file is the metadata
             table of the gated DL3DV-Benchmark repository (or any list made from it). There is no
-            default, so that nobody trains on the test set by leaving it out; None is for the benchmark
+            default, so that the test set is not trained on by leaving it out; None is for the benchmark
             itself.
         resolution: 480P, 960P, 2K or 4K; None takes the smallest that a scene has.
         points: read sparse points where the COLMAP cache is there; they are the set's only depth.

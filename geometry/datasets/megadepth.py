@@ -1,6 +1,6 @@
 """MegaDepth: internet photos of landmarks with COLMAP poses and multi-view-stereo depth.
 
-Three ways in, one per class of file that people have:
+Three readers, one for each kind of index file:
 
 - D2-Net's ``scene_info/<scene>.npz``: image_paths, depth_paths, intrinsics, poses, with None where a photo
   is unusable;
@@ -105,7 +105,7 @@ class MegaDepthIndex(SceneSource):
 class MegaDepthColmap(SceneSource):
     """MegaDepth undistorted by COLMAP: ``<root>/Undistorted_SfM/<scene>/{images, sparse}``.
 
-    Sparse points and who saw them come along; depth where its file is there.
+    Sparse points and their observations are read too; depth where its file is there.
 
     Args:
         root: folder of ``Undistorted_SfM`` and ``phoenix``.

@@ -12,8 +12,8 @@
 Poses are nerfstudio's (OpenGL, camera-to-world), in metres, one world for both devices. Fisheye photos and
 their depth are undistorted by `Frame.load` and `Frame.load_depth`.
 
-Source: scannetpp/scannetpp ``common/scene_release.py``, ``common/render.py``, README. Not yet seen on a real
-scene.
+Source: scannetpp/scannetpp ``common/scene_release.py``, ``common/render.py``, README. Not yet tested on a
+real scene.
 """
 
 import json

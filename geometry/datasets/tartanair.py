@@ -11,7 +11,7 @@ x forward, y right, z down (NED). Field of view 90 degrees: f = W / 2, principal
 image, which with f = W / 2 puts the borders at the image's borders. Depth is along z; the sky is a sphere
 at a large distance.
 
-Source: castacks/tartanair_tools ``data_type.md``; tartanair.org. Not yet seen on a real flight.
+Source: castacks/tartanair_tools ``data_type.md``; tartanair.org. Not yet tested on a real flight.
 """
 
 from collections.abc import Sequence

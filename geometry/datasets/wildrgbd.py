@@ -5,7 +5,7 @@ unknown), ``masks/%05d.png`` (the object), ``metadata`` (JSON: ``w``, ``h`` and 
 column), ``cam_poses.txt`` (a line per frame: its number, then camera-to-world row by row, OpenCV axes).
 ``<category>/types.json`` tells single objects, several, and objects held in a hand; the last move.
 
-Source: wildrgbd/wildrgbd README; naver/dust3r's preprocessing for K's order. Not yet seen on a real scene.
+Source: wildrgbd/wildrgbd README; naver/dust3r's preprocessing for K's order. Not yet tested on a real scene.
 """
 
 from collections.abc import Sequence

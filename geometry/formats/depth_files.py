@@ -1,4 +1,4 @@
-"""Depth as data sets store it: one float32 array [H, W] comes out, 0 where unknown.
+"""Depth as data sets store it: a float32 array [H, W], 0 where unknown.
 
 Functions of a path, used through `functools.partial` as the lazy loaders of `Frame`, so that frames can
 travel to worker processes.

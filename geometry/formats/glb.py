@@ -37,7 +37,7 @@ def write_glb(
     """Write a point cloud, and with the three camera arguments a frustum per camera.
 
     Args:
-        colours: sRGB bytes. They are stored linear, as glTF wants vertex colours, in 16 bits so that dark
+        colours: sRGB bytes. They are stored linear, as glTF requires, in 16 bits so that dark
             ones keep their steps.
         extrinsics: world-to-camera.
         image_sizes: (H, W) of each camera.
@@ -128,7 +128,7 @@ class _Buffer:
         return {"name": name, "primitives": [{"attributes": attributes, "mode": mode, "material": 0}]}
 
     def _add(self, data: np.ndarray, component: int, kind: str, extra: dict) -> int:
-        # 12 and 8 bytes an element: every view starts and ends at a multiple of 4, as the format asks.
+        # 12 and 8 bytes an element: every view starts and ends at a multiple of 4, as the format requires.
         self.views.append({"buffer": 0, "byteOffset": self.size, "byteLength": data.nbytes, "target": 34962})
         self.accessors.append(
             {"bufferView": len(self.views) - 1, "componentType": component, "count": len(data), "type": kind}

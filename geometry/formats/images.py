@@ -1,4 +1,4 @@
-"""Photos from disk: whatever the file holds, an upright 8-bit RGB array comes out, or one clear error."""
+"""Photos from disk: an upright 8-bit RGB array of any supported file, or one clear error."""
 
 import importlib.util
 import os
@@ -19,7 +19,7 @@ HEIC_READABLE = importlib.util.find_spec("pillow_heif") is not None
 IMAGE_SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp", ".avif", ".ppm", ".pgm", ".jp2"}
 ) | (HEIC_SUFFIXES if HEIC_READABLE else frozenset())
-# Photos that people have and that cannot be decoded (or decode to a thumbnail, as camera raw files do).
+# Common photo formats that cannot be decoded (or decode to a thumbnail, as camera raw files do).
 FOREIGN_SUFFIXES = (
     frozenset({".cr2", ".cr3", ".nef", ".arw", ".dng", ".raf", ".orf", ".rw2", ".jxl"}) | HEIC_SUFFIXES
 ) - IMAGE_SUFFIXES
@@ -36,8 +36,8 @@ class ImageHeader:
     """What a photo's header says, read without decoding pixels."""
 
     stored_size: tuple[int, int]  # (H, W) of the stored pixels
-    mirrored: bool  # EXIF wants a left-right mirror before turning
-    quarter_turns: int  # EXIF wants this many quarter turns clockwise, 0..3
+    mirrored: bool  # EXIF: mirror left-right before turning
+    quarter_turns: int  # EXIF: quarter turns clockwise, 0..3
 
     @property
     def upright_size(self) -> tuple[int, int]:
@@ -108,7 +108,7 @@ def read_image(path: Path, *, exif: bool = True) -> UInt8[np.ndarray, "H W 3"]:
     profiles are not applied.
 
     Args:
-        exif: turn the pixels upright as EXIF asks; False returns them as stored.
+        exif: turn the pixels upright by EXIF; False returns them as stored.
 
     Raises:
         InputError: the file is missing, truncated, or no photo.
@@ -160,13 +160,13 @@ def _open(path: Path) -> Image.Image:
         raise InputError(f"{path}: expected a photo, got one too large to decode ({error})") from error
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
         if isinstance(error, PermissionError):
-            raise InputError(f"{path}: expected an image, got a file that may not be read") from error
+            raise InputError(f"{path}: expected an image, got a file without read permission") from error
         raise InputError(f"{path}: expected an image, got {_describe(Path(path))}") from error
 
 
 @lru_cache
 def _register_heic() -> bool:
-    """Teach Pillow HEIC, if the optional package is installed; not on import, as most people have none."""
+    """Register HEIC with Pillow, if the optional package is installed; at first use, not on import."""
     if HEIC_READABLE:
         import pillow_heif
 
@@ -223,7 +223,7 @@ def _upright(image: Image.Image) -> tuple[bool, int]:
     try:
         orientation = _exif(image).get(_EXIF_ORIENTATION, 1)
     except (OSError, SyntaxError, ValueError, KeyError, TypeError):
-        orientation = 1  # damaged EXIF is no reason to refuse the pixels
+        orientation = 1  # with damaged EXIF the pixels are still read
     mirrored, turns = _UPRIGHT.get(orientation, (0, 0))
     return bool(mirrored), turns
 
@@ -232,7 +232,7 @@ def _exif(image: Image.Image) -> Image.Exif:
     """The photo's EXIF without decoding its pixels.
 
     A PNG may carry EXIF behind its pixels, so Pillow decodes the whole image to look for it: 5 ms for each
-    of the hundreds of frames of a capture. Walking over the chunks' headers tells the same in no time.
+    of the hundreds of frames of a capture. Walking over the chunks' headers is much quicker.
     """
     still_open = image.format == "PNG" and getattr(image, "fp", None) is not None
     if still_open and "exif" not in image.info and not _has_chunk(image.fp, b"eXIf"):

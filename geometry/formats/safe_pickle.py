@@ -1,4 +1,4 @@
-"""Object arrays in .npz files without running what a pickle asks to be run.
+"""Object arrays in .npz files without running code that a pickle names.
 
 ``np.load(..., allow_pickle=True)`` executes code from the file. MegaDepth's index files need pickle for
 arrays of None, tuples and dicts; here they go through an unpickler that knows numpy's arrays, dtypes and
@@ -17,7 +17,7 @@ import numpy as np
 from geometry.errors import InputError
 
 _NUMPY_CORES = ("numpy.core", "numpy._core")  # the name before and after numpy 2
-# Exceptions by which damaged or hostile pickles and archives make themselves known.
+# Exceptions that damaged or hostile pickles and archives raise.
 _DAMAGE = (pickle.UnpicklingError, EOFError, ValueError, TypeError, KeyError, IndexError, AttributeError,
            OverflowError, MemoryError, UnicodeError, zipfile.BadZipFile, OSError)  # fmt: skip
 
@@ -25,7 +25,7 @@ _DAMAGE = (pickle.UnpicklingError, EOFError, ValueError, TypeError, KeyError, In
 def load_objects(path: str | Path) -> dict[str, Any]:
     """The arrays of an .npz archive, or the dict of a bare pickle with that name.
 
-    Both occur in the wild: ``np.savez`` writes an archive, LoFTR's test files are a pickled dict.
+    Both occur: ``np.savez`` writes an archive, LoFTR's test files are a pickled dict.
 
     Raises:
         InputError: no such file, a damaged one, or one that asks for anything but numpy's own types.

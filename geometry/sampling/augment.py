@@ -73,7 +73,7 @@ def turned(frame: Frame, quarter_turns: int) -> Frame:
 
 @dataclass(frozen=True, kw_only=True)
 class PhotometricAugmentation:
-    """Colour changes as in most of the field's training: jitter, grey, blur.
+    """Colour changes as is usual in training: jitter, grey, blur.
 
     Source: ranges like those of DUSt3R and VGGT (jitter, grey, blur per view); the papers of DA3 give none.
     """

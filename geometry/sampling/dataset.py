@@ -1,7 +1,7 @@
 """Scenes to training samples: an endless map-style dataset, each sample a function of its seed alone.
 
 Nothing is remembered from sample to sample but files already read, so a resumed run, another number of
-workers, or another order of asking gives the same samples.
+workers, or another order of requests gives the same samples.
 """
 
 import warnings

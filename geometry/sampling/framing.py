@@ -20,7 +20,7 @@ def frame_window(
     shift: tuple[float, float] = (0.0, 0.0),
     centre: tuple[float, float] | None = None,
 ) -> PixelMap:
-    """The largest window of the wanted shape that fits the photo, made smaller and moved.
+    """The largest window of the given shape that fits the photo, made smaller and moved.
 
     Args:
         photo_size: (H, W) of the photo.

@@ -39,7 +39,7 @@ class Overlap:
         self._rows: dict[int, np.ndarray] = {}
 
     def row(self, i: int) -> Float[np.ndarray, " V"]:
-        """Share of view i in each view, 1 in itself; occlusion is not looked at."""
+        """Share of view i in each view, 1 in itself; ignoring occlusion."""
         if i not in self._rows:
             self._rows[i] = self._row(i)
         return self._rows[i]
@@ -67,7 +67,7 @@ class Overlap:
         rows = np.clip(pixels[:, 1] * (h / H), 0, h - 1).astype(int)
         there = depth[rows, columns]
         agree = np.abs(there - z) < _DEPTH_TOLERANCE * z
-        # Where j knows no depth it neither confirms nor denies: such pixels do not count.
+        # Where j has no depth it is no evidence: such pixels do not count.
         counted = ~inside | (there > 0)
         return float((inside & agree)[counted].mean()) if counted.any() else float(inside.mean())
 
@@ -167,7 +167,7 @@ def sample_views(
     """``count`` different views, each sharing at least ``least`` with one drawn before it.
 
     A random first view; then again and again a random one among those that overlap some chosen view
-    enough in both directions. If the walk gets stuck it starts again elsewhere with half the threshold;
+    enough in both directions. A walk that cannot go on starts again elsewhere with half the threshold;
     after ``attempts`` walks the longest is filled up with the views that overlap it most.
 
     Args:

@@ -10,7 +10,7 @@ from geometry.scenes.scene import Scene, photo_frame
 
 
 def read_colmap(model_folder: Path, image_folder: Path, *, only: set[str] | None = None) -> Scene:
-    """Posed photos of a model, in natural order of names, with its points and who saw them.
+    """Posed photos of a model, in natural order of names, with its points and their observations.
 
     Photos that the model names and the folder lacks are skipped with one warning that counts them. A
     name that is not found as it stands is looked up by its last part, if that is unique.
@@ -61,7 +61,7 @@ def read_colmap(model_folder: Path, image_folder: Path, *, only: set[str] | None
 def _locate(names: list[str], folder: Path) -> dict[str, Path | None]:
     """The photo of each name; models made elsewhere may carry sub-folders that are not here."""
     last_parts = [Path(name).name for name in names]
-    shared = len(set(last_parts)) < len(names)  # cam1/001.jpg and cam2/001.jpg must not meet in one file
+    shared = len(set(last_parts)) < len(names)  # cam1/001.jpg and cam2/001.jpg must not become one file
     found: dict[str, Path | None] = {}
     for name, last in zip(names, last_parts):
         candidates = [folder / name] if shared else [folder / name, folder / last]

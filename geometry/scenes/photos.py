@@ -1,4 +1,4 @@
-"""What people give as photos, a folder, a list, a video or images in memory, to a `Scene`."""
+"""Photos as a folder, a list, a video or images in memory, opened as a `Scene`."""
 
 import warnings
 from collections.abc import Iterable, Sequence
@@ -242,7 +242,7 @@ def _photos_of(files: Iterable[Path]) -> list[Path]:
 
 
 def _visible_files(folder: Path) -> list[Path]:
-    """Files in the folder; names starting with a dot are the system's, not a person's."""
+    """Files in the folder; names starting with a dot are the system's."""
     return sorted(
         (p for p in folder.iterdir() if p.is_file() and not p.name.startswith(".")), key=natural_key
     )

@@ -1,8 +1,8 @@
 """`Frame` and `Scene`: the one form in which every reader hands over photos and cameras.
 
 Readers (folders, videos, COLMAP models, transforms.json, data sets) convert to the conventions of
-`geometry.views` and nobody converts afterwards. Records are lazy: they hold paths, sizes and cameras;
-pixels are decoded by `Frame.load` and kept by nobody.
+`geometry.views` and nothing converts afterwards. Records are lazy: they hold paths, sizes and cameras;
+pixels are decoded by `Frame.load` and not cached.
 """
 
 from collections.abc import Callable, Iterable

@@ -51,7 +51,7 @@ def available() -> bool:
 
 
 def require() -> None:
-    """Refuse now what `place_photos` would refuse later.
+    """Raise now what `place_photos` would raise later.
 
     Raises:
         InputError: pycolmap is not installed; the message says how to install it.
@@ -68,7 +68,7 @@ def place_photos(scene: Scene, photos: Sequence[int] | None = None, *, seed: int
 
     The world is the first placed photo's camera (x right, y down, z forward); its scale is arbitrary.
     Photos of one size share a lens unless EXIF names different cameras or focal lengths. If the photos fall
-    into several groups that do not hang together, the largest is kept.
+    into several unconnected groups, the largest is kept.
 
     Args:
         scene: cameras that it has are ignored; lens distortion that is known there stays undone.
@@ -157,7 +157,7 @@ def _name(index: int) -> str:
 
 
 def _reconstruct(folder: Path, groups: list[_Group], *, count: int, seed: int) -> ColmapModel | None:
-    """The largest model of the photos in ``folder / "photos"``, None if no two of them hang together."""
+    """The largest model of the photos in ``folder / "photos"``, None if no two of them are connected."""
     import pycolmap
 
     database, photos, models = folder / "database.db", folder / "photos", folder / "models"

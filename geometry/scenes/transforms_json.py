@@ -178,7 +178,8 @@ def lens_from_keys(content: Mapping, entry: Mapping, where: str, photo_size: tup
     names = ("k1", "k2", "k3", "k4") if fisheye else ("k1", "k2", "p1", "p2", "k3", "k4")
     coefficients = tuple(number(name) or 0.0 for name in names)
     if not fisheye and coefficients[5]:
-        # OpenCV's k4 is in the denominator; nerfstudio's is the next power of r^2. They cannot be told apart.
+        # OpenCV's k4 is in the denominator; nerfstudio's is the next power of r^2. The two cannot be
+        # distinguished.
         raise InputError(f"{where}: expected k4 = 0 in a perspective camera, got {coefficients[5]}")
     return Lens(
         image_size=(round(h), round(w)),

@@ -1,4 +1,4 @@
-"""Which photos the network sees and which it is judged by. Pure functions, deterministic."""
+"""Which photos the network sees and which it is scored on. Pure functions, deterministic."""
 
 from collections.abc import Sequence
 

@@ -47,6 +47,6 @@ def resized(image: Image, height: int) -> Image:
 
 
 def even_padded(image: Image) -> Image:
-    """Image of even height and width, the last row and column repeated where needed: video wants it."""
+    """Image of even height and width, the last row and column repeated where needed: video codecs need it."""
     H, W = image.shape[:2]
     return np.pad(image, ((0, H % 2), (0, W % 2), (0, 0)), mode="edge") if H % 2 or W % 2 else image

@@ -24,7 +24,7 @@ def contact_sheet(
     come, so a row may be an iterator over many large ones.
 
     Args:
-        title: a line across the top, in red: what whoever looks at the sheet must know.
+        title: a line across the top, in red: a warning about the pictures.
     """
     blocks = [_text(title, width, 22, _NOTE)] if title else []
     for label, images in rows.items():

@@ -58,7 +58,7 @@ class VideoWriter:
             self._process = self._start(*frame.shape[:2])
         try:
             self._process.stdin.write(np.ascontiguousarray(frame).data)
-        except OSError:  # ffmpeg has gone; its own words say why
+        except OSError:  # ffmpeg has ended; its output gives the reason
             self._finish()
         self._frames += 1
 
@@ -79,7 +79,7 @@ class VideoWriter:
         command = [imageio_ffmpeg.get_ffmpeg_exe(), "-y", "-loglevel", "error"]
         command += ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}", "-r", f"{self.fps:g}"]
         command += ["-i", "-", "-an", "-c:v", "libx264", "-crf", str(self.crf), "-pix_fmt", "yuv420p"]
-        # Said and meant: without this ffmpeg converts by BT.601 and most players show BT.709.
+        # Both tag and conversion: without this ffmpeg converts by BT.601 and most players show BT.709.
         command += ["-vf", "scale=out_color_matrix=bt709:out_range=tv", "-colorspace", "bt709"]
         command += ["-x264-params", "colorprim=bt709:transfer=bt709:colormatrix=bt709:log-level=error"]
         command += ["-movflags", "+faststart", str(self._target)]

@@ -31,7 +31,7 @@ class PreparedWorlds:
         spread: views are drawn from this many neighbours along the path, so that they overlap; None draws
             from all.
         paths: camera paths, world after world; None leaves them to the world. Wide baselines are learned
-            sooner than a pan, whose translations say nothing.
+            sooner than a pan, which has no translation.
         labels: masks that samples carry, of ``sky`` and ``objects``.
     """
 
@@ -73,9 +73,9 @@ class PreparedWorlds:
         views = request.views or self.views
         image_size = request.image_size or self.image_size
         if self.virtual is None and image_size != self.image_size:
-            raise InputError(f"prepared worlds are {self.image_size} pixels, {image_size} was asked for")
+            raise InputError(f"prepared worlds are {self.image_size} pixels, got {image_size}")
         if views > self.spread:
-            raise InputError(f"prepared worlds: expected at most {self.spread} views, {views} were asked for")
+            raise InputError(f"prepared worlds: expected at most {self.spread} views, got {views}")
         photos = self._photos(int(request) % self.worlds)
         rng = np.random.default_rng(request.seed)
         start = int(rng.integers(self.photos - self.spread + 1))

@@ -16,7 +16,7 @@ from geometry.worlds.paths import PATHS, Proposal, look_at
 from geometry.worlds.rendering import WorldViews, render
 from geometry.worlds.world import World
 
-PROBE = 24  # side of the small pictures by which views are judged
+PROBE = 24  # side of the small pictures on which views are checked
 MIN_OVERLAP = 0.25  # mean share of what one view sees that its neighbour sees too
 PLAIN = 0.78  # greatest share of what a view sees that may lie on one plane
 ATTEMPTS, REPAIRS = 10, 3
@@ -56,8 +56,8 @@ def sample_cameras(
 ) -> Cameras:
     """Cameras [1, n_views] that see something, stand free, and are connected by overlap.
 
-    No camera lies in a solid or nearer to what it sees than ``world.near``; none stares at one plain
-    surface or mostly at the sky. Any two views are joined by a chain of views of which neighbours
+    No camera lies in a solid or nearer to what it sees than ``world.near``; none looks only at one
+    plain surface or mostly at the sky. Any two views are joined by a chain of views of which neighbours
     share at least a quarter of what they see. Checks run on small pictures.
 
     Args:
@@ -94,7 +94,7 @@ def sample_cameras(
                 proposal = _jittered(rng, proposal, anchors, np.nonzero(~keep.numpy())[0], 0.5**repair, stand)
             else:
                 break
-        # Later attempts ask for less: a clip of fewer good views is filled up by small moves around them.
+        # Later attempts require less: a clip of fewer good views is filled up by small moves around them.
         if best is not None and len(best.centres) >= n_views * (1 - (attempt + 1) / ATTEMPTS):
             break
     if best is None:

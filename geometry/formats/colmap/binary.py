@@ -90,7 +90,7 @@ def contents(model: ColmapModel) -> dict[str, bytes]:
 
 
 class _Bytes:
-    """A cursor over a binary file that says where it broke off."""
+    """A cursor over a binary file; errors name the byte where reading failed."""
 
     def __init__(self, path: Path) -> None:
         self.path, self.data, self.offset = path, path.read_bytes(), 0

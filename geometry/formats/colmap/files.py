@@ -38,7 +38,7 @@ def read_model(folder: Path) -> ColmapModel:
     for image in images.values():
         if image.camera_id not in cameras:
             raise InputError(
-                f"{folder}: image {image.name} wants camera {image.camera_id}, which is not listed"
+                f"{folder}: image {image.name} refers to camera {image.camera_id}, which is not listed"
             )
     return ColmapModel(cameras=cameras, images=images, points=points)
 

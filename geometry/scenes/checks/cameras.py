@@ -96,7 +96,7 @@ def check_cameras(scene: Scene, *, use_photos: bool = True, pairs: int = 5) -> C
     if scene.points is not None and len(scene.points) >= 10:
         support = {name: _point_support(scene, poses) for name, poses in candidates(extrinsics).items()}
         result = _decide("points", support, low=0.4, high=0.9)
-        # Without visibility the points say only that a camera sees nothing: enough to refuse, not to accept.
+        # Without visibility the points show only that a camera sees nothing: enough to refuse, not to accept.
         if result.verdict == "contradiction" or scene.visibility is not None:
             return result
     if len(scene) >= 3:
@@ -168,7 +168,7 @@ def _point_support(scene: Scene, extrinsics: np.ndarray) -> float:
         share = _inside(local, frame.intrinsics, frame.image_size).mean()
         shares.append(share if scene.visibility is not None else float(share > 0.01))
     if not shares:
-        return 1.0  # nobody observed anything: nothing to hold against the cameras
+        return 1.0  # no observations: no evidence against the cameras
     return float(np.median(shares) if scene.visibility is not None else np.mean(shares))
 
 

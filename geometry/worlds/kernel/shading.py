@@ -140,7 +140,7 @@ def shade(S, size, stack, texel, i, x, y, z, dx, dy, dz, width, shadows):
         if vx * gx + vy * gy + vz * gz <= 0.0:
             continue
         lambert = vx * nx + vy * ny + vz * nz
-        if lambert <= 0.0:  # a bump faces away: dark, but no shadow's edge that would ask for more rays
+        if lambert <= 0.0:  # a bump faces away: dark, but no shadow's edge that would need more rays
             visible |= 1 << k
             continue
         if shadows and trace(S, stack, sx, sy, sz, vx, vy, vz, 1e-4, reach - 2e-3, True)[1] >= 0:
