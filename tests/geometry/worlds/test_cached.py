@@ -31,7 +31,7 @@ def test_virtual_cameras_give_any_size_with_square_pixels():
 
 
 def test_plain_photos_have_their_one_size():
-    with pytest.raises(InputError, match=r"are \(28, 42\) pixels, \got \(42, 28\)"):
+    with pytest.raises(InputError, match=r"are \(28, 42\) pixels, got \(42, 28\)"):
         prepared()[request((42, 28))]
 
 
