@@ -4,7 +4,7 @@ The miniature of DA3's section 4. (1) Photos of rooms are written as a data set 
 depth is as poor as real sets': few points a photo, 40 % of them wrong. (2) A teacher learns
 relative depth from rendered rooms with exact depth. (3) `geometry label` aligns its depth to the measured
 points. (4) A student learns from these labels, and another from the measured points alone. A few minutes on
-two CPU cores; nothing is downloaded. Stopped, it goes on where it was.
+two CPU cores; nothing is downloaded. Stopped, the same command resumes it.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Several processes: who am I, how is the model spread, how do numbers come together.
+"""Several processes: rank, sharding of the model, and reductions.
 
 torchrun sets the environment (RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR); without it there is one
 process. Nothing else in the engine knows torch.distributed, but for sharded tensors in `state`.
@@ -26,7 +26,7 @@ LAST_MESSAGE_S = 0.1
 
 
 def is_first_process() -> bool:
-    """Whether this is the only process, or the first one that torchrun started: which speaks and writes."""
+    """Whether this is the only process or the first of torchrun's: the one that prints and writes files."""
     return os.environ.get("RANK", "0") == "0"
 
 
@@ -109,7 +109,7 @@ def _join(backend: str, timeout_minutes: float) -> None:
     wait = datetime.timedelta(minutes=timeout_minutes)
     store, rank, world_size = next(dist.rendezvous("env://", timeout=wait))
     # The store outlives a group of processes. Under the same names the next group (the second run of a
-    # comparison) would at times find the addresses of the one before and wait for nobody.
+    # comparison) would at times find the addresses of the one before and wait forever.
     store = dist.PrefixStore(f"join_{next(_joins)}", store)
     dist.init_process_group(backend, store=store, rank=rank, world_size=world_size, timeout=wait)
 

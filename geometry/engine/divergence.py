@@ -1,4 +1,4 @@
-"""Notice a run that has gone wrong, and say so in one word."""
+"""Detect a run that has diverged."""
 
 import math
 import statistics
@@ -9,7 +9,7 @@ from geometry.errors import InputError
 
 
 class Diverged(InputError):
-    """Training stopped because the loss or the gradient made no sense any more."""
+    """Training stopped because the loss or the gradient diverged."""
 
 
 @dataclass(kw_only=True)
@@ -53,7 +53,8 @@ class DivergenceGuard:
             return f"the gradient is not finite (norm {gradient_norm})"
         if self.factor is not None and len(self.losses) >= max(self.window // 5, 4):
             median, upper = _median_and_upper_quartile(self.losses)
-            # The floor keeps a loss that has settled to a constant from raising the alarm at a tremor.
+            # The floor keeps a loss that has settled to a constant from counting as diverged for a small
+            # fluctuation.
             limit = median + self.factor * max(upper - median, 0.01 * abs(median), 1e-12)
             if loss > limit:
                 self.bad_steps += 1

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: finish the step, save, say how to go on. A second Ctrl-C ends at once."""
+"""Ctrl-C and SIGTERM: finish the step, save, say how to resume. A second Ctrl-C ends at once."""
 
 import os
 import signal

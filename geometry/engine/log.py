@@ -1,4 +1,4 @@
-"""What a run tells: a progress line, a JSONL file, TensorBoard, validation images. First process only."""
+"""The output of a run: a progress line, a JSONL file, TensorBoard, validation images. First process only."""
 
 import json
 import math
@@ -164,7 +164,7 @@ def progress_line(
 
 
 def _strict(value: Any) -> Any:
-    """JSON has no word for NaN and infinity: write them as text."""
+    """JSON has no NaN and infinity: write them as text."""
     if isinstance(value, dict):
         return {k: _strict(v) for k, v in value.items()}
     if isinstance(value, float) and not math.isfinite(value):

@@ -1,4 +1,4 @@
-"""What each training step asks of the dataset: pure functions of (seed, step), so resuming is a jump.
+"""The samples of each training step: pure functions of (seed, step), so resuming is a jump.
 
 A sampler answers for the whole global batch. The loader then gives each process its own slice, so
 one process and eight see the same samples in the same step.

@@ -41,7 +41,7 @@ class Throughput:
         return self.waiting / self.seconds if self.seconds else 0.0
 
     def pause(self) -> None:
-        """Forget the time since the last step: it was no training."""
+        """Leave out the time since the last step: it was no training."""
         self.mark = self.clock()
 
     def rates(self) -> dict[str, float]:

@@ -141,7 +141,7 @@ class RelativeDepthObjective(Objective):
     """L_T = 0.5 L_grad + L_gl + L_N + L_sky + L_obj: the teacher's, and the monocular student's.
 
     Each view's truth is divided by its mean valid depth, so that L_grad has no unit; L_grad and L_N
-    judge the prediction after the global alignment, without which they would ask for a scale. Sky and
+    judge the prediction after the global alignment, without which they would change the scale. Sky and
     background carry no depth loss: pixels of ``truth.sky``, and those outside ``truth.objects`` where that is
     given, count as not valid.
 

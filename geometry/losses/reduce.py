@@ -34,5 +34,5 @@ def l1(
 def confidence_weighted(
     error: Float[Tensor, "*shape"], conf: Float[Tensor, "*shape"], lambda_c: float
 ) -> Float[Tensor, "*shape"]:
-    """C * error - lambda_c log C: a predicted confidence C pays for itself where errors are small."""
+    """C * error - lambda_c log C: a predicted confidence C lowers the loss where errors are small."""
     return conf * error - lambda_c * conf.log()

@@ -39,7 +39,7 @@ class TeacherDpt(MonocularDpt):
 
 
 class TeacherDepth(MonocularDepth):
-    """`MonocularDepth` that can also say where the objects are; without that it is the same network."""
+    """`MonocularDepth` with an object mask; otherwise the same network."""
 
     depth_head: TeacherDpt
 

@@ -255,7 +255,7 @@ def _masked(source: Tensor, target: Tensor, weights: Tensor | None) -> tuple[Ten
 
 @dataclass(frozen=True, kw_only=True)
 class RobustFit(TensorRecord):
-    """Outcome of `robust_scale_shift`."""
+    """Result of `robust_scale_shift`."""
 
     scale: Float[Tensor, ""]
     shift: Float[Tensor, ""]

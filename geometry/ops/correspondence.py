@@ -20,7 +20,7 @@ class PatchMatches(TensorRecord):
     centres of patches is shared among the four around it (bilinear weights).
     """
 
-    patch: Int[Tensor, "B Q"]  # the patches that ask
+    patch: Int[Tensor, "B Q"]  # the query patches
     matches: Int[Tensor, "B Q K"]  # patches of all other views, K = 4 V
     weights: Float[Tensor, "B Q K"]  # they sum to 1, or to 0 where no other view shows the surface
 
@@ -45,7 +45,7 @@ def match_patches(
     Args:
         truth: depth and cameras; its scale does not matter.
         patch: side of the patches, pixels; the image is tiled by them.
-        queries: at most this many patches of each scene ask, drawn among those with known depth; None
+        queries: at most this many query patches of each scene, drawn among those with known depth; None
             means all.
     """
     B, V, H, W = truth.depth.shape
@@ -64,7 +64,7 @@ def match_patches(
         align_corners=False,
     ).view(z.shape)
     seen = (z > 0) & (there > 0) & ((there - z).abs() < tolerance * z) & (place.abs() <= 1).all(-1)
-    own = asked // (grid[0] * grid[1])  # the view that asks
+    own = asked // (grid[0] * grid[1])  # the view of the queries
     seen &= valid[:, None] & (torch.arange(V, device=own.device)[None, :, None] != own[:, None])
     matches, weights = _around(pixels / patch, grid)  # [B, V, Q, 4]
     first = torch.arange(V, device=own.device)[None, :, None, None] * (grid[0] * grid[1])
@@ -86,7 +86,7 @@ def _surface(truth: Truth, patch: int) -> tuple[Float[Tensor, "B N 3"], Bool[Ten
 def _draw(
     valid: Bool[Tensor, "B N"], queries: int | None, generator: torch.Generator | None
 ) -> Int[Tensor, "B Q"]:
-    """Patches that ask, those with known depth first."""
+    """Query patches, those with known depth first."""
     if queries is None or queries >= valid.shape[1]:
         return torch.arange(valid.shape[1], device=valid.device).expand_as(valid)
     # Drawn where the generator lives, so that a run draws the same numbers on every device.

@@ -1,4 +1,4 @@
-"""What guessing scores: the bar that a run must clear before its numbers mean anything."""
+"""The scores of guessing: what a run has to exceed before its numbers mean anything."""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,4 @@
-"""The matching term of a training step: what attention computed, held against depth and cameras."""
+"""The matching term of a training step: attention supervised by correspondences from depth and cameras."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,12 +20,12 @@ _NORMS = ("q_norm", "k_norm")
 
 @dataclass(frozen=True, kw_only=True)
 class MatchingSettings:
-    """Which attention is taught to match; used where the weight of ``matching`` is not 0."""
+    """Which attention is supervised to match; used where the weight of ``matching`` is not 0."""
 
     blocks: int = 2  # the first so many that see all views: what they find, later ones can use
     heads: int = 1  # of each; the others stay free
-    queries: int = 256  # patches of each scene that are asked in a step: bounds the cost
-    tolerance: float = 0.1  # of depth, to tell what is hidden
+    queries: int = 256  # query patches of each scene in a step: bounds the cost
+    tolerance: float = 0.1  # of depth, to detect occlusion
 
     def __post_init__(self) -> None:
         if min(self.blocks, self.heads, self.queries) < 1:
@@ -109,7 +109,7 @@ def attention_logits(
     views: int,
     grid: tuple[int, int],
 ) -> Float[Tensor, "B heads Q V S"]:
-    """What softmax takes in attention across views, for the patches that ask.
+    """Logits of attention across views, for the query patches.
 
     Args:
         query, key: normed, not yet rotated. Patches stand still in this rotation, camera tokens turn.

@@ -16,7 +16,7 @@ from geometry.visualize import colour_depth, contact_sheet, depth_limits
 
 MOST_VIEWS = 6
 PLAN = 240  # pixels on a side of a plan view
-PAPER = 236  # grey of its background, so that plans side by side can be told apart
+PAPER = 236  # grey of its background, so that plans side by side are distinguishable
 COLOURS = {"truth": (40, 160, 60), "decoder": (200, 60, 40), "rays": (50, 90, 220)}
 
 

@@ -49,16 +49,16 @@ def align_teacher_depth(
 ) -> tuple[Float[Tensor, "H W"] | None, AlignmentReport]:
     """D_T = s D~ + t with (s, t) from eq. 8, and a report; None instead of a label that cannot be trusted.
 
-    The best line is sought with either sign: if it falls, the teacher is upside down against the
-    measurement, which a constraint s > 0 would only hide. Where s D~ + t is not positive the label is 0,
+    The best line is sought with either sign: if it falls, the teacher's depth is inverted, which
+    a constraint s > 0 would only hide. Where s D~ + t is not positive the label is 0,
     which means not valid.
 
     Args:
         measured: z-depth, dense or sparse; only positive finite values under ``valid`` count.
-        min_points: fewer say too little: with 40 % outliers 50 leave 30 good ones for two unknowns.
+        min_points: fewer are too little evidence: with 40 % outliers 50 leave 30 good ones for two unknowns.
         min_inlier_share: below, the line that was found is one of several.
         max_scale_error: the scale must be known to this relative standard error. Without spread of depth
-            among the points scale and shift cannot be told apart, however many points there are.
+            among the points scale and shift are not identifiable, however many points there are.
         max_residual: mean relative residual of the inliers above which the two depths disagree in shape.
 
     Source: DA3 (arXiv:2511.10647) eq. 8; all limits are ours.

@@ -40,13 +40,13 @@ def score_any_view(
         rays: also score the cameras from rays, as ``auc30_rays``; only where the rays were trained.
         pictures: also draw previews.
     """
-    # An autocast around this call is for the network; cameras and metrics bear no narrow format.
+    # An autocast around this call is for the network; cameras and metrics need float32.
     exact = torch.autocast(batch.views.images.device.type, enabled=False)
     with exact:
         posed_views = Views(images=batch.views.images, cameras=condition(batch.truth.cameras)[0])
     posed = model(posed_views, rays=False)
     V = batch.views.images.shape[1]
-    # View 0 is the reference here, so that a score does not hang on how well one is chosen.
+    # View 0 is the reference here, so that a score does not depend on how well one is chosen.
     first = torch.zeros(len(batch.views.images), dtype=torch.long, device=batch.views.images.device)
     wants_rays = rays or pose_source == "rays"
     free = model(replace(batch.views, cameras=None), reference=first, rays=wants_rays)
@@ -83,7 +83,7 @@ def pose_scores(found: Float[Tensor, "B V 4 4"], truth: Float[Tensor, "B V 4 4"]
 
     ``auc3`` and ``auc30`` as `geometry.metrics.pose.pose_auc`; ``rra30`` and ``rta30`` are the shares of
     pairs whose relative rotation, and whose relative translation's line, is off by less than 30 degrees: they
-    tell which of the two a low AUC is short of.
+    show which of the two a low AUC is due to.
 
     Args:
         found: world-to-camera, any world and scale.

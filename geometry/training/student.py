@@ -1,4 +1,4 @@
-"""The any-view model's training step: what the network is told, what it is asked, and the loss."""
+"""The any-view model's training step: what the network is given, what it predicts, and the loss."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
@@ -94,7 +94,7 @@ class StudentStep:
         conditioned = draw_conditioned(B, self.pose_probability, generator=generator).to(device)
         reference = draw_reference(B, V, conditioned, self.reference, generator=generator).to(device)
         given = None
-        with torch.autocast(device.type, enabled=False):  # cameras bear no narrow format
+        with torch.autocast(device.type, enabled=False):  # cameras need float32
             truth, _ = normalise_truth(batch.truth, reference)
             if self.pose_probability > 0:
                 # Encoded for all samples and used for some: every step then has the same parameters in its
