@@ -1,4 +1,4 @@
-"""What a benchmark run is asked for, as records; commands parse into them."""
+"""The options of a benchmark run, as records; commands parse into them."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -16,7 +16,7 @@ from nvs.options import GaussianOptions
 
 @dataclass(frozen=True, kw_only=True)
 class Benchmark:
-    """Scenes to be judged on, and how their photos are divided and become images.
+    """The benchmark's scenes, and how their photos are divided and become images.
 
     Args:
         expected_scenes: how many the whole benchmark has; None where that is open.
@@ -50,7 +50,7 @@ class Benchmark:
 
 @dataclass(frozen=True, kw_only=True)
 class MethodOptions:
-    """Which method is judged.
+    """Which method is evaluated.
 
     Args:
         name: of `eval.methods.build.NAMES`, or ``package.module:function``.

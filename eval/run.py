@@ -1,4 +1,4 @@
-"""A benchmark from end to end: every scene is predicted once and scored; a run goes on where it stopped."""
+"""A benchmark from end to end: every scene is predicted once and scored; a run resumes where it stopped."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager

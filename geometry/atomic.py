@@ -48,7 +48,7 @@ def atomic_folder(path: Path | str) -> Iterator[Path]:
 
     If ``path`` is new the folder is renamed into place in one step. If it exists, the files written
     replace those of the same name one by one and every other file there stays: an output folder may
-    hold a person's own files, and we delete none. On any exception ``path`` is as it was.
+    hold files of the user's own, which are never deleted. On any exception ``path`` is as it was.
 
     Raises:
         InputError: ``path`` is a file, the disk is full, or the place cannot be written to.

@@ -90,7 +90,7 @@ def require_run(out: Path | str, exports: Iterable[str], inputs: Iterable[Path |
     out = Path(out)
     keep_apart(out, inputs)
     if list_checkpoints(out / "checkpoints"):
-        return  # an earlier run's folder: this one goes on there
+        return  # an earlier run's folder: this one continues there
     files = [out / name for name in exports]
     log = out / "log.jsonl"
     if log.is_file() and log.read_bytes()[:9] not in (b"", b'{"kind": '):  # no log of ours

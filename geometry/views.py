@@ -43,7 +43,7 @@ class Views(TensorRecord):
 
 @dataclass(frozen=True, kw_only=True)
 class Truth(TensorRecord):
-    """What a model is judged by; kept apart from `Views` so that hiding cameras cannot touch labels."""
+    """What a model is scored against; kept apart from `Views` so that hiding cameras cannot touch labels."""
 
     cameras: Cameras
     depth: Float[Tensor, "B V H W"]  # z-depth, 0 where not valid

@@ -138,7 +138,7 @@ def render(
         more: fields of `PhotoOptions`, `GaussianOptions`, `ViewOptions` and `NetworkOptions`.
 
     Returns:
-        The scene, and with ``holdout=N`` the metrics of the photos kept out.
+        The scene, and with ``holdout=N`` the metrics of the held-out photos.
 
     Raises:
         InputError: photos, weights or options that cannot be used, or an output folder of others.

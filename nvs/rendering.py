@@ -64,7 +64,7 @@ class Rendered:
 
     scene: SplatScene  # in the world of the files
     folder: Path
-    metrics: dict[str, object] | None  # of the photos kept out; None without a hold-out
+    metrics: dict[str, object] | None  # of the held-out photos; None without a hold-out
 
 
 @torch.no_grad()
@@ -201,7 +201,7 @@ def hold_out(
 
 
 def score(scene: SplatScene, holdout: Holdout) -> dict[str, object]:
-    """Metrics of the scene against the photos kept out."""
+    """Metrics of the scene against the held-out photos."""
     return evaluate(scene.gaussians, holdout, background=scene.background, backend=scene.backend)
 
 

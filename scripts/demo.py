@@ -1,6 +1,6 @@
 """What `make demo` runs: photos in, novel views out.
 
-With --photos it renders a person's own photos. Without, it first makes a sample capture with the
+With --photos it renders your own photos. Without, it first makes a sample capture with the
 procedural world, so that nothing needs to be fetched.
 """
 

@@ -11,7 +11,7 @@ from geometry.errors import run_command
 
 USAGE = """usage: nvs-eval run benchmark=NAME benchmark.root=DIR out=DIR [key=value ...]
 
-Predicts every scene of a benchmark once, renders and scores its targets. The same command goes on where it
+Predicts every scene of a benchmark once, renders and scores its targets. The same command resumes where it
 stopped; scoring again costs no prediction. Several processes: torchrun ... -m eval run ...
   benchmark=   dl3dv, tanks, megadepth or folder      split=FILE   of nvs-eval split; none: made here
   method=      model, nearest, mean_colour, warp, optimise, renders, or package.module:function

@@ -74,7 +74,7 @@ class Model:
 
 
 def refinement_photos(task: Task, scene: SplatScene) -> Views:
-    """The context at the size that is judged, with cameras in the scene's world."""
+    """The context at the scored size, with cameras in the scene's world."""
     if task.context.cameras is not None:
         return task.photos
     h, w = scene.image_size

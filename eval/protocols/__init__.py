@@ -1,1 +1,1 @@
-"""What a benchmark fixes: which views are given, which are judged, at which size and from which pose."""
+"""What a benchmark fixes: which views are given, which are scored, at which size and from which pose."""

@@ -1,4 +1,4 @@
-"""From a photo to the image that is judged, and to the network's input, with intrinsics that follow."""
+"""From a photo to the image that is scored, and to the network's input, with intrinsics that follow."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -23,7 +23,7 @@ class Framing:
     """How photos become images of one size.
 
     Args:
-        size: (H, W) of the images that are judged; None keeps the photos' shape, see `image_size`.
+        size: (H, W) of the images that are scored; None keeps the photos' shape, see `image_size`.
         long_side: of the images where ``size`` is None.
         fit: ``crop`` scales to cover and cuts at the centre, ``stretch`` squeezes the whole photo.
         undistort: undo lens distortion; without, distortion is ignored as if the camera were a pinhole.
@@ -108,5 +108,5 @@ def framed_cameras(frames: Sequence[Frame], framing: Framing, size: tuple[int, i
 
 
 def framed_image(frame: Frame, framing: Framing, size: tuple[int, int]) -> Float[Tensor, "1 3 H W"]:
-    """One photo as it is judged."""
+    """One photo as it is scored."""
     return framed_views([frame], framing, size)[0].images[0]

@@ -60,8 +60,8 @@ def parser() -> argparse.ArgumentParser:
         type=positive,
         default=0,
         metavar="STEPS",
-        help="optimise the Gaussians on the input photos for at most STEPS steps; a few photos are kept out "
-        "and watched, so that it stops when it no longer helps views it has not seen",
+        help="optimise the Gaussians on the input photos for at most STEPS steps; a few photos are held out, "
+        "and it stops early once their rendering no longer improves",
     )
     g.add_argument("--refine-cameras", action="store_true", help="optimise the photos' poses with them")
     g.add_argument("--seed", type=int, default=0, help="of --cameras sfm and --refine (default 0)")

@@ -40,7 +40,7 @@ class FinetuneOptions:
     """How a head is fine-tuned; `default_options` fits the numbers to a device.
 
     Args:
-        photos: ``context`` photos are given in a step, and every ``holdout``-th is kept out and judged by.
+        photos: ``context`` photos are given in a step, and every ``holdout``-th is held out for validation.
         steps: updates.
         lr: peak learning rate; None: 1e-3 for a new head, 1e-4 for a trained one.
         targets: photos rendered in a step.
@@ -86,7 +86,7 @@ def finetune(captures: Sequence[str | Path], out: str | Path, options: FinetuneO
     The same call resumes where it was interrupted.
 
     Returns:
-        PSNR of the photos kept out, in dB, by step; empty if the run was interrupted, and on all processes
+        PSNR of the held-out photos, in dB, by step; empty if the run was interrupted, and on all processes
         but the first.
 
     Raises:
@@ -194,7 +194,7 @@ def _stored(options: FinetuneOptions, captures: Sequence[str | Path], out: Path)
 
 
 def lpips_weight(wanted: float | None) -> float:
-    """The weight asked for; by default LPIPS is used if it can be, and it is said if it cannot."""
+    """The weight asked for; by default LPIPS is used where its weights are, and a line says where they are not."""
     if wanted is not None:
         return wanted
     try:

@@ -49,7 +49,7 @@ class GaussianHeadStep:
             frozen backbone only. 0 keeps none.
         depth: where Gaussians lie: ``network``, or ``sweep``: at the depth of a plane sweep wherever cameras
             are given, as `nvs render` does for a tiny model (`nvs.pipeline`).
-        validation: scenes to be judged by.
+        validation: scenes to validate on.
         backend: of the rasterizer.
         seed: decides which steps are posed.
 
