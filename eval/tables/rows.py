@@ -60,7 +60,7 @@ def make_tables(runs: list[dict], *, baseline: str | None = None, published: boo
 
 
 def _distinct(runs: list[dict]) -> list[dict]:
-    """The runs of one table, those of one name distinguished by their weights: two checkpoints of one size."""
+    """The runs of one table; those of one name are distinguished by their weights."""
     named = []
     for run in runs:
         alike = [other["weights"] for other in runs if other["method"] == run["method"]]
