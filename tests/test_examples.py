@@ -1,13 +1,17 @@
 """The examples run as a reader would run them, in small."""
 
 import runpy
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
+ROOT = Path(__file__).resolve().parents[1]
+EXAMPLES = ROOT / "examples"
+MAKE_CAPTURE = ROOT / "scripts/make_capture.py"
 
 
 def run(name: str, *arguments: object) -> None:
@@ -29,6 +33,15 @@ def test_depth_and_points(photos, tmp_path, capsys):
     run("depth_and_points.py", photos, tmp_path / "out", "tiny")
     assert (tmp_path / "out/points.ply").is_file()
     assert "0.png: depth" in capsys.readouterr().out
+
+
+@pytest.mark.slow  # the sweep and network at their usual size
+def test_novel_views(tmp_path):
+    capture = ["--seed", 1, "--views", 4, "--size", 56, 84, "--out", tmp_path / "capture"]
+    subprocess.run([sys.executable, MAKE_CAPTURE, *map(str, capture)], check=True)
+    run("novel_views.py", tmp_path / "capture", tmp_path / "out", 2)
+    assert (tmp_path / "out/scene.ply").is_file()
+    assert Image.open(tmp_path / "out/7.png").getextrema() != ((0, 0), (0, 0), (0, 0))
 
 
 def test_fit_gaussians_improves(photos, tmp_path, capsys):

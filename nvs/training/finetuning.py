@@ -194,7 +194,7 @@ def _stored(options: FinetuneOptions, captures: Sequence[str | Path], out: Path)
 
 
 def lpips_weight(wanted: float | None) -> float:
-    """The weight of LPIPS; by default it is used where its weights are, and a line says where they are not."""
+    """The weight of LPIPS; by default it is used where its weights are, and a line says if they are not."""
     if wanted is not None:
         return wanted
     try:
