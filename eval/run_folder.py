@@ -1,8 +1,8 @@
-"""A run's folder: what was asked, what was predicted, what it scored.
+"""A run's folder: its settings, predictions and scores.
 
 ```
 run.json                 the settings that decide the pictures, the method, the protocol
-benchmark.json           where the data was when the run last went on: what a report reads photos with
+benchmark.json           where the data was when the run was last resumed: what a report reads photos with
 split.json               the split: the run's own, or a copy of the one it was given
 predictions/<scene>/     <render>.png, depth/<render>.png, scene.json; whole or absent
 scores/<scene>.json      metrics of every target, and the settings they were computed with
@@ -70,7 +70,7 @@ class Store:
                 raise InputError(f"{path} is missing beside {place.name}; give another out=")
 
     def claim(self, settings: dict[str, object], *, benchmark: dict[str, object]) -> None:
-        """Make the folder this run's, or go on in it if it already is.
+        """Make the folder this run's, or resume in it if it already is.
 
         Settings of a run that failed before it had a prediction are replaced.
 
