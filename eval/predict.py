@@ -151,12 +151,23 @@ def _picture(
     if protocol.poses == "photometric":
         photo = framed_image(scene.targets[index], protocol.framing, task.size).to(camera.extrinsics.device)
         found, _ = optimise_pose(
-            prediction.gaussians, camera, photo, protocol.photometric, backend=protocol.backend
+            prediction.gaussians,
+            camera,
+            photo,
+            protocol.photometric,
+            background=prediction.background,
+            backend=protocol.backend,
         )
         notes = _moved(camera, found)
         camera = found
     with torch.no_grad():
-        view = rasterize(prediction.gaussians, camera, task.size, backend=protocol.backend)
+        view = rasterize(
+            prediction.gaussians,
+            camera,
+            task.size,
+            background=prediction.background,
+            backend=protocol.backend,
+        )
     depth = torch.where(view.alpha[0, 0] > 0.5, view.depth[0, 0], 0)
     return view.rgb[0, 0], depth, notes
 

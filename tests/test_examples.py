@@ -1,17 +1,16 @@
 """The examples run as a reader would run them, in small."""
 
 import runpy
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from geometry.commands.make_capture import main as make_capture
+
 ROOT = Path(__file__).resolve().parents[1]
 EXAMPLES = ROOT / "examples"
-MAKE_CAPTURE = ROOT / "scripts/make_capture.py"
 
 
 def run(name: str, *arguments: object) -> None:
@@ -38,7 +37,7 @@ def test_depth_and_points(photos, tmp_path, capsys):
 @pytest.mark.slow  # the sweep and network at their usual size
 def test_novel_views(tmp_path):
     capture = ["--seed", 1, "--views", 4, "--size", 56, 84, "--out", tmp_path / "capture"]
-    subprocess.run([sys.executable, MAKE_CAPTURE, *map(str, capture)], check=True)
+    make_capture([*map(str, capture)])
     run("novel_views.py", tmp_path / "capture", tmp_path / "out", 2)
     assert (tmp_path / "out/scene.ply").is_file()
     assert Image.open(tmp_path / "out/7.png").getextrema() != ((0, 0), (0, 0), (0, 0))

@@ -29,6 +29,7 @@ class Splatted:
 
     gaussians: Gaussians
     cameras: Cameras | None = None  # the context's, in the Gaussians' world; None: the given world
+    background: Float[Tensor, " 3"] | None = None  # colour where no Gaussian is; None: black
     notes: dict[str, object] = field(default_factory=dict)  # what is worth keeping, ready for JSON
 
 

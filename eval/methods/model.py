@@ -61,7 +61,9 @@ class Model:
             notes["trusted"] = round(scene.trusted, 4)
         if scene.refined is not None:
             notes["refinement"] = scene.refined.as_json()
-        return Splatted(gaussians=scene.gaussians, cameras=scene.cameras, notes=notes)
+        return Splatted(
+            gaussians=scene.gaussians, cameras=scene.cameras, background=scene.background, notes=notes
+        )
 
     @torch.no_grad()
     def depth(self, task: Task) -> Float[Tensor, "1 V h w"]:

@@ -74,6 +74,7 @@ def optimise_pose(
     photo: Float[Tensor, "1 3 H W"],
     settings: Photometric,
     *,
+    background: Float[Tensor, " 3"] | None = None,
     backend: str = "auto",
 ) -> tuple[Cameras, float]:
     """The camera near ``camera`` from which fixed Gaussians look most like the photo.
@@ -83,6 +84,7 @@ def optimise_pose(
 
     Args:
         camera: one view, intrinsics for the photo's size.
+        background: colour where no Gaussian is; black if None.
 
     Returns:
         The camera, and the squared error from it, mean over pixels and channels.
@@ -92,7 +94,7 @@ def optimise_pose(
     small = F.interpolate(photo, size=half, mode="area")
     K_half = resize_intrinsics(camera.intrinsics, size, half)
     with torch.no_grad():
-        first = rasterize(gaussians, camera, size, backend=backend)
+        first = rasterize(gaussians, camera, size, background=background, backend=backend)
         best, best_error = camera, float((first.rgb[0] - photo).square().mean())
         seen = first.depth[first.alpha > 0.5]
     distance = float(seen.median()) if len(seen) else 1.0
@@ -110,6 +112,7 @@ def optimise_pose(
                 gaussians,
                 replace(moved, intrinsics=K_half) if coarse else moved,
                 half if coarse else size,
+                background=background,
                 backend=backend,
             )
             error = (view.rgb[0] - (small if coarse else photo)).square().mean()

@@ -15,6 +15,7 @@ from eval.methods.external import Function, Renders
 from eval.methods.model import optimised
 from eval.methods.references import MeanColour, NearestView, Swept, WarpedView, surface_gaussians
 from eval.predict import Protocol
+from eval.predict import _picture as picture_of
 from geometry.errors import InputError
 from geometry.visualize import write_image
 from nvs.metrics import psnr
@@ -172,3 +173,12 @@ def test_folder_of_renders(task, tmp_path):
     assert Renders(tmp_path / "out", weights="w", licence="l").about.identity != method.about.identity
     with pytest.raises(InputError, match="found no such folder"):
         Renders(tmp_path / "absent", weights="w", licence="l")
+
+
+def test_the_pipelines_background_is_drawn_where_no_gaussian_is(task):
+    prediction = optimised(GaussianOptions(), torch.device("cpu")).predict(task)
+    torch.testing.assert_close(prediction.background, task.context.images.mean(dim=(0, 1, 3, 4)))
+    nothing = replace(prediction, gaussians=prediction.gaussians[:, :0])
+    picture, depth, _ = picture_of(nothing, task, 0, None, Protocol())
+    torch.testing.assert_close(picture, prediction.background[:, None, None].expand_as(picture))
+    assert not depth.any()
