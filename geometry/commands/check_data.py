@@ -1,4 +1,4 @@
-"""`geometry data check DIR`: is a download complete and read rightly?"""
+"""`geometry data check DIR`: is a download complete and read correctly?"""
 
 import argparse
 import json

@@ -9,7 +9,7 @@ from geometry.engine.step import require_blocks
 
 
 def checkpoint_activations(blocks: list[nn.Module]) -> None:
-    """Let each block forget its inner activations and compute them again in the backward pass."""
+    """Let each block drop its inner activations and recompute them in the backward pass."""
     for block in require_blocks(blocks, "activation_checkpointing"):
         # The module's call, with the hooks of FSDP on it, stays outside; only forward is repeated.
         block.forward = functools.partial(checkpoint, block.forward, use_reentrant=False)

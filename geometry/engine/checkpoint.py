@@ -7,7 +7,7 @@
         meta.json     step, metrics, config; size and SHA-256 of each file
 
 A checkpoint is written as ``step_00002000.partial``, flushed to the disk, then renamed: a folder
-without that ending is whole, whatever moment the machine died at. Files hold tensors and plain
+without that ending is whole, whenever the machine stopped. Files hold tensors and plain
 values only and are read with ``weights_only=True``, so that a checkpoint cannot run code.
 """
 

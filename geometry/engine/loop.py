@@ -144,7 +144,7 @@ def fit(
 
     Raises:
         InputError: the settings, data and model do not fit together.
-        Diverged: the loss or the gradient is not finite, or the loss exploded. Checkpoints are left as
+        Diverged: the loss or the gradient is not finite, or the loss diverged. Checkpoints are left as
             they are.
     """
     for name, count in {"steps": steps, "accumulate": accumulate, "log_every": log_every}.items():
@@ -260,7 +260,7 @@ class _Run:
         self.meter, self.terms, self.throughput = Meter(), Meter(), Throughput()
 
     def open(self, *, resume: bool, tensorboard: bool) -> None:
-        """Go on from the newest checkpoint or start anew; open the log."""
+        """Resume from the newest checkpoint or start anew; open the log."""
         folder = self.out / "checkpoints"
         if not resume and list_checkpoints(folder):
             raise InputError(
@@ -279,7 +279,7 @@ class _Run:
             self.log.say(f"resuming from {found} at step {self.done}")
 
     def restore(self, checkpoint: Path) -> None:
-        """Take up the run at a checkpoint, such that it goes on as if it had never stopped."""
+        """Resume the run at a checkpoint, such that it continues as if it had never stopped."""
         meta = read_meta(checkpoint)
         if meta["seed"] != self.seed:
             raise InputError(
@@ -350,7 +350,7 @@ class _Run:
             if interrupted and not last:
                 self.log.say(
                     f"interrupted: saved {self.checkpoint} at step {self.done} of {self.steps}. "
-                    f"Run the same command with the same out folder ({self.out}) to go on from there."
+                    f"Run the same command with the same out folder ({self.out}) to resume from there."
                 )
                 break
             self.throughput.pause()
@@ -506,7 +506,7 @@ class _Run:
 
         def write() -> Path:
             path = write_checkpoint(folder, self.done, files, meta)
-            if self.guard.healthy:  # else it may be a bad one: let no good one go for it
+            if self.guard.healthy:  # else it may be a bad one, which must not replace a good one
                 prune_checkpoints(folder, self.saving)
             return path
 

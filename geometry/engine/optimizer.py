@@ -10,7 +10,7 @@ from torch.optim import Optimizer
 
 from geometry.errors import InputError
 
-# Learned positions and tokens are inputs, not maps: pulling them to zero has no regularising sense.
+# Learned positions and tokens are inputs, not maps: weight decay does not regularise them.
 NO_DECAY_NAME = re.compile(r"(^|[._])(bias|tokens?|pos_embed|gamma)($|[._])")
 
 

@@ -61,7 +61,7 @@ class ModelTensors:
     """
 
     def __init__(self, model: nn.Module) -> None:
-        # With duplicates: tied weights have several names, and load_state_dict wants each.
+        # With duplicates: tied weights have several names, and load_state_dict needs each.
         self.parameters = dict(model.named_parameters(remove_duplicate=False))
         self.buffers = {n: b for n, b in model.state_dict(keep_vars=True).items() if n not in self.parameters}
         self.trained = {n: p for n, p in model.named_parameters() if p.requires_grad}

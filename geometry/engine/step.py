@@ -1,4 +1,4 @@
-"""What the engine asks of the thing it trains: the step is the only place that knows the task."""
+"""The training step, which the engine calls: the only place that knows the task."""
 
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
@@ -12,7 +12,7 @@ from geometry.errors import InputError
 
 @dataclass(frozen=True, kw_only=True)
 class ValidationRun:
-    """What a step is told when it is to validate.
+    """What a step is given for a validation.
 
     Attributes:
         step: updates done so far.
@@ -92,9 +92,9 @@ def require_blocks(blocks: list[nn.Module], setting: str) -> list[nn.Module]:
 
 
 def begin_step(step: TrainingStep, index: int, steps: int) -> None:
-    """Tell the step's optional method ``begin_step(index, steps)`` which of the run's steps comes next.
+    """Call the step's optional method ``begin_step(index, steps)`` with the step that comes next.
 
-    A loss whose weights change during the run takes its place from here. A counter of its own would start
+    A loss whose weights change during the run reads its position from here. A counter of its own would start
     at zero again when the run resumes.
     """
     if hasattr(step, "begin_step"):

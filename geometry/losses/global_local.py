@@ -12,7 +12,7 @@ from geometry.ops.truncated_l1 import truncated_l1_scale_shift
 
 LEVELS = (4, 16, 64)
 LATTICE = 16  # points across a sphere's window
-MIN_POINTS = 32  # fewer say nothing about scale and shift
+MIN_POINTS = 32  # fewer do not determine scale and shift
 GLOBAL_LATTICE = 32  # points across the image for the global alignment
 
 
@@ -70,7 +70,7 @@ def follow_alignment(
 
     Args:
         weight: the alignment's; 0 excludes a point, whose values must still be finite.
-        truncation: the alignment's. A point beyond it would have all the say in a least-squares fit.
+        truncation: the alignment's. A point beyond it would dominate a least-squares fit.
     """
     fixed = scale[:, None] * depth.detach() + shift[:, None]
     weight = torch.where((fixed - target).abs() * weight < truncation, weight, 0.0)

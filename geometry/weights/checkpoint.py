@@ -35,7 +35,7 @@ class Checkpoint:
 
     @property
     def summary(self) -> str:
-        """One line for the person who loads it: what it is, and its licence."""
+        """One line for the log: what it is, and its licence."""
         description = self.metadata.get("description")
         return f"model: {self.variant}, {self.source}; licence: {self.licence}" + (
             f"; {description}" if description else ""
@@ -83,7 +83,7 @@ def find_checkpoint(model: str) -> Checkpoint:
 
 
 def untrained(variant: str) -> Checkpoint:
-    """Seeded random weights: they run everything, and their pictures mean nothing."""
+    """Seeded random weights: everything runs, with meaningless results."""
     if variant not in VARIANTS:
         raise InputError(f"unknown size {variant!r}: choose one of {', '.join(VARIANTS)}")
     with torch.random.fork_rng(devices=[]):
@@ -194,7 +194,7 @@ def _with_backbone(head: Checkpoint, backbone: Checkpoint | None) -> Checkpoint:
     if backbone.variant != head.variant or fingerprint(backbone.state) != head.metadata["backbone_sha256"]:
         raise InputError(
             f"{head.source}: a Gaussian head trained on the backbone {name!r} ({head.variant}), but "
-            f"{backbone.source} holds other weights: on those the head means nothing"
+            f"{backbone.source} holds other weights, to which the head does not belong"
         )
     return replace(head, state=backbone.state, released=backbone.released, trained=backbone.trained)
 

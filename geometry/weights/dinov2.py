@@ -16,7 +16,7 @@ TIMM_NAMES = {
     1024: "vit_large_patch14_dinov2.lvd142m",
     1536: "vit_giant_patch14_dinov2.lvd142m",
 }
-# What DA3 adds to DINOv2's blocks; nothing in a DINOv2 checkpoint says what these should be.
+# What DA3 adds to DINOv2's blocks; a DINOv2 checkpoint has no values for these.
 _ADDED = ("camera_token", ".attn.q_norm.", ".attn.k_norm.")
 
 

@@ -45,7 +45,7 @@ def write_safetensors(
 
 
 def load_strict(module: nn.Module, state: Mapping[str, Tensor], source: str, *, what: str) -> None:
-    """Assign a state dict to a module, or say everything that does not fit.
+    """Assign a state dict to a module, or raise with everything that does not fit.
 
     Raises:
         InputError: names what is missing, unexpected or of another shape.

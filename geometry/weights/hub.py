@@ -37,7 +37,7 @@ RELEASES = {
 
 
 def local_cache() -> Path:
-    """Folder looked into before the hub: put fetched weights here by hand on a machine without network."""
+    """Folder searched before the hub: for weights copied to a machine without network."""
     default = Path.home() / ".cache" / "feedforward-nvs"
     return Path(os.environ.get("FEEDFORWARD_NVS_CACHE", default)).expanduser()
 
@@ -51,7 +51,7 @@ def fetch_weights(repository: str) -> Path:
     by_hand = local_cache() / repository.split("/")[-1] / "model.safetensors"
     if by_hand.is_file():
         return by_hand
-    # Imported here: it costs half a second that local files need not pay.
+    # Imported here: it takes half a second, which local files do not need.
     from huggingface_hub import hf_hub_download, try_to_load_from_cache
     from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError
 
