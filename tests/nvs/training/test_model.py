@@ -102,7 +102,7 @@ def test_a_head_on_another_backbone_is_refused(tmp_path, monkeypatch):
     with torch.no_grad():
         next(model.network.parameters()).add_(1e-3)
     export(model, tmp_path, tmp_path / "head.safetensors", description="a test")
-    with pytest.raises(InputError, match="holds other weights: on those the head means nothing"):
+    with pytest.raises(InputError, match="holds other weights, to which the head does not belong"):
         find_checkpoint(str(tmp_path / "head.safetensors"))
 
 
