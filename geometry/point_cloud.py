@@ -8,7 +8,8 @@ from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from geometry.ops.pinhole import unproject
-from geometry.prediction import SKY_THRESHOLD, Geometry
+from geometry.ops.sky import SKY_THRESHOLD
+from geometry.prediction import Geometry
 
 MAX_POINTS = 1_000_000
 

@@ -8,8 +8,6 @@ from torch import Tensor
 from geometry.tensors import TensorRecord
 from geometry.views import Cameras
 
-SKY_THRESHOLD = 0.3  # of `Geometry.sky`, the released one: at it and above a pixel is sky
-
 
 @dataclass(frozen=True, kw_only=True)
 class Features(TensorRecord):

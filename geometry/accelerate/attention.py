@@ -1,43 +1,37 @@
-"""Softmax attention by the fastest kernel that the machine has.
+"""Softmax attention as matrix products, where that is quicker than PyTorch's fused kernel.
 
-PyTorch's fused attention multiplies float32 matrices on CPUs with MKL and gains nothing from bfloat16. Over
-more than some hundred tokens, plain products by oneDNN (`geometry.accelerate.linear`) around a softmax are
-quicker as long as the scores stay in the cache (measured: docs/performance.md). Its backward pass over few
-tokens costs several times what plain products do, in bfloat16 most.
+On CPUs the fused kernel multiplies float32 matrices with MKL and gains nothing from bfloat16. Over more
+than some hundred tokens, products by oneDNN around a softmax can be quicker as long as the scores stay in
+the cache. The kernel's backward pass over few tokens costs several times what plain products do, in
+bfloat16 most. Measured: docs/performance.md.
 """
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from geometry.accelerate.linear import multiply_by, product_dtype, takes_onednn
+from geometry.accelerate.products import lay_out, multiply, product_dtype
 
-LONG = 640  # tokens from which products around a softmax are quicker, in bfloat16 soonest
-SHORT = 128  # tokens up to which plain products are quicker on a CPU where gradients are wanted
 SCORES_IN_CACHE = 1 << 20  # float32 scores held at a time, 4 MB: near the second-level caches of two cores
 FEWEST_ROWS = 128  # queries at a time, at least: fewer make the products slow
 
 
-def attention(
+def attention_by_products(
     query: Float[Tensor, "n heads L d"],
     key: Float[Tensor, "n heads L d"],
     value: Float[Tensor, "n heads L d"],
 ) -> Float[Tensor, "n heads L d"]:
-    """``softmax(query @ key.T / sqrt(d)) @ value``.
-
-    Without gradients the result lies in memory as [n, L, heads, d].
-    """
-    if query.shape[-2] > LONG and takes_onednn(query):
-        return _by_rows(query, key, value)
-    if query.shape[-2] <= SHORT and query.device.type == "cpu" and _wants_gradients(query, key, value):
-        scores = (query * query.shape[-1] ** -0.5) @ key.mT
-        return torch.softmax(scores, dim=-1).to(value.dtype) @ value
-    return F.scaled_dot_product_attention(query, key, value)
+    """The definition, all scores at once, with gradients."""
+    scores = (query * query.shape[-1] ** -0.5) @ key.mT
+    return torch.softmax(scores, dim=-1).to(value.dtype) @ value
 
 
-def _by_rows(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """One head and some queries at a time.
+def attention_by_rows(
+    query: Float[Tensor, "n heads L d"],
+    key: Float[Tensor, "n heads L d"],
+    value: Float[Tensor, "n heads L d"],
+) -> Float[Tensor, "n heads L d"]:
+    """One head and some queries at a time, products by oneDNN; the result lies in memory as [n, L, heads, d].
 
     In bfloat16 a score keeps 8 bits, so the keys' mean is taken off first: it adds the same to all scores of
     a query, which the softmax does not see, and what is left of them is smaller.
@@ -49,16 +43,12 @@ def _by_rows(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     rows = min(L, max(FEWEST_ROWS, SCORES_IN_CACHE // L))
     mixed = query.new_empty(n, L, heads, d, dtype=dtype).transpose(1, 2)
     for q, k, v, out in zip(*map(_heads, (query, key, value, mixed))):
-        to_scores = multiply_by(k.to(dtype).contiguous(), rows)
-        to_values = multiply_by(v.to(dtype).mT.contiguous(), rows)
+        keys = lay_out(k.to(dtype).contiguous(), rows)
+        values = lay_out(v.to(dtype).mT.contiguous(), rows)
         for some, result in zip((q * d**-0.5).to(dtype).split(rows), out.split(rows)):
-            scores = to_scores(some)
-            result.copy_(to_values(torch.softmax(scores, dim=-1, out=scores)))
+            scores = multiply(some, keys)
+            result.copy_(multiply(torch.softmax(scores, dim=-1, out=scores), values))
     return mixed
-
-
-def _wants_gradients(*tensors: Tensor) -> bool:
-    return torch.is_grad_enabled() and any(x.requires_grad for x in tensors)
 
 
 def _heads(x: Tensor) -> list[Tensor]:

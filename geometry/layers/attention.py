@@ -1,17 +1,14 @@
 """Multi-head self-attention with optional query/key norm and rotary positions."""
 
-from collections.abc import Callable
-
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from geometry.accelerate.attention import attention
-from geometry.accelerate.linear import prepare, prepare_parts
 from geometry.layers.rope import Rotary, rotate_tokens
 
 
 class Attention(nn.Module):
-    """Self-attention; see `geometry.accelerate.attention` for which kernel computes it.
+    """Self-attention of whole sequences.
 
     Args:
         qk_norm_eps: LayerNorm over each head of queries and keys with this eps; None leaves it out.
@@ -27,19 +24,18 @@ class Attention(nn.Module):
         self.k_norm = nn.LayerNorm(head_dim, eps=qk_norm_eps) if qk_norm_eps else nn.Identity()
 
     def forward(self, x: Float[Tensor, "n L D"], rotary: Rotary | None = None) -> Float[Tensor, "n L D"]:
-        return self.prepared()(x, rotary)
+        query, key, value = self.qkv(x).unflatten(-1, (3, self.heads, -1)).unbind(-3)  # [n, L, heads, d]
+        query, key = self.q_norm(query), self.k_norm(key)
+        query, key, value = (t.transpose(1, 2) for t in (query, key, value))  # [n, heads, L, d]
+        if rotary is not None:
+            query, key = rotate_tokens(query, rotary), rotate_tokens(key, rotary)
+        return self.proj(self.mix(query, key, value).transpose(1, 2).flatten(-2))
 
-    def prepared(self) -> Callable[[Tensor, Rotary | None], Tensor]:
-        """`forward` for several calls with the same weights."""
-        to_qkv, proj = prepare_parts(self.qkv, 3), prepare(self.proj)
-
-        def attend(x: Tensor, rotary: Rotary | None) -> Tensor:
-            query, key, value = (t.unflatten(-1, (self.heads, -1)) for t in to_qkv(x))  # [n, L, heads, d]
-            # Norms come before the change of axes: what they take is contiguous, and is not copied.
-            query, key = self.q_norm(query), self.k_norm(key)
-            query, key, value = (t.transpose(1, 2) for t in (query, key, value))  # [n, heads, L, d]
-            if rotary is not None:
-                query, key = rotate_tokens(query, rotary), rotate_tokens(key, rotary)
-            return proj(attention(query, key, value).transpose(1, 2).flatten(-2))
-
-        return attend
+    def mix(
+        self,
+        query: Float[Tensor, "n heads L d"],
+        key: Float[Tensor, "n heads L d"],
+        value: Float[Tensor, "n heads L d"],
+    ) -> Float[Tensor, "n heads L d"]:
+        """``softmax(query @ key.T / sqrt(d)) @ value``."""
+        return F.scaled_dot_product_attention(query, key, value)

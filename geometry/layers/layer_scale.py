@@ -18,11 +18,7 @@ class LayerScale(nn.Module):
         self.gamma = nn.Parameter(torch.full((width,), init))
 
     def forward(
-        self,
-        branch: Float[Tensor, "*batch D"],
-        residual: Float[Tensor, "*batch D"],
-        *,
-        out: Float[Tensor, "*batch D"] | None = None,
+        self, branch: Float[Tensor, "*batch D"], residual: Float[Tensor, "*batch D"]
     ) -> Float[Tensor, "*batch D"]:
-        """``residual + gamma * branch``, into ``out`` (which may be ``residual``) where it is given."""
-        return torch.addcmul(residual, branch, self.gamma, out=out)
+        """``residual + gamma * branch``."""
+        return torch.addcmul(residual, branch, self.gamma)

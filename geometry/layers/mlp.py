@@ -1,12 +1,8 @@
 """Feed-forward parts of a transformer block."""
 
-from collections.abc import Callable
-
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
-
-from geometry.accelerate.linear import prepare
 
 
 class Mlp(nn.Module):
@@ -19,12 +15,7 @@ class Mlp(nn.Module):
         self.fc2 = nn.Linear(hidden, out or width)
 
     def forward(self, x: Float[Tensor, "*batch D"]) -> Float[Tensor, "*batch E"]:
-        return self.prepared()(x)
-
-    def prepared(self) -> Callable[[Tensor], Tensor]:
-        """`forward` for several calls with the same weights."""
-        fc1, fc2 = prepare(self.fc1, gelu=True), prepare(self.fc2)
-        return lambda x: fc2(fc1(x))
+        return self.fc2(F.gelu(self.fc1(x)))
 
 
 class SwiGlu(nn.Module):
@@ -43,14 +34,5 @@ class SwiGlu(nn.Module):
         self.w3 = nn.Linear(hidden, width)
 
     def forward(self, x: Float[Tensor, "*batch D"]) -> Float[Tensor, "*batch D"]:
-        return self.prepared()(x)
-
-    def prepared(self) -> Callable[[Tensor], Tensor]:
-        """`forward` for several calls with the same weights."""
-        w12, w3 = prepare(self.w12), prepare(self.w3)
-
-        def feed_forward(x: Tensor) -> Tensor:
-            gate, value = w12(x).chunk(2, dim=-1)
-            return w3(F.silu(gate) * value)
-
-        return feed_forward
+        gate, value = self.w12(x).chunk(2, dim=-1)
+        return self.w3(F.silu(gate) * value)

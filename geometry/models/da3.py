@@ -7,9 +7,10 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from geometry.models.camera_tokens import CameraDecoder, CameraEncoder
-from geometry.models.dual_dpt import DualDpt, MonocularDpt, fill_sky
+from geometry.models.dual_dpt import DualDpt, MonocularDpt
 from geometry.models.vit import VisionTransformer
 from geometry.ops.pose_encoding import decode_cameras
+from geometry.ops.sky import fill_sky
 from geometry.prediction import Features, Geometry
 from geometry.views import Cameras, Views
 

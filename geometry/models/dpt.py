@@ -7,12 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from geometry.accelerate.linear import in_pieces, linear
 from geometry.layers.uv_embed import add_uv_embedding
-
-# A head on a CPU takes as many views at a time as keep its widest maps at 8 cells per patch within this:
-# near the cache, and under the 32 MB above which every allocation is fresh pages from the kernel.
-BYTES_IN_CACHE = 16 << 20
 
 
 class Reassemble(nn.Module):
@@ -46,13 +41,12 @@ class Reassemble(nn.Module):
 
     def forward(
         self, patches: Sequence[Float[Tensor, "n T D"]], grid: tuple[int, int], aspect: float
-    ) -> list[Float[Tensor, "n F h w"]]:
+    ) -> list[Float[Tensor, "n F _ _"]]:
         maps = []
         for x, project, resize, lateral in zip(patches, self.project, self.resize, self.lateral):
-            # A 1 x 1 convolution is a linear map of tokens. Seen as maps, its output is channels-last in
-            # memory, and so is everything after it: the layout of CPUs' fastest convolutions.
-            x = linear(self.norm(x), project.weight.flatten(1), project.bias)
-            x = x.unflatten(1, grid).movedim(-1, 1)
+            # Tokens seen as maps are channels-last in memory, and so is everything after: the layout of
+            # the fastest convolutions on CPUs.
+            x = project(self.norm(x).unflatten(1, grid).movedim(-1, 1))
             if self.uv:
                 x = add_uv_embedding(x, aspect)
             maps.append(lateral(resize(x)))
@@ -104,7 +98,7 @@ class Fusion(nn.Module):
         super().__init__()
         self.blocks = nn.ModuleList(FusionBlock(features, lateral=level < 3) for level in range(4))
 
-    def forward(self, maps: Sequence[Float[Tensor, "n F h w"]]) -> Float[Tensor, "n F H W"]:
+    def forward(self, maps: Sequence[Float[Tensor, "n F _ _"]]) -> Float[Tensor, "n F H W"]:
         top = None
         for level in (3, 2, 1, 0):
             if level:
@@ -122,44 +116,58 @@ def resize(x: Float[Tensor, "n D h w"], size: tuple[int, int]) -> Float[Tensor, 
     return F.interpolate(x, size=tuple(size), mode="bilinear", align_corners=True)
 
 
-def over_views(
-    function: Callable[..., tuple[Tensor, ...]],
-    chunk: int,
-    bytes_per_view: int,
-    *tensors: Sequence[Tensor] | Tensor,
-) -> tuple[Tensor, ...]:
-    """Apply a head to ``chunk`` views at a time and join the results: the peak does not grow with views.
-
-    Each argument is a [n, ...] tensor or a list of such; views do not interact, so the numbers are those
-    of one call.
+class DenseHead(nn.Module):
+    """What dense heads do alike: they take some views at a time, so that the peak does not grow with views.
 
     Args:
-        chunk: at most this many; inference on a CPU takes fewer (`BYTES_IN_CACHE`).
-        bytes_per_view: of the head's widest map at 8 cells per patch.
+        features: channels of its widest maps.
     """
-    first = tensors[0] if torch.is_tensor(tensors[0]) else tensors[0][0]
-    if in_pieces(first):
-        chunk = min(chunk, max(1, BYTES_IN_CACHE // bytes_per_view))
-    n = len(first)
-    if n <= chunk:
-        return function(*tensors)
 
-    def part(start: int) -> tuple[Tensor, ...]:
-        piece = slice(start, start + chunk)
-        return function(*(t[piece] if torch.is_tensor(t) else [u[piece] for u in t] for t in tensors))
+    def __init__(self, features: int) -> None:
+        super().__init__()
+        self.features = features
 
-    starts = range(0, n, chunk)
-    if torch.is_grad_enabled():
-        return tuple(torch.cat(column) for column in zip(*map(part, starts)))
-    joined: tuple[Tensor, ...] = ()  # filled as parts come, so that results are never held twice
-    for start in starts:
-        results = part(start)
-        joined = joined or tuple(r.new_empty(n, *r.shape[1:]) for r in results)
-        for whole, result in zip(joined, results):
-            whole[start : start + chunk] = result
-    return joined
+    def views_at_once(self, chunk: int, patches: Float[Tensor, "n T D"], cells: int) -> int:
+        """How many views to take at a time, at most ``chunk``; ``cells`` are those of a view's widest map."""
+        return chunk
 
+    def over_views(
+        self,
+        function: Callable[..., tuple[Tensor, ...]],
+        chunk: int,
+        grid: tuple[int, int],
+        patches: Sequence[Float[Tensor, "B V T D"]],
+        *more: Float[Tensor, "B V *_"],
+    ) -> tuple[Tensor, ...]:
+        """``function(patches, *more)`` in float32, views of all scenes together on the first axis.
 
-def map_bytes(features: int, grid: tuple[int, int]) -> int:
-    """Bytes of one view's float32 map of ``features`` channels at 8 cells per patch."""
-    return 4 * features * 64 * grid[0] * grid[1]
+        Views do not interact, so the numbers are those of one call.
+
+        Args:
+            chunk: views at a time, at most.
+
+        Returns:
+            What the function returns, [B, V, ...] each.
+        """
+        B, V = patches[0].shape[:2]
+        tensors = [x.flatten(0, 1).float() for x in (*patches, *more)]
+        levels = len(patches)
+        chunk = self.views_at_once(chunk, tensors[0], 64 * grid[0] * grid[1])
+
+        def part(start: int) -> tuple[Tensor, ...]:
+            pieces = [x[start : start + chunk] for x in tensors]
+            return function(pieces[:levels], *pieces[levels:])
+
+        starts = range(0, B * V, chunk)
+        if len(starts) == 1:
+            joined = part(0)
+        elif torch.is_grad_enabled():
+            joined = tuple(torch.cat(column) for column in zip(*map(part, starts)))
+        else:
+            joined = ()  # filled as parts come, so that results are never held twice
+            for start in starts:
+                results = part(start)
+                joined = joined or tuple(r.new_empty(B * V, *r.shape[1:]) for r in results)
+                for whole, result in zip(joined, results):
+                    whole[start : start + chunk] = result
+        return tuple(x.unflatten(0, (B, V)) for x in joined)

@@ -3,18 +3,16 @@
 import itertools
 from collections.abc import Sequence
 
-import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from geometry.accelerate.linear import linear
 from geometry.layers.uv_embed import add_uv_embedding
-from geometry.models.dpt import Fusion, Reassemble, map_bytes, over_views, resize
+from geometry.models.dpt import DenseHead, Fusion, Reassemble, resize
 from geometry.prediction import Features
 
 
-class DualDpt(nn.Module):
+class DualDpt(DenseHead):
     """Depth with confidence at full size, and rays with confidence on 8 x 8 cells per patch.
 
     Args:
@@ -28,8 +26,7 @@ class DualDpt(nn.Module):
     def __init__(
         self, in_width: int, channels: Sequence[int], features: int, *, spares: bool = False
     ) -> None:
-        super().__init__()
-        self.features = features
+        super().__init__(features)
         self.reassemble = Reassemble(in_width, channels, features, pre_norm=True, uv=True)
         half = features // 2
 
@@ -70,17 +67,22 @@ class DualDpt(nn.Module):
             chunk: views at a time, at most.
             rays: False leaves the ray branch out, and returns None for it.
         """
-        B, V = features.patches[0].shape[:2]
         H, W = features.image_size
 
         def run(patches: list[Tensor]) -> tuple[Tensor, ...]:
             maps = self.reassemble(patches, features.grid, W / H)
-            return self._depth(maps, (H, W)) + (self._rays(maps, W / H) if rays else ())
+            depth = self._depth(maps, (H, W))
+            if not rays:
+                return depth
+            return depth + self._rays(self._ray_maps(maps, patches, features.grid, W / H), W / H)
 
-        patches = [p.flatten(0, 1).float() for p in features.patches]
-        outputs = over_views(run, chunk, map_bytes(self.features, features.grid), patches)
-        outputs = tuple(o.unflatten(0, (B, V)) for o in outputs)
+        outputs = self.over_views(run, chunk, features.grid, features.patches)
         return outputs if rays else (*outputs, None, None)
+
+    def _ray_maps(
+        self, maps: list[Tensor], patches: list[Tensor], grid: tuple[int, int], aspect: float
+    ) -> list[Tensor]:
+        return maps
 
     def _depth(self, maps: list[Tensor], size: tuple[int, int]) -> tuple[Tensor, Tensor]:
         x = resize(self.depth_neck(self.depth_fusion(maps)), size)
@@ -90,7 +92,7 @@ class DualDpt(nn.Module):
     def _rays(self, maps: list[Tensor], aspect: float) -> tuple[Tensor, Tensor]:
         x = add_uv_embedding(self.ray_neck(self.ray_fusion(maps)), aspect)
         x = F.relu_(self.ray_norm(self.ray_conv(x).movedim(1, -1)))  # the norm is over channels
-        x = linear(x, self.ray_out.weight.flatten(1), self.ray_out.bias)  # [n, h, w, 7]
+        x = self.ray_out(x.movedim(-1, 1)).movedim(1, -1)  # [n, h, w, 7]
         return x[..., :6], x[..., 6].exp() + 1
 
 
@@ -101,15 +103,14 @@ def _ray_neck(features: int) -> nn.Sequential:
     return nn.Sequential(*(nn.Conv2d(a, b, 3, padding=1) for a, b in itertools.pairwise(widths)))
 
 
-class MonocularDpt(nn.Module):
+class MonocularDpt(DenseHead):
     """One DPT decoder for relative depth and a sky mask; no confidence, no rays.
 
     Source: DA3 (arXiv:2511.10647) section 4 (teacher, monocular and metric models).
     """
 
     def __init__(self, in_width: int, channels: Sequence[int], features: int) -> None:
-        super().__init__()
-        self.features = features
+        super().__init__(features)
         self.reassemble = Reassemble(in_width, channels, features, pre_norm=False, uv=False)
         self.fusion = Fusion(features)
         half = features // 2
@@ -127,7 +128,6 @@ class MonocularDpt(nn.Module):
         self, features: Features, chunk: int = 8
     ) -> tuple[Float[Tensor, "B V H W"], Float[Tensor, "B V H W"]]:
         """Depth, and sky (about 1 on sky)."""
-        B, V = features.patches[0].shape[:2]
         H, W = features.image_size
 
         def run(patches: list[Tensor]) -> tuple[Tensor, Tensor]:
@@ -135,31 +135,4 @@ class MonocularDpt(nn.Module):
             x = resize(self.neck(x), (H, W))
             return self.depth_out(x)[:, 0].exp(), self.sky_out(x)[:, 0].relu()
 
-        patches = [p.flatten(0, 1).float() for p in features.patches]
-        depth, sky = over_views(run, chunk, map_bytes(self.features, features.grid), patches)
-        return depth.unflatten(0, (B, V)), sky.unflatten(0, (B, V))
-
-
-def fill_sky(
-    depth: Float[Tensor, "*views H W"], sky: Float[Tensor, "*views H W"], *, threshold: float = 0.3
-) -> Float[Tensor, "*views H W"]:
-    """Depth with sky pixels set to the 0.99 quantile of the rest, over all views together.
-
-    Left alone where 10 or fewer pixels are sky, or 10 or fewer are not. The released code estimates the
-    quantile from a random sample of 100 000 pixels; this is the exact one, and the same every time.
-
-    Source: the released DA3 network.
-    """
-    ground = sky < threshold
-    if ground.sum() <= 10 or (~ground).sum() <= 10:
-        return depth
-    return torch.where(ground, depth, quantile(depth[ground], 0.99))
-
-
-def quantile(values: Float[Tensor, " n"], q: float) -> Float[Tensor, ""]:
-    """Linear-interpolated quantile of any number of values (torch.quantile stops at 16 million)."""
-    position = q * (values.numel() - 1)
-    low = int(position)
-    lower = values.kthvalue(low + 1).values
-    upper = values.kthvalue(min(low + 2, values.numel())).values
-    return lower + (upper - lower) * (position - low)
+        return self.over_views(run, chunk, features.grid, features.patches)

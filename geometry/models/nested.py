@@ -8,10 +8,10 @@ from jaxtyping import Int
 from torch import Tensor, nn
 
 from geometry.models.da3 import DepthAnything3, MonocularDepth, normalise_images
-from geometry.models.dual_dpt import quantile
 from geometry.ops.align import fit_scale
 from geometry.ops.metric import metric_depth
-from geometry.prediction import SKY_THRESHOLD, Geometry
+from geometry.ops.sky import SKY_THRESHOLD, quantile
+from geometry.prediction import Geometry
 from geometry.views import Cameras, Views
 
 MAX_SKY_DEPTH_M = 200.0

@@ -17,7 +17,7 @@ from geometry.datasets.sources import SceneSource
 from geometry.engine.seeding import derive_seed
 from geometry.errors import InputError
 from geometry.models.da3 import MonocularDepth
-from geometry.prediction import SKY_THRESHOLD
+from geometry.ops.sky import SKY_THRESHOLD
 from geometry.sampling.assemble import sparse_depth_map
 from geometry.sampling.framing import show_map
 from geometry.sampling.preprocess import PixelMap, released_resize

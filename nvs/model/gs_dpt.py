@@ -6,12 +6,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from geometry.accelerate.linear import linear
 from geometry.layers.uv_embed import add_uv_embedding
-from geometry.models.dpt import Fusion, Reassemble, map_bytes, over_views, resize
+from geometry.models.dpt import DenseHead, Fusion, Reassemble, resize
 
 
-class GaussianDpt(nn.Module):
+class GaussianDpt(DenseHead):
     """DPT decoder with a shallow branch for image detail.
 
     Args:
@@ -22,8 +21,7 @@ class GaussianDpt(nn.Module):
     """
 
     def __init__(self, in_width: int, channels: Sequence[int], features: int, *, raw_channels: int) -> None:
-        super().__init__()
-        self.features = features
+        super().__init__(features)
         half = features // 2
         self.reassemble = Reassemble(in_width, channels, features, pre_norm=False, uv=True)
         self.fusion = Fusion(features)
@@ -54,25 +52,15 @@ class GaussianDpt(nn.Module):
             images: normalised as for the backbone.
             chunk: views at a time, at most.
         """
-        B, V, _, H, W = images.shape
+        H, W = images.shape[-2:]
 
         def run(patches: list[Tensor], images: Tensor) -> tuple[Tensor, Tensor]:
             x = self.fusion(self.reassemble(patches, grid, W / H))
             # Channels last in memory, as the maps are: quicker convolutions, and a sum of like with like.
             images = images.contiguous(memory_format=torch.channels_last)
             x = resize(self.neck(x), (H, W)).add_(self.image_branch(images))
-            x = self.out[:2](add_uv_embedding(x, W / H)).movedim(1, -1)  # [n, H, W, 32]
-            # The last layer as two linear maps: each result is whole in memory, and nothing is copied.
-            weight, bias = self.out[2].weight.flatten(1), self.out[2].bias
-            density = linear(x, weight[-1:], bias[-1:])[..., 0]
-            return linear(x, weight[:-1], bias[:-1]), density.sigmoid()
+            x = self.out(add_uv_embedding(x, W / H)).movedim(1, -1)  # [n, H, W, C + 1]
+            return x[..., :-1], x[..., -1].sigmoid()
 
         with torch.autocast(images.device.type, enabled=False):
-            raw, density = over_views(
-                run,
-                chunk,
-                map_bytes(self.features, grid),
-                [p.flatten(0, 1).float() for p in patches],
-                images.flatten(0, 1).float(),
-            )
-        return raw.unflatten(0, (B, V)), density.unflatten(0, (B, V))
+            return self.over_views(run, chunk, grid, patches, images)

@@ -3,11 +3,11 @@
 from jaxtyping import Bool
 from torch import Tensor
 
+from geometry.ops.sky import SKY_THRESHOLD
 from nvs.gaussians import Gaussians
 from nvs.gaussians.selection import keep_mask
 from nvs.model.splatter import Splats
 
-SKY_THRESHOLD = 0.3
 FAR_QUANTILE = 0.98
 MIN_OPACITY = 1 / 255  # below this a Gaussian is skipped by every renderer
 
