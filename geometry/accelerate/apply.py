@@ -28,7 +28,7 @@ def accelerate(network: Module, plan: Plan | None = None) -> Module:
     Args:
         plan: None takes `Plan.for_machine`, measured at the first inference on a CPU.
     """
-    blocks = [module for module in network.modules() if isinstance(module, Block)]
+    blocks = [module for module in network.modules() if type(module) in (Block, FastBlock)]
     size = sum(parameter.nbytes for block in blocks for parameter in block.parameters())
     for module in (module for block in blocks for module in block.modules()):
         _become(module, IN_BLOCKS.get(type(module)), plan)
@@ -47,7 +47,7 @@ def plain(network: Module) -> Module:
     for module in network.modules():
         if isinstance(module, Form):
             module.__class__ = next(c for c in type(module).__mro__ if not issubclass(c, Form))
-            for name in ("chosen", "laid_out", "keeps"):
+            for name in ("plan", "laid_out", "keeps"):
                 module.__dict__.pop(name, None)
     return network
 
@@ -56,7 +56,7 @@ def _become(module: nn.Module, form: type[Form] | None, plan: Plan | None) -> No
     if form is not None:
         module.__class__ = form
     if isinstance(module, Form):
-        module.chosen = plan
+        module.plan = plan
 
 
 @cache

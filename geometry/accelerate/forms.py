@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from geometry.accelerate.attention import attention_by_products, attention_by_rows
 from geometry.accelerate.plan import Plan
-from geometry.accelerate.products import LaidOut, multiply, product_dtype, serves
+from geometry.accelerate.products import LaidOut, formats, multiply, product_dtype, serves
 from geometry.layers.attention import Attention
 from geometry.layers.block import Block
 from geometry.layers.mlp import Mlp
@@ -19,6 +19,7 @@ from geometry.layers.rope import Rotary
 from geometry.models.dpt import DenseHead
 
 FEWEST_ROWS = 64  # tokens below which laying weights out costs more than the product gains
+PLAIN = Plan()
 SHORT = 128  # tokens up to which plain products are the quicker attention where gradients are wanted
 
 
@@ -26,14 +27,15 @@ class Form:
     """What all fast forms have.
 
     Attributes:
-        chosen: the plan they were given; None takes the machine's, measured when it is first needed.
+        plan: None takes the machine's, measured when it is first needed.
     """
 
-    chosen: Plan | None
+    plan: Plan | None
 
-    @property
-    def plan(self) -> Plan:
-        return self.chosen or Plan.for_machine()
+    def plan_for(self, x: Tensor) -> Plan:
+        """What to do with ``x``, where `serves`."""
+        dtype = product_dtype(x)
+        return PLAIN if dtype not in formats() else self.plan or Plan.for_machine(dtype)
 
 
 class FastLinear(Form, nn.Linear):
@@ -43,11 +45,8 @@ class FastLinear(Form, nn.Linear):
 
     def forward(self, x: Float[Tensor, "*batch i"], *, gelu: bool = False) -> Float[Tensor, "*batch o"]:
         """``x @ weight.T + bias``; ``gelu`` applies exact GELU to it in the same pass."""
-        dtype = product_dtype(x)
-        enough = x.numel() >= FEWEST_ROWS * self.in_features
-        if enough and serves(x) and self.weight.device.type == "cpu" and dtype in self.plan.products:
-            weight, bias = self.laid_out.of(self, dtype, self.plan.rows or 2048)
-            return multiply(x, weight, bias, gelu=gelu)
+        if x.numel() >= FEWEST_ROWS * self.in_features and serves(x) and self.plan_for(x).products:
+            return multiply(x, *self.laid_out.of(self, product_dtype(x)), gelu=gelu)
         x = super().forward(x)
         return F.gelu(x) if gelu else x
 
@@ -69,8 +68,10 @@ class FastAttention(Form, Attention):
         value: Float[Tensor, "n heads L d"],
     ) -> Float[Tensor, "n heads L d"]:
         L, trained = query.shape[-2], any(x.requires_grad for x in (query, key, value))
-        if serves(query) and self.plan.long < L and product_dtype(query) in self.plan.attention:
-            return attention_by_rows(query, key, value)
+        if serves(query):
+            plan = self.plan_for(query)
+            if plan.attention and plan.long < L:
+                return attention_by_rows(query, key, value)
         if L <= SHORT and query.device.type == "cpu" and trained and torch.is_grad_enabled():
             return attention_by_products(query, key, value)
         return super().mix(query, key, value)
@@ -88,7 +89,7 @@ class FastBlock(Form, Block):
     def forward(self, x: Float[Tensor, "n L D"], rotary: Rotary | None = None) -> Float[Tensor, "n L D"]:
         if not serves(x):
             return super().forward(x, rotary)
-        rows = self.plan.rows or x.shape[0] * x.shape[1]
+        rows = self.plan_for(x).rows or x.shape[0] * x.shape[1]
         out = torch.empty_like(x)
         sequences = max(1, rows // x.shape[1])
         for old, new in zip(x.split(sequences), out.split(sequences)):
@@ -107,6 +108,5 @@ class FastHead(Form, DenseHead):
     """Fewer views at a time; joined with each kind of dense head (`apply`)."""
 
     def views_at_once(self, chunk: int, patches: Float[Tensor, "n T D"], cells: int) -> int:
-        if serves(patches) and self.plan.head_bytes is not None:
-            return min(chunk, max(1, self.plan.head_bytes // (4 * self.features * cells)))
-        return chunk
+        limit = self.plan_for(patches).head_bytes if serves(patches) else None
+        return chunk if limit is None else min(chunk, max(1, limit // (4 * self.features * cells)))

@@ -5,6 +5,7 @@ oneDNN is quicker. In bfloat16 it is with weights laid out beforehand (measured:
 """
 
 import platform
+from functools import cache
 
 import torch
 from jaxtyping import Float
@@ -23,19 +24,16 @@ def product_dtype(x: Tensor) -> torch.dtype:
     return torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
 
 
+@cache
 def formats() -> tuple[torch.dtype, ...]:
-    """Number formats of the products that oneDNN has here."""
+    """Number formats of the products that oneDNN has here: bfloat16 needs instructions for it."""
     if not ONEDNN:
         return ()
-    return (torch.float32, torch.bfloat16) if bfloat16_products() else (torch.float32,)
+    has_bfloat16 = torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    return (torch.float32, torch.bfloat16) if has_bfloat16 else (torch.float32,)
 
 
-def bfloat16_products() -> bool:
-    """Whether the processor has instructions that make bfloat16 products worth having."""
-    return ONEDNN and torch.ops.mkldnn._is_mkldnn_bf16_supported()
-
-
-def lay_out(weight: Float[Tensor, "o i"], rows: int) -> Tensor:
+def lay_out(weight: Float[Tensor, "o i"], rows: int = 2048) -> Tensor:
     """A weight in the layout that products of about ``rows`` rows want; for `multiply` alone."""
     return torch.ops.mkldnn._reorder_linear_weight(weight, rows)
 
@@ -70,13 +68,13 @@ class LaidOut:
         self.source: tuple = ()
         self.weights: tuple[Tensor, Tensor | None] | None = None
 
-    def of(self, layer: nn.Linear, dtype: torch.dtype, rows: int) -> tuple[Tensor, Tensor | None]:
-        """Weight and bias of ``layer`` in ``dtype``, laid out for about ``rows`` rows."""
+    def of(self, layer: nn.Linear, dtype: torch.dtype) -> tuple[Tensor, Tensor | None]:
+        """Weight and bias of ``layer`` for products in ``dtype``."""
         own = [p for p in (layer.weight, layer.bias) if p is not None]
         versions = [(p.data_ptr(), None if p.is_inference() else p._version) for p in own]
-        source = (dtype, rows, *versions)
+        source = (dtype, *versions)
         if self.weights is None or self.source != source:
             weight, *bias = (p.detach().to(dtype) for p in own)
-            self.weights = lay_out(weight, rows), bias[0] if bias else None
+            self.weights = lay_out(weight), bias[0] if bias else None
             self.source = source
         return self.weights

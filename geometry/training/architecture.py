@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from geometry.accelerate import accelerate
 from geometry.errors import InputError
 from geometry.models.camera_tokens import CameraDecoder, CameraEncoder
 from geometry.models.da3 import DepthAnything3, MonocularDepth
@@ -45,24 +46,25 @@ def any_view_network(
             output_blocks=tuple(block + v.depth for block in v.output_blocks),
         )
     head = SeparateDpt if separate_heads else DualDpt
-    return DepthAnything3(
+    network = DepthAnything3(
         build_backbone(v),
         head(v.feature_width, v.channels, v.features),
         CameraEncoder(v.width, depth=v.camera_encoder_depth, heads=v.camera_encoder_heads),
         CameraDecoder(v.feature_width),
     )
+    return accelerate(network)
 
 
 def monocular_network(variant: str) -> MonocularDepth:
     """Fresh monocular or metric network: one view to depth and sky."""
     _variant(variant, "monocular")
-    return build(variant)
+    return accelerate(build(variant))
 
 
 def teacher_network(variant: str) -> TeacherDepth:
     """Fresh teacher: a monocular network that also predicts a mask of objects."""
     v = _variant(variant, "monocular")
-    return TeacherDepth(build_backbone(v), TeacherDpt(v.feature_width, v.channels, v.features))
+    return accelerate(TeacherDepth(build_backbone(v), TeacherDpt(v.feature_width, v.channels, v.features)))
 
 
 def _variant(name: str, kind: str) -> Variant:

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from geometry.accelerate import accelerate
 from geometry.errors import InputError
 from geometry.models.zoo import VARIANTS, build
 from geometry.weights.files import load_strict, read_safetensors, some, write_safetensors
@@ -221,7 +222,7 @@ def _variant_of(path: Path, tensors: Mapping[str, Tensor]) -> str:
 
 
 def load_network(checkpoint: Checkpoint) -> nn.Module:
-    """The geometry network of a checkpoint, in evaluation mode; strict.
+    """The geometry network of a checkpoint, in evaluation mode and in its fast form; strict.
 
     Raises:
         InputError: names what is missing, unexpected or of another shape.
@@ -229,7 +230,7 @@ def load_network(checkpoint: Checkpoint) -> nn.Module:
     with torch.device("meta"):
         network = build(checkpoint.variant, released=checkpoint.released)
     load_strict(network, checkpoint.state, checkpoint.source, what=f"the {checkpoint.variant!r} network")
-    return network.eval()
+    return accelerate(network.eval())
 
 
 def save_checkpoint(

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from geometry.accelerate import accelerate
 from geometry.errors import InputError
 from geometry.models.da3 import DepthAnything3, MonocularDepth, normalise_images
 from geometry.models.nested import NestedDepthAnything3, align_to_metric
@@ -195,7 +196,7 @@ def started_from_photo(head: GaussianDpt) -> GaussianDpt:
 
 def _head(variant: str, raw_channels: int) -> GaussianDpt:
     v = VARIANTS[any_view_variant(variant)]
-    return GaussianDpt(v.feature_width, v.channels, v.features, raw_channels=raw_channels)
+    return accelerate(GaussianDpt(v.feature_width, v.channels, v.features, raw_channels=raw_channels))
 
 
 def load_splatter(checkpoint: Checkpoint) -> Splatter:

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from geometry.accelerate import accelerate
 from geometry.models.zoo import VARIANTS, any_view_variant, build
 from geometry.weights.released_names import released_name
 from nvs.model.gs_dpt import GaussianDpt
@@ -49,11 +50,11 @@ def fill(module: nn.Module, kind: str, prefix: str = "") -> None:
 
 
 def filled_network(variant: str) -> nn.Module:
-    """A released network with rule weights, in evaluation mode."""
+    """A released network with rule weights, in evaluation mode and in its fast form, as commands run it."""
     with torch.device("meta"):
         network = build(variant, released=True)
     fill(network, VARIANTS[variant].kind)
-    return network.eval()
+    return accelerate(network.eval())
 
 
 def filled_gaussian_head(variant: str) -> GaussianDpt:

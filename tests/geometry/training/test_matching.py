@@ -21,11 +21,10 @@ def model():
 
 def test_the_logits_are_those_of_the_attention(model, batch, monkeypatch):
     """Referee: the queries and keys that the attention function itself is handed."""
-    import geometry.layers.attention as module
-
     handed = []
-    real = module.attention
-    monkeypatch.setattr(module, "attention", lambda q, k, v: handed.append((q, k)) or real(q, k, v))
+    kind = type(model.backbone.blocks[0].attn)
+    real = kind.mix
+    monkeypatch.setattr(kind, "mix", lambda self, q, k, v: handed.append((q, k)) or real(self, q, k, v))
     matching = AttentionMatching(model.backbone, MatchingSettings(blocks=2))
     B, V, _, H, W = batch.views.images.shape
     with matching.recorded() as seen:
