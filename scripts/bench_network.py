@@ -1,19 +1,15 @@
-"""Time and memory of the geometry network, beside the bare products and attention calls that it is made of.
+"""Time and memory of the geometry network on this machine: its fast form beside plain PyTorch.
 
     python scripts/bench_network.py --models small base --views 2 12 --sizes 280x504 336x504
 
-Each case (model, views, size) is measured in processes of its own; its candidates take turns round by round,
-so ratios of the medians hold on a busy machine, where seconds do not. ``--threads 1 --cpu-time`` is steadier
-there. Prints Markdown tables:
+Each case (model, views, size) runs in processes of its own; its candidates take turns round by round, so
+ratios of medians hold on a busy machine, where seconds do not. ``--threads 1 --cpu-time`` is steadier there.
+Prints the machine's plan (`geometry.accelerate`) and Markdown tables:
 
-- the whole forward pass: seconds, images/s, peak memory of a process that builds the network and runs it
-  once, and the share of each part;
-- the backbone against the sum of its matrix products and attention calls on the same shapes, in the
-  same precision: as PyTorch runs them (F.linear, scaled_dot_product_attention: "plain"), and as
-  `geometry.layers` does ("fast"; the same thing on CUDA);
-- the dense head against the same layers executed as in the released code;
-- the backbone in bfloat16 under autocast: how much faster it and those sums are than in float32, and the
-  relative error (l2) of the deepest features.
+- the whole forward pass: seconds, images/s, times plain PyTorch, peak memory of a process that builds the
+  network and runs it once, and the share of each part;
+- the backbone beside its bare matrix products and attention calls, as PyTorch runs them, and the dense head;
+- the backbone in bfloat16 under autocast.
 
 Weights are random: they change no time, and the bfloat16 error little.
 """
@@ -27,247 +23,110 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from contextlib import contextmanager
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 
-from geometry.accelerate.attention import attention
-from geometry.accelerate.linear import ROWS_IN_CACHE, prepare
-from geometry.layers.mlp import SwiGlu
-from geometry.layers.uv_embed import add_uv_embedding
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from geometry.accelerate import Plan, accelerate, plain
 from geometry.models.da3 import DepthAnything3, normalise_images
-from geometry.models.dpt import Fusion, resize
-from geometry.models.dual_dpt import DualDpt
 from geometry.models.zoo import VARIANTS, build
 from geometry.prediction import Features
-from geometry.views import Cameras, Views
-
-WARM_FROM = 3  # of so many rounds the first is not counted; of fewer, each counts
+from geometry.views import Views
 
 
-class Clock:
-    """Seconds of calls: CUDA events, the wall clock, or the process's CPU time per thread."""
-
-    def __init__(self, device: torch.device, *, cpu_time: bool) -> None:
-        self.cuda = device.type == "cuda"
-        self.cpu_time = cpu_time
-
-    def __call__(self, call: Callable[[], object]) -> float:
-        stop = self.start()
-        call()
-        return stop()
-
-    def start(self) -> Callable[[], float]:
-        if not self.cuda:
-            now = time.process_time if self.cpu_time else time.perf_counter
-            begin, threads = now(), torch.get_num_threads() if self.cpu_time else 1
-            return lambda: (now() - begin) / threads
-        first, last = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-        first.record()
-
-        def stop() -> float:
-            last.record()
-            last.synchronize()
-            return first.elapsed_time(last) / 1000
-
-        return stop
-
-
-def bare_calls(
-    network: DepthAnything3, views: int, tokens: int, *, fast: bool, dtype: torch.dtype
-) -> Callable[[], None]:
-    """Every matrix product and attention call of the backbone on tensors of its shapes, and nothing else.
-
-    Inputs are made and weights laid out beforehand. Products take as many rows at a time as the backbone's
-    do: larger results would be fresh pages from the kernel each time, and slower.
-    """
-    vit = network.backbone
-    like = {"device": vit.pos_embed.device, "dtype": dtype}
-    widths = {layer.in_features for layer in _products(vit.blocks[0])}
-    at_once = ROWS_IN_CACHE if like["device"].type == "cpu" else views * tokens
-    rows = {w: torch.randn(views * tokens, w, **like).split(at_once) for w in widths}
-    heads = vit.blocks[0].attn.heads
-    shapes = {False: (views, heads, tokens), True: (1, heads, views * tokens)}
-    qkv = {across: torch.randn(3, *shape, vit.head_dim, **like) for across, shape in shapes.items()}
-    mix = attention if fast else F.scaled_dot_product_attention
-
-    def plain(layer: nn.Linear) -> Callable[[Tensor], Tensor]:
-        weight, bias = layer.weight.to(dtype), layer.bias.to(dtype)
-        return lambda x: F.linear(x, weight, bias)
-
-    def quick(layer: nn.Linear) -> Callable[[Tensor], Tensor]:
-        with torch.autocast(like["device"].type, dtype=torch.bfloat16, enabled=dtype == torch.bfloat16):
-            return prepare(layer)
-
-    # On CUDA prepared layers are the layers themselves, and their weights float32: nothing faster than plain.
-    make = quick if fast and like["device"].type == "cpu" else plain
-    products = [[(rows[x.in_features], make(x)) for x in _products(block)] for block in vit.blocks]
+def bare_calls(network: DepthAnything3, views: int, tokens: int) -> Callable[[], None]:
+    """Every matrix product and attention call of the backbone on tensors of its shapes, and nothing else."""
+    vit, device = network.backbone, network.backbone.pos_embed.device
+    first = vit.blocks[0]
+    widths = {layer.in_features for layer in first.modules() if isinstance(layer, nn.Linear)}
+    rows = {width: torch.randn(views, tokens, width, device=device) for width in widths}
+    heads = first.attn.heads
+    qkv = {
+        False: torch.randn(3, views, heads, tokens, vit.head_dim, device=device),
+        True: torch.randn(3, 1, heads, views * tokens, vit.head_dim, device=device),
+    }
 
     def run() -> None:
-        for index, layers in enumerate(products):
-            for pieces, product in layers:
-                for piece in pieces:
-                    product(piece)
-            mix(*qkv[vit.crosses_views(index)])
+        for index, block in enumerate(vit.blocks):
+            for layer in block.modules():
+                if isinstance(layer, nn.Linear):
+                    F.linear(rows[layer.in_features], layer.weight, layer.bias)
+            F.scaled_dot_product_attention(*qkv[vit.crosses_views(index)])
 
     return run
 
 
-def _products(block: nn.Module) -> list[nn.Linear]:
-    pair = (block.mlp.w12, block.mlp.w3) if isinstance(block.mlp, SwiGlu) else (block.mlp.fc1, block.mlp.fc2)
-    return [block.attn.qkv, block.attn.proj, *pair]
-
-
-def released_head(head: DualDpt, features: Features) -> list[Tensor]:
-    """Our head's layers executed as the released code does: 8 views at a time, nothing in place, the 1 x 1
-    convolutions of the fusion after the resize, and three coarser ray levels computed and thrown away."""
-    (H, W), grid = features.image_size, features.grid
-
-    def unit(u: nn.Module, x: Tensor) -> Tensor:
-        return x + u.conv2(F.relu(u.conv1(F.relu(x))))
-
-    def embed(x: Tensor) -> Tensor:
-        return x + add_uv_embedding(torch.zeros_like(x[:1]), W / H)
-
-    def fuse(fusion: Fusion, maps: list[Tensor]) -> list[Tensor]:
-        top, levels = maps[3], []
-        for level in (3, 2, 1, 0):
-            block = fusion.blocks[level]
-            if level < 3:
-                top = top + unit(block.lateral_unit, maps[level])
-            finer = maps[level - 1].shape[-2:] if level else [2 * s for s in maps[0].shape[-2:]]
-            top = block.out(resize(unit(block.unit, top), finer))
-            levels.append(top)
-        return levels
-
-    outputs = []
-    r = head.reassemble
-    flat = [p.flatten(0, 1) for p in features.patches]
-    for start in range(0, len(flat[0]), 8):
-        maps = []
-        for x, project, scale, lateral in zip(flat, r.project, r.resize, r.lateral):
-            x = r.norm(x[start : start + 8]).permute(0, 2, 1)
-            maps.append(lateral(scale(embed(project(x.reshape(*x.shape[:2], *grid))))))
-        depth = resize(head.depth_neck(fuse(head.depth_fusion, maps)[-1]), (H, W))
-        depth = head.depth_out(embed(depth)).permute(0, 2, 3, 1)
-        *coarse, rays = fuse(head.ray_fusion, maps)
-        for spare, x in zip(head.spares, coarse):
-            spare["neck"](x)
-        rays = F.relu(head.ray_norm(head.ray_conv(embed(head.ray_neck(rays))).permute(0, 2, 3, 1)))
-        rays = head.ray_out(rays.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
-        outputs.append((depth[..., 0].exp(), depth[..., 1].exp() + 1, rays[..., :6], rays[..., 6].exp() + 1))
-    return [torch.cat(column) for column in zip(*outputs)]
-
-
-@contextmanager
-def timed_parts(network: DepthAnything3, clock: Clock, seconds: dict[str, float]):
-    """Add the time of the backbone's parts to ``seconds`` while calls run."""
-    vit = network.backbone
-    parts = {vit.patch_embed: "patch"}
-    parts |= {b: "across" if vit.crosses_views(i) else "within" for i, b in enumerate(vit.blocks)}
-    stops: list[Callable[[], float]] = []
-
-    def before(*_: object) -> None:
-        stops.append(clock.start())
-
-    def after(module: nn.Module, *_: object) -> None:
-        seconds[parts[module]] = seconds.get(parts[module], 0.0) + stops.pop()()
-
-    hooks = [h for m in parts for h in (m.register_forward_pre_hook(before), m.register_forward_hook(after))]
-    try:
-        yield
-    finally:
-        for hook in hooks:
-            hook.remove()
-
-
 @torch.inference_mode()
-def measure(
-    model: str, views: int, size: tuple[int, int], device: torch.device, rounds: int, cpu_time: bool
-) -> dict:
+def measure(case: argparse.Namespace) -> dict:
     """Median seconds of every candidate, and the error of bfloat16."""
     torch.manual_seed(0)
-    network = build(model, released=True).to(device).eval()
+    device = torch.device(case.device)
+    network = build(case.model, released=True).to(device).eval()
     vit, head = network.backbone, network.depth_head
-    images = torch.rand(1, views, 3, *size, device=device)
-    normed = normalise_images(images)
-    clock = Clock(device, cpu_time=cpu_time)
-    tokens = 1 + (size[0] // vit.patch) * (size[1] // vit.patch)
+    views = Views(images=torch.rand(1, case.views, 3, *case.size, device=device))
+    normed = normalise_images(views.images)
+    tokens = 1 + (case.size[0] // vit.patch) * (case.size[1] // vit.patch)
     features = vit(normed)
-    eye = torch.eye(4, device=device).expand(1, views, 4, 4)
-    intrinsics = torch.tensor([[500.0, 0, size[1] / 2], [0, 500.0, size[0] / 2], [0, 0, 1]], device=device)
-    cameras = Cameras(extrinsics=eye, intrinsics=intrinsics.expand(1, views, 3, 3))
-    for ours, theirs in zip(head(features), released_head(head, features)):
-        torch.testing.assert_close(ours[0], theirs, atol=1e-3, rtol=1e-3)
+    bare = bare_calls(network, case.views, tokens)
 
-    rough: list[Features] = []
-
-    def half() -> None:
-        with torch.autocast(device.type, dtype=torch.bfloat16):
-            rough[:] = [vit(normed)]
-
-    def bare(fast: bool, dtype: torch.dtype) -> Callable[[], None]:
-        return bare_calls(network, views, tokens, fast=fast, dtype=dtype)
-
-    parts: list[dict[str, float]] = []
-
-    def in_parts() -> None:
-        parts.append({})
-        with timed_parts(network, clock, parts[-1]):
-            vit(normed)
-
-    calls = {
-        "total": lambda: network(Views(images=images)),
-        "backbone": in_parts,
-        "plain": bare(False, torch.float32),
-        "fast": bare(True, torch.float32),
-        "head": lambda: head(features),
-        "depth head": lambda: head(features, rays=False),
-        "released head": lambda: released_head(head, features),
-        "camera decoder": lambda: network.camera_decoder(features.camera_tokens[-1]),
-        "camera encoder": lambda: network.camera_encoder(cameras, size),
+    calls: dict[str, tuple[bool, Callable[[], object]]] = {  # in the fast form, the call
+        "total": (True, lambda: network(views)),
+        "plain total": (False, lambda: network(views)),
+        "backbone": (True, lambda: vit(normed)),
+        "plain backbone": (False, lambda: vit(normed)),
+        "bare": (False, bare),
+        "head": (True, lambda: head(features)),
+        "depth": (True, lambda: head(features, rays=False)),
+        "plain head": (False, lambda: head(features)),
     }
-    if supports_bf16(device):
-        calls |= {
-            "half": half,
-            "half plain": bare(False, torch.bfloat16),
-            "half fast": bare(True, torch.bfloat16),
-        }
+    narrow: list[Features] = []
+    if device.type == "cuda" or torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        calls["half"] = True, lambda: narrow.append(vit(normed))
+        calls["plain half"] = False, lambda: vit(normed)
     samples: dict[str, list[float]] = {name: [] for name in calls}
-    for _ in range(rounds):
-        for name, call in calls.items():
-            samples[name].append(clock(call))
-    if rounds >= WARM_FROM:
-        samples, parts = {name: seconds[1:] for name, seconds in samples.items()}, parts[1:]
+    for turn in range(case.rounds + 1):  # the first is not counted
+        for name, (fast, call) in calls.items():
+            (accelerate if fast else plain)(network)
+            with torch.autocast(device.type, dtype=torch.bfloat16, enabled="half" in name):
+                seconds = timed(call, device, case.cpu_time)
+            samples[name] += [seconds] if turn else []
     row = {name: statistics.median(seconds) for name, seconds in samples.items()}
-    row |= {name: statistics.median(seconds[name] for seconds in parts) for name in parts[0]}
-    if "half" in calls:
-        exact, came = (f.patches[-1].double() for f in (features, *rough))
+    if narrow:
+        exact, came = (f.patches[-1].double() for f in (features, narrow[-1]))
         row["error"] = float((came - exact).norm() / exact.norm())
     if device.type == "cuda":
         row["peak"] = torch.cuda.max_memory_allocated() / 1e9
     return row
 
 
-def supports_bf16(device: torch.device) -> bool:
-    """Whether bf16 products are a gain to be expected: any CUDA device here, CPUs with bf16 instructions."""
-    return device.type == "cuda" or torch.ops.mkldnn._is_mkldnn_bf16_supported()
+def timed(call: Callable[[], object], device: torch.device, cpu_time: bool) -> float:
+    """Seconds of a call: wall clock, or CPU time by the number of threads."""
+    now = time.process_time if cpu_time else time.perf_counter
+    wait = torch.cuda.synchronize if device.type == "cuda" else lambda: None
+    wait()
+    start = now()
+    call()
+    wait()
+    return (now() - start) / (torch.get_num_threads() if cpu_time else 1)
 
 
 @torch.inference_mode()
-def peak_of_one_call(model: str, views: int, size: tuple[int, int]) -> dict:
+def peak_of_one_call(case: argparse.Namespace) -> dict:
     """Peak memory (GB, whole process) of building a network and running it once."""
-    network = build(model).eval()
-    network(Views(images=torch.rand(1, views, 3, *size)))
+    accelerate(build(case.model).eval())(Views(images=torch.rand(1, case.views, 3, *case.size)))
     return {"peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9}
 
 
-def in_process(threads: int | None, task: str, *arguments: object) -> dict:
-    """Run one task of this script in a fresh process."""
-    command = [sys.executable, __file__, *(["--threads", str(threads)] if threads else [])]
-    command += ["--task", task, *map(str, arguments)]
+def run_case(args: argparse.Namespace, model: str, views: int, size: str, task: str) -> dict:
+    """One task of this script in a fresh process."""
+    command = [sys.executable, __file__, "--task", task, "--models", model, "--views", str(views)]
+    command += ["--sizes", size, "--device", args.device, "--rounds", str(args.rounds)]
+    command += ["--threads", str(args.threads)] if args.threads else []
+    command += ["--cpu-time"] if args.cpu_time else []
     result = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)
     return json.loads(result.stdout.splitlines()[-1])
 
@@ -275,67 +134,52 @@ def in_process(threads: int | None, task: str, *arguments: object) -> dict:
 def print_tables(cases: dict[str, dict]) -> None:
     """All tables; ``cases`` maps "model | views | size" to what `measure` and `peak_of_one_call` gave."""
 
-    def table(title: str, columns: str, cells: Callable[[dict], list[str]], wanted: str = "total") -> None:
-        print(f"\n{title}\n\n| model | views | H x W | {columns} |")
-        print("|" + " --- |" * (4 + columns.count("|")))
+    def table(title: str, columns: dict[str, Callable[[dict], str]]) -> None:
+        print(f"\n{title}\n\n| model | views | H x W | {' | '.join(columns)} |")
+        print("|" + " --- |" * (3 + len(columns)))
         for name, m in cases.items():
-            if wanted in m:
-                print(f"| {name} | " + " | ".join(cells(m)) + " |", flush=True)
+            print(f"| {name} | {' | '.join(cell(m) for cell in columns.values())} |", flush=True)
 
-    def seconds(*values: float) -> list[str]:
-        return [f"{v:.3g}" for v in values]
+    def seconds(name: str) -> Callable[[dict], str]:
+        return lambda m: f"{m[name]:.3g}" if name in m else ""
 
-    def ratios(*values: float) -> list[str]:
-        return [f"{v:.2f}" for v in values]
+    def ratio(a: str, b: str) -> Callable[[dict], str]:
+        return lambda m: f"{m[a] / m[b]:.2f}" if a in m else ""
 
-    def shares(m: dict) -> list[str]:
-        glue = m["backbone"] - sum(m.get(part, 0.0) for part in ("patch", "within", "across"))
-        parts = [
-            m["patch"],
-            m["within"],
-            m.get("across", 0.0),
-            glue,
-            m["depth head"],
-            m["head"] - m["depth head"],
-        ]
-        return [
-            f"{100 * part / m['total']:.1f} %" for part in (*parts, m["camera decoder"], m["camera encoder"])
-        ]
+    def share(part: Callable[[dict], float]) -> Callable[[dict], str]:
+        return lambda m: f"{100 * part(m) / m['total']:.0f} %"
 
     table(
         "Whole forward pass (depth, rays, cameras), float32",
-        "s | images/s | peak GB",
-        lambda m: [*seconds(m["total"]), *ratios(m["views"] / m["total"], m["peak"])],
+        {
+            "s": seconds("total"),
+            "images/s": lambda m: f"{m['views'] / m['total']:.2f}",
+            "plain PyTorch s": seconds("plain total"),
+            "/ plain": ratio("total", "plain total"),
+            "peak GB": lambda m: f"{m['peak']:.2f}",
+            "backbone": share(lambda m: m["backbone"]),
+            "depth": share(lambda m: m["depth"]),
+            "rays": share(lambda m: m["head"] - m["depth"]),
+        },
     )
     table(
-        "Share of the parts (the camera encoder runs only with given cameras, and is not in the whole)",
-        "patches | blocks within views | blocks across views | rest of backbone | depth | rays | "
-        "camera decoder | camera encoder",
-        shares,
-    )
-    table(
-        "Backbone, float32: seconds, and times the sum of bare products and attention calls",
-        "backbone s | plain s | fast s | / plain | / fast",
-        lambda m: [
-            *seconds(m["backbone"], m["plain"], m["fast"]),
-            *ratios(m["backbone"] / m["plain"], m["backbone"] / m["fast"]),
-        ],
-    )
-    table(
-        "Dense head, float32",
-        "ours s | as released s | ratio",
-        lambda m: [*seconds(m["head"], m["released head"]), *ratios(m["head"] / m["released head"])],
+        "Backbone beside its bare products and attention calls, and dense head, float32",
+        {
+            "backbone s": seconds("backbone"),
+            "/ plain": ratio("backbone", "plain backbone"),
+            "/ bare": ratio("backbone", "bare"),
+            "head s": seconds("head"),
+            "/ plain head": ratio("head", "plain head"),
+        },
     )
     table(
         "Backbone in bfloat16 under autocast",
-        "s | / plain | / fast | gain over float32 | gain of plain | gain of fast | error",
-        lambda m: [
-            *seconds(m["half"]),
-            *ratios(m["half"] / m["half plain"], m["half"] / m["half fast"], m["backbone"] / m["half"]),
-            *ratios(m["plain"] / m["half plain"], m["fast"] / m["half fast"]),
-            f"{100 * m['error']:.2f} %",
-        ],
-        wanted="half",
+        {
+            "s": seconds("half"),
+            "/ plain": ratio("half", "plain half"),
+            "/ float32": ratio("half", "backbone"),
+            "error": lambda m: f"{100 * m['error']:.2f} %" if "error" in m else "",
+        },
     )
 
 
@@ -348,43 +192,33 @@ def main() -> None:
     parser.add_argument("--views", nargs="+", type=int, default=[2, 12])
     parser.add_argument("--sizes", nargs="+", default=["280x504", "336x504"], help="H x W, multiples of 14")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--rounds", type=int, default=5, help="of 3 or more the first is not counted (5)")
+    parser.add_argument("--rounds", type=int, default=4, help="after a first that is not counted (4)")
     parser.add_argument("--threads", type=int, help="of PyTorch (its default)")
-    parser.add_argument(
-        "--cpu-time", action="store_true", help="CPU time per thread, not the wall clock: on a busy machine"
-    )
+    parser.add_argument("--cpu-time", action="store_true", help="CPU time per thread, for a busy machine")
     parser.add_argument("--quick", action="store_true", help="one small row, to see that everything runs")
-    parser.add_argument("--task", nargs="+", help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    if arguments.threads:
-        torch.set_num_threads(arguments.threads)
-    if arguments.cpu_time:
-        os.environ["OMP_WAIT_POLICY"] = "passive"  # for the processes below: waiting threads cost no CPU time
-    if arguments.task:
-        task, model, views, size, *more = arguments.task
-        size = tuple(int(s) for s in size.split("x"))
-        if task == "peak":
-            print(json.dumps(peak_of_one_call(model, int(views), size)))
-        else:
-            device, rounds, cpu_time = torch.device(more[0]), int(more[1]), more[2] == "True"
-            print(json.dumps(measure(model, int(views), size, device, rounds, cpu_time)))
+    parser.add_argument("--task", choices=["measure", "peak"], help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    if args.task:
+        args.model, args.views = args.models[0], args.views[0]
+        args.size = tuple(int(side) for side in args.sizes[0].split("x"))
+        print(json.dumps(measure(args) if args.task == "measure" else peak_of_one_call(args)))
         return
-    if arguments.quick:
-        arguments.models, arguments.views, arguments.sizes, arguments.rounds = ["tiny"], [3], ["84x112"], 3
-    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {arguments.device}, {processor()}")
+    if args.cpu_time:
+        os.environ["OMP_WAIT_POLICY"] = "passive"  # for the processes below: waiting threads cost no CPU time
+    if args.quick:
+        args.models, args.views, args.sizes, args.rounds = ["tiny"], [3], ["84x112"], 2
+    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {args.device}, {processor()}")
+    for dtype in (torch.float32, torch.bfloat16) if args.device == "cpu" else ():
+        print(f"{dtype}: {Plan.for_machine(dtype)}", flush=True)
     cases = {}
-    for model in arguments.models:
-        for size in arguments.sizes:
-            for views in arguments.views:
-                name = f"{model} | {views} | {size.replace('x', ' x ')}"
-                print(f"measuring {name}", file=sys.stderr, flush=True)
-                cases[name] = in_process(
-                    *(arguments.threads, "measure", model, views, size),
-                    *(arguments.device, arguments.rounds, arguments.cpu_time),
-                )
-                cases[name]["views"] = views
-                if arguments.device == "cpu":
-                    cases[name] |= in_process(arguments.threads, "peak", model, views, size)
+    for model in args.models:
+        for size in args.sizes:
+            for views in args.views:
+                row = {"views": views, **run_case(args, model, views, size, "measure")}
+                row |= run_case(args, model, views, size, "peak") if args.device == "cpu" else {}
+                cases[f"{model} | {views} | {size.replace('x', ' x ')}"] = row
     print_tables(cases)
 
 

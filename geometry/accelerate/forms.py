@@ -18,7 +18,7 @@ from geometry.layers.mlp import Mlp
 from geometry.layers.rope import Rotary
 from geometry.models.dpt import DenseHead
 
-FEWEST_ROWS = 64  # tokens below which laying weights out costs more than the product gains
+FEWEST_ROWS = 256  # tokens below which laying weights out costs more than the product gains
 PLAIN = Plan()
 SHORT = 128  # tokens up to which plain products are the quicker attention where gradients are wanted
 
