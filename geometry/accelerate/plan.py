@@ -1,5 +1,6 @@
 """Which of the fast forms are used, decided where the program runs."""
 
+import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,8 +12,8 @@ import torch.nn.functional as F
 from geometry.accelerate.attention import attention_by_rows
 from geometry.accelerate.products import formats, lay_out, multiply
 
-MARGIN = 0.9  # a fast form must need less than this share of plain PyTorch's time to be used
-TURNS = 6
+MARGIN = 0.95  # a fast form must need less than this share of plain PyTorch's time to be used
+TURNS = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,11 +73,15 @@ def _attention_gains(dtype: torch.dtype) -> bool:
 
 
 def _gains(fast: Callable[[], object], plain: Callable[[], object]) -> bool:
-    """Whether the best of some runs, in turns after a first that warms up, is quicker by the margin."""
+    """Whether ``fast`` is quicker by the margin: the median of some runs, in turns after a first that warms up.
+
+    In CPU time of all threads: on a busy machine the wall clock says nothing, and threads that wait for each
+    other spinning cost what they take from others.
+    """
     seconds: dict[Callable, list[float]] = {fast: [], plain: []}
     for _ in range(1 + TURNS):
         for call in seconds:
-            start = time.perf_counter()
+            start = time.process_time()
             call()
-            seconds[call].append(time.perf_counter() - start)
-    return min(seconds[fast][1:]) < MARGIN * min(seconds[plain][1:])
+            seconds[call].append(time.process_time() - start)
+    return statistics.median(seconds[fast][1:]) < MARGIN * statistics.median(seconds[plain][1:])
