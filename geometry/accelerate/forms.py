@@ -4,6 +4,8 @@
 (`products.serves`) as its plan says, and hands everything else to the plain form.
 """
 
+from dataclasses import replace
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -19,7 +21,6 @@ from geometry.layers.rope import Rotary
 from geometry.models.dpt import DenseHead
 
 FEWEST_ROWS = 256  # tokens below which laying weights out costs more than the product gains
-PLAIN = Plan()
 SHORT = 128  # tokens up to which plain products are the quicker attention where gradients are wanted
 
 
@@ -35,7 +36,8 @@ class Form:
     def plan_for(self, x: Tensor) -> Plan:
         """What to do with ``x``, where `serves`."""
         dtype = product_dtype(x)
-        return PLAIN if dtype not in formats() else self.plan or Plan.for_machine(dtype)
+        plan = self.plan or Plan.for_machine(dtype)
+        return plan if dtype in formats() else replace(plan, products=False, attention=False)
 
 
 class FastLinear(Form, nn.Linear):

@@ -44,14 +44,15 @@ class Plan:
     def for_machine(dtype: torch.dtype = torch.float32) -> "Plan":
         """What is quicker here for products in ``dtype`` with PyTorch's present number of threads.
 
-        Measured once for each, in some 0.1 s; plain PyTorch where the gain is below `MARGIN`.
+        Measured once for each, in some 0.1 s; PyTorch's own where the gain is below `MARGIN`, and on
+        processors without AVX-512, where there was none.
         """
         return _measured(dtype, torch.get_num_threads())
 
 
 @lru_cache
 def _measured(dtype: torch.dtype, threads: int) -> Plan:
-    if dtype not in formats():
+    if dtype not in formats() or torch.backends.cpu.get_cpu_capability() != "AVX512":
         return Plan()
     with torch.inference_mode(), torch.autocast("cpu", enabled=False):
         return Plan(products=_products_gain(dtype), attention=_attention_gains(dtype))
@@ -73,7 +74,7 @@ def _attention_gains(dtype: torch.dtype) -> bool:
 
 
 def _gains(fast: Callable[[], object], plain: Callable[[], object]) -> bool:
-    """Whether ``fast`` is quicker by the margin: the median of some runs, in turns after a first that warms up.
+    """Whether ``fast`` is quicker by the margin: medians of some runs, in turns after one that warms up.
 
     In CPU time of all threads: on a busy machine the wall clock says nothing, and threads that wait for each
     other spinning cost what they take from others.

@@ -26,8 +26,8 @@ def product_dtype(x: Tensor) -> torch.dtype:
 
 @cache
 def formats() -> tuple[torch.dtype, ...]:
-    """Number formats in which products by oneDNN may be quicker here: none without AVX-512 (measured)."""
-    if not ONEDNN or torch.backends.cpu.get_cpu_capability() != "AVX512":
+    """Number formats of the products that oneDNN has here: bfloat16 needs instructions for it."""
+    if not ONEDNN:
         return ()
     has_bfloat16 = torch.ops.mkldnn._is_mkldnn_bf16_supported()
     return (torch.float32, torch.bfloat16) if has_bfloat16 else (torch.float32,)

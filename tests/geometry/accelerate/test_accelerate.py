@@ -151,17 +151,20 @@ def test_training_on_short_sequences_goes_by_products(monkeypatch, x):
     assert len(calls) == sum(isinstance(m, FastAttention) for m in network.backbone.modules())
 
 
-def test_the_machines_plan_is_measured_once(monkeypatch):
+@pytest.mark.parametrize("capability", ["AVX2", "AVX512"])
+def test_the_machines_plan_is_measured_once_where_there_is_something_to_gain(capability, monkeypatch):
     measured = []
     monkeypatch.setattr(plan_module, "_gains", lambda fast, plain: measured.append(fast()) or True)
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
     plan_module._measured.cache_clear()
     try:
         first = Plan.for_machine()
         assert first is Plan.for_machine()
     finally:
         plan_module._measured.cache_clear()
-    assert len(measured) == (2 if formats() else 0)
-    assert first == Plan(products=bool(formats()), attention=bool(formats()))
+    gains = bool(formats()) and capability == "AVX512"
+    assert len(measured) == (2 if gains else 0)
+    assert first == Plan(products=gains, attention=gains)
 
 
 def test_a_gain_below_the_margin_leaves_plain_pytorch(monkeypatch):
@@ -171,8 +174,13 @@ def test_a_gain_below_the_margin_leaves_plain_pytorch(monkeypatch):
     assert plan_module._gains(lambda: None, lambda: [next(clock) for _ in range(3)])
 
 
-def test_without_onednn_everything_is_pytorchs(block, x, monkeypatch, no_measuring):
+def test_without_onednn_products_are_pytorchs(block, x, monkeypatch):
+    def refuse(*_: object) -> None:
+        raise AssertionError("a product by oneDNN")
+
     monkeypatch.setattr(forms_module, "formats", lambda: ())
+    monkeypatch.setattr(forms_module, "multiply", refuse)
+    monkeypatch.setattr(forms_module, "attention_by_rows", refuse)
     with torch.inference_mode():
         wanted = block(x)
         assert_close(accelerate(block, EVERYTHING)(x), wanted, atol=1e-6, rtol=1e-6)
