@@ -1,8 +1,8 @@
 """Pictures of what was computed: coloured depth and confidence, contact sheets, videos."""
 
 from geometry.visualize.colour import colour_confidence, colour_depth, depth_limits
-from geometry.visualize.image import even_padded, side_by_side, to_bytes, write_image
-from geometry.visualize.sheet import contact_sheet
+from geometry.visualize.image import depth_unit, even_padded, side_by_side, to_bytes, write_depth, write_image
+from geometry.visualize.sheet import contact_sheet, images_per_line, spread
 from geometry.visualize.video import VideoWriter, write_video
 
 __all__ = [
@@ -11,9 +11,13 @@ __all__ = [
     "colour_depth",
     "contact_sheet",
     "depth_limits",
+    "depth_unit",
     "even_padded",
+    "images_per_line",
     "side_by_side",
+    "spread",
     "to_bytes",
+    "write_depth",
     "write_image",
     "write_video",
 ]

@@ -7,12 +7,15 @@ from jaxtyping import Bool, Float, UInt8
 
 _UNKNOWN = np.array([128, 128, 128], np.uint8)  # a grey that neither map contains
 _SAMPLES = 1_000_000  # percentiles of more values look the same
+_FAR_COLOUR = 0.12  # where depth enters its table of colours, whose first ones are black
 
 
 def colour_depth(
     depth: Float[np.ndarray, "*views H W"], limits: tuple[float, float] | None = None
 ) -> UInt8[np.ndarray, "*views H W 3"]:
     """Depth in even steps of inverse depth, near bright, far dark; what is not positive and finite grey.
+
+    The far end is dark violet, not black: a surface beyond it still looks like one.
 
     Args:
         limits: depths (near, far) at the ends of the colours; by default `depth_limits` of this map. Give
@@ -22,18 +25,28 @@ def colour_depth(
     near, far = depth_limits(depth) if limits is None else limits
     low, high = 1 / far, 1 / near
     inverse = 1 / np.where(known, depth, 1.0)
-    return _mapped((inverse - low) / max(high - low, 1e-12), known, "inferno")
+    value = np.clip((inverse - low) / max(high - low, 1e-12), 0, 1)
+    return _mapped(_FAR_COLOUR + (1 - _FAR_COLOUR) * value, known, "inferno")
 
 
 def depth_limits(
     depth: Float[np.ndarray, "*views H W"], percentiles: tuple[float, float] = (2.0, 98.0)
 ) -> tuple[float, float]:
-    """(near, far): these percentiles of the positive, finite depths; (1, 2) where there are none."""
+    """(near, far) between which depth is coloured; (1, 2) where no depth is positive and finite.
+
+    These percentiles of the depths, drawn in to where most of the inverse depths are: from their quartiles by
+    six times the distance between these (Tukey's fences, wider), or twice the median where that is more. So
+    neither floaters before a camera nor a photo placed far outside take the colours of all others.
+    """
     values = _sample(depth)
     values = values[np.isfinite(values) & (values > 0)]
     if len(values) == 0:
         return 1.0, 2.0
-    near, far = np.percentile(values, percentiles).tolist()
+    inverse = 1 / values.astype(np.float64)
+    percents = (100 - percentiles[1], 25, 50, 75, 100 - percentiles[0])
+    low, first, middle, third, high = np.percentile(inverse, percents).tolist()
+    reach = max(6 * (third - first), 2 * middle)
+    near, far = 1 / min(high, third + reach), 1 / max(low, first - reach)
     return near, max(far, near * (1 + 1e-6))
 
 

@@ -1,6 +1,7 @@
 import numpy as np
+import pytest
 
-from geometry.visualize import contact_sheet
+from geometry.visualize import contact_sheet, images_per_line
 
 RED, GREEN = np.array([255, 0, 0], np.uint8), np.array([0, 255, 0], np.uint8)
 
@@ -38,8 +39,24 @@ def test_too_many_images_are_thinned_evenly_with_both_ends():
     shades = np.unique(sheet[(sheet[..., 1] == 0) & (sheet[..., 2] == 0)][:, 0])
     assert shades[0] == 0
     assert shades[-1] == 100
-    assert 3 <= len(shades) <= 6
+    assert len(shades) == 24
     assert np.ptp(np.diff(shades.astype(int))) <= 1
+
+
+@pytest.mark.parametrize("size", [(480, 270), (270, 480), (300, 300)])
+@pytest.mark.parametrize("count", [1, 2, 5, 6, 10, 17, 24])
+def test_upright_and_wide_images_alike_fill_the_page(size, count):
+    sheet = contact_sheet({"inputs": [plain(*size, RED)] * count})
+    filled = extent(sheet, RED)[1] / sheet.shape[1]
+    assert filled > (0.9 if count > 4 else 0.25)
+    assert (sheet == RED).all(-1).sum() > count * 130**2  # large enough to see something
+
+
+def test_images_per_line_fill_a_line():
+    for h, w in ((480, 270), (270, 480)):
+        sheet = contact_sheet({"views": [plain(h, w, RED)] * images_per_line(w / h)})
+        assert extent(sheet, RED)[1] > 1500
+        assert extent(sheet, RED)[0] < h
 
 
 def test_odd_things_do_not_break_it():
