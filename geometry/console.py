@@ -20,6 +20,11 @@ def say(text: str) -> None:
         _listener(text)
 
 
+def counted(number: int, thing: str) -> str:
+    """``1 photo``, ``2 photos``."""
+    return f"{number:,} {thing}" + ("" if number == 1 else "s")
+
+
 def heard() -> bool:
     """Whether anybody listens."""
     return _listener is not None

@@ -13,6 +13,7 @@ _LIST = ".written.json"  # in a result folder: our files and their bytes, so tha
 # What the commands write, as patterns: names of photos are not known beforehand.
 _BOTH = ("scene.json", "transforms.json", "images/*.png", "depth/*.png")
 _VIDEO = ("video.mp4", "frames.json", "frames/*.png", "contact_sheet.png", "gaussians.ply", "metrics.json")
+_VIDEO += ("depth16/frames/*.png", "depth16/images/*.png")
 _POINTS = ("points.ply", "points.glb", "sparse/0/*.bin", "depth/*.npz", "confidence/*.png")
 RENDERED, INFERRED = _BOTH + _VIDEO, _BOTH + _POINTS
 

@@ -46,8 +46,10 @@ class Model:
 
     @property
     def description(self) -> str:
-        """What the model is, in a line."""
-        return self.checkpoint.summary
+        """What the model is, in a line or two."""
+        return "; ".join(
+            t for t in (self.checkpoint.summary, self.checkpoint.metadata.get("description")) if t
+        )
 
     @property
     def has_head(self) -> bool:

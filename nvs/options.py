@@ -52,14 +52,15 @@ class ViewOptions:
             ``wander``.
         frames: of the paths ``orbit`` and ``spline``.
         fps: frames per second of the video.
-        size: (H, W); None keeps the photos' shape, with a long side of 480.
+        size: (H, W); None keeps the photos' shape, with a long side of 960 for the video and of 480 where
+            photos are refined on or compared.
         background: colour where no Gaussian is: ``mean`` of the photos, ``black`` or ``white``.
         world: frame of every file written: ``opencv`` is the cameras' own, ``y-up`` is turned for viewers
             that expect it.
     """
 
     path: str | None = None
-    frames: int = 60
+    frames: int = 120
     fps: int = 24
     size: tuple[int, int] | None = None
     background: Literal["mean", "black", "white"] = "mean"

@@ -8,16 +8,26 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from geometry.console import say
+from geometry.console import counted, say
 from geometry.results import file_names
 from geometry.scenes import transforms_json
 from geometry.views import Cameras
-from geometry.visualize import VideoWriter, colour_depth, contact_sheet, depth_limits, to_bytes, write_image
+from geometry.visualize import (
+    MOST,
+    VideoWriter,
+    colour_depth,
+    contact_sheet,
+    depth_limits,
+    depth_unit,
+    images_per_line,
+    spread,
+    to_bytes,
+    write_depth,
+    write_image,
+)
 from nvs.gaussians import Gaussians
 from nvs.rasterizer import rasterize
 from nvs.scene import SplatScene
-
-SHEET_COLUMNS = 6
 
 
 def render_frames(
@@ -47,69 +57,84 @@ def write_outputs(
 ) -> None:
     """Write one scene. All files are in its world, which scene.json states.
 
+    Depth is written twice: depth/ shows it in colours, and depth16/ holds it as 16-bit PNG in steps that
+    frames.json and transforms.json name (``depth_unit_scale_factor``, as nerfstudio has it; 0 is unknown).
+    PNG, since every program reads it and it takes a third of the npz of the same floats.
+
     Args:
         path: cameras of the novel views, for images of ``size``.
-        note: written across the contact sheet.
+        note: written across the contact sheet, in red.
     """
     stems = file_names(list(scene.names))
-    for sub in ("frames", "depth", "images"):
-        (folder / sub).mkdir()
+    for sub in ("frames", "depth", "images", "depth16/frames", "depth16/images"):
+        (folder / sub).mkdir(parents=True)
     scene.save(folder / "gaussians.ply")
 
     total = path.extrinsics.shape[1]
-    shown = {round(i * (total - 1) / (SHEET_COLUMNS - 1)) for i in range(SHEET_COLUMNS)}
+    shown = spread(total, images_per_line(size[1] / size[0]))
     samples: list[tuple[np.ndarray, np.ndarray]] = []
     depths = scene.depth[0].float().cpu().numpy()
-    depth_range = depth_limits(depths)  # one for all frames, so that colours do not flicker
+    limits, unit = depth_limits(depths), depth_unit(depths)  # of all frames, so that colours do not flicker
     with VideoWriter(folder / "video.mp4", fps=fps) as video:
         frames = render_frames(
             scene.gaussians, path, size, background=scene.background, backend=scene.backend
         )
         for f, (rgb, depth, alpha) in enumerate(frames):
-            coloured = colour_depth(np.where(alpha > 0.5, depth, 0), limits=depth_range)
+            depth = np.where(alpha > 0.5, depth, 0)
             video.add(rgb)
             write_image(folder / "frames" / f"{f:04d}.png", rgb)
-            write_image(folder / "depth" / f"{f:04d}.png", coloured)
+            write_image(folder / "depth" / f"{f:04d}.png", colour_depth(depth, limits=limits))
+            write_depth(folder / "depth16/frames" / f"{f:04d}.png", depth, unit)
             if f in shown:
-                samples.append((rgb, coloured))
+                samples.append((rgb, colour_depth(depth)))
             if (f + 1) % 20 == 0 or f + 1 == total:
                 say(f"rendered {f + 1} of {total} views")
 
     inputs = [to_bytes(image) for image in scene.views.images[0]]
-    for stem, image in zip(stems, inputs):
+    for stem, image, depth in zip(stems, inputs, depths):
         write_image(folder / "images" / f"{stem}.png", image)
-    _write_cameras(folder, stems, scene, path, size)
-    some = [round(i * (len(inputs) - 1) / (SHEET_COLUMNS - 1)) for i in range(SHEET_COLUMNS)]
-    some = sorted(set(some))
+        write_depth(folder / "depth16/images" / f"{stem}.png", depth, unit)
+    _write_cameras(folder, stems, scene, path, size, unit)
+    some = spread(len(inputs), MOST)
     write_image(
         folder / "contact_sheet.png",
         contact_sheet(
             {
-                "inputs": [inputs[i] for i in some],
-                "their depth": [colour_depth(depths[i], limits=depth_range) for i in some],
-                "novel views": [rgb for rgb, _ in samples],
-                "their depth ": [coloured for _, coloured in samples],
+                f"input photos{_share(len(some), len(inputs))}": [inputs[i] for i in some],
+                "their depth, each in colours of its own range": [colour_depth(depths[i]) for i in some],
+                f"novel views{_share(len(samples), total)}": [rgb for rgb, _ in samples],
+                "their depth": [coloured for _, coloured in samples],
             },
             title=note,
         ),
     )
+    count = scene.gaussians.means.shape[1]
+    about = {**about, "gaussians": count, "frames": total, "frame_size": list(size), "fps": fps}
     (folder / "scene.json").write_text(json.dumps(about, indent=2) + "\n")
+    views = counted(total, "view")
+    say(f"wrote {count:,} Gaussians; {views} of {size[0]} x {size[1]} (H x W), {total / fps:.1f} s of video")
+
+
+def _share(shown: int, total: int) -> str:
+    return f": {shown} of {total}" if shown < total else f": all {total}" if total > 1 else ""
 
 
 def _write_cameras(
-    folder: Path, stems: list[str], scene: SplatScene, path: Cameras, size: tuple[int, int]
+    folder: Path, stems: list[str], scene: SplatScene, path: Cameras, size: tuple[int, int], unit: float
 ) -> None:
     """transforms.json for images/, frames.json for frames/."""
+    numbers = [f"{f:04d}" for f in range(path.extrinsics.shape[1])]
     sets = (
-        ("transforms.json", [f"images/{s}.png" for s in stems], scene.cameras, scene.image_size),
-        ("frames.json", [f"frames/{f:04d}.png" for f in range(path.extrinsics.shape[1])], path, size),
+        ("transforms.json", "images", stems, scene.cameras, scene.image_size),
+        ("frames.json", "frames", numbers, path, size),
     )
-    for name, files, cameras, image_size in sets:
+    for name, kind, names, cameras, image_size in sets:
         transforms_json.write_scene(
             folder / name,
-            files,
+            [f"{kind}/{n}.png" for n in names],
             cameras.extrinsics[0].double().cpu().numpy(),
             cameras.intrinsics[0].double().cpu().numpy(),
-            [image_size] * len(files),
-            extra={"ply_file_path": "gaussians.ply"},
+            [image_size] * len(names),
+            per_frame=[{"depth_file_path": f"depth16/{kind}/{n}.png"} for n in names],
+            extra={"ply_file_path": "gaussians.ply", "depth_unit_scale_factor": unit},
         )

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from geometry.console import Stopwatch
+from geometry.console import Stopwatch, counted
 from geometry.device import precision
 from geometry.errors import InputError
 from geometry.options import NetworkOptions
@@ -22,6 +22,7 @@ from nvs.options import GaussianOptions
 from nvs.refine import refine
 from nvs.scene import SplatScene
 from nvs.stereo import SWEEP_SPACING, StereoDepth
+from nvs.verdict import trust_in_words
 
 REFINED_SPACING = 4.0  # pixels between Gaussians that are to be refined: fewer converge faster, overfit less
 
@@ -87,7 +88,7 @@ class Pipeline:
                 depth = StereoDepth().sweep(views)
             trusted = depth.trusted_share
             self.report(
-                f"depth: plane sweep over the photos' poses, {trusted:.0%} of it trusted"
+                f"depth: plane sweep over the photos' poses, {trust_in_words(trusted)}"
                 + ("" if splatter.head is not None else "; the network has no part in these Gaussians")
             )
         coarse = REFINED_SPACING if options.refine else SWEEP_SPACING if kind == "sweep" else 1.0
@@ -100,8 +101,8 @@ class Pipeline:
                 chunk=self.network.chunk,
             )
         splats = splats.map(torch.clone)  # tensors of an inference mode cannot take part in a gradient
-        self.report(f"{splats.gaussians.means.shape[1]:,} Gaussians from {views.images.shape[1]} photos")
         keep = worth_keeping(splats) if options.prune else torch.ones_like(splats.owners, dtype=torch.bool)
+        self.report(f"{int(keep.sum()):,} Gaussians from {counted(views.images.shape[1], 'photo')}")
         return SplatScene(
             gaussians=splats.gaussians[:, keep],
             owners=splats.owners[keep],

@@ -16,11 +16,12 @@ from geometry.errors import InputError
 from geometry.ops.images import resize_images
 from geometry.options import NetworkOptions, PhotoOptions
 from geometry.results import RENDERED, require_results, result_folder
+from geometry.scenes import structure_from_motion
 from geometry.views import Cameras, Views
 from geometry.weights.checkpoint import Checkpoint, find_checkpoint
 from nvs.cameras import PATHS, camera_path
 from nvs.cameras.files import cameras_from_file
-from nvs.cameras.fit import default_size, fit_cameras, scaled_size
+from nvs.cameras.fit import VIDEO_SIDE, default_size, fit_cameras, scaled_size
 from nvs.cameras.transform import turn_cameras
 from nvs.cameras.up_axis import y_up_turn
 from nvs.gaussians.transform import turn_gaussians
@@ -34,6 +35,7 @@ from nvs.pipeline import Pipeline
 from nvs.rasterizer.backends import choose_backend
 from nvs.refine import Refined
 from nvs.scene import SplatScene
+from nvs.verdict import Circumstances, Verdict, judge
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +67,7 @@ class Rendered:
     scene: SplatScene  # in the world of the files
     folder: Path
     metrics: dict[str, object] | None  # of the held-out photos; None without a hold-out
+    verdict: Verdict  # whether to trust it
 
 
 @torch.no_grad()
@@ -101,6 +104,14 @@ def render_photos(
     pipeline = Pipeline(
         splatter=splatter, options=options.gaussians, network=options.network, report=say, watch=watch
     )
+    facts = Circumstances(
+        asked=len(capture.context) + len(capture.targets),
+        cameras=taken.camera_source,
+        sfm_installed=structure_from_motion.available(),
+        model=checkpoint.variant,
+        knows_depth=splatter.knows_depth,
+        trained=checkpoint.trained,
+    )
     with watch("cameras"):
         capture = find_cameras(
             capture,
@@ -129,6 +140,10 @@ def render_photos(
     if metrics is not None:
         metrics["context"] = capture.names
 
+    verdict = judge(scene, capture, facts)
+    if metrics is not None:
+        metrics |= verdict.as_json()
+    size = options.views.size or scaled_size(views.image_size, VIDEO_SIDE)
     path = render_path(options.views, scene, size)
     if options.views.world == "y-up":
         scene, path = y_up(scene, path)
@@ -139,13 +154,14 @@ def render_photos(
             path,
             size,
             fps=options.views.fps,
-            about=describe(options, checkpoint, capture, scene),
-            note=untrained_note(checkpoint, scene),
+            about={**describe(options, checkpoint, capture, scene), **verdict.as_json()},
+            note=verdict.title,
         )
         if metrics is not None:
             (folder / "metrics.json").write_text(json.dumps(metrics, indent=2, allow_nan=False) + "\n")
     say(watch.summary())
-    return Rendered(scene=scene, folder=out, metrics=metrics)
+    verdict.tell()
+    return Rendered(scene=scene, folder=out, metrics=metrics, verdict=verdict)
 
 
 def render_path(options: ViewOptions, scene: SplatScene, size: tuple[int, int]) -> Cameras:
@@ -236,13 +252,6 @@ def background_colour(name: str, views: Views) -> Float[Tensor, " 3"]:
     return views.images.new_full((3,), 1.0 if name == "white" else 0.0)
 
 
-def untrained_note(checkpoint: Checkpoint, scene: SplatScene) -> str | None:
-    """What to write across the contact sheet where random weights had a part in it."""
-    if checkpoint.trained or scene.depth_kind == "sweep":
-        return None
-    return "UNTRAINED WEIGHTS: these pictures mean nothing"
-
-
 def describe(
     options: RenderOptions, checkpoint: Checkpoint, capture: Capture, scene: SplatScene
 ) -> dict[str, object]:
@@ -260,6 +269,7 @@ def describe(
         "poses": capture.scene.source,
         "photos": len(capture.scene),
         "depth": scene.depth_kind,
+        "depth_trusted": None if scene.trusted is None else round(scene.trusted, 4),
         "refine_steps": options.gaussians.refine,
         "background": [round(value, 4) for value in scene.background.tolist()],
         "context": capture.names,

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from geometry.console import say
+from geometry.console import counted, say
 from geometry.options import PhotoOptions
 from geometry.results import keep_apart
 from geometry.sampling.preprocess import PixelMap, prepare_views
@@ -70,7 +70,7 @@ def open_capture(
         )
     if out is not None:  # photos may lie elsewhere than what was typed: links, paths in a JSON
         keep_apart(out, [frame.image for frame in scene.frames if isinstance(frame.image, Path)])
-    say(f"{len(scene)} photos; poses: {scene.source}")
+    say(f"{counted(len(scene), 'photo')}; poses: {scene.source}")
     every = options.holdout
     candidates, targets = holdout_split(len(scene), every) if every else (list(range(len(scene))), [])
     limit = options.context or options.max_views or MAX_VIEWS.get(device.type, 16)

@@ -46,7 +46,10 @@ def find_cameras(capture: Capture, wanted: str, *, trust_network: bool, seed: in
     if wanted == "auto" and (trust_network or photos < 2):
         return capture
     if wanted == "auto" and not sfm.available():
-        say("cameras: the network's; structure from motion would find better ones: pip install pycolmap")
+        say(
+            "WARNING: pycolmap, which finds the cameras of such photos, is not installed: this network "
+            "guesses them, and the views will be wrong. Install it first: pip install pycolmap"
+        )
         return capture
     placed = _place(capture, seed)
     if not _enough(placed, capture):

@@ -2,10 +2,11 @@
 
 from geometry.visualize.colour import colour_confidence, colour_depth, depth_limits
 from geometry.visualize.image import depth_unit, even_padded, side_by_side, to_bytes, write_depth, write_image
-from geometry.visualize.sheet import contact_sheet, images_per_line, spread
+from geometry.visualize.sheet import MOST, contact_sheet, images_per_line, spread
 from geometry.visualize.video import VideoWriter, write_video
 
 __all__ = [
+    "MOST",
     "VideoWriter",
     "colour_confidence",
     "colour_depth",

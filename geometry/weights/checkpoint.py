@@ -36,11 +36,8 @@ class Checkpoint:
 
     @property
     def summary(self) -> str:
-        """One line for the log: what it is, and its licence."""
-        description = self.metadata.get("description")
-        return f"model: {self.variant}, {self.source}; licence: {self.licence}" + (
-            f"; {description}" if description else ""
-        )
+        """A short line for the log: what it is, and its licence."""
+        return f"model: {self.variant} ({self.source}); licence: {self.licence}"
 
 
 def find_checkpoint(model: str) -> Checkpoint:

@@ -7,7 +7,8 @@ import torch
 from geometry.ops.pinhole import resize_intrinsics
 from geometry.views import Cameras
 
-LONG_SIDE = 480  # of rendered views, unless a size is asked for
+LONG_SIDE = 480  # at which photos are refined on and compared, unless a size is asked for
+VIDEO_SIDE = 960  # of the video's frames, unless a size is asked for
 
 
 def default_size(image_size: tuple[int, int]) -> tuple[int, int]:

@@ -13,17 +13,21 @@ from geometry.commands.arguments import (
 from geometry.console import say
 from geometry.errors import run_command
 from nvs.cameras import PATHS
-from nvs.cameras.fit import LONG_SIDE
+from nvs.cameras.fit import LONG_SIDE, VIDEO_SIDE
 from nvs.metrics import METRICS
 from nvs.options import BACKGROUNDS, DEPTHS, WORLDS, GaussianOptions, ViewOptions
 from nvs.rasterizer.backends import BACKENDS
 from nvs.rendering import RenderOptions, render_photos
+from nvs.verdict import UNTRUSTED
 
 
 def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(
         prog="nvs render",
         description="Photos in, novel views out: Gaussians (PLY), a video, frames, depth and cameras.",
+        epilog="Exit status: 0: done; 2: input or options that cannot be used, nothing is written; "
+        f"{UNTRUSTED}: rendered, but do not trust it: cameras could not be found or photos agree on too "
+        "little depth (what to do is said at the end, and on the contact sheet; docs/troubleshooting.md).",
     )
     add_photo_arguments(p)
     p.add_argument("--out", required=True, type=Path, help="output folder")
@@ -72,14 +76,20 @@ def parser() -> argparse.ArgumentParser:
         help=f"camera path: {', '.join(PATHS)}, or a file of cameras (transforms.json); "
         "default spline, for one photo wander",
     )
-    g.add_argument("--frames", type=positive, default=60, help="frames of orbit and spline (default 60)")
+    g.add_argument(
+        "--frames",
+        type=positive,
+        default=120,
+        help="frames of orbit and spline (default 120); other paths have their own number",
+    )
     g.add_argument("--fps", type=positive, default=24, help="of the video (default 24)")
     g.add_argument(
         "--size",
         nargs=2,
         type=positive,
         metavar=("H", "W"),
-        help=f"size of the rendered views (default: the photos' shape, long side {LONG_SIDE})",
+        help=f"size of the rendered views (default: the photos' shape, long side {VIDEO_SIDE}; where photos "
+        f"are refined on and compared: {LONG_SIDE})",
     )
     g.add_argument(
         "--background",
@@ -115,7 +125,7 @@ def run(args: argparse.Namespace) -> int:
     if rendered.scene.depth_kind == "sweep" and not args.refine:
         say("sharper: --refine 150, a quarter of a minute for a dozen photos on two cores")
     print(args.out / "video.mp4")
-    return 0
+    return rendered.verdict.status
 
 
 def render_options(args: argparse.Namespace) -> RenderOptions:
