@@ -50,7 +50,7 @@ class ViewOptions:
     Args:
         path: a camera path of `nvs.cameras.PATHS`, or a file of cameras; None is ``spline``, for one photo
             ``wander``.
-        frames: of the paths ``orbit`` and ``spline``.
+        frames: of the paths ``orbit`` and ``spline``; other paths have a number of their own.
         fps: frames per second of the video.
         size: (H, W); None keeps the photos' shape, with a long side of 960 for the video and of 480 where
             photos are refined on or compared.
