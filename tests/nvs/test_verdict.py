@@ -39,7 +39,7 @@ def capture(*, posed: bool, estimated: bool = False, photos: int = 4) -> Capture
     return Capture(opened, list(range(photos)), [])
 
 
-@pytest.mark.parametrize("share", [0.35, 0.5, 0.76])
+@pytest.mark.parametrize("share", [0.4, 0.5, 0.76])
 def test_a_good_or_fair_capture_has_no_problem(share):
     verdict = judge(scene("sweep", trusted=share), capture(posed=True), WEAK)
     assert verdict == Verdict()
@@ -99,5 +99,5 @@ def test_it_is_told_to_who_listens_and_warned_of_where_nobody_does():
 
 def test_a_share_of_trusted_depth_comes_with_its_meaning():
     assert trust_in_words(0.57) == "57% of it trusted (good)"
-    assert trust_in_words(0.4) == "40% of it trusted (fair: 50% and more is good)"
-    assert trust_in_words(0.1) == "10% of it trusted (poor: below 35%)"
+    assert trust_in_words(0.45) == "45% of it trusted (fair: 50% and more is good)"
+    assert trust_in_words(0.1) == "10% of it trusted (poor: below 40%)"

@@ -68,7 +68,8 @@ def test_ours_round_trip_in_half_precision(tmp_path):
     )
     assert path.stat().st_size < 20e6
     checkpoint = find_checkpoint(str(path))
-    assert "a test" in checkpoint.summary
+    assert checkpoint.metadata["description"] == "a test"
+    assert "a test" not in checkpoint.summary  # which is short
     assert "Apache-2.0" in checkpoint.summary
     for name, value in load_network(checkpoint).state_dict().items():
         assert_close(value, tiny.state_dict()[name].half().float(), rtol=0, atol=0)
