@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
-from geometry.capture import find_cameras, load_views, open_given
-from geometry.console import Stopwatch, announce, listening, say
+from geometry.capture import find_cameras, load_views, most_views, open_given
+from geometry.console import announce, listening, say
 from geometry.device import pick_device
 from geometry.options import NetworkOptions, PhotoOptions, override
 from geometry.views import Cameras
@@ -75,8 +75,9 @@ class Model:
             cameras: None takes those found beside the photos; a `Cameras` record, a transforms.json, a COLMAP
                 folder; False is the network's own; ``"sfm"`` is structure from motion.
             verbose: tell on standard error what is done.
-            more: fields of `PhotoOptions` and `GaussianOptions` (``refine=150`` optimises the Gaussians on
-                the photos), and ``reference``, ``precision``, ``chunk`` of `NetworkOptions`.
+            more: fields of `PhotoOptions` and `GaussianOptions` (``quality="draft"`` is one pass,
+                ``refine=150`` so many steps), and ``reference``, ``precision`` and ``chunk`` of
+                `NetworkOptions`.
 
         Raises:
             InputError: photos or cameras that cannot be used; the message names them.
@@ -84,16 +85,22 @@ class Model:
         """
         taken, gaussians, network = override((PhotoOptions(), GaussianOptions(), self.options), more)
         with torch.no_grad(), _told(verbose):
-            capture, taken = open_given(photos, cameras, taken, self.device)
+            capture, taken = open_given(photos, cameras, taken, self.device, every_photo=True)
             capture = find_cameras(
                 capture, taken.camera_source, trust_network=self.splatter.knows_depth, seed=gaussians.seed
             )
+            if not capture.scene.posed:  # the network places them, in one pass
+                capture = capture.limited(most_views(taken, self.device))
             views, _ = load_views(capture, capture.context, taken, self.device)
             pipeline = Pipeline(
-                splatter=self.splatter, options=gaussians, network=network, report=say, watch=Stopwatch()
+                splatter=self.splatter,
+                options=gaussians,
+                network=network,
+                at_a_time=taken.max_views,
+                report=say,
             )
             scene = replace(pipeline.splat(views), names=tuple(capture.names))
-            if gaussians.refine:
+            if gaussians.refines:
                 size = default_size(views.image_size)
                 scene = pipeline.refine(scene, refinement_photos(capture, taken, views, scene.cameras, size))
         return scene

@@ -6,6 +6,7 @@ from typing import Literal
 from geometry.errors import InputError
 
 DEPTHS = ("auto", "network", "sweep")
+QUALITIES = ("draft", "good", "best")
 BACKGROUNDS = ("mean", "black", "white")
 WORLDS = ("opencv", "y-up")
 
@@ -18,9 +19,13 @@ class GaussianOptions:
         depth: where they lie: at the ``network``'s depth, or, for photos with cameras, at that of a plane
             ``sweep``; ``auto`` sweeps where cameras are known and the network is weak.
         spacing: pixels of the network's images from one Gaussian to the next; None: 1, 2 with swept depth, 4
-            where they are refined.
+            where they are refined, and wider where photos are many.
         prune: leave out border, far and transparent Gaussians.
-        refine: gradient steps on the input photos at most; 0 is one feed-forward pass.
+        quality: ``draft`` is one feed-forward pass; ``good`` optimises the Gaussians on the photos for at
+            most some 4 minutes, ``best`` for at most some 20 (`nvs.refine.plan`).
+        minutes: of optimisation at most, instead of the quality's.
+        refine: gradient steps on the photos, instead of what quality and minutes come to; 0 is a draft. The
+            same number gives the same Gaussians, on whatever machine time was short.
         refine_cameras: optimise the photos' poses with them.
         seed: of every random choice.
         backend: of the rasterizer: auto, cuda, cpu or torch.
@@ -29,7 +34,9 @@ class GaussianOptions:
     depth: Literal["auto", "network", "sweep"] = "auto"
     spacing: float | None = None
     prune: bool = True
-    refine: int = 0
+    quality: Literal["draft", "good", "best"] = "good"
+    minutes: float | None = None
+    refine: int | None = None
     refine_cameras: bool = False
     seed: int = 0
     backend: str = "auto"
@@ -39,8 +46,19 @@ class GaussianOptions:
             raise InputError(f"depth: expected one of {', '.join(DEPTHS)}, got {self.depth!r}")
         if self.spacing is not None and not self.spacing >= 1:
             raise InputError(f"spacing: expected a number from 1 on, got {self.spacing}")
-        if self.refine < 0:
+        if self.quality not in QUALITIES:
+            raise InputError(f"quality: expected one of {', '.join(QUALITIES)}, got {self.quality!r}")
+        if self.refine is not None and self.refine < 0:
             raise InputError(f"refine: expected 0 steps or more, got {self.refine}")
+        if self.minutes is not None and not self.minutes > 0:
+            raise InputError(f"minutes: expected more than 0, got {self.minutes}")
+
+    @property
+    def refines(self) -> bool:
+        """Whether the Gaussians are optimised at all."""
+        if self.refine is not None:
+            return self.refine > 0
+        return self.quality != "draft" or self.minutes is not None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,6 +3,7 @@
 `nvs render`, the Python API, fine-tuning and the benchmark call it, so all of them judge the same thing.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
@@ -10,21 +11,23 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from geometry.capture import MAX_VIEWS
 from geometry.console import Stopwatch, counted
 from geometry.device import precision
 from geometry.errors import InputError
 from geometry.options import NetworkOptions
 from geometry.views import Views
-from nvs.model.depth import DepthSource, NetworkDepth
 from nvs.model.prune import worth_keeping
-from nvs.model.splatter import Splatter
+from nvs.model.splatter import Splatter, join_views
 from nvs.options import GaussianOptions
-from nvs.refine import refine
+from nvs.refine import plan_refinement, refine, step_seconds
 from nvs.scene import SplatScene
-from nvs.stereo import SWEEP_SPACING, StereoDepth
+from nvs.stereo import SWEEP_SPACING, StereoDepth, SweptDepth
 from nvs.verdict import trust_in_words
 
 REFINED_SPACING = 4.0  # pixels between Gaussians that are to be refined: fewer converge faster, overfit less
+MOST_REFINED = 600_000  # Gaussians that are refined: a step's time grows with them
+MOST_GAUSSIANS = 4_000_000  # of a draft
 
 
 def choose_depth(wanted: str, views: Views, *, knows_depth: bool) -> str:
@@ -49,6 +52,7 @@ class Pipeline:
     """Views in, a `SplatScene` out.
 
     Args:
+        at_a_time: photos that the network takes in one pass; None: `geometry.capture.MAX_VIEWS`.
         report: takes lines of progress.
         watch: is told how long each stage took.
     """
@@ -56,6 +60,7 @@ class Pipeline:
     splatter: Splatter
     options: GaussianOptions = field(default_factory=GaussianOptions)
     network: NetworkOptions = field(default_factory=NetworkOptions)
+    at_a_time: int | None = None
     report: Callable[[str], None] = lambda line: None
     watch: Stopwatch = field(default_factory=Stopwatch)
 
@@ -74,67 +79,82 @@ class Pipeline:
             InputError: swept depth is asked for and the views have no cameras.
         """
         scene = self.splat(views, background=background)
-        return self.refine(scene, photos) if self.options.refine else scene
+        return self.refine(scene, photos) if self.options.refines else scene
 
     @torch.no_grad()
     def splat(self, views: Views, *, background: Float[Tensor, " 3"] | None = None) -> SplatScene:
-        """One feed-forward pass."""
+        """One feed-forward pass, posed views in groups that the network takes at a time."""
         options, splatter = self.options, self.splatter
         kind = choose_depth(options.depth, views, knows_depth=splatter.knows_depth)
-        depth: DepthSource = NetworkDepth()
-        trusted = None
+        V = views.images.shape[1]
+        depth: SweptDepth | None = None
         if kind == "sweep":
             with self.watch("sweep"):
                 depth = StereoDepth().sweep(views)
-            trusted = depth.trusted_share
             self.report(
-                f"depth: plane sweep over the photos' poses, {trust_in_words(trusted)}"
+                f"depth: plane sweep over {V} photos, {trust_in_words(depth.trusted_share)}"
                 + ("" if splatter.head is not None else "; the network has no part in these Gaussians")
             )
-        coarse = REFINED_SPACING if options.refine else SWEEP_SPACING if kind == "sweep" else 1.0
+        parts = [list(range(V))]
+        if splatter.network is not None and views.cameras is not None:
+            number = math.ceil(V / (self.at_a_time or MAX_VIEWS.get(views.images.device.type, 16)))
+            parts = [list(range(first, V, number)) for first in range(number)]  # each spans the capture
+        splats = []
         with self.watch("network"), precision(self.network.precision, splatter):
-            splats = splatter(
-                views,
-                depth=depth,
-                spacing=options.spacing or coarse,
-                reference=self.network.reference,
-                chunk=self.network.chunk,
-            )
-        splats = splats.map(torch.clone)  # tensors of an inference mode cannot take part in a gradient
-        keep = worth_keeping(splats) if options.prune else torch.ones_like(splats.owners, dtype=torch.bool)
-        self.report(f"{int(keep.sum()):,} Gaussians from {counted(views.images.shape[1], 'photo')}")
+            for part in parts:
+                done = splatter(
+                    views if len(parts) == 1 else views[:, part],
+                    depth=depth if depth is None or len(parts) == 1 else depth[:, part],
+                    spacing=options.spacing or self.spacing(views, kind),
+                    reference=self.network.reference,
+                    chunk=self.network.chunk,
+                )
+                # Tensors of an inference mode cannot take part in a gradient.
+                splats.append(done.map(torch.clone))
+        joined = join_views(splats, parts)
+        gaussians = joined.gaussians[:, worth_keeping(joined)] if options.prune else joined.gaussians
+        self.report(f"{gaussians.means.shape[1]:,} Gaussians from {counted(V, 'photo')}")
         return SplatScene(
-            gaussians=splats.gaussians[:, keep],
-            owners=splats.owners[keep],
-            views=replace(views, cameras=splats.geometry.cameras),
-            depth=splats.geometry.depth,
+            gaussians=gaussians,
+            views=replace(views, cameras=joined.geometry.cameras),
+            depth=joined.geometry.depth,
             depth_kind=kind,
-            trusted=trusted,
+            trusted=None if depth is None else depth.trusted_share,
             background=views.images.mean(dim=(0, 1, 3, 4)) if background is None else background,
             backend=options.backend,
         )
 
+    def spacing(self, views: Views, kind: str) -> float:
+        """Pixels between Gaussians: those that are refined are few, and many photos share a budget."""
+        refines = self.options.refines
+        least = REFINED_SPACING if refines else SWEEP_SPACING if kind == "sweep" else 1.0
+        (H, W), V = views.image_size, views.images.shape[1]
+        return max(least, math.sqrt(V * H * W / (MOST_REFINED if refines else MOST_GAUSSIANS)))
+
     def refine(self, scene: SplatScene, photos: Views | None = None) -> SplatScene:
         """The scene after gradient steps on its photos; see `nvs.refine.refine`."""
-        options = self.options
+        options, photos = self.options, scene.views if photos is None else photos
+        drawn = {"background": scene.background, "backend": options.backend}
         with self.watch("refine"):
+            plan = plan_refinement(
+                options, photos.images.shape[1], step_seconds(scene.gaussians, photos, **drawn)
+            )
+            self.report(plan.summary)
             refined = refine(
                 scene.gaussians,
-                scene.views if photos is None else photos,
-                steps=options.refine,
+                photos,
+                steps=plan.steps,
+                most_seconds=plan.most_seconds,
                 seed=options.seed,
-                owners=scene.owners,
                 optimise_cameras=options.refine_cameras,
-                background=scene.background,
-                backend=options.backend,
                 report=self.report,
+                **drawn,
             )
         self.report(refined.summary)
         cameras = replace(scene.cameras, extrinsics=refined.cameras.extrinsics)
         return replace(
             scene,
             gaussians=refined.gaussians,
-            owners=None,
             views=replace(scene.views, cameras=cameras),
             refined=refined,
         )

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from geometry.capture import Capture, check_choice, find_cameras, load_views, open_capture
+from geometry.capture import Capture, check_choice, find_cameras, load_views, most_views, open_capture
 from geometry.console import Stopwatch, announce, say
 from geometry.device import pick_device, precision
 from geometry.errors import InputError
@@ -91,7 +91,7 @@ def render_photos(
     taken = options.photos
     check_choice(taken.camera_source)
     with watch("photos"):
-        capture = open_capture(photos, taken, device, out=out)
+        capture = open_capture(photos, taken, device, out=out, every_photo=True)
     with watch("model"):
         checkpoint = find_checkpoint(options.model)
         announce(checkpoint)
@@ -102,7 +102,12 @@ def render_photos(
                 "colour at the predicted depth"
             )
     pipeline = Pipeline(
-        splatter=splatter, options=options.gaussians, network=options.network, report=say, watch=watch
+        splatter=splatter,
+        options=options.gaussians,
+        network=options.network,
+        at_a_time=taken.max_views,
+        report=say,
+        watch=watch,
     )
     facts = Circumstances(
         asked=len(capture.context) + len(capture.targets),
@@ -119,6 +124,8 @@ def render_photos(
             trust_network=splatter.knows_depth,
             seed=options.gaussians.seed,
         )
+        if not capture.scene.posed:  # the network places them, in one pass
+            capture = capture.limited(most_views(taken, device))
     with watch("photos"):
         views, _ = load_views(capture, capture.context, taken, device)
     background = background_colour(options.views.background, views)
@@ -130,7 +137,7 @@ def render_photos(
         with watch("hold-out"):
             holdout = hold_out(capture, taken, pipeline, views, scene.cameras, size)
             metrics = score(scene, holdout)
-    if options.gaussians.refine:
+    if options.gaussians.refines:
         with watch("photos"):
             refined_on = refinement_photos(capture, taken, views, scene.cameras, size)
         scene = pipeline.refine(scene, refined_on)
@@ -270,7 +277,7 @@ def describe(
         "photos": len(capture.scene),
         "depth": scene.depth_kind,
         "depth_trusted": None if scene.trusted is None else round(scene.trusted, 4),
-        "refine_steps": options.gaussians.refine,
+        "refine_steps": 0 if scene.refined is None else scene.refined.steps,
         "background": [round(value, 4) for value in scene.background.tolist()],
         "context": capture.names,
         "world": f"{capture.world}; {turned}",

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from geometry.views import Cameras, Views
@@ -26,7 +26,6 @@ class SplatScene:
     depth: Float[Tensor, "1 V h w"]  # z-depth of the photos on the Gaussians' grid
     depth_kind: str  # network or sweep
     background: Float[Tensor, " 3"]  # colour where no Gaussian is
-    owners: Int[Tensor, " N"] | None = None  # the photo of each Gaussian; None once they were refined
     trusted: float | None = None  # share of swept depth that the photos agree on, 0..1; None: not swept
     refined: Refined | None = None
     names: tuple[str, ...] = ()  # of the photos, where they have any

@@ -12,9 +12,6 @@ from geometry.commands.make_capture import main as make_capture
 from nvs.commands.render import main as render
 from nvs.verdict import UNTRUSTED
 
-CONTEXT = 12  # photos
-REFINE = 150  # steps: about what doubles the waiting
-
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -30,8 +27,7 @@ def main() -> int:
             if status := make_capture(command):
                 return status
     out = args.out / "scene"
-    command = [str(photos), "--out", str(out), "--model", args.model, "--context", str(CONTEXT)]
-    status = render([*command, "--refine", str(REFINE)])
+    status = render([str(photos), "--out", str(out), "--model", args.model])
     if status in (0, UNTRUSTED):
         print(f"novel views: {out / 'video.mp4'}; overview: {out / 'contact_sheet.png'}")
     return status

@@ -23,7 +23,7 @@ _METHODS = {
     _PIPELINE: ("method=optimise", "optimise.steps=400"),
     f"{_PIPELINE}_unrefined": ("method=optimise", "optimise.steps=0"),
     f"{_PIPELINE}_tiny": ("method=model", "model=tiny", "refine=400"),
-    f"{_PIPELINE}_tiny_unrefined": ("method=model", "model=tiny"),
+    f"{_PIPELINE}_tiny_unrefined": ("method=model", "model=tiny", "refine=0"),
 }
 
 
@@ -84,6 +84,8 @@ def run_options(config: Any) -> RunOptions:
                 depth=c["depth"],
                 spacing=c["spacing"],
                 prune=c["prune"],
+                quality=c["quality"],
+                minutes=c["minutes"],
                 refine=c["refine"],
                 seed=c["seed"],
                 backend=c["backend"],

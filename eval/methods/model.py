@@ -53,7 +53,7 @@ class Model:
             splatter=self._splatter, options=self._options, network=self._network, watch=watch
         )
         scene = pipeline.splat(task.context)
-        if self._options.refine:
+        if self._options.refines:
             scene = pipeline.refine(scene, refinement_photos(task, scene))
         notes = {f"{stage}_s": round(seconds, 2) for stage, seconds in watch.seconds.items()}
         notes |= {"depth": scene.depth_kind}

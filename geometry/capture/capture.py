@@ -1,7 +1,7 @@
 """Photos opened, checked, divided into input and hold-out, and prepared for a network."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +36,24 @@ class Capture:
     def target_names(self) -> list[str]:
         return [self.scene.frames[i].name for i in self.targets]
 
+    def limited(self, most: int, option: str = "--max-views") -> "Capture":
+        """The capture with at most so many photos as context, saying so.
+
+        Args:
+            option: of the command that takes more.
+        """
+        if len(self.context) <= most:
+            return self
+        posed = self.scene.posed
+        poses = self.scene.extrinsics if posed else None
+        context = select_views(poses, len(self.scene), most, self.context)
+        how = "farthest-point sampling of their poses" if posed else "an even spread"
+        say(
+            f"the network takes {len(context)} of {len(self.context)} photos, chosen by {how}; "
+            f"{option} N takes more"
+        )
+        return replace(self, context=context)
+
     @property
     def world(self) -> str:
         """The frame that results in this capture's world are in, in words."""
@@ -52,6 +70,7 @@ def open_capture(
     device: torch.device,
     *,
     out: Path | None = None,
+    every_photo: bool = False,
 ) -> Capture:
     """Open photos and choose the context, saying what was done.
 
@@ -59,6 +78,8 @@ def open_capture(
         photos: what `open_photos` takes, or what it gave.
         device: that of the network; it decides how many photos are taken by default.
         out: the output folder, in which none of the photos may lie.
+        every_photo: the context is all photos that are not kept out (or ``options.context`` of them), more
+            than one pass of the network takes; see `Capture.limited`.
 
     Raises:
         InputError: no usable photos, poses that contradict themselves, or photos in the output folder.
@@ -73,16 +94,16 @@ def open_capture(
     say(f"{counted(len(scene), 'photo')}; poses: {scene.source}")
     every = options.holdout
     candidates, targets = holdout_split(len(scene), every) if every else (list(range(len(scene))), [])
-    limit = options.context or options.max_views or MAX_VIEWS.get(device.type, 16)
-    context = select_views(scene.extrinsics if scene.posed else None, len(scene), limit, candidates)
-    if len(context) < len(candidates):
-        how = "farthest-point sampling of their poses" if scene.posed else "an even spread"
+    whole = Capture(scene, candidates, targets)
+    if options.context or not every_photo:
         option = "--context" if options.context else "--max-views"
-        say(
-            f"the network takes {len(context)} of {len(candidates)} photos, chosen by {how}; "
-            f"{option} N takes more"
-        )
-    return Capture(scene, context, targets)
+        whole = whole.limited(options.context or most_views(options, device), option)
+    return whole
+
+
+def most_views(options: PhotoOptions, device: torch.device) -> int:
+    """How many photos one pass of the network takes."""
+    return options.max_views or MAX_VIEWS.get(device.type, 16)
 
 
 def load_views(

@@ -22,6 +22,8 @@ def open_given(
     cameras: Cameras | str | Path | bool | None,
     options: PhotoOptions,
     device: torch.device,
+    *,
+    every_photo: bool = False,
 ) -> tuple[Capture, PhotoOptions]:
     """Photos and cameras as `geometry.api.Model.predict` takes them, opened, and the options they come to.
 
@@ -53,7 +55,7 @@ def open_given(
         raise InputError("cameras: expected none beside an opened scene, which has its own")
     elif options.ignore_poses:
         photos = photos.without_cameras()
-    capture = open_capture(photos, options, device)
+    capture = open_capture(photos, options, device, every_photo=every_photo)
     if options.context is None and options.max_views is None and len(capture.context) < len(photos):
         used, total = len(capture.context), len(photos) - len(capture.targets)
         if used < total and not heard():

@@ -10,12 +10,11 @@ from geometry.commands.arguments import (
     photo_options,
     positive,
 )
-from geometry.console import say
 from geometry.errors import run_command
 from nvs.cameras import PATHS
 from nvs.cameras.fit import LONG_SIDE, VIDEO_SIDE
 from nvs.metrics import METRICS
-from nvs.options import BACKGROUNDS, DEPTHS, WORLDS, GaussianOptions, ViewOptions
+from nvs.options import BACKGROUNDS, DEPTHS, QUALITIES, WORLDS, GaussianOptions, ViewOptions
 from nvs.rasterizer.backends import BACKENDS
 from nvs.rendering import RenderOptions, render_photos
 from nvs.verdict import UNTRUSTED
@@ -56,16 +55,25 @@ def parser() -> argparse.ArgumentParser:
         "--spacing",
         type=_at_least_one,
         metavar="PX",
-        help="one Gaussian every PX pixels of the network's images (default 1; 2 with swept depth, 4 with "
-        "--refine)",
+        help="one Gaussian every PX pixels of the network's images (default 1; 2 with swept depth, 4 where "
+        "they are refined; wider where photos are many)",
+    )
+    g.add_argument(
+        "--quality",
+        choices=QUALITIES,
+        default="good",
+        help="draft: one pass; good (default): the Gaussians are then optimised on the photos, for at most 4 "
+        "minutes; best: for at most 20",
+    )
+    g.add_argument(
+        "--minutes", type=float, metavar="N", help="optimise for at most N minutes, instead of the quality's"
     )
     g.add_argument(
         "--refine",
-        type=positive,
-        default=0,
+        type=_zero_or_more,
         metavar="STEPS",
-        help="optimise the Gaussians on the input photos for at most STEPS steps; a few photos are held out, "
-        "and it stops early once their rendering no longer improves",
+        help="optimise for STEPS steps, instead of what quality and minutes come to: the same number gives "
+        "the same Gaussians on every run; 0 is a draft",
     )
     g.add_argument("--refine-cameras", action="store_true", help="optimise the photos' poses with them")
     g.add_argument("--seed", type=int, default=0, help="of --cameras sfm and --refine (default 0)")
@@ -122,8 +130,6 @@ def run(args: argparse.Namespace) -> int:
     rendered = render_photos(args.photos, args.out, render_options(args))
     if rendered.metrics is not None:
         print_metrics(rendered.metrics)
-    if rendered.scene.depth_kind == "sweep" and not args.refine:
-        say("sharper: --refine 150, a quarter of a minute for a dozen photos on two cores")
     print(args.out / "video.mp4")
     return rendered.verdict.status
 
@@ -152,6 +158,8 @@ def gaussian_options(args: argparse.Namespace) -> GaussianOptions:
         depth=args.depth,
         spacing=args.spacing,
         prune=not args.no_prune,
+        quality=args.quality,
+        minutes=args.minutes,
         refine=args.refine,
         refine_cameras=args.refine_cameras,
         seed=args.seed,
@@ -173,6 +181,11 @@ def print_metrics(metrics: dict[str, object]) -> None:
             f"{refinement['steps']} steps: {refinement['gain_db']:+.2f} dB in {refinement['seconds']:.1f} s, "
             f"{refinement['gain_db_per_s']:.3f} dB/s"
         )
+
+
+def _zero_or_more(text: str) -> int:
+    """argparse type: a whole number from 0 on."""
+    return 0 if text == "0" else positive(text)
 
 
 def _at_least_one(text: str) -> float:

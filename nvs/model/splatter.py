@@ -1,6 +1,7 @@
 """Photos to Gaussians in one pass: geometry network, Gaussian head, adapter."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from geometry.ops.images import resize_images
 from geometry.predict import in_given_world
 from geometry.prediction import Geometry
 from geometry.tensors import TensorRecord
-from geometry.views import Views
+from geometry.views import Cameras, Views
 from geometry.weights.checkpoint import Checkpoint, load_network, save_checkpoint
 from geometry.weights.files import load_strict
 from nvs.gaussians import Gaussians
@@ -38,12 +39,6 @@ class Splats(TensorRecord):
     gaussians: Gaussians  # V * h * w per scene, in view, row, column order
     geometry: Geometry  # depth on the same grid; cameras for the images' own size
     predicted: bool = True  # the depth is a network's, not measured between the photos
-
-    @property
-    def owners(self) -> Int[Tensor, " N"]:
-        """For each Gaussian of a scene the view it came from."""
-        _, V, h, w = self.geometry.depth.shape
-        return torch.arange(V, device=self.geometry.depth.device).repeat_interleave(h * w)
 
 
 class Splatter(nn.Module):
@@ -168,6 +163,39 @@ class Splatter(nn.Module):
     ) -> tuple[Float[Tensor, "B V H W C"], Float[Tensor, "B V H W"]]:
         """The head on normalised images."""
         return self.head(encoding.patches, encoding.grid, images, chunk)
+
+
+def join_views(parts: Sequence[Splats], views: Sequence[Sequence[int]]) -> Splats:
+    """Splats of all views in their order, from splats of parts of them in one world and on one grid.
+
+    Args:
+        views: which views each part is of.
+    """
+    if len(parts) == 1:
+        return parts[0]
+    order = torch.tensor([v for part in views for v in part]).argsort()
+
+    def by_view(splats: Splats) -> Gaussians:
+        return splats.gaussians.map(lambda t: t.unflatten(1, (splats.geometry.depth.shape[1], -1)))
+
+    def joined(tensors: list[Tensor]) -> Tensor:
+        return torch.cat(tensors, dim=1)[:, order.to(tensors[0].device)]
+
+    fields = [by_view(part) for part in parts]
+    gaussians = Gaussians(
+        **{
+            name: joined([getattr(part, name) for part in fields]).flatten(1, 2)
+            for name in ("means", "quats", "scales", "opacities", "sh")
+        }
+    )
+    geometries = [part.geometry for part in parts]
+    cameras = Cameras(
+        extrinsics=joined([g.cameras.extrinsics for g in geometries]),
+        intrinsics=joined([g.cameras.intrinsics for g in geometries]),
+    )
+    sky = None if geometries[0].sky is None else joined([g.sky for g in geometries])
+    geometry = Geometry(depth=joined([g.depth for g in geometries]), sky=sky, cameras=cameras)
+    return Splats(gaussians=gaussians, geometry=geometry, predicted=parts[0].predicted)
 
 
 def photo_colours() -> Splatter:

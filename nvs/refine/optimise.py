@@ -1,11 +1,12 @@
-"""Gaussians optimised on the photos that they came from: `nvs render --refine STEPS`."""
+"""Gaussians optimised on the photos that they came from: what `nvs render` does after the first pass."""
 
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field, replace
+from collections import deque
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from geometry.errors import InputError
@@ -17,9 +18,7 @@ from nvs.metrics import psnr
 from nvs.rasterizer import rasterize
 from nvs.refine.ssim_loss import Photo, dissimilarity
 
-_LEAST_VIEWS = 5  # with fewer photos none is held out
-_LOOKS = 12  # of the validation photos, in even steps
-_PATIENCE = 5  # of them without a gain before it stops: the first steps of Adam may set a photo back
+_REPORTS = 12  # lines of progress, in even steps
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,49 +35,33 @@ class Rates:
     last: float = 0.1
 
 
-@dataclass(frozen=True)
-class Look:
-    """The validation photos at one step."""
-
-    step: int
-    seconds: float
-    psnr: float  # dB, mean over the validation photos
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Refined:
-    """The result. Without validation photos ``best_step`` is the last one and ``looks`` is empty.
-
-    ``steps`` beyond the last look trained on all photos, from the best step's state on.
-    """
+    """What came of it."""
 
     gaussians: Gaussians
     cameras: Cameras  # of the photos; as given unless they were to be optimised
-    best_step: int
-    steps: int
+    steps: int  # that were done
     seconds: float
-    watched: list[int] = field(default_factory=list)
-    looks: list[Look] = field(default_factory=list)
+    psnr: tuple[float, float]  # dB, mean of the training photos before their first and their last step
+    interrupted: bool = False
 
     @property
     def summary(self) -> str:
         """One line for the log."""
-        if not self.looks:
-            return f"refined: {self.steps} steps in {self.seconds:.1f} s, no validation photos"
-        first, best = self.looks[0], _best(self.looks)
+        before, after = self.psnr
         return (
-            f"refined: {self.steps} steps in {self.seconds:.1f} s; the best on validation photos was "
-            f"step {self.best_step}: {first.psnr:.2f} -> {best.psnr:.2f} dB"
+            f"refined: {self.steps} steps in {self.seconds:.1f} s; the photos themselves {before:.2f} -> "
+            f"{after:.2f} dB"
         )
 
     def as_json(self) -> dict[str, object]:
         """For metrics.json: all but the tensors."""
         return {
             "steps": self.steps,
-            "best_step": self.best_step,
             "seconds": round(self.seconds, 2),
-            "watched": self.watched,
-            "looks": [asdict(look) for look in self.looks],
+            "training_psnr": [round(value, 4) for value in self.psnr],
+            "interrupted": self.interrupted,
         }
 
 
@@ -90,9 +73,7 @@ def refine(
     seed: int = 0,
     rates: Rates | None = None,
     dissimilar: float = 0.2,
-    watch: bool = True,
-    finish: float = 0.25,
-    owners: Int[Tensor, " N"] | None = None,
+    most_seconds: float | None = None,
     optimise_cameras: bool = False,
     background: Float[Tensor, " 3"] | None = None,
     backend: str = "auto",
@@ -100,20 +81,15 @@ def refine(
 ) -> Refined:
     """Gradient steps on one photo each: (1 - w) L1 + w (1 - SSIM), as in 3D Gaussian Splatting.
 
-    No Gaussian is added. A few validation photos are not trained on: their PSNR shows when the others are
-    overfitted. The state that is best on them is kept, and five evaluations without a gain end the run. If
-    nothing was overfitted (the best state is a late one) the last steps start from it and train on all
-    photos. Deterministic given the seed.
+    No Gaussian is added. Every photo is trained on. Deterministic given the seed, unless time runs out or
+    Ctrl-C ends it early: then what was reached is the result.
 
     Args:
         gaussians: one scene, in the world of the photos' cameras.
         photos: with cameras, at the size that is rendered; smaller is quicker.
         seed: of the order of the photos.
         dissimilar: the weight w.
-        watch: False trains on all photos to the last step; so do fewer than five photos.
-        finish: share of the steps kept for all photos at the end.
-        owners: the photo from which each Gaussian came. A validation photo is then rendered without its own
-            Gaussians: those reproduce it before any step, and the first steps would look like a loss.
+        most_seconds: after which it ends, whatever step it is at; None takes the time that it takes.
         optimise_cameras: the photos' poses too, but for the first one's, which holds the world in place.
         report: takes a line of progress now and then.
 
@@ -125,90 +101,93 @@ def refine(
     if photos.cameras is None or steps < 1:
         raise InputError(f"refine: expected photos with cameras and at least one step, got {steps} steps")
     photos = photos.map(torch.clone)  # tensors of an inference mode cannot take part in a gradient
-    watched = watched_views(photos.images.shape[1]) if watch else []
+    V = photos.images.shape[1]
     state = _State(gaussians, photos, rates or Rates(), optimise_cameras)
-    everyone = list(range(photos.images.shape[1]))
     targets = [Photo(image) for image in photos.images[0]]
-    guarded = steps - int(finish * steps) if watched else steps
-    generator = torch.Generator().manual_seed(seed)
-    interval = max(10, round(guarded / _LOOKS))
-    looks: list[Look] = []
-    best: dict[str, Tensor] = {}
-    start = time.perf_counter()
-
-    def draw(view: int, *, without_own: bool = False) -> Float[Tensor, "3 H W"]:
-        drawn, camera = state.gaussians(), state.cameras()[:, view : view + 1]
-        if without_own and owners is not None:
-            drawn = drawn[:, owners != view]
-        return rasterize(drawn, camera, photos.image_size, background=background, backend=backend).rgb[0, 0]
-
-    @torch.no_grad()
-    def look(step: int) -> Look:
-        shown = torch.stack([draw(v, without_own=True).clamp(0, 1) for v in watched])
-        value = float(psnr(shown, photos.images[0, watched]).mean())
-        return Look(step, round(time.perf_counter() - start, 2), value)
+    order = _in_turns(V, torch.Generator().manual_seed(seed))
+    interval = max(10, round(steps / _REPORTS))
+    first: list[Tensor] = []
+    latest: deque[Tensor] = deque(maxlen=V)  # PSNR of the last round
+    start, interrupted, done = time.perf_counter(), False, 0
 
     def learn(step: int, view: int) -> None:
         state.set_rates(step / steps)
-        rgb, photo = draw(view), targets[view]
+        camera = state.cameras()[:, view : view + 1]
+        drawn = rasterize(
+            state.gaussians(), camera, photos.image_size, background=background, backend=backend
+        )
+        rgb, photo = drawn.rgb[0, 0], targets[view]
         loss = (1 - dissimilar) * (rgb - photo.image).abs().mean()
         if dissimilar > 0:
             loss = loss + dissimilar * dissimilarity(rgb, photo)
         state.advance(loss)
-
-    def tell(step: int) -> None:
-        watching = f", validation photos {looks[-1].psnr:.2f} dB" if looks else ""
-        report(f"refine: step {step} of {steps}, {time.perf_counter() - start:.1f} s{watching}")
+        latest.append(psnr(rgb.detach().clamp(0, 1)[None], photo.image[None])[0])
 
     with torch.inference_mode(False), torch.enable_grad():
-        order = _in_turns([v for v in everyone if v not in watched], generator)
-        for step in range(guarded + 1):
-            if step % interval == 0 or step == guarded:
-                if watched:
-                    looks.append(look(step))
-                    if looks[-1] == _best(looks):
-                        best = state.snapshot()
-                tell(step)
-                if looks and step >= _best(looks).step + _PATIENCE * interval:
+        try:
+            for step in range(steps):
+                if most_seconds is not None and time.perf_counter() - start > most_seconds:
+                    report(f"refine: out of time at step {step} of {steps}")
                     break
-            if step < guarded:
                 learn(step, next(order))
-        if best:
-            state.restore(best)
-        if step == guarded < steps and 2 * _best(looks).step >= guarded:
-            order = _in_turns(everyone, generator)
-            for step in range(guarded, steps):
-                learn(step, next(order))
-            step = steps
-            report(f"refine: step {steps} of {steps}, the last {steps - guarded} on all photos")
+                done = step + 1
+                if done == min(V, steps):
+                    first = list(latest)
+                if done % interval == 0 or done == steps:
+                    seconds = time.perf_counter() - start
+                    report(f"refine: step {done} of {steps}, {seconds:.1f} s, {_mean(latest):.2f} dB")
+        except KeyboardInterrupt:
+            interrupted = True
+            report(f"refine: interrupted at step {done} of {steps}; what was reached is kept")
     final, cameras = state.result()
     return Refined(
         gaussians=final[:, final.opacities[0] > 1 / 255],
         cameras=cameras,
-        best_step=_best(looks).step if looks else step,
-        steps=step,
+        steps=done,
         seconds=time.perf_counter() - start,
-        watched=watched,
-        looks=looks,
+        psnr=(_mean(first or latest), _mean(latest)),
+        interrupted=interrupted,
     )
 
 
-def _in_turns(views: list[int], generator: torch.Generator) -> Iterator[int]:
+def _mean(values: Collection[Tensor]) -> float:
+    return float(torch.stack(list(values)).mean()) if values else float("nan")
+
+
+def step_seconds(
+    gaussians: Gaussians,
+    photos: Views,
+    *,
+    background: Float[Tensor, " 3"] | None = None,
+    backend: str = "auto",
+) -> float:
+    """What a step of `refine` takes here: the median of a few, of photos from all over the capture."""
+    photos = photos.map(torch.clone)
+    V = photos.images.shape[1]
+    views = sorted({round(i * (V - 1) / 3) for i in range(4)})
+    seconds: list[float] = []
+    with torch.inference_mode(False), torch.enable_grad():
+        state = _State(gaussians, photos, Rates(), False)
+        for view in (views[0], *views):  # the first one compiles kernels
+            start = time.perf_counter()
+            drawn = rasterize(
+                state.gaussians(),
+                photos.cameras[:, view : view + 1],
+                photos.image_size,
+                background=background,
+                backend=backend,
+            )
+            loss = dissimilarity(drawn.rgb[0, 0], Photo(photos.images[0, view]))
+            state.set_rates(0.0)
+            state.advance(loss)
+            seconds.append(time.perf_counter() - start)
+    return sorted(seconds[1:])[len(seconds[1:]) // 2]
+
+
+def _in_turns(count: int, generator: torch.Generator) -> Iterator[int]:
     """All views in an order drawn anew for every round, without end."""
     while True:
-        yield from (views[i] for i in torch.randperm(len(views), generator=generator).tolist())
-
-
-def watched_views(count: int) -> list[int]:
-    """An eighth of the photos, from the middle of equal stretches of the capture; none of a few."""
-    if count < _LEAST_VIEWS:
-        return []
-    n = max(1, round(count / 8))
-    return [(2 * i + 1) * count // (2 * n) for i in range(n)]
-
-
-def _best(looks: list[Look]) -> Look:
-    return max(looks, key=lambda look: look.psnr)
+        yield from torch.randperm(count, generator=generator).tolist()
 
 
 class _State:
@@ -267,14 +246,6 @@ class _State:
         self._optimizer.zero_grad()
         loss.backward()
         self._optimizer.step()
-
-    def snapshot(self) -> dict[str, Tensor]:
-        return {name: values.detach().clone() for name, values in self._free.items()}
-
-    @torch.no_grad()
-    def restore(self, snapshot: dict[str, Tensor]) -> None:
-        for name, values in self._free.items():
-            values.copy_(snapshot[name])
 
     @torch.no_grad()
     def result(self) -> tuple[Gaussians, Cameras]:

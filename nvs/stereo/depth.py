@@ -1,5 +1,6 @@
 """Depth of posed photos, the steps in order."""
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -26,6 +27,7 @@ _GREY = (0.299, 0.587, 0.114)
 _JUDGES = 8  # views whose depth is held against a view's own
 SWEEP_SPACING = 2.0  # pixels of the images between swept depths
 _TRUSTED, _DOUBTED = 0.8, 0.25  # factors on opacities
+_BYTES_PER_CELL = 12  # of a plane: matching volume, costs and smoothed costs in float32
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +89,7 @@ def sweep_depth(
     window: int = 5,
     min_score: float = 0.5,
     rounds: int = 2,
+    memory_gb: float = 1.0,
 ) -> SweptDepth:
     """z-depth of posed views by a plane sweep, semi-global smoothing, and agreement between views.
 
@@ -96,14 +99,15 @@ def sweep_depth(
     trusts cost less, planes in front of one more. That fills walls without texture from the views that
     know better, and takes floaters away.
 
-    It runs on the CPU, wherever the views are. Memory: 12 bytes a plane for every cell of the grid of all
-    views.
+    It runs on the CPU, wherever the views are. Where the volumes of all views do not fit into ``memory_gb``,
+    views are swept in blocks, and matched anew in each round: the same numbers in bounded memory.
 
     Args:
         grid: (h, w) on which depth is sought; half of the image is enough for a Gaussian every second pixel.
         sources: views that each is matched with.
         window: side of the matched windows, cells, odd.
         min_score: NCC below which a depth is not trusted.
+        memory_gb: for volumes, 1e9 bytes.
 
     Raises:
         InputError: fewer than two views, or views without cameras.
@@ -123,19 +127,31 @@ def sweep_depth(
     inverse = 1 / far[:, None] + torch.linspace(0, 1, planes) * (1 / near - 1 / far)[:, None]
 
     matched = source_views(cameras, grid, middle, sources).numpy()
-    volume = matching_volume(grey, pixel_maps(cameras, matched), matched, inverse.numpy(), window=window)
-    cost = 1 - volume.clip(min=0)  # anticorrelation is no stronger evidence than no correlation
     judges = source_views(cameras, grid, middle, _JUDGES).numpy()
     maps = pixel_maps(cameras, judges)
+    V, cells = len(grey), grid[0] * grid[1] * planes
+    parts = math.ceil(V * cells * _BYTES_PER_CELL / (memory_gb * 1e9))
+    blocks = np.array_split(np.arange(V), min(V, parts))
+    kept: np.ndarray | None = None  # the matching volume, where all of it fits
     found = None
     for _ in range(rounds):
-        if found is not None:
-            known = found.depth[0].numpy(), found.trusted[0].numpy()
-            add_evidence(cost, inverse.numpy(), *known, maps, judges)
-        smooth = torch.from_numpy(semi_global(cost, grey))
-        best = smooth.argmin(dim=-1, keepdim=True)
-        depth = 1 / _between_planes(smooth, best, inverse)
-        score = torch.from_numpy(volume).gather(-1, best)[..., 0]
+        depth, score = torch.empty(V, *grid), torch.empty(V, *grid)
+        for block in blocks:
+            volume = kept
+            if volume is None:
+                to_sources = pixel_maps(cameras, matched, block)
+                volume = matching_volume(
+                    grey, to_sources, matched[block], inverse[block].numpy(), window=window, views=block
+                )
+                kept = volume if len(blocks) == 1 else None
+            cost = 1 - volume.clip(min=0)  # anticorrelation is no stronger evidence than no correlation
+            if found is not None:
+                known = found.depth[0].numpy(), found.trusted[0].numpy()
+                add_evidence(cost, inverse[block].numpy(), *known, maps[block], judges[block])
+            smooth = torch.from_numpy(semi_global(cost, grey[block]))
+            best = smooth.argmin(dim=-1, keepdim=True)
+            depth[block] = 1 / _between_planes(smooth, best, inverse[block])
+            score[block] = torch.from_numpy(volume).gather(-1, best)[..., 0]
         found = _judged(depth, score, score > min_score, maps, judges)
     return found.to(device)
 

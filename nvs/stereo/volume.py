@@ -14,12 +14,13 @@ _OUTSIDE = -10.0  # grey level where a warped photo shows nothing; far from 0..1
 
 def matching_volume(
     grey: Float[np.ndarray, "V H W"],
-    maps: Float[np.ndarray, "V S 2 3 3"],
-    sources: Int[np.ndarray, "V S"],
-    inverse: Float[np.ndarray, "V P"],
+    maps: Float[np.ndarray, "B S 2 3 3"],
+    sources: Int[np.ndarray, "B S"],
+    inverse: Float[np.ndarray, "B P"],
     *,
     window: int,
-) -> Float[np.ndarray, "V H W P"]:
+    views: Int[np.ndarray, " B"] | None = None,
+) -> Float[np.ndarray, "B H W P"]:
     """Normalised cross-correlation (NCC) of windows, -1..1, mean of the two best sources of each pixel.
 
     Two, so that occluded sources do no harm. Where no source sees the point the
@@ -29,22 +30,24 @@ def matching_volume(
         maps: of `pixel_maps`, for ``sources``.
         inverse: 1 / z-depth of each view's planes.
         window: side of the windows, pixels, odd.
+        views: which views are matched, in the order of ``maps``; None is all of them.
 
     Source: Collins 1996 (space sweep); Goesele et al. 2006 (NCC over the best views).
     """
     V, H, W = grey.shape
     P = inverse.shape[1]
-    volume = np.empty((V, H, W, P), np.float32)
+    views = np.arange(V) if views is None else views
+    volume = np.empty((len(views), H, W, P), np.float32)
 
-    def fill(view: int) -> None:
-        moments = _Moments(grey[view], window)
+    def fill(i: int) -> None:
+        moments = _Moments(grey[views[i]], window)
         planes = np.empty((P, H, W), np.float32)
         for p in range(P):
-            planes[p] = _score(moments, grey, sources[view], maps[view], inverse[view, p])
-        volume[view] = planes.transpose(1, 2, 0)  # plane last, as the smoothing reads it
+            planes[p] = _score(moments, grey, sources[i], maps[i], inverse[i, p])
+        volume[i] = planes.transpose(1, 2, 0)  # plane last, as the smoothing reads it
 
     with ThreadPoolExecutor(max(1, torch.get_num_threads())) as pool:
-        list(pool.map(fill, range(V)))
+        list(pool.map(fill, range(len(views))))
     return volume
 
 

@@ -16,6 +16,7 @@ from geometry.worlds import ProceduralDataset
 from nvs.gaussians import Gaussians
 
 SMALL = {"process_res": 98}
+DRAFT = {"quality": "draft", **SMALL}
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +36,7 @@ def model():
 
 @pytest.fixture(scope="module")
 def scene(model, photos):
-    return model.predict(photos[0], photos[1], **SMALL)
+    return model.predict(photos[0], photos[1], **DRAFT)
 
 
 def test_a_model_says_what_it_is(model):
@@ -65,7 +66,7 @@ def test_predict_refines(model, photos):
 
 
 def test_without_cameras_the_network_places_the_photos(model, photos):
-    scene = model.predict(photos[0], False, **SMALL)
+    scene = model.predict(photos[0], False, **DRAFT)
     assert scene.depth_kind == "network"
     assert se3.centres(scene.cameras.extrinsics[0]).std() > 0
 
@@ -87,7 +88,9 @@ def test_render_leaves_what_the_command_leaves(photos, tmp_path, capsys):
         write_image(folder / name, image)
     E, K = (t[0].double().numpy() for t in (photos[1].extrinsics, photos[1].intrinsics))
     transforms_json.write_scene(folder / "transforms.json", names, E, K, [(70, 98)] * 4)
-    rendered = nvs.render(folder, tmp_path / "out", holdout=4, frames=3, size=(35, 49), **SMALL)
+    rendered = nvs.render(
+        folder, tmp_path / "out", holdout=4, frames=3, size=(35, 49), quality="draft", **SMALL
+    )
     assert capsys.readouterr().err == ""  # the library is quiet
     assert rendered.metrics["psnr"] > 10
     assert {"gaussians.ply", "video.mp4", "metrics.json"} <= {p.name for p in rendered.folder.iterdir()}

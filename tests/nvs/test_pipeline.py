@@ -1,6 +1,7 @@
 """The one way from views to Gaussians: what render, API, fine-tuning and the benchmark share."""
 
 import pytest
+import torch
 
 from geometry.errors import InputError
 from geometry.views import Views
@@ -12,6 +13,7 @@ from nvs.options import GaussianOptions
 from nvs.pipeline import Pipeline, choose_depth
 
 SIZE = (70, 98)
+DRAFT = GaussianOptions(quality="draft")
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +34,7 @@ def bundled():
 @pytest.mark.parametrize("network", [False, True])
 def test_a_view_between_the_photos_is_better_than_their_mean_colour(network, capture, bundled):
     context, target, truth = capture
-    scene = Pipeline(splatter=bundled if network else photo_colours())(context)
+    scene = Pipeline(splatter=bundled if network else photo_colours(), options=DRAFT)(context)
     assert (scene.depth_kind, scene.refined) == ("sweep", None)
     assert 0.2 < scene.trusted < 1
     view = scene.render(target, SIZE).rgb
@@ -53,6 +55,25 @@ def test_refinement_is_part_of_it(capture, bundled):
     assert scores[1] > scores[0] + 0.5
     assert any("trusted" in line for line in said)
     assert any(line.startswith("refined: ") for line in said)
+
+
+def test_the_network_takes_posed_photos_in_groups(capture, bundled):
+    """What one pass makes, and what groups make, lie in one world and in the photos' order."""
+    context, _, _ = capture
+    options = GaussianOptions(quality="draft", prune=False, spacing=7.0)
+    whole, groups = (Pipeline(splatter=bundled, options=options, at_a_time=n)(context) for n in (16, 2))
+    assert groups.gaussians.means.shape == whole.gaussians.means.shape
+    torch.testing.assert_close(groups.depth, whole.depth)
+    # Depth is the sweep's; the head may move a Gaussian by some pixels.
+    far = (groups.gaussians.means - whole.gaussians.means).norm(dim=-1)
+    assert far.median() < 0.05 * whole.depth.median()
+
+
+def test_many_photos_share_a_budget_of_gaussians():
+    pipeline = Pipeline(splatter=photo_colours())
+    few, many = (Views(images=torch.empty(1, 1, 3, 280, 504).expand(1, n, 3, 280, 504)) for n in (12, 200))
+    assert pipeline.spacing(few, "sweep") == 4.0
+    assert 200 * 280 * 504 / pipeline.spacing(many, "sweep") ** 2 == pytest.approx(600_000)
 
 
 def test_auto_sweeps_where_it_can_and_should(capture):

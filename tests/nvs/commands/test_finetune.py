@@ -90,7 +90,7 @@ def tune(photos, out, model, *more):
 
 
 def rendered_psnr(photos, out, model, *more):
-    words = [photos, "--out", out, "--model", model, *COMMON, "--frames", "2", *more]
+    words = [photos, "--out", out, "--model", model, *COMMON, "--frames", "2", "--quality", "draft", *more]
     assert render.main([str(w) for w in words]) == 0
     return json.loads((out / "metrics.json").read_text())["psnr"]
 

@@ -50,7 +50,9 @@ def posed(tmp_path_factory):
 
 
 def render(*arguments):
-    return main([str(a) for a in (*arguments, "--process-res", "56", "--frames", "3", "--size", "36", "54")])
+    small = ("--process-res", "56", "--frames", "3", "--size", "36", "54")
+    draft = () if "--refine" in arguments else ("--quality", "draft")
+    return main([str(a) for a in (*arguments, *small, *draft)])
 
 
 @pytest.fixture(scope="module")

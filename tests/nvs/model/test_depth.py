@@ -81,7 +81,6 @@ def test_a_coarse_grid_covers_the_same_view(splatter, views):
     fine, coarse = splatter(views), splatter(views, spacing=2.0)
     assert coarse.gaussians.means.shape == (1, 3 * 14 * 21, 3)
     assert coarse.geometry.depth.shape == (1, 3, 14, 21)
-    assert coarse.owners.bincount().tolist() == [14 * 21] * 3
     torch.testing.assert_close(coarse.geometry.cameras.intrinsics, views.cameras.intrinsics)
     ratio = coarse.gaussians.scales.mean() / fine.gaussians.scales.mean()
     assert 1.7 < ratio < 2.3  # half as many each way, twice as wide

@@ -74,3 +74,11 @@ def test_same_answer_on_any_number_of_threads(board, swept):
     finally:
         torch.set_num_threads(before)
     assert torch.equal(again.depth, swept.depth)
+
+
+def test_blocks_of_views_bound_the_memory_and_change_nothing(board, swept):
+    views, _ = board
+    one_view = 48 * 64 * 64 * 12 / 1e9
+    blocks = sweep_depth(views, scene.SIZE, memory_gb=2.1 * one_view)
+    assert torch.equal(blocks.depth, swept.depth)
+    assert torch.equal(blocks.trusted, swept.trusted)
