@@ -33,12 +33,15 @@ class Protocol:
         poses: a mode of `eval.protocols.placement`.
         context_poses: whether the method gets the context's cameras; ``auto`` gives them under ``gt`` and
             keeps them back otherwise.
+        process_res: long side of the network's images, as ``nvs render --process-res``; None: as near to the
+            scored size as multiples of its patch come.
     """
 
     poses: str = "gt"
     context_poses: str = "auto"
     framing: Framing = field(default_factory=Framing)
     photometric: Photometric = field(default_factory=Photometric)
+    process_res: int | None = None
     backend: str = "auto"
 
     def __post_init__(self) -> None:
@@ -74,7 +77,7 @@ def make_task(scene: DividedScene, protocol: Protocol, device: torch.device) -> 
     """Decode the context; of the targets only the cameras are looked at."""
     framing = protocol.framing
     size = framing.image_size((*scene.context, *scene.targets))
-    photos, context = framed_views(scene.context, framing, size, network_size(size))
+    photos, context = framed_views(scene.context, framing, size, network_size(size, protocol.process_res))
     if not protocol.posed_context:
         context = replace(context, cameras=None)
     return Task(

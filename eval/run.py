@@ -107,6 +107,8 @@ def run_settings(benchmark: Benchmark, method: Method, protocol: Protocol, split
     """All that decides the pictures; where the data lies and what computes them does not belong."""
     stated = asdict(protocol)
     stated.pop("backend")
+    if protocol.process_res is None:
+        stated.pop("process_res")  # as runs of before it was an option state it
     if protocol.poses != "photometric":
         stated.pop("photometric")
     return {

@@ -13,7 +13,7 @@ from geometry.device import pick_device
 from geometry.options import NetworkOptions, PhotoOptions, override
 from geometry.views import Cameras
 from geometry.weights.checkpoint import Checkpoint, find_checkpoint
-from nvs.cameras.fit import default_size
+from nvs.cameras.fit import default_size, window_size
 from nvs.model.splatter import Splatter, load_splatter
 from nvs.options import GaussianOptions, ViewOptions
 from nvs.pipeline import Pipeline
@@ -91,7 +91,7 @@ class Model:
             )
             if not capture.scene.posed:  # the network places them, in one pass
                 capture = capture.limited(most_views(taken, self.device))
-            views, _ = load_views(capture, capture.context, taken, self.device)
+            views, maps = load_views(capture, capture.context, taken, self.device)
             pipeline = Pipeline(
                 splatter=self.splatter,
                 options=gaussians,
@@ -101,8 +101,8 @@ class Model:
             )
             scene = replace(pipeline.splat(views), names=tuple(capture.names))
             if gaussians.refines:
-                size = default_size(views.image_size)
-                scene = pipeline.refine(scene, refinement_photos(capture, taken, views, scene.cameras, size))
+                size = default_size(window_size(maps))
+                scene = pipeline.refine(scene, refinement_photos(capture, maps, views, scene.cameras, size))
         return scene
 
 

@@ -8,7 +8,6 @@ from torch import Tensor
 
 from geometry.errors import InputError
 from geometry.ops.align import DegenerateAlignment
-from geometry.ops.images import resize_images
 from geometry.ops.pinhole import resize_intrinsics
 from geometry.predict import Network, predict_geometry
 from geometry.views import Cameras, Views
@@ -34,7 +33,7 @@ def place_targets(
     context_cameras: Cameras,
     targets: Views,
     names: list[str],
-    size: tuple[int, int],
+    photos: Float[Tensor, "1 T 3 H W"],
     **options: object,
 ) -> Holdout:
     """Targets at their cameras: given ones as they are, others by the network and a similarity.
@@ -45,7 +44,7 @@ def place_targets(
 
     Args:
         context_cameras: of the first pass.
-        size: (H, W) to compare at.
+        photos: what ``targets`` show, at the size to compare at.
         options: for `predict_geometry`.
     """
     second = None
@@ -54,11 +53,15 @@ def place_targets(
         second = predict_geometry(network, together, **options).cameras
     # Autocast is for the network alone: in bfloat16 cameras would turn by up to half a degree.
     with torch.autocast(targets.images.device.type, enabled=False):
-        return _placed(context_cameras, targets, second, names, size)
+        return _placed(context_cameras, targets, second, names, photos)
 
 
 def _placed(
-    context_cameras: Cameras, targets: Views, second: Cameras | None, names: list[str], size: tuple[int, int]
+    context_cameras: Cameras,
+    targets: Views,
+    second: Cameras | None,
+    names: list[str],
+    photos: Float[Tensor, "1 T 3 H W"],
 ) -> Holdout:
     if second is None:
         cameras, alignment = targets.cameras, "given poses"
@@ -74,9 +77,9 @@ def _placed(
         alignment = (
             "umeyama: targets placed by a second pass over all photos, carried over by context cameras"
         )
-    K = resize_intrinsics(cameras.intrinsics, targets.image_size, size)
+    K = resize_intrinsics(cameras.intrinsics, targets.image_size, tuple(photos.shape[-2:]))
     placed = Cameras(extrinsics=cameras.extrinsics, intrinsics=K)
-    return Holdout(names, resize_images(targets.images, size), placed, alignment)
+    return Holdout(names, photos, placed, alignment)
 
 
 def evaluate(

@@ -9,19 +9,27 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from geometry.capture import Capture, check_choice, find_cameras, load_views, most_views, open_capture
+from geometry.capture import (
+    Capture,
+    check_choice,
+    find_cameras,
+    load_views,
+    most_views,
+    open_capture,
+    show_views,
+)
 from geometry.console import Stopwatch, announce, say
 from geometry.device import pick_device, precision
 from geometry.errors import InputError
-from geometry.ops.images import resize_images
 from geometry.options import NetworkOptions, PhotoOptions
 from geometry.results import RENDERED, require_results, result_folder
+from geometry.sampling.preprocess import PixelMap
 from geometry.scenes import structure_from_motion
 from geometry.views import Cameras, Views
 from geometry.weights.checkpoint import Checkpoint, find_checkpoint
 from nvs.cameras import PATHS, camera_path
 from nvs.cameras.files import cameras_from_file
-from nvs.cameras.fit import VIDEO_SIDE, default_size, fit_cameras, scaled_size
+from nvs.cameras.fit import VIDEO_SIDE, default_size, fit_cameras, scaled_size, window_size
 from nvs.cameras.transform import turn_cameras
 from nvs.cameras.up_axis import y_up_turn
 from nvs.gaussians.transform import turn_gaussians
@@ -127,11 +135,11 @@ def render_photos(
         if not capture.scene.posed:  # the network places them, in one pass
             capture = capture.limited(most_views(taken, device))
     with watch("photos"):
-        views, _ = load_views(capture, capture.context, taken, device)
+        views, maps = load_views(capture, capture.context, taken, device)
     background = background_colour(options.views.background, views)
     scene = replace(pipeline.splat(views, background=background), names=tuple(capture.names))
 
-    size = options.views.size or default_size(views.image_size)
+    size = options.views.size or default_size(window_size(maps))
     metrics, holdout = None, None
     if capture.targets:
         with watch("hold-out"):
@@ -139,7 +147,7 @@ def render_photos(
             metrics = score(scene, holdout)
     if options.gaussians.refines:
         with watch("photos"):
-            refined_on = refinement_photos(capture, taken, views, scene.cameras, size)
+            refined_on = refinement_photos(capture, maps, views, scene.cameras, size)
         scene = pipeline.refine(scene, refined_on)
         if holdout is not None:
             with watch("hold-out"):
@@ -150,7 +158,7 @@ def render_photos(
     verdict = judge(scene, capture, facts)
     if metrics is not None:
         metrics |= verdict.as_json()
-    size = options.views.size or scaled_size(views.image_size, VIDEO_SIDE)
+    size = options.views.size or scaled_size(window_size(maps), VIDEO_SIDE)
     path = render_path(options.views, scene, size)
     if options.views.world == "y-up":
         scene, path = y_up(scene, path)
@@ -181,19 +189,17 @@ def render_path(options: ViewOptions, scene: SplatScene, size: tuple[int, int]) 
 
 
 def refinement_photos(
-    capture: Capture, options: PhotoOptions, views: Views, cameras: Cameras, size: tuple[int, int]
+    capture: Capture, maps: Sequence[PixelMap], views: Views, cameras: Cameras, size: tuple[int, int]
 ) -> Views:
-    """The context photos with cameras, in their own shape, as large as the rendered views."""
-    target = scaled_size(views.image_size, max(size))
-    if views.cameras is not None and max(target) > max(views.image_size):
-        # Only given cameras fit photos that are prepared anew: preparing may cut them by some pixels.
-        finer = replace(options, process_res=max(target))
-        views, _ = load_views(capture, capture.context, finer, views.images.device)
-        cameras = views.cameras
-    return Views(
-        images=resize_images(views.images, target),
-        cameras=resize_cameras(cameras, views.image_size, target),
-    )
+    """The context photos with cameras, in their own shape, as large as the rendered views.
+
+    Args:
+        maps: what ``views`` show, as `load_views` says.
+        cameras: of ``views``, in the Gaussians' world.
+    """
+    target = scaled_size(window_size(maps), max(size))
+    photos = show_views(capture, capture.context, maps, target).to(views.images)
+    return replace(photos, cameras=resize_cameras(cameras, views.image_size, target))
 
 
 def hold_out(
@@ -205,7 +211,7 @@ def hold_out(
     size: tuple[int, int],
 ) -> Holdout:
     """The held-out photos, placed in the Gaussians' world."""
-    targets, _ = load_views(capture, capture.targets, options, views.images.device)
+    targets, maps = load_views(capture, capture.targets, options, views.images.device)
     network, running = pipeline.splatter.network, pipeline.network
     with precision(running.precision, network):
         holdout = place_targets(
@@ -214,7 +220,7 @@ def hold_out(
             cameras,
             targets,
             capture.target_names,
-            size,
+            show_views(capture, capture.targets, maps, size).images.to(views.images),
             reference=running.reference,
             chunk=running.chunk,
         )

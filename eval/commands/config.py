@@ -102,6 +102,7 @@ def run_options(config: Any) -> RunOptions:
             context_poses=c["context_poses"],
             framing=benchmark.framing,
             photometric=Photometric(**c["photometric"]),
+            process_res=c["process_res"],
             backend=c["backend"],
         ),
         split=c["split"],

@@ -9,8 +9,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from geometry.errors import InputError
-from geometry.sampling.framing import frame_window, show_photo
-from geometry.sampling.preprocess import PATCH, PixelMap
+from geometry.sampling.framing import frame_window, show_frames
+from geometry.sampling.preprocess import PATCH, PixelMap, released_size
 from geometry.scenes.scene import Frame, turn_intrinsics
 from geometry.views import Cameras, Views
 from nvs.cameras.fit import scaled_size
@@ -64,8 +64,14 @@ class Framing:
         return PixelMap(photo_size=frame.image_size, network_size=frame.image_size).resized(size)
 
 
-def network_size(size: tuple[int, int]) -> tuple[int, int]:
-    """(H, W) of the network's input for images of (H, W): each side the nearest multiple of the patch."""
+def network_size(size: tuple[int, int], process_res: int | None = None) -> tuple[int, int]:
+    """(H, W) of the network's input for images of (H, W): each side the nearest multiple of the patch.
+
+    Args:
+        process_res: the long side, as `nvs render` takes it; None: that of ``size``.
+    """
+    if process_res is not None:
+        return released_size(size, process_res, "upper_bound_resize")
     H, W = (max(PATCH, int(side / PATCH + 0.5) * PATCH) for side in size)
     return H, W
 
@@ -77,24 +83,9 @@ def framed_views(
 
     All sizes show the same window of each photo, that of ``size``. Every photo is decoded once and not kept.
     """
-    images: list[list[Tensor]] = [[] for _ in (size, *sizes)]
-    intrinsics: list[list[np.ndarray]] = [[] for _ in (size, *sizes)]
-    for frame in frames:
-        frame = framing.straightened(frame)
-        photo = frame.load()
-        window = framing.window(frame, size)
-        for i, each in enumerate((window, *(window.resized(s) for s in sizes))):
-            pixels = np.ascontiguousarray(show_photo(photo, each))
-            images[i].append(torch.from_numpy(pixels).permute(2, 0, 1).float() / 255)
-            intrinsics[i].append(each.network_intrinsics(frame.intrinsics))
-    extrinsics = torch.from_numpy(np.stack([frame.extrinsics for frame in frames]))[None].float()
-    return [
-        Views(
-            images=torch.stack(stack)[None],
-            cameras=Cameras(extrinsics=extrinsics, intrinsics=torch.from_numpy(np.stack(K))[None].float()),
-        )
-        for stack, K in zip(images, intrinsics)
-    ]
+    straight = [framing.straightened(frame) for frame in frames]
+    windows = [framing.window(frame, size) for frame in straight]
+    return show_frames(straight, [(w, *(w.resized(s) for s in sizes)) for w in windows])
 
 
 def framed_cameras(frames: Sequence[Frame], framing: Framing, size: tuple[int, int]) -> Cameras:

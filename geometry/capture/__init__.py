@@ -1,6 +1,6 @@
 """Photos on their way to a network: opened, chosen, given cameras, prepared."""
 
-from geometry.capture.capture import MAX_VIEWS, Capture, load_views, most_views, open_capture
+from geometry.capture.capture import MAX_VIEWS, Capture, load_views, most_views, open_capture, show_views
 from geometry.capture.find_cameras import check_choice, find_cameras
 from geometry.capture.given import open_given
 from geometry.options import CAMERAS
@@ -15,4 +15,5 @@ __all__ = [
     "most_views",
     "open_capture",
     "open_given",
+    "show_views",
 ]

@@ -10,6 +10,7 @@ import torch
 from geometry.console import counted, say
 from geometry.options import PhotoOptions
 from geometry.results import keep_apart
+from geometry.sampling.framing import show_frames
 from geometry.sampling.preprocess import PixelMap, prepare_views
 from geometry.scenes.photos import open_photos
 from geometry.scenes.scene import Scene
@@ -122,3 +123,16 @@ def load_views(
         name = capture.scene.frames[indices[worst]].name
         say(f"photos of mixed shapes share a canvas of {H}x{W} (H x W): {name} loses {100 * cut[worst]:.0f}%")
     return views.to(device), maps
+
+
+def show_views(
+    capture: Capture, indices: Sequence[int], maps: Sequence[PixelMap], size: tuple[int, int]
+) -> Views:
+    """What `load_views` showed, at another size and read from the photos again: no image is resized twice.
+
+    Args:
+        maps: of `load_views` for these photos.
+    """
+    frames = [capture.scene.frames[i] for i in indices]
+    (views,) = show_frames(frames, [(m.resized(size),) for m in maps])
+    return views

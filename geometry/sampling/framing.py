@@ -4,11 +4,16 @@ A window is a rectangle of whole photo pixels, resized to the wanted size, so a 
 one offset per axis) says exactly where every pixel went, and intrinsics follow it exactly.
 """
 
+from collections.abc import Iterable, Sequence
+
 import cv2
 import numpy as np
+import torch
 from jaxtyping import Float, UInt8
 
 from geometry.sampling.preprocess import PixelMap
+from geometry.scenes.scene import Frame
+from geometry.views import Cameras, Views
 
 
 def frame_window(
@@ -49,6 +54,28 @@ def show_photo(photo: UInt8[np.ndarray, "h w 3"], window: PixelMap) -> UInt8[np.
     H, W = window.network_size
     grows = cut.shape[0] < H or cut.shape[1] < W
     return cv2.resize(cut, (W, H), interpolation=cv2.INTER_CUBIC if grows else cv2.INTER_AREA)
+
+
+def show_frames(frames: Sequence[Frame], windows: Iterable[Sequence[PixelMap]]) -> list[Views]:
+    """Photos in one or more windows each: a `Views` of batch size one for the first windows, the second, ...
+
+    Every photo is decoded once and not kept. Cameras are there if all frames have them.
+    """
+    posed = all(frame.extrinsics is not None and frame.intrinsics is not None for frame in frames)
+    images, intrinsics = [], []
+    for frame, shown in zip(frames, windows, strict=True):
+        photo = frame.load()
+        images.append([torch.from_numpy(np.ascontiguousarray(show_photo(photo, w))) for w in shown])
+        intrinsics.append([w.network_intrinsics(frame.intrinsics) if posed else None for w in shown])
+    pixels = [(torch.stack(stack).permute(0, 3, 1, 2).float() / 255)[None] for stack in zip(*images)]
+    if not posed:
+        return [Views(images=each) for each in pixels]
+    extrinsics = torch.from_numpy(np.stack([frame.extrinsics for frame in frames]))[None].float()
+    cameras = [
+        Cameras(extrinsics=extrinsics, intrinsics=torch.from_numpy(np.stack(K))[None].float())
+        for K in zip(*intrinsics)
+    ]
+    return [Views(images=each, cameras=camera) for each, camera in zip(pixels, cameras)]
 
 
 def show_map(values: np.ndarray, window: PixelMap) -> np.ndarray:

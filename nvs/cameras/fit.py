@@ -1,14 +1,26 @@
 """Image sizes for rendering, and cameras that follow them."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
 
 from geometry.ops.pinhole import resize_intrinsics
+from geometry.sampling.preprocess import PixelMap
 from geometry.views import Cameras
 
 LONG_SIDE = 480  # at which photos are refined on and compared, unless a size is asked for
 VIDEO_SIDE = 960  # of the video's frames, unless a size is asked for
+
+
+def window_size(maps: Sequence[PixelMap]) -> tuple[int, int]:
+    """(H, W) of the part of the photos that the network sees, in pixels of the photo of the median shape.
+
+    The network's own images are of nearly that shape: multiples of its patch.
+    """
+    windows = [(m.network_size[0] / m.scale[1], m.network_size[1] / m.scale[0]) for m in maps]
+    H, W = sorted(windows, key=lambda s: (s[1] / s[0], s))[len(windows) // 2]
+    return round(H), round(W)
 
 
 def default_size(image_size: tuple[int, int]) -> tuple[int, int]:

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
-from geometry.capture import MAX_VIEWS, Capture, load_views, open_capture
+from geometry.capture import MAX_VIEWS, Capture, load_views, open_capture, show_views
 from geometry.engine.samplers import SampleRequest
 from geometry.engine.seeding import derive_seed
 from geometry.errors import InputError
@@ -19,7 +19,7 @@ from geometry.options import NetworkOptions, PhotoOptions
 from geometry.predict import Network, predict_geometry
 from geometry.scenes.view_selection import select_views
 from geometry.views import Cameras, Example, Truth, Views
-from nvs.cameras.fit import default_size
+from nvs.cameras.fit import default_size, window_size
 from nvs.data.splits import context_and_targets
 from nvs.training.cases import Case
 from nvs.training.samples import RecurringExample
@@ -80,14 +80,14 @@ def read_capture(
         raise InputError(
             f"{path}: expected at least {LEAST_PHOTOS} photos (one is held out), got {len(capture.scene)}"
         )
-    context, _ = load_views(capture, capture.context, photos, torch.device("cpu"))
-    kept_out, _ = load_views(capture, capture.targets, photos, torch.device("cpu"))
+    context, maps = load_views(capture, capture.context, photos, torch.device("cpu"))
+    kept_out, kept_out_maps = load_views(capture, capture.targets, photos, torch.device("cpu"))
     case = Case(
         name=path.rstrip("/").rsplit("/", 1)[-1],
         context=context,
         targets=kept_out,
         target_names=capture.target_names,
-        size=default_size(context.image_size),
+        photos=show_views(capture, capture.targets, kept_out_maps, default_size(window_size(maps))).images,
     )
     chosen = _training_photos(capture, photos.max_views or MAX_VIEWS.get(device.type, 16))
     views, _ = load_views(capture, chosen, photos, torch.device("cpu"))

@@ -32,7 +32,7 @@ class Case(TensorRecord):
     context: Views  # as the network takes them, batch size one
     targets: Views  # held-out photos; without cameras the network places them
     target_names: list[str]
-    size: tuple[int, int]  # (H, W) at which they are compared
+    photos: Float[Tensor, "1 T 3 H W"]  # what the targets show, at the size at which they are compared
     pruned: bool = True  # leave out what `nvs render` leaves out
 
 
@@ -75,7 +75,7 @@ def score_case(
             splats.geometry.cameras,
             case.targets,
             case.target_names,
-            case.size,
+            case.photos,
             reference=reference,
             chunk=chunk,
         )
@@ -94,8 +94,8 @@ def _sheet(
 ) -> Tensor:
     """Context, targets, renderings and their depth, for the sheet."""
     some = _some(len(holdout.names))
-    cameras = holdout.cameras[:, some]
-    frames = list(render_frames(gaussians, cameras, case.size, background=background, backend=backend))
+    cameras, size = holdout.cameras[:, some], tuple(case.photos.shape[-2:])
+    frames = list(render_frames(gaussians, cameras, size, background=background, backend=backend))
     depths = np.stack([np.where(alpha > 0.5, depth, 0) for _, depth, alpha in frames])
     context = [to_bytes(case.context.images[0, i]) for i in _some(case.context.images.shape[1])]
     sheet = contact_sheet(
@@ -151,6 +151,6 @@ def example_case(example: NovelViewExample, name: str, *, pruned: bool, posed: b
         context=context if posed else Views(images=context.images),
         targets=Views(images=target.images, cameras=example.target.truth.cameras if posed else None),
         target_names=[f"target {t}" for t in range(target.images.shape[1])],
-        size=target.image_size,
+        photos=target.images,
         pruned=pruned,
     )

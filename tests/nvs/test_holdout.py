@@ -26,7 +26,7 @@ def test_autocast_for_the_network_does_not_move_the_cameras(generator, monkeypat
     context, targets = Views(images=torch.rand(1, 4, 3, 28, 28)), Views(images=torch.rand(1, 2, 3, 28, 28))
 
     def placed() -> Cameras:
-        return place_targets(None, context, context_cameras, targets, ["a", "b"], (28, 28)).cameras
+        return place_targets(None, context, context_cameras, targets, ["a", "b"], targets.images).cameras
 
     wanted = placed()
     with torch.autocast("cpu", torch.bfloat16):

@@ -1,0 +1,69 @@
+"""`nvs finetune`, `nvs render --holdout` and `nvs-eval method=model` are one measurement."""
+
+import json
+
+import pytest
+from benchmark_data import make_views, write_capture
+
+from eval.__main__ import main as nvs_eval
+from eval.run_folder import Store, read_json
+from nvs.commands import finetune, render
+from nvs.training import cases
+
+CONTEXT, HOLDOUT, PROCESS_RES = 4, 8, 84
+# The benchmark judges stored pictures. Rounding to 8 bits adds an error of variance (1/255)^2 / 12, 59 dB:
+# below 30 dB that is less than 0.006 dB. The rest is the network's images: nvs resizes photos to them in two
+# steps, as the released code does, the benchmark in one. Seen here: up to 0.02 dB.
+TOLERANCE_DB = 0.05
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch):
+    monkeypatch.setattr("nvs.cameras.fit.LONG_SIDE", 96)
+    monkeypatch.setattr(cases, "SHEET_COLUMNS", 2)
+
+
+@pytest.fixture(scope="module")
+def room(tmp_path_factory):
+    """Photos of 9:16, a shape that the network's images do not have."""
+    return write_capture(tmp_path_factory.mktemp("data") / "room", make_views(10, size=(108, 192)))
+
+
+def benchmark_psnr(room, out, *more):
+    words = [f"benchmark.root={room}", f"out={out}", f"benchmark.rule.context={CONTEXT}", "metrics=[psnr]"]
+    words += ["benchmark.long_side=96", f"process_res={PROCESS_RES}", "device=cpu", *more]
+    assert nvs_eval(["run", *words]) == 0
+    (scene,) = read_json(Store(out).summary)["scenes"]
+    return {target["name"]: target["psnr"] for target in scene["targets"]}
+
+
+def rendered(room, out, *more):
+    words = [room, "--out", out, "--context", CONTEXT, "--holdout", HOLDOUT, "--process-res", PROCESS_RES]
+    assert render.main([str(w) for w in [*words, "--frames", 2, "--device", "cpu", *more]]) == 0
+    return json.loads((out / "metrics.json").read_text())
+
+
+def per_target(metrics):
+    return {target["name"]: target["psnr"] for target in metrics["targets"]}
+
+
+@pytest.mark.parametrize("refine", [0, 6])
+def test_render_and_benchmark_measure_the_same(room, tmp_path, refine):
+    words = ["--refine", refine] if refine else []
+    metrics = rendered(room, tmp_path / "render", *words)
+    assert metrics["size"] == [54, 96]
+    psnr = benchmark_psnr(room, tmp_path / "eval", f"refine={refine}")
+    assert read_json(Store(tmp_path / "eval").summary)["sizes"] == [[54, 96]]
+    assert per_target(metrics) == pytest.approx(psnr, abs=TOLERANCE_DB)
+
+
+def test_finetuning_and_benchmark_measure_the_same(room, tmp_path):
+    words = ["--context", CONTEXT, "--holdout", HOLDOUT, "--process-res", PROCESS_RES, "--device", "cpu"]
+    words += ["--steps", 1, "--validate-every", 1, "--lpips", 0, "--targets", 1, "--context-sets", 1]
+    out = tmp_path / "tuned"
+    assert finetune.main([str(w) for w in [room, "--out", out, *words]]) == 0
+    lines = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    validated = {e["step"]: e["metrics"]["psnr"] for e in lines if e["kind"] == "validation"}
+    for step, model in ((0, "tiny"), (1, out / "last.safetensors")):
+        psnr = benchmark_psnr(room, tmp_path / f"eval{step}", f"model={model}")
+        assert validated[step] == pytest.approx(sum(psnr.values()) / len(psnr), abs=TOLERANCE_DB)
