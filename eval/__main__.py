@@ -7,6 +7,7 @@ from geometry.__main__ import dispatch
 COMMANDS = {
     "split": ("eval.commands.split", "divide a benchmark's scenes into context and targets, as a file"),
     "run": ("eval.commands.run", "predict, render and score a benchmark with any method"),
+    "export": ("eval.commands.export", "context photos and cameras as files, for programs in any language"),
     "table": ("eval.commands.table", "runs side by side, beside the published numbers"),
     "report": ("eval.commands.report", "a page with the worst and best targets of a run"),
     "sensitivity": ("eval.commands.sensitivity", "how far each unstated choice moves the score"),

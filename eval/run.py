@@ -130,7 +130,15 @@ def _shared_split(options: RunOptions, store: Store, process: Process) -> Split:
     path = store.split if options.split is None else Path(options.split)
     if process.is_first and options.split is None and not path.is_file():
         make_split_file(benchmark, path)
-    split = from_first(process, read_split(path) if process.is_first else None)
+    return chosen_split(from_first(process, read_split(path) if process.is_first else None), benchmark, path)
+
+
+def chosen_split(split: Split, benchmark: Benchmark, path: Path) -> Split:
+    """The split read from ``path``, once it was found to be the benchmark's and by its rule.
+
+    Raises:
+        InputError: it is not.
+    """
     if split.benchmark != benchmark.name:
         raise InputError(f"{path}: expected a split of {benchmark.name}, got one of {split.benchmark}")
     if split.rule != benchmark.rule:

@@ -1,0 +1,104 @@
+"""A benchmark as files for programs in any language: context photos as scored, and all cameras.
+
+```
+split.json                   the split
+<scene>/context/<photo>.png  context photos, undistorted, cut and scaled to the scored size
+<scene>/transforms.json      their cameras
+<scene>/targets.json         cameras of the targets; file_path is the name of the picture to draw
+```
+
+Cameras are in nerfstudio's form, pinhole, for images of the scored size. A program that draws
+``<folder>/<scene>/<file_path>`` for every entry of targets.json takes part by ``method=renders
+renders.folder=<folder>``. Photos of targets are not there.
+"""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from eval.options import Benchmark
+from eval.protocols.framing import Framing, framed_cameras, framed_image
+from eval.protocols.splits import DividedScene, Split, divided_scene, read_split, write_split
+from eval.run import chosen_split, make_split_file
+from geometry.console import say
+from geometry.errors import InputError
+from geometry.results import file_names, keep_apart, require_results, result_folder
+from geometry.scenes import transforms_json
+from geometry.scenes.scene import Frame
+from geometry.visualize import to_bytes, write_image
+
+_FILES = ("context/*.png", "transforms.json", "targets.json")
+
+
+def export_benchmark(
+    benchmark: Benchmark, out: Path | str, *, split: Path | str | None = None, verify: str = "files"
+) -> Split:
+    """Write a benchmark's scenes into the folder ``out``; the same call again replaces what it wrote.
+
+    Args:
+        split: a file of `nvs-eval split`; None divides the data now.
+        verify: how the split is compared with the data, see `eval.protocols.splits.fit_scene`.
+
+    Raises:
+        InputError: the data or the split do not fit, or ``out`` holds files of others.
+    """
+    out = Path(out).expanduser()
+    keep_apart(out, [benchmark.root])
+    path = out / "split.json" if split is None else Path(split).expanduser()
+    if split is None and not path.exists():
+        make_split_file(benchmark, path)
+    divided = chosen_split(read_split(path), benchmark, path)
+    for scene in divided.scenes:  # before any photo is decoded
+        require_results(out / scene.name, _FILES, [benchmark.root])
+    if not (out / "split.json").is_file() or read_split(out / "split.json") != divided:
+        _require_new(out, divided)
+        write_split(out / "split.json", divided)
+    for scene in divided.scenes:
+        with result_folder(out / scene.name) as folder:
+            _write_scene(folder, divided_scene(scene, benchmark.source, verify), benchmark.framing)
+        say(f"{scene.name}: {len(scene.context)} context photos, {len(scene.targets)} targets to draw")
+    return divided
+
+
+def _write_scene(folder: Path, scene: DividedScene, framing: Framing) -> None:
+    size = framing.image_size((*scene.context, *scene.targets))
+    (folder / "context").mkdir()
+    name, photos = scene.split.name, scene.split.context
+    about = {"scene": name}
+    paths = [f"context/{stem}.png" for stem in file_names(photos)]
+    for frame, path in zip(scene.context, paths):
+        write_image(folder / path, to_bytes(framed_image(frame, framing, size)[0]))
+    _write_cameras(folder / "transforms.json", paths, scene.context, framing, size, about, photos)
+    about["picture"] = f"draw {name}/<file_path>, h x w pixels, for method=renders"
+    renders, photos = scene.split.renders, scene.split.targets
+    _write_cameras(folder / "targets.json", renders, scene.targets, framing, size, about, photos)
+
+
+def _write_cameras(
+    path: Path,
+    file_paths: Sequence[str],
+    frames: Sequence[Frame],
+    framing: Framing,
+    size: tuple[int, int],
+    about: dict[str, str],
+    photos: Iterable[str],
+) -> None:
+    cameras = framed_cameras(frames, framing, size)
+    transforms_json.write_scene(
+        path,
+        file_paths,
+        np.stack([frame.extrinsics for frame in frames]),
+        cameras.intrinsics[0].double().numpy(),
+        [size] * len(frames),
+        per_frame=[{"photo": name} for name in photos],
+        extra=about,
+    )
+
+
+def _require_new(out: Path, divided: Split) -> None:
+    """Refuse a folder that holds an export of another split: pictures of both would lie side by side."""
+    if (out / "split.json").exists():
+        raise InputError(
+            f"{out}: holds an export of another split than {divided.checksum[:8]}; give another out="
+        )
