@@ -41,12 +41,15 @@ def _todays(words: list[str]) -> list[str]:
     return out
 
 
-def compose(overrides: list[str], values: Mapping[str, object] | None = None) -> Any:
+def compose(
+    overrides: list[str], values: Mapping[str, object] | None = None, *, complete: bool = True
+) -> Any:
     """`configs/eval.yaml` under these overrides, as a dictionary-like config with every value resolved.
 
     Args:
         overrides: as typed, in Hydra's grammar.
         values: set after them as they are, by dotted key; paths may have characters of Hydra's own.
+        complete: as of `geometry.commands.configuration.compose`.
 
     Raises:
         InputError: no such entry, or a value that must be given is missing; the message names it.
@@ -61,7 +64,7 @@ def compose(overrides: list[str], values: Mapping[str, object] | None = None) ->
             OmegaConf.update(config, key, value)
 
     return configuration.compose(
-        "eval", [text for text in overrides if not text.startswith("model=")], amend=amend
+        "eval", [text for text in overrides if not text.startswith("model=")], amend=amend, complete=complete
     )
 
 

@@ -28,10 +28,10 @@ def run(argv: list[str]) -> int:
     if not argv or argv[0] in ("-h", "--help"):
         print(USAGE)
         return 0 if argv else 2
-    config = compose([a for a in argv if a != "--cfg"])
     if "--cfg" in argv:
-        print(OmegaConf.to_yaml(config, resolve=True))
+        print(OmegaConf.to_yaml(compose([a for a in argv if a != "--cfg"], complete=False)), end="")
         return 0
+    config = compose(argv)
     summary = run_benchmark(run_options(config))
     if summary is not None:
         print("\n".join(result_lines(summary)))

@@ -20,13 +20,18 @@ CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 
 
 def compose(
-    name: str, overrides: Sequence[str], *, amend: Callable[[DictConfig], None] | None = None
+    name: str,
+    overrides: Sequence[str],
+    *,
+    amend: Callable[[DictConfig], None] | None = None,
+    complete: bool = True,
 ) -> DictConfig:
     """`configs/<name>.yaml` under these overrides, every value resolved.
 
     Args:
         overrides: as typed, in Hydra's grammar.
         amend: changes the composed tree before its interpolations are resolved.
+        complete: False, to show it, leaves values that must be given as ``???``.
 
     Raises:
         InputError: no such entry, or a value that must be given is missing; the message names it, and what
@@ -42,7 +47,7 @@ def compose(
         except (HydraException, OmegaConfBaseException) as error:
             raise InputError(f"configuration: {_explain(error, name, overrides)}") from error
     missing = sorted(OmegaConf.missing_keys(config))
-    if missing:
+    if complete and missing:
         raise InputError(
             f"configuration: expected a value for {', '.join(missing)}, for example {missing[0]}=..."
         )

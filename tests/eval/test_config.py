@@ -3,6 +3,7 @@
 import pytest
 from omegaconf import OmegaConf
 
+from eval.__main__ import main
 from eval.commands.config import compose
 from geometry.errors import InputError
 
@@ -18,6 +19,17 @@ def test_values_are_taken_as_they_are():
     config = compose(["benchmark=dl3dv"], {"benchmark.root": path})
     assert config.benchmark.source.root == path
     assert config.benchmark.size == [270, 480]
+
+
+def test_the_configuration_is_shown_without_data(capsys):
+    assert main(["run", "--cfg", "benchmark=tanks"]) == 0
+    shown = OmegaConf.create(capsys.readouterr().out)
+    assert OmegaConf.is_missing(shown.benchmark, "root")
+    assert OmegaConf.is_missing(shown.benchmark.source, "root")
+    assert shown.benchmark.size == [270, 480]
+    assert main(["run", "--cfg", "benchmark.root=x", "model=mine.safetensors"]) == 0
+    shown = OmegaConf.create(capsys.readouterr().out)
+    assert (shown.benchmark.source.root, shown.model) == ("x", "mine.safetensors")
 
 
 @pytest.mark.parametrize(
