@@ -5,6 +5,7 @@ from dataclasses import asdict
 from eval.methods.base import About
 from eval.options import RunOptions
 from eval.protocols.splits import Split, checksum
+from eval.tables.rows import missing_line
 
 
 def summarise(options: RunOptions, about: About, split: Split, scores: list[dict]) -> dict[str, object]:
@@ -62,7 +63,6 @@ def result_lines(summary: dict) -> list[str]:
     ]
     if not summary["trained"]:
         lines.append(f"WARNING: {summary['weights']}: these numbers say nothing about the method")
-    for name, value in summary["means"].items():
-        missing = value is None
-        lines.append(f"{name} missing: {summary['reasons'][name]}" if missing else f"{name} {value:.4f}")
-    return lines
+    lines += [f"{name} {value:.4f}" for name, value in summary["means"].items() if value is not None]
+    missing = {name: summary["reasons"][name] for name, value in summary["means"].items() if value is None}
+    return [*lines, missing_line(missing)] if missing else lines

@@ -4,8 +4,10 @@ import argparse
 import sys
 from pathlib import Path
 
+from eval.commands.words import dashed
 from eval.run_folder import Store, read_json
 from eval.tables.formats import FORMATS
+from eval.tables.grids import COLUMNS, require_columns
 from eval.tables.rows import make_tables
 from geometry.atomic import atomic_file
 from geometry.console import say
@@ -22,16 +24,26 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--baseline", metavar="METHOD", help="differences are from it (default: the first run)"
     )
+    parser.add_argument(
+        "--columns",
+        metavar="LIST",
+        help=f"some of {','.join(COLUMNS)} (default: all that have a value; latex: what fits a paper)",
+    )
+    parser.add_argument(
+        "--per-scene", action="store_true", help="the scenes' means, one column a method, for each metric"
+    )
     parser.add_argument("--no-published", action="store_true", help="leave printed numbers out")
     parser.add_argument("--out", type=Path, metavar="FILE", help="write there instead of to the screen")
-    args = parser.parse_args(argv)
+    args = parser.parse_args(dashed(parser, argv))
     return run_command(lambda: run(args))
 
 
 def run(args: argparse.Namespace) -> int:
+    columns = None if args.columns is None else tuple(args.columns.replace(" ", "").split(","))
+    require_columns(columns)
     runs = [read_json(Store(folder).summary) for folder in args.runs]
-    tables = make_tables(runs, baseline=args.baseline, published=not args.no_published)
-    text = FORMATS[args.format](tables)
+    tables = make_tables(runs, baseline=args.baseline, published=not (args.no_published or args.per_scene))
+    text = FORMATS[args.format](tables, columns, per_scene=args.per_scene)
     if args.out is None:
         sys.stdout.write(text)
         return 0

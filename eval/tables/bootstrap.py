@@ -5,9 +5,11 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
+LEAST_SCENES = 5  # of an interval: drawn from fewer, it would be much too narrow
+
 
 class Difference(NamedTuple):
-    """Mean over scenes of a paired difference, and its interval; no interval from a single scene."""
+    """Mean over scenes of a paired difference, and its interval; none from fewer than `LEAST_SCENES`."""
 
     mean: float
     low: float | None
@@ -33,7 +35,7 @@ def paired_difference(
     difference = np.asarray(first, np.float64) - np.asarray(second, np.float64)
     count = len(difference)
     mean = float(difference.mean())
-    if count < 2:
+    if count < LEAST_SCENES:
         return Difference(mean, None, None, count)
     drawn = np.random.default_rng(seed).integers(0, count, (draws, count))
     tail = 50 * (1 - level)

@@ -1,25 +1,30 @@
-"""A table as Markdown, LaTeX or CSV. All state the same rows; CSV has every digit."""
+"""Tables as Markdown, LaTeX or CSV: methods by columns, or the scenes with one column a method.
+
+Markdown states everything, LaTeX what fits a paper, CSV every digit.
+"""
 
 import csv
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from eval.tables.bootstrap import Difference
-from eval.tables.rows import Row, Table, number, signed
+from eval.tables.grids import COLUMNS, MEANINGS, Grid, make_grids, paper_metrics
+from eval.tables.rows import Table
 from nvs.metrics import METRICS
 
-_HEADS = {"psnr": "PSNR", "ssim": "SSIM", "lpips_vgg": "LPIPS (VGG)", "lpips_alex": "LPIPS (Alex)"}
-_MEANINGS = ("scenes", "protocol", "weights", "licence", "commit")
 
+def markdown(tables: list[Table], columns: Sequence[str] | None = None, *, per_scene: bool = False) -> str:
+    """One section per table.
 
-def markdown(tables: list[Table]) -> str:
-    """One section per table."""
+    Args:
+        columns: of `COLUMNS`; None takes all that have a value. Per scene, metrics alone count.
+        per_scene: the scenes' means, one column a method, a section for each metric.
+    """
     parts = []
-    for table in tables:
-        heads, lines = _cells(table)
-        rows = markdown_rows(heads, lines, "r" * len(table.metrics))
-        notes = [f"- {note}" for note in table.notes]
-        parts.append("\n".join([f"### {table.title}", "", *rows, *([""] if notes else []), *notes]))
+    for grid in make_grids(tables, columns or COLUMNS, per_scene):
+        rows = markdown_rows(grid.heads, grid.lines, _aligned(grid)[1:])
+        notes = [f"- {note}" for note in grid.notes]
+        parts.append("\n".join([f"### {grid.title}", "", *rows, *([""] if notes else []), *notes]))
     return "\n\n".join(parts) + "\n"
 
 
@@ -30,70 +35,92 @@ def markdown_rows(heads: list[str], lines: list[list[str]], aligned: str = "") -
     return ["| " + " | ".join(line) + " |" for line in body]
 
 
-def latex(tables: list[Table]) -> str:
-    """Tabulars in the booktabs style."""
+def latex(tables: list[Table], columns: Sequence[str] | None = None, *, per_scene: bool = False) -> str:
+    """Floats in the booktabs style: the best value bold, the protocol in the caption.
+
+    Args:
+        columns, per_scene: as of `markdown`; None takes PSNR, SSIM and one LPIPS.
+    """
     parts = []
     for table in tables:
-        heads, lines = _cells(table)
-        columns = "l" + "r" * len(table.metrics) + "l" * (len(heads) - 1 - len(table.metrics))
-        rows = [" & ".join(map(_escaped, line)) + r" \\" for line in (heads, *lines)]
-        body = [r"\toprule", rows[0], r"\midrule", *rows[1:], r"\bottomrule"]
-        notes = [f"% {note}" for note in table.notes]
-        start, end = rf"\begin{{tabular}}{{{columns}}}", r"\end{tabular}"
-        parts.append("\n".join([f"% {table.title}", *notes, start, *body, end]))
+        chosen = columns or paper_metrics(table)
+        for grid in make_grids([table], chosen, per_scene):
+            heads = [_escaped(h) + _arrow(m) for h, m in zip(grid.heads, grid.metrics)]
+            rows = [" & ".join(heads)]
+            for i, line in enumerate(grid.lines):
+                cells = [_escaped(cell).replace("†", r"$^\dagger$") for cell in line]
+                rows.append(
+                    " & ".join(rf"\textbf{{{c}}}" if (i, j) in grid.best else c for j, c in enumerate(cells))
+                )
+            rows = [row + r" \\" for row in rows]
+            caption = _escaped(grid.caption).replace("†", r"$^\dagger$")
+            parts.append(
+                "\n".join(
+                    [
+                        *(f"% {note}" for note in grid.notes),
+                        r"\begin{table}",
+                        r"\centering",
+                        rf"\caption{{{caption}}}",
+                        rf"\begin{{tabular}}{{{_aligned(grid)}}}",
+                        r"\toprule",
+                        rows[0],
+                        r"\midrule",
+                        *rows[1:],
+                        r"\bottomrule",
+                        r"\end{tabular}",
+                        r"\end{table}",
+                    ]
+                )
+            )
     return "\n\n".join(parts) + "\n"
 
 
-def comma_separated(tables: list[Table]) -> str:
-    """One header for all tables; differences as three columns each; empty where there is no number."""
-    metrics = [m for m in METRICS if any(m in table.metrics for table in tables)]
+def comma_separated(
+    tables: list[Table], columns: Sequence[str] | None = None, *, per_scene: bool = False
+) -> str:
+    """One header for all tables; differences as three columns each; empty where there is no number.
+
+    Args:
+        columns: as of `markdown`.
+        per_scene: a line for each scene of each run.
+    """
+    chosen = columns or COLUMNS
+    metrics = [m for m in METRICS if m in chosen and any(m in table.metrics for table in tables)]
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
+    if per_scene:
+        writer.writerow(["benchmark", "protocol", "scene", "method", *metrics])
+        for table in tables:
+            for scene, methods in table.scenes.items():
+                for method, values in methods.items():
+                    plain = [_plain(values.get(m)) for m in metrics]
+                    writer.writerow([table.benchmark, table.protocol, scene, method, *plain])
+        return stream.getvalue()
     ends = [f"{m}_{part}" for m in metrics for part in ("difference", "low", "high")]
-    writer.writerow(["benchmark", "method", *metrics, "baseline", *ends, *_MEANINGS])
+    ends = ["baseline", *ends] if "difference" in chosen else []
+    meanings = [name for name in MEANINGS if name in chosen]
+    writer.writerow(["benchmark", "method", *metrics, *ends, *meanings])
     for table in tables:
         for row in table.rows:
             differences = [value for m in metrics for value in _numbers(row.differences.get(m))]
-            writer.writerow(
-                [
-                    table.title.split(",")[0],
-                    row.method,
-                    *(_plain(row.values.get(m)) for m in metrics),
-                    table.baseline if row.differences else "",
-                    *differences,
-                    *(getattr(row, name) for name in _MEANINGS),
-                ]
-            )
+            differences = [table.baseline if row.differences else "", *differences] if ends else []
+            values = [_plain(row.values.get(m)) for m in metrics]
+            stated = [getattr(row, name) for name in meanings]
+            writer.writerow([table.benchmark, row.method, *values, *differences, *stated])
     return stream.getvalue()
 
 
-FORMATS: dict[str, Callable[[list[Table]], str]] = {
-    "markdown": markdown,
-    "latex": latex,
-    "csv": comma_separated,
-}
+FORMATS: dict[str, Callable[..., str]] = {"markdown": markdown, "latex": latex, "csv": comma_separated}
 
 
-def _cells(table: Table) -> tuple[list[str], list[list[str]]]:
-    """Heads and lines as printed; differences only where there is something to differ from."""
-    compared = [m for m in table.metrics if any(m in row.differences for row in table.rows)]
-    heads = ["method", *(_HEADS[m] for m in table.metrics)]
-    heads += [f"{_HEADS[m]} - {table.baseline} [95 %]" for m in compared] + list(_MEANINGS)
-    return heads, [_line(row, table.metrics, compared) for row in table.rows]
-
-
-def _line(row: Row, metrics: tuple[str, ...], compared: list[str]) -> list[str]:
-    printed = row.weights == "published"
-    values = ["-" if printed and m not in row.values else number(m, row.values.get(m)) for m in metrics]
-    differences = [_interval(m, row.differences.get(m)) for m in compared]
-    return [row.method, *values, *differences, *(getattr(row, name) for name in _MEANINGS)]
-
-
-def _interval(metric: str, difference: Difference | None) -> str:
-    if difference is None:
+def _arrow(metric: str | None) -> str:
+    if metric is None:
         return ""
-    mean, low, high = (signed(metric, value) for value in difference[:3])
-    return mean if difference.low is None else f"{mean} [{low}, {high}]"
+    return r" $\downarrow$" if metric.startswith("lpips") else r" $\uparrow$"
+
+
+def _aligned(grid: Grid) -> str:
+    return "".join("r" if i in grid.numbers else "l" for i in range(len(grid.heads)))
 
 
 def _numbers(difference: Difference | None) -> list[str]:

@@ -31,11 +31,18 @@ class Row:
 class Table:
     """Rows that may be compared, for they share benchmark, split and protocol."""
 
-    title: str
+    benchmark: str
+    protocol: str  # what all runs of the table share
     metrics: tuple[str, ...]
     rows: tuple[Row, ...]
     baseline: str | None  # method that differences are from
     notes: tuple[str, ...]
+    scenes: dict[str, dict[str, dict[str, float | None]]]  # scene -> method -> metric -> mean
+    source: str = CITATION  # of published rows
+
+    @property
+    def title(self) -> str:
+        return f"{self.benchmark}, {self.protocol}"
 
 
 def make_tables(runs: list[dict], *, baseline: str | None = None, published: bool = True) -> list[Table]:
@@ -90,12 +97,23 @@ def _table(runs: list[dict], baseline: str | None, published: bool) -> Table:
     # Papers say only "LPIPS"; their numbers stand in our main column, VGG.
     printed = [_published_row(p) for p in PUBLISHED if published and _as_published(first, p.benchmark)]
     return Table(
-        title=f"{first['benchmark']}, {_protocol(first)}",
+        benchmark=first["benchmark"],
+        protocol=_protocol(first),
         metrics=metrics,
         rows=(*printed, *(_row(run, None if run is base else base, metrics) for run in runs)),
         baseline=base["method"] if len(runs) > 1 else None,
-        notes=tuple(_notes(runs, printed, metrics)),
+        notes=tuple(_notes(runs, printed, metrics, published)),
+        scenes=_by_scene(runs),
     )
+
+
+def _by_scene(runs: list[dict]) -> dict[str, dict[str, dict[str, float | None]]]:
+    """Means of every scene, in the first run's order."""
+    means = {run["method"]: {scene["scene"]: scene["means"] for scene in run["scenes"]} for run in runs}
+    return {
+        scene["scene"]: {method: scenes.get(scene["scene"], {}) for method, scenes in means.items()}
+        for scene in runs[0]["scenes"]
+    }
 
 
 def _row(run: dict, base: dict | None, metrics: tuple[str, ...]) -> Row:
@@ -167,21 +185,20 @@ def _protocol(run: dict) -> str:
     return ", ".join(parts)
 
 
-def _notes(runs: list[dict], printed: list[Row], metrics: tuple[str, ...]) -> list[str]:
+def _notes(runs: list[dict], printed: list[Row], metrics: tuple[str, ...], published: bool) -> list[str]:
     notes = []
     if printed:
         notes.append(
             f"Published numbers are {CITATION}'s; its split, LPIPS net and SSIM window are not stated. They "
             "are not reproduced here."
         )
-    elif any(p.benchmark == runs[0]["benchmark"] for p in PUBLISHED):
+    elif published and any(p.benchmark == runs[0]["benchmark"] for p in PUBLISHED):
         notes.append("Published numbers are left out: they are of another protocol.")
     if runs[0]["poses"] == "photometric":
         notes.append("photometric reads the target photos: never compare it with other pose modes.")
-    for metric in metrics:
-        reason = next((run["reasons"][metric] for run in runs if metric in run["reasons"]), None)
-        if reason:
-            notes.append(f"{metric} is missing: {reason}")
+    reasons = {m: run["reasons"][m] for m in metrics for run in runs if m in run["reasons"]}
+    if reasons:
+        notes.append(missing_line(reasons))
     notes += [
         f"{run['method']}: {run['weights']}; its numbers say nothing about the method"
         for run in runs
@@ -191,9 +208,12 @@ def _notes(runs: list[dict], printed: list[Row], metrics: tuple[str, ...]) -> li
         notes.append(
             "MegaDepth's scenes 5000 to 5018 appear to be places of Tanks and Temples: the two may overlap."
         )
-    if len(runs) > 1 and len(runs[0]["scenes"]) < 2:
-        notes.append("One scene: differences have no interval.")
     return notes
+
+
+def missing_line(reasons: dict[str, str]) -> str:
+    """Why metrics are missing, in one line."""
+    return "missing: " + "; ".join(f"{metric}: {reason}" for metric, reason in reasons.items())
 
 
 def number(metric: str, value: float | None) -> str:

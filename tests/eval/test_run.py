@@ -210,7 +210,7 @@ def test_lpips_without_its_trunk_is_missing_and_named(tmp_path, capture, capsys)
     assert summary["means"]["lpips_vgg"] is None
     assert "vgg16-397923af.pth is missing" in summary["reasons"]["lpips_vgg"]
     assert "lpips_vgg" not in summary["scenes"][0]["targets"][0]
-    assert "lpips_vgg missing: " in capsys.readouterr().out
+    assert "missing: lpips_vgg: LPIPS (vgg)" in capsys.readouterr().out
 
 
 @pytest.fixture

@@ -7,12 +7,13 @@ from eval.tables.bootstrap import paired_difference
 
 
 def test_a_constant_difference_has_no_width():
-    first = np.array([20.0, 12.0, 17.0])
-    assert paired_difference(first, first - 1.5) == pytest.approx((1.5, 1.5, 1.5, 3))
+    first = np.array([20.0, 12.0, 17.0, 15.0, 30.0])
+    assert paired_difference(first, first - 1.5) == pytest.approx((1.5, 1.5, 1.5, 5))
 
 
-def test_one_scene_has_no_interval():
+def test_few_scenes_have_no_interval():
     assert paired_difference(np.array([3.0]), np.array([1.0])) == (2.0, None, None, 1)
+    assert paired_difference(np.arange(4.0), np.zeros(4)) == (1.5, None, None, 4)
 
 
 def test_pairing_takes_the_scenes_out():

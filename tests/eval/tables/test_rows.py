@@ -94,7 +94,7 @@ def test_protocols_are_never_mixed(changes):
 
 
 def test_differences_are_paired_over_scenes():
-    runs = [run_of("one", (20.0, 22.0, 10.0)), run_of("two", (21.0, 23.5, 12.0))]
+    runs = [run_of("one", (20.0, 22.0, 10.0, 9.0, 8.0)), run_of("two", (21.0, 23.5, 12.0, 10.5, 9.5))]
     (table,) = make_tables(runs, published=False)
     first, second = table.rows
     assert first.differences == {}
@@ -123,7 +123,7 @@ def test_checkpoints_of_one_size_are_named_by_their_files():
 def test_what_a_reader_must_know_is_noted():
     (table,) = make_tables([run_of(trained=False, weights="random", benchmark="megadepth")])
     text = " ".join(table.notes)
-    assert "lpips_vgg is missing: vgg16-397923af.pth is missing" in text
+    assert "missing: lpips_vgg: vgg16-397923af.pth is missing" in text
     assert "say nothing about the method" in text
     assert "Tanks and Temples" in text
 
@@ -131,16 +131,10 @@ def test_what_a_reader_must_know_is_noted():
 def test_formats_state_the_same_rows():
     tables = make_tables([run_of("a_b"), run_of("50 % | more", (21.0, 23.5))])
     text = markdown(tables)
-    assert "| DA3 | 21.33 | 0.711 | 0.241 |" in text
-    assert "| 50 % \\| more | 22.25 | 0.556 | missing | +1.25 [+1.00, +1.50] |" in text
+    assert "| DA3† | 21.33 | 0.711 | 0.241 |" in text
+    assert "| 50 % \\| more | 22.25 | 0.556 | missing | +1.25 |" in text
+    assert "No interval of differences: it takes 5 scenes or more." in text
     assert "12 views, 270x480, crop, split abcdef01" in text
-    tex = latex(tables)
-    assert r"a\_b & 21.00" in tex
-    assert r"50 \% | more & 22.25" in tex
-    assert tex.count(r"\begin{tabular}") == tex.count(r"\end{tabular}") == 1
-    columns = tex.split(r"\begin{tabular}{")[1].split("}")[0]
-    rows = [line for line in tex.splitlines() if line.endswith(r"\\")]
-    assert {row.count(" & ") + 1 for row in rows} == {len(columns)}
     lines = list(csv.DictReader(io.StringIO(comma_separated(tables))))
     assert [line["method"] for line in lines][-2:] == ["a_b", "50 % | more"]
     assert float(lines[-1]["psnr_difference"]) == 1.25
@@ -148,12 +142,67 @@ def test_formats_state_the_same_rows():
     assert (lines[-1]["commit"], lines[-1]["licence"]) == ("1234567", "Apache-2.0")
 
 
+def test_latex_fits_a_paper():
+    tables = make_tables([run_of("a_b"), run_of("50 % | more", (21.0, 23.5))])
+    tex = latex(tables)
+    assert r"method & PSNR $\uparrow$ & SSIM $\uparrow$ \\" in tex
+    assert r"a\_b & 21.00 & 0.525 \\" in tex
+    assert r"50 \% | more & \textbf{22.25} & 0.556 \\" in tex
+    assert r"DA3$^\dagger$ & 21.33 & \textbf{0.711} \\" in tex
+    assert "poses gt, context given, 12 views, 270x480, crop, split abcdef01" in tex
+    assert tex.count(r"\begin{tabular}{lrr}") == tex.count(r"\end{tabular}") == 1
+    assert "1234567" not in tex  # no commit
+    every = latex(tables, ("psnr", "lpips_vgg", "difference", "commit"))
+    assert r"LPIPS (VGG) $\downarrow$ & PSNR - a\_b & commit \\" in every
+    assert r"\textbf{0.241}" in every
+    assert r"missing & +1.25 & 1234567" in every
+
+
+def test_equal_values_are_all_best_and_one_alone_is_not():
+    alone = latex(make_tables([run_of()], published=False))
+    assert "textbf" not in alone
+    same = latex(make_tables([run_of("one"), run_of("two")], published=False))
+    assert same.count(r"\textbf{21.00}") == 2
+
+
+def test_scenes_have_a_table_of_their_own():
+    tables = make_tables([run_of("one", (20.0, 22.0)), run_of("two", (19.0, 23.5))], published=False)
+    text = markdown(tables, per_scene=True)
+    assert "PSNR per scene" in text
+    assert "| scene | one | two |" in text
+    assert "| s1 | 22.00 | 23.50 |" in text
+    assert "SSIM per scene" in text
+    assert text.count("missing:") == 1
+    assert "SSIM" not in markdown(tables, ("psnr",), per_scene=True)
+    tex = latex(tables, ("psnr",), per_scene=True)
+    assert r"s0 & \textbf{20.00} & 19.00 \\" in tex
+    lines = list(csv.DictReader(io.StringIO(comma_separated(tables, per_scene=True))))
+    assert [(line["scene"], line["method"], float(line["psnr"])) for line in lines] == [
+        ("s0", "one", 20.0),
+        ("s0", "two", 19.0),
+        ("s1", "one", 22.0),
+        ("s1", "two", 23.5),
+    ]
+
+
+def test_what_is_missing_is_said_once():
+    tables = make_tables([run_of("one"), run_of("two", split="ff")], published=False)
+    assert len(tables) == 2
+    text = markdown(tables)
+    assert text.count("vgg16-397923af.pth") == 1
+    assert "LPIPS (VGG)" not in text  # a column without a number
+
+
 def test_command(tmp_path, capsys):
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "scores.json").write_text(json.dumps(run_of(name)))
     assert main(["table", str(tmp_path / "one"), str(tmp_path / "two"), "--baseline", "two"]) == 0
-    assert "PSNR - two [95 %]" in capsys.readouterr().out
+    assert "PSNR - two |" in capsys.readouterr().out
+    assert main(["table", str(tmp_path / "one"), "--columns", "psnr,foo"]) == 2
+    assert "got foo" in capsys.readouterr().err
+    assert main(["table", str(tmp_path / "one"), "columns=psnr", "--no-published"]) == 0
+    assert "| method | PSNR |\n" in capsys.readouterr().out
     out = tmp_path / "tables/t.csv"
     assert main(["table", str(tmp_path / "one"), "--format", "csv", "--out", str(out)]) == 0
     assert out.read_text().startswith("benchmark,method,psnr")
