@@ -1,5 +1,7 @@
-"""The worst and best targets of a run beside the photos, as one HTML page."""
+"""The worst and best targets of one run, or of several side by side, beside the photos: one HTML page."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +10,9 @@ from eval.options import Benchmark
 from eval.protocols.framing import Framing, framed_image
 from eval.protocols.splits import divided_scene, read_split
 from eval.run_folder import Store, read_json
-from eval.tables.html import START, Panel, heading, notes, page, panel, table
-from eval.tables.rows import make_tables, number
+from eval.tables.grids import make_grids
+from eval.tables.html import START, Panel, details, heading, notes, page, panel, table
+from eval.tables.rows import Table, make_tables, number
 from geometry.atomic import atomic_file
 from geometry.errors import InputError
 from geometry.formats.images import read_image
@@ -34,97 +37,142 @@ def write_report(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
-def make_report(store: Store, benchmark: Benchmark, *, metric: str = "psnr", count: int = 4) -> str:
-    """The page of a finished run.
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """A finished run, under its name in the table of all that are compared."""
+
+    name: str
+    store: Store
+    summary: dict
+    targets: dict[tuple[str, str], dict]  # (scene, photo) -> its scores
+
+
+def make_report(
+    stores: Sequence[Store], benchmark: Benchmark, *, metric: str = "psnr", count: int = 4
+) -> str:
+    """The page of finished runs of one protocol, one column a method where there are several.
 
     Args:
-        benchmark: the run's data.
-        metric: that decides what is worst and best.
+        benchmark: the runs' data.
+        metric: that decides what is worst and best, of the first run.
         count: targets at either end; all of them, once, where the run has fewer.
 
     Raises:
-        InputError: the run is not finished, lacks the metric, or its data is not there any more.
+        InputError: a run is not finished or lacks the metric, their protocols differ, or the data is not
+            there any more.
     """
-    summary = read_json(store.summary)
-    ranked = _ranked(summary, metric)
-    worst = ranked[:count]
-    best = ranked[count:][-count:][::-1]
-    frames = _photos(store, benchmark, {scene for scene, _ in (*worst, *best)})
-    parts = [*_overview(summary)]
-    for title, chosen in (("Worst targets", worst), ("Best targets", best)):
-        if chosen:
-            parts.append(heading(f"{title} by {metric}"))
-        for scene, target in chosen:
-            frame = frames[scene][target["name"]]
-            parts.append(panel(_side_by_side(store, scene, target, frame, benchmark.framing)))
-    return page(f"{summary['method']} on {summary['benchmark']}", parts)
+    runs, compared = _opened(stores)
+    first = runs[0]
+    ranked = _ranked(first, metric)
+    count = min(count, max(1, (len(ranked) + 1) // 2))
+    worst, best = ranked[:count], ranked[count:][-count:][::-1]
+    frames = _photos(first.store, benchmark, {scene for scene, _ in (*worst, *best)})
+    of = f"{metric} of {first.name}" if len(runs) > 1 else metric
+    parts = _overview(runs, compared, metric)
+    sections = [(f"Worst targets by {of}", worst), (f"Best targets by {of}", best)]
+    if not best:
+        sections = [("Worst and best: the only target", worst)]
+    for title, chosen in sections:
+        parts.append(heading(title))
+        for scene, photo in chosen:
+            parts.append(panel(_side_by_side(runs, scene, photo, frames[scene, photo], benchmark.framing)))
+    return page(f"{', '.join(run.name for run in runs)} on {compared.benchmark}", parts)
 
 
-def _ranked(summary: dict, metric: str) -> list[tuple[str, dict]]:
-    """(scene, target) from worst to best; a target without a finite value equals its photo: the best."""
-    targets = [(scene["scene"], target) for scene in summary["scenes"] for target in scene["targets"]]
-    if any(metric not in target for _, target in targets):
-        raise InputError(f"--metric {metric}: missing: {summary['reasons'].get(metric, 'not computed')}")
+def _opened(stores: Sequence[Store]) -> tuple[list[Run], Table]:
+    """The runs, and the one table that they make."""
+    summaries = [read_json(store.summary) for store in stores]
+    tables = make_tables(summaries, published=False)
+    if len(tables) > 1:
+        raise InputError(f"expected runs of one protocol, got {' | '.join(t.title for t in tables)}")
+    runs = [
+        Run(
+            name=row.method,
+            store=store,
+            summary=summary,
+            targets={(s["scene"], t["name"]): t for s in summary["scenes"] for t in s["targets"]},
+        )
+        for row, store, summary in zip(tables[0].rows, stores, summaries, strict=True)
+    ]
+    return runs, tables[0]
+
+
+def _ranked(run: Run, metric: str) -> list[tuple[str, str]]:
+    """(scene, photo) from worst to best; a target without a finite value equals its photo: the best."""
+    if any(metric not in target for target in run.targets.values()):
+        raise InputError(f"--metric {metric}: missing: {run.summary['reasons'].get(metric, 'not computed')}")
     sign = -1 if metric.startswith("lpips") else 1
 
-    def quality(item: tuple[str, dict]) -> float:
-        value = item[1][metric]
+    def quality(key: tuple[str, str]) -> float:
+        value = run.targets[key][metric]
         return float("inf") if value is None else sign * value
 
-    return sorted(targets, key=quality)
+    return sorted(run.targets, key=quality)
 
 
-def _photos(store: Store, benchmark: Benchmark, scenes: set[str]) -> dict[str, dict[str, Frame]]:
-    """Target frames of the scenes by name, held against the split again."""
+def _photos(store: Store, benchmark: Benchmark, scenes: set[str]) -> dict[tuple[str, str], Frame]:
+    """Target frames of the scenes by (scene, photo), compared with the split again."""
     split = read_split(store.split)
     divided = {name: divided_scene(split.scene(name), benchmark.source, "cameras") for name in scenes}
-    return {name: {frame.name: frame for frame in scene.targets} for name, scene in divided.items()}
+    return {(name, frame.name): frame for name, scene in divided.items() for frame in scene.targets}
 
 
-def _overview(summary: dict) -> list[str]:
-    """The run's row of a table, its notes, and a line per scene."""
-    (made,) = make_tables([summary], published=False)
-    row = made.rows[0]
-    facts = [("protocol", row.protocol), ("weights", row.weights), ("licence", row.licence)]
-    facts.append(("commit", row.commit))
-    values = [[m, number(m, row.values[m])] for m in made.metrics]
-    heads = ["scene", *made.metrics, "targets"]
-    scenes = [
-        [
-            scene["scene"],
-            *(number(m, scene["means"].get(m)) for m in made.metrics),
-            str(len(scene["targets"])),
-        ]
-        for scene in summary["scenes"]
+def _overview(runs: Sequence[Run], compared: Table, metric: str) -> list[str]:
+    """Means of every method, of every scene and of every target."""
+    metrics = [m for m in compared.metrics if any(row.values.get(m) is not None for row in compared.rows)]
+    means = [
+        [row.method, *(number(m, row.values.get(m)) for m in metrics), row.weights, row.licence, row.commit]
+        for row in compared.rows
     ]
-    return [
-        table(["", ""], [*facts, *values]),
-        notes(made.notes),
-        table(heads, scenes, numbers=range(1, len(heads))),
-        notes(
-            [
-                f"Error: mean absolute difference over colours, dark 0, yellow {_BRIGHTEST} or more of 0..1.",
-                "Depth: near bright, far dark, grey where nothing is; each picture has its own scale.",
-            ]
+    parts = [
+        notes([compared.protocol]),
+        table(
+            ["method", *metrics, "weights", "licence", "commit"], means, numbers=range(1, 1 + len(metrics))
         ),
+        notes(compared.notes),
+    ]
+    for grid in make_grids([compared], metrics, per_scene=True):
+        parts += [
+            heading(grid.title.rpartition(": ")[2]),
+            table(grid.heads, grid.lines, numbers=grid.numbers),
+        ]
+    lines = [
+        [" / ".join(key), *(_value(metric, run.targets.get(key, {})) for run in runs)]
+        for key in runs[0].targets
+    ]
+    every = table(["target", *(run.name for run in runs)], lines, numbers=range(1, 1 + len(runs)))
+    error = f"Error: mean absolute difference over colours, dark 0, yellow {_BRIGHTEST} or more of 0..1."
+    depth = "Depth: near bright, far dark, grey where nothing is; each picture has its own scale."
+    return [
+        *parts,
+        details(f"{metric} of every target", every),
+        notes([error, *([depth] if len(runs) == 1 else [])]),
     ]
 
 
-def _side_by_side(store: Store, scene: str, target: dict, frame: Frame, framing: Framing) -> Panel:
-    folder = store.predictions(scene)
-    rendering = read_image(folder / target["render"], exif=False)
-    photo = to_bytes(framed_image(frame, framing, rendering.shape[:2])[0])
-    error = np.abs(photo.astype(np.float32) - rendering).mean(axis=-1) / 255
-    depth = folder / "depth" / target["render"]
-    values = [
-        f"{m} {'infinite' if target[m] is None else number(m, target[m])}" for m in METRICS if m in target
-    ]
-    return Panel(
-        title=f"{scene} / {target['name']}: {', '.join(values)}",
-        pictures={
-            "target": photo,
-            "rendering": rendering,
-            "error": colour_confidence(error, (0.0, _BRIGHTEST)),
-            "depth": read_image(depth, exif=False) if depth.is_file() else None,
-        },
-    )
+def _side_by_side(runs: Sequence[Run], scene: str, name: str, frame: Frame, framing: Framing) -> Panel:
+    """Photo, rendering, error and depth of one run; photo and, over its error, the rendering of several."""
+    pictures: dict[str, np.ndarray | None] = {}
+    for run in runs:
+        target = run.targets[scene, name]
+        folder = run.store.predictions(scene)
+        rendering = read_image(folder / target["render"], exif=False)
+        photo = to_bytes(framed_image(frame, framing, rendering.shape[:2])[0])
+        error = np.abs(photo.astype(np.float32) - rendering).mean(axis=-1) / 255
+        error = colour_confidence(error, (0.0, _BRIGHTEST))
+        pictures["target"] = photo
+        values = ", ".join(f"{m} {_value(m, target)}" for m in METRICS if m in target)
+        if len(runs) > 1:
+            pictures[f"{run.name}: {values}; below, its error"] = np.concatenate((rendering, error))
+            continue
+        depth = folder / "depth" / target["render"]
+        pictures |= {"rendering": rendering, "error": error}
+        pictures["depth"] = read_image(depth, exif=False) if depth.is_file() else None
+    title = f"{scene} / {name}" + (f": {values}" if len(runs) == 1 else "")
+    return Panel(title=title, pictures=pictures)
+
+
+def _value(metric: str, target: dict) -> str:
+    if metric not in target:
+        return "missing"
+    return "infinite" if target[metric] is None else number(metric, target[metric])

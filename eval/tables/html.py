@@ -20,7 +20,8 @@ body { font: 15px/1.45 system-ui, sans-serif; color: #222;
 table { border-collapse: collapse; margin: 1em 0; }
 td, th { border-bottom: 1px solid #ddd; padding: .25em .8em; text-align: left; }
 td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; }
-.row { display: grid; grid-template-columns: repeat(4, 1fr); gap: 6px; }
+.row { display: grid; grid-template-columns: repeat(var(--columns), 1fr); gap: 6px;
+  align-items: start; }
 .row img { width: 100%; display: block; }
 figure { margin: 0; } figcaption, .note { color: #666; font-size: 13px; }
 .missing { background: #eee; color: #888; display: grid; place-items: center; min-height: 8em; }
@@ -59,6 +60,11 @@ def heading(text: str) -> str:
     return f"<h2>{_(text)}</h2>"
 
 
+def details(title: str, inside: str) -> str:
+    """A part that opens on a click."""
+    return f"<details><summary>{_(title)}</summary>{inside}</details>"
+
+
 def notes(texts: Iterable[str]) -> str:
     return "".join(f'<p class="note">{_(text)}</p>' for text in texts)
 
@@ -69,7 +75,8 @@ def panel(content: Panel) -> str:
     for caption, picture in content.pictures.items():
         inside = '<div class="missing">none</div>' if picture is None else f'<img src="{_data(picture)}">'
         figures.append(f"<figure>{inside}<figcaption>{_(caption)}</figcaption></figure>")
-    return f'<h3>{_(content.title)}</h3><div class="row">{"".join(figures)}</div>'
+    columns = f'<div class="row" style="--columns:{len(figures)}">'
+    return f"<h3>{_(content.title)}</h3>{columns}{''.join(figures)}</div>"
 
 
 def _data(picture: UInt8[np.ndarray, "H W 3"]) -> str:

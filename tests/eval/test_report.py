@@ -51,6 +51,46 @@ def test_mistakes(finished, captures, capsys, tmp_path):
     assert main(["report", str(tmp_path / "absent")]) == 2
 
 
+def test_methods_stand_side_by_side(finished, captures, tmp_path, capsys):
+    """Of fewer targets than the page has room for, some are the worst and some the best."""
+    arguments = [
+        f"benchmark.root={captures}",
+        "metrics=[psnr,ssim]",
+        "device=cpu",
+        "benchmark.rule.context=4",
+    ]
+    other = tmp_path / "mean colour"
+    words = [*arguments, "benchmark.long_side=64", "method=mean_colour"]
+    assert main(["run", f"out={other}", *words]) == 0
+    capsys.readouterr()
+    assert main(["report", str(finished), str(other)]) == 2
+    assert "expected --out FILE" in capsys.readouterr().err
+    out = tmp_path / "both.html"
+    assert main(["report", str(finished), str(other), f"out={out}", "--count", "9"]) == 0
+    text = out.read_text()
+    worst, best = (
+        text.index("Worst targets by psnr of nearest"),
+        text.index("Best targets by psnr of nearest"),
+    )
+    shown = [match.start() for match in re.finditer("<h3>", text)]
+    assert [sum(worst < at < best for at in shown), sum(at > best for at in shown)] == [3, 3]
+    assert text.count('style="--columns:3"') == 6
+    assert (
+        '<th>scene</th><th class="number">nearest context view</th><th class="number">mean colour</th>'
+        in text
+    )
+    scenes = [read_json(Store(folder).summary)["scenes"] for folder in (finished, other)]
+    for mine, theirs in zip(*scenes):
+        cells = "".join(f'<td class="number">{s["means"]["psnr"]:.2f}</td>' for s in (mine, theirs))
+        assert f"<td>{mine['scene']}</td>{cells}" in text
+    assert (
+        main(["run", f"out={tmp_path / 'larger'}", *arguments, "benchmark.long_side=48", "method=nearest"])
+        == 0
+    )
+    assert main(["report", str(finished), str(tmp_path / "larger"), f"out={out}"]) == 2
+    assert "expected runs of one protocol" in capsys.readouterr().err
+
+
 def test_a_file_that_is_no_report_is_not_replaced(finished, capsys):
     for _ in range(2):
         assert main(["report", str(finished), "--count", "1"]) == 0
