@@ -12,8 +12,8 @@ from geometry.errors import InputError, run_command
 from geometry.stored_config import with_present_names
 from nvs.metrics import METRICS
 
-DESCRIPTION = """The targets with the lowest and highest scores, photo, rendering, error and depth, in one file
-(HTML) that needs nothing else. Several runs of one protocol stand side by side, one column a method."""
+DESCRIPTION = """The targets with the lowest and highest scores, photo, rendering, error and depth, in one
+HTML page that needs nothing else. Several runs of one protocol are compared, one column a method."""
 
 
 def main(argv: list[str] | None = None) -> int:
