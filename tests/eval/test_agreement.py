@@ -50,7 +50,7 @@ def per_target(metrics):
 
 @pytest.mark.parametrize("refine", [0, 6])
 def test_render_and_benchmark_measure_the_same(room, tmp_path, refine):
-    words = ["--refine", refine] if refine else []
+    words = ["--refine", refine]
     metrics = rendered(room, tmp_path / "render", *words)
     assert metrics["size"] == [54, 96]
     psnr = benchmark_psnr(room, tmp_path / "eval", f"refine={refine}")
