@@ -44,6 +44,10 @@ class Model:
         self.given_poses = "optional" if splatter.network is not None else "needed"
         stated = asdict(self._options)
         stated.pop("backend")
+        if not self._options.refines:
+            stated["refine"] = 0
+        if stated["refine"] is not None:  # then they decide nothing
+            del stated["quality"], stated["minutes"]
         running = {"reference": self._network.reference, "precision": self._network.precision}
         self.about = replace(about, identity={**about.identity, **running, **stated})
 

@@ -66,5 +66,5 @@ def test_finetuning_and_benchmark_measure_the_same(room, tmp_path):
     lines = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
     validated = {e["step"]: e["metrics"]["psnr"] for e in lines if e["kind"] == "validation"}
     for step, model in ((0, "tiny"), (1, out / "last.safetensors")):
-        psnr = benchmark_psnr(room, tmp_path / f"eval{step}", f"model={model}")
+        psnr = benchmark_psnr(room, tmp_path / f"eval{step}", f"model={model}", "refine=0")
         assert validated[step] == pytest.approx(sum(psnr.values()) / len(psnr), abs=TOLERANCE_DB)
