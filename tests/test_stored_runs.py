@@ -126,7 +126,7 @@ def test_stored_safetensors_load_as_networks(stored):
 @pytest.mark.parametrize(
     ("run", "method"),
     [
-        ("eval_model", ["model=nvs/last.safetensors", "depth=network"]),  # the only depth that there was
+        ("eval_model", ["model=nvs/last.safetensors", "depth=network", "refine=0"]),  # all that there was
         ("eval_nearest", ["method=nearest"]),
     ],
 )
