@@ -43,7 +43,8 @@ def make_grids(tables: list[Table], columns: Sequence[str], per_scene: bool) -> 
     """Tables as printed; what is said of a missing metric is said once."""
     grids, said = [], set()
     for table in tables:
-        notes = [note for note in table.notes if note not in said or not note.startswith("missing")]
+        wanted = any(m in columns and None in (r.values.get(m) for r in table.rows) for m in table.metrics)
+        notes = [n for n in table.notes if not n.startswith("missing") or (wanted and n not in said)]
         said |= set(notes)
         made = _scene_grids(table, columns, notes) if per_scene else [_method_grid(table, columns, notes)]
         grids += made

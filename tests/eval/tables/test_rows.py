@@ -191,6 +191,7 @@ def test_what_is_missing_is_said_once():
     text = markdown(tables)
     assert text.count("vgg16-397923af.pth") == 1
     assert "LPIPS (VGG)" not in text  # a column without a number
+    assert "vgg16-397923af.pth" not in markdown(tables, ("psnr",))  # nobody asked for it
 
 
 def test_command(tmp_path, capsys):
