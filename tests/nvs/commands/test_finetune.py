@@ -91,7 +91,7 @@ def tune(photos, out, model, *more):
 
 def rendered_psnr(photos, out, model, *more):
     words = [photos, "--out", out, "--model", model, *COMMON, "--frames", "2", "--quality", "draft", *more]
-    assert render.main([str(w) for w in words]) == 0
+    assert render.main([str(w) for w in words]) in (0, 3)  # 3: not to be trusted, as random photos should be
     return json.loads((out / "metrics.json").read_text())["psnr"]
 
 
