@@ -54,7 +54,7 @@ class Store:
         """Whether there is a prediction or a score."""
         return any(self.folder.glob("predictions/*/scene.json")) or any(self.folder.glob("scores/*.json"))
 
-    def require_own(self, root: object = None) -> None:
+    def require_own(self, root: Path | str | None = None) -> None:
         """Refuse a folder that is the data's, or holds files of these names and is no run's.
 
         Args:

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from eval.options import RunOptions
 from eval.protocols.splits import Split, read_split
@@ -23,8 +23,8 @@ class Choice(NamedTuple):
 
     folder: str
     text: str
-    rule: dict[str, object]
-    framing: dict[str, object]
+    rule: dict[str, Any]
+    framing: dict[str, Any]
 
     def of(self, options: RunOptions) -> RunOptions:
         """The options with this choice, their run in a folder of its own."""
@@ -61,11 +61,11 @@ def ssim_uniform_7(pred: Images, target: Images) -> PerImage:
     return _torchmetrics_ssim(pred, target, gaussian_kernel=False, kernel_size=7)
 
 
-def _torchmetrics_ssim(pred: Images, target: Images, **window: object) -> PerImage:
+def _torchmetrics_ssim(pred: Images, target: Images, **window: Any) -> PerImage:
     # Imported here: it takes seconds, and other commands do not need it.
     from torchmetrics.functional.image import structural_similarity_index_measure as ssim
 
-    return ssim(pred.double(), target.double(), data_range=1.0, reduction="none", **window)
+    return ssim(pred.double(), target.double(), data_range=1.0, reduction="none", **window)  # type: ignore[return-value]
 
 
 # Other definitions of a metric: measured on the pictures of the base run, so that no other choice enters.

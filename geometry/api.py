@@ -191,7 +191,7 @@ def load(
         announce(checkpoint)
     network = load_network(checkpoint).to(device)
     return Model(
-        network=network,
+        network=network,  # type: ignore[arg-type]
         checkpoint=replace(checkpoint, state={}, gaussian_head={}),
         has_head=bool(checkpoint.gaussian_head),
         options=options,

@@ -50,7 +50,8 @@ def listening(listener: Callable[[str], None] | None = to_stderr) -> Iterator[No
 class Loaded(Protocol):
     """What `announce` needs of a checkpoint."""
 
-    trained: bool
+    @property
+    def trained(self) -> bool: ...
 
     @property
     def summary(self) -> str: ...

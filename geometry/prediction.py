@@ -34,7 +34,9 @@ class Geometry(TensorRecord):
     rays: Float[Tensor, "B V h w 6"] | None = None  # direction (not unit), then origin; world axes
     ray_conf: Float[Tensor, "B V h w"] | None = None  # >= 1
     cameras: Cameras | None = None  # from the camera decoder
-    pose_encoding: Float[Tensor, "B V 9"] | None = None  # t, quaternion xyzw (of cam_to_world), fov h, fov w
+    # Translation, quaternion xyzw (of cam_to_world), fov h, fov w; of all scenes, also where only the first B
+    # have been decoded densely.
+    pose_encoding: Float[Tensor, "all V 9"] | None = None
     sky: Float[Tensor, "B V H W"] | None = None  # about 1 on sky, about 0 elsewhere
     scale_factor: Float[Tensor, ""] | None = None  # nested model: scene units to metres, already applied
     features: Features | None = None

@@ -1,7 +1,7 @@
 """What all records share: moving, mapping and pinning frozen dataclasses of tensors."""
 
 from collections.abc import Callable
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, TypeVar
 
 import torch
@@ -10,6 +10,7 @@ from torch import Tensor
 T = TypeVar("T", bound="TensorRecord")
 
 
+@dataclass(frozen=True)
 class TensorRecord:
     """Base of frozen keyword dataclasses: fields are tensors, records, or containers of them."""
 

@@ -1,6 +1,7 @@
 """Held-out photos, and scores of renderings from their cameras."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -34,7 +35,7 @@ def place_targets(
     targets: Views,
     names: list[str],
     photos: Float[Tensor, "1 T 3 H W"],
-    **options: object,
+    **options: Any,
 ) -> Holdout:
     """Targets at their cameras: given ones as they are, others by the network and a similarity.
 
@@ -77,7 +78,8 @@ def _placed(
         alignment = (
             "umeyama: targets placed by a second pass over all photos, carried over by context cameras"
         )
-    K = resize_intrinsics(cameras.intrinsics, targets.image_size, tuple(photos.shape[-2:]))
+    H, W = photos.shape[-2:]
+    K = resize_intrinsics(cameras.intrinsics, targets.image_size, (H, W))
     placed = Cameras(extrinsics=cameras.extrinsics, intrinsics=K)
     return Holdout(names, photos, placed, alignment)
 
@@ -88,7 +90,7 @@ def evaluate(
     *,
     background: Float[Tensor, " 3"] | None = None,
     backend: str = "auto",
-) -> dict[str, object]:
+) -> dict[str, Any]:
     """Mean and per-image metrics of renderings against the targets, ready for JSON.
 
     A metric that cannot be computed is None, and ``reasons`` says why.
@@ -101,7 +103,7 @@ def evaluate(
     for t in range(len(holdout.names)):
         # One view at a time: memory does not grow with the number of targets.
         camera = holdout.cameras[:, t : t + 1]
-        view = rasterize(gaussians, camera, size, background=background, backend=backend)
+        view = rasterize(gaussians, camera, size, background=background, backend=backend)  # type: ignore[arg-type]
         scores.add(view.rgb[0], holdout.images[:, t])
     per_image = [
         {"name": name} | {m: finite(values[t]) for m, values in scores.per_image.items() if len(values) > t}

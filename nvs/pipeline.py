@@ -6,6 +6,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -134,7 +135,7 @@ class Pipeline:
     def refine(self, scene: SplatScene, photos: Views | None = None) -> SplatScene:
         """The scene after gradient steps on its photos; see `nvs.refine.refine`."""
         options, photos = self.options, scene.views if photos is None else photos
-        drawn = {"background": scene.background, "backend": options.backend}
+        drawn: Any = {"background": scene.background, "backend": options.backend}
         with self.watch("refine"):
             plan = plan_refinement(
                 options, photos.images.shape[1], step_seconds(scene.gaussians, photos, **drawn)

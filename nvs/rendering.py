@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -74,7 +75,7 @@ class Rendered:
 
     scene: SplatScene  # in the world of the files
     folder: Path
-    metrics: dict[str, object] | None  # of the held-out photos; None without a hold-out
+    metrics: dict[str, Any] | None  # of the held-out photos; None without a hold-out
     verdict: Verdict  # whether to trust it
 
 
@@ -213,9 +214,9 @@ def hold_out(
     """The held-out photos, placed in the Gaussians' world."""
     targets, maps = load_views(capture, capture.targets, options, views.images.device)
     network, running = pipeline.splatter.network, pipeline.network
-    with precision(running.precision, network):
+    with precision(running.precision, network):  # type: ignore[arg-type]
         holdout = place_targets(
-            network,
+            network,  # type: ignore[arg-type]
             views,
             cameras,
             targets,
@@ -229,12 +230,12 @@ def hold_out(
     return holdout
 
 
-def score(scene: SplatScene, holdout: Holdout) -> dict[str, object]:
+def score(scene: SplatScene, holdout: Holdout) -> dict[str, Any]:
     """Metrics of the scene against the held-out photos."""
     return evaluate(scene.gaussians, holdout, background=scene.background, backend=scene.backend)
 
 
-def gained(before: dict[str, object], after: dict[str, object], refined: Refined) -> dict[str, object]:
+def gained(before: dict[str, Any], after: dict[str, Any], refined: Refined) -> dict[str, Any]:
     """Metrics after refinement, with those from before it and the gain a second."""
     gain, per_second = None, None
     if before["psnr"] is not None and after["psnr"] is not None:
@@ -267,7 +268,7 @@ def background_colour(name: str, views: Views) -> Float[Tensor, " 3"]:
 
 def describe(
     options: RenderOptions, checkpoint: Checkpoint, capture: Capture, scene: SplatScene
-) -> dict[str, object]:
+) -> dict[str, Any]:
     """What was done, for the folder's scene.json."""
     turned = (
         "turned so that +y is up and the first camera looks along -z"

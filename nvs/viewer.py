@@ -107,7 +107,7 @@ def _add_cameras(server: Any, scene: Scene, gaussians: Gaussians) -> None:
     # Hidden at first: the visitor stands in the first photo's frustum and would take its thumbnail for the
     # rendering. So does whoever enters a frustum, which is therefore hidden while others are shown.
     shown = server.gui.add_checkbox("Show cameras", initial_value=False)
-    frusta = []
+    frusta: list[Any] = []
 
     def show(but: int | None = None) -> None:
         for i, frustum in enumerate(frusta):

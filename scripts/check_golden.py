@@ -1,8 +1,8 @@
-"""Compare this code with numbers of the released networks: python scripts/check_golden.py DIR.
+"""Compare this code with numbers of the released networks: python scripts/check_golden.py [DIR].
 
-DIR holds golden files as its README describes (see docs/correctness.md). Each network that they name is
-built, filled with weights by the rule, and run. Prints the largest error of every array in units of its
-tolerance's scale; exits 1 if any array is off or was not compared.
+DIR holds golden files as tests/golden/data/README.md describes; by default it is that folder. Each network
+that they name is built, filled with weights by the rule, and run. Prints the largest error of every array in
+units of its tolerance's scale; exits 1 if any array is off or was not compared.
 """
 
 import argparse
@@ -12,13 +12,15 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from geometry.errors import InputError, run_command
-from tests.golden.check import check_folder
+from tests.golden.check import DATA, check_folder
 from tests.golden.compare import Row
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("folder", type=Path, metavar="DIR", help="folder of golden files")
+    parser.add_argument(
+        "folder", type=Path, metavar="DIR", nargs="?", default=DATA, help="folder of golden files"
+    )
     parser.add_argument("--only", default="", metavar="TEXT", help="files whose name contains TEXT")
     parser.add_argument("--quiet", action="store_true", help="print failures and the summary only")
     args = parser.parse_args()

@@ -1,36 +1,59 @@
-"""Shared fixtures: where the referees lie, and a generator per test."""
+"""Shared fixtures: shapes checked at every call, where stored numbers lie, and a generator per test."""
 
 import os
 import sys
+from importlib.abc import MetaPathFinder
+from importlib.machinery import PathFinder
 from pathlib import Path
 
 # Before torch is imported, here and in subprocesses of tests: small tensors gain nothing from threads, and
 # several test processes on one machine would wait for each other's.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import jaxtyping
 import pytest
 import torch
 
-sys.path.insert(0, str(Path(__file__).parent))  # so that tests find pretended_cuda
+TESTS = Path(__file__).parent
+sys.path.insert(0, str(TESTS))  # so that tests find pretended_cuda and scenes
 
-SHARED = Path(os.environ.get("SHARED_DIR", Path(__file__).resolve().parents[2] / "shared"))
+SHARED = Path(os.environ.get("SHARED_DIR", TESTS.parents[1] / "shared"))
+
+
+class CompiledModules(MetaPathFinder):
+    """Modules with numba kernels are imported as they are: a kernel wrapped in a check does not compile."""
+
+    def find_spec(self, fullname, path=None, target=None):
+        if fullname.partition(".")[0] not in ("geometry", "nvs", "eval"):
+            return None
+        spec = PathFinder.find_spec(fullname, path, target)
+        if spec is None or spec.origin is None:
+            return None
+        kernels = "\nfrom numba" in Path(spec.origin).read_text()
+        return spec if kernels or fullname.startswith("geometry.worlds.kernel") else None
+
+
+# Annotated shapes and types hold at every call of our functions, or the test that makes the call fails.
+# An int is a float here, as PEP 484 has it.
+jaxtyping.install_import_hook(
+    ("geometry", "nvs", "eval"),
+    "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))",
+)
+sys.meta_path.insert(0, CompiledModules())
 
 
 def shared_folder(name: str) -> Path:
-    """A folder of the shared files beside the checkout; without it skips, or fails under REQUIRE_GOLDEN=1."""
+    """A folder of shared files beside the checkout; skips where it is absent."""
     folder = SHARED / name
     if not folder.is_dir():
-        message = f"{folder} is absent: these checks need the shared files beside the checkout"
-        if os.environ.get("REQUIRE_GOLDEN") == "1":
-            pytest.fail(message)
-        pytest.skip(message)
+        pytest.skip(f"{folder} is absent: this check needs the shared files beside the checkout")
     return folder
 
 
 @pytest.fixture(scope="session")
 def golden_dir() -> Path:
     """Numbers of the released networks."""
-    return shared_folder("golden")
+    return TESTS / "golden/data"
 
 
 @pytest.fixture(scope="session")
@@ -45,6 +68,18 @@ def captures_dir() -> Path:
     return shared_folder("data")
 
 
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    """Whatever an experiment set before: sums in one order repeat, and nothing waits for threads."""
+    torch.set_num_threads(1)
+
+
 @pytest.fixture
 def generator() -> torch.Generator:
     return torch.Generator().manual_seed(0)
+
+
+@pytest.fixture
+def unchecked(monkeypatch) -> None:
+    """Types go unchecked: wrong ones meet our own errors, and torch.compile need not trace the checks."""
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)

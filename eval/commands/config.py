@@ -29,7 +29,7 @@ _METHODS = {
 
 def _todays(words: list[str]) -> list[str]:
     """Overrides with renamed words replaced, saying so."""
-    out = []
+    out: list[str] = []
     for word in words:
         key, equals, value = word.partition("=")
         new = _METHODS.get(word) or (f"{_RENAMED.get(key, key)}{equals}{value}",)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from jaxtyping import Float
 from torch import Tensor
@@ -52,6 +52,7 @@ class About:
     identity: dict[str, object] = field(default_factory=dict)
 
 
+@runtime_checkable
 class Method(Protocol):
     """Anything that produces a scene's novel views.
 

@@ -1,6 +1,7 @@
 """This project's pipeline: any weights that `--model` takes, or no network at all."""
 
 from dataclasses import asdict, replace
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -59,7 +60,7 @@ class Model:
         scene = pipeline.splat(task.context)
         if self._options.refines:
             scene = pipeline.refine(scene, refinement_photos(task, scene))
-        notes = {f"{stage}_s": round(seconds, 2) for stage, seconds in watch.seconds.items()}
+        notes: dict[str, Any] = {f"{stage}_s": round(seconds, 2) for stage, seconds in watch.seconds.items()}
         notes |= {"depth": scene.depth_kind}
         if scene.trusted is not None:
             notes["trusted"] = round(scene.trusted, 4)

@@ -1,7 +1,7 @@
 """References to compare scores with: mean colour, nearest view, and that view warped."""
 
 from dataclasses import replace
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from nvs.stereo import StereoDepth
 _NONE = "no weights"
 
 
+@runtime_checkable
 class DepthSource(Protocol):
     """z-depth of a task's context in the given cameras' world, at a size of its own choice."""
 

@@ -45,7 +45,8 @@ class Framing:
     def image_size(self, frames: Sequence[Frame]) -> tuple[int, int]:
         """(H, W) of a scene's images: as stated, else the shape of its median photo, sides even."""
         if self.size is not None:
-            return tuple(self.size)
+            H, W = self.size
+            return H, W
         shapes = sorted((frame.image_size for frame in frames), key=lambda s: (s[1] / s[0], s))
         H, W = scaled_size(shapes[len(shapes) // 2], self.long_side)
         return max(16, H), max(16, W)

@@ -92,9 +92,9 @@ def optimise_pose(
     size = tuple(photo.shape[-2:])
     half = (max(1, size[0] // 2), max(1, size[1] // 2))
     small = F.interpolate(photo, size=half, mode="area")
-    K_half = resize_intrinsics(camera.intrinsics, size, half)
+    K_half = resize_intrinsics(camera.intrinsics, size, half)  # type: ignore[arg-type]
     with torch.no_grad():
-        first = rasterize(gaussians, camera, size, background=background, backend=backend)
+        first = rasterize(gaussians, camera, size, background=background, backend=backend)  # type: ignore[arg-type]
         best, best_error = camera, float((first.rgb[0] - photo).square().mean())
         seen = first.depth[first.alpha > 0.5]
     distance = float(seen.median()) if len(seen) else 1.0
@@ -111,7 +111,7 @@ def optimise_pose(
             view = rasterize(
                 gaussians,
                 replace(moved, intrinsics=K_half) if coarse else moved,
-                half if coarse else size,
+                half if coarse else size,  # type: ignore[arg-type]
                 background=background,
                 backend=backend,
             )

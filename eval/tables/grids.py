@@ -90,7 +90,7 @@ def _method_grid(table: Table, columns: Sequence[str], notes: list[str]) -> Grid
 
 def _scene_grids(table: Table, columns: Sequence[str], notes: list[str]) -> list[Grid]:
     """One line a scene and one column a method, for each metric."""
-    grids = []
+    grids: list[Grid] = []
     methods = list(next(iter(table.scenes.values())))
     for metric in (m for m in METRICS if m in columns):
         values = [[given[m].get(metric) for m in methods] for given in table.scenes.values()]

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -142,7 +143,7 @@ def _differences(run: dict, base: dict, metrics: tuple[str, ...]) -> dict[str, D
     return found
 
 
-def _published_row(numbers: tuple) -> Row:
+def _published_row(numbers: Any) -> Row:
     return Row(
         method=numbers.method,
         values={"psnr": numbers.psnr, "ssim": numbers.ssim, "lpips_vgg": numbers.lpips},

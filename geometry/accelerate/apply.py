@@ -38,7 +38,7 @@ def accelerate(network: Module, plan: Plan | None = None) -> Module:
             module.keeps = size <= (plan or Plan()).kept_bytes
     for module in network.modules():
         if isinstance(module, DenseHead):
-            _become(module, _fast_head(type(module)), plan)
+            _become(module, _fast_head(type(module)), plan)  # type: ignore[arg-type]
     return network
 
 
@@ -46,7 +46,7 @@ def plain(network: Module) -> Module:
     """The network itself, as it was before `accelerate`."""
     for module in network.modules():
         if isinstance(module, Form):
-            module.__class__ = next(c for c in type(module).__mro__ if not issubclass(c, Form))
+            module.__class__ = next(c for c in type(module).__mro__ if not issubclass(c, Form))  # type: ignore
             for name in ("plan", "laid_out", "keeps"):
                 module.__dict__.pop(name, None)
     return network
@@ -54,7 +54,7 @@ def plain(network: Module) -> Module:
 
 def _become(module: nn.Module, form: type[Form] | None, plan: Plan | None) -> None:
     if form is not None:
-        module.__class__ = form
+        module.__class__ = form  # type: ignore[assignment]
     if isinstance(module, Form):
         module.plan = plan
 

@@ -85,8 +85,9 @@ def open_capture(
     Raises:
         InputError: no usable photos, poses that contradict themselves, or photos in the output folder.
     """
-    scene = photos
-    if not isinstance(photos, Scene):
+    if isinstance(photos, Scene):
+        scene = photos
+    else:
         scene = open_photos(
             photos, poses=options.poses, unposed=options.ignore_poses, check=options.pose_check
         )

@@ -38,7 +38,7 @@ def open_given(
             "cameras: expected Cameras, a path, False or one of " + ", ".join(CAMERAS) + ", got True"
         )
     elif isinstance(cameras, str) and cameras in CAMERAS:
-        options = replace(options, cameras=cameras)
+        options = replace(options, cameras=cameras)  # type: ignore[arg-type]
     elif isinstance(cameras, (str, Path)):
         options = replace(options, poses=cameras)
     check_choice(options.camera_source)

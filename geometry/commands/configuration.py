@@ -126,6 +126,6 @@ def _entries(config: Any, prefix: str = "") -> Iterator[str]:
     if not isinstance(config, DictConfig):
         return
     for key in config:
-        yield f"{prefix}{key}"
-        if not OmegaConf.is_missing(config, key) and not OmegaConf.is_interpolation(config, key):
-            yield from _entries(config[key], f"{prefix}{key}.")
+        yield f"{prefix}{key}"  # type: ignore[str-bytes-safe]
+        if not OmegaConf.is_missing(config, key) and not OmegaConf.is_interpolation(config, key):  # type: ignore[arg-type]
+            yield from _entries(config[key], f"{prefix}{key}.")  # type: ignore[str-bytes-safe]

@@ -3,6 +3,7 @@
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from geometry.__main__ import nvs_eval
 from geometry.datasets.dl3dv import IMAGE_FOLDERS
@@ -68,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return run_command(lambda: _prepare(options.pop("set"), options.pop("root"), **options))
 
 
-def _prepare(name: str, root: Path, **options: object) -> int:
+def _prepare(name: str, root: Path, **options: Any) -> int:
     faults = prepare(name, root, **options)
     for fault in faults:
         print(fault)

@@ -111,7 +111,7 @@ def train(cfg: DictConfig) -> tuple[FitResult, dict[str, float]]:
         say(f"{loaded}\nnetwork: {parameters / 1e6:.1f} M parameters")
     optimizer = instantiate(cfg.optimizer)
     loop = instantiate(cfg.loop)
-    result = fit(step, data, optimizer, **loop, out=cfg.out, config=OmegaConf.to_container(cfg, resolve=True))
+    result = fit(step, data, optimizer, **loop, out=cfg.out, config=OmegaConf.to_container(cfg, resolve=True))  # type: ignore[arg-type]
     if result.finished and result.checkpoint is not None:
         export(cfg, step.model, result)
     return result, chance_scores(step.validation) if cfg.guess and is_first_process() else {}

@@ -85,10 +85,9 @@ def check_scene(scene: Scene, *, decode: int = 3) -> SceneReport:
             lines.append(f"no depth; {support:.0%} of the {evidence} agree with the poses")
         elif verdict == "contradiction":
             mend = "no change of convention corrects it"
-            if cameras.better is not None:
-                mend = (
-                    f"they would agree ({cameras.support[cameras.better]:.0%}) {HYPOTHESES[cameras.better]}"
-                )
+            if cameras.better:
+                ways = ", or ".join(HYPOTHESES[name] for name in cameras.better)
+                mend = f"they would agree ({cameras.support[cameras.better[0]]:.0%}) {ways}"
             lines.append(f"no depth; only {support:.0%} of the {evidence} agree with the poses; {mend}")
         else:
             lines.append("no depth, and too little else to compare: nothing decided")

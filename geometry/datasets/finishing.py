@@ -77,7 +77,7 @@ def list_dl3dv(root: Path, *, benchmark: Path) -> list[str]:
 def list_scannetpp(root: Path, *, device: str = "dslr") -> list[str]:
     """Write ``ready_<device>.txt``: the scenes for which the set's toolbox has done its work."""
     path = root / f"ready_{device}.txt"
-    ready, faults = _write_readable(ScanNetPP(root, device=device, depth=True), path)
+    ready, faults = _write_readable(ScanNetPP(root, device=device, depth=True), path)  # type: ignore[arg-type]
     for fault in faults:
         say(f"not ready: {fault}")
     say(f"{len(ready)} scenes ready, listed in {path}; {len(faults)} not")

@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from geometry.console import say
 from geometry.datasets import finishing
@@ -37,7 +38,7 @@ def prepare(
     *,
     archives: Path | None = None,
     delete_archives: bool = False,
-    **options: object,
+    **options: Any,
 ) -> list[str]:
     """Unpack a set's archives below ``root`` and do what its reader needs besides.
 
@@ -60,7 +61,7 @@ def prepare(
         raise InputError(f"{folder}: expected archives {', '.join(preparation.archives)}, found none")
     for archive in found:
         relative = PurePosixPath(archive.relative_to(folder).as_posix())
-        written, present = unpack(archive, root, lambda path, at=relative: preparation.place(path, at))
+        written, present = unpack(archive, root, lambda path, at=relative: preparation.place(path, at))  # type: ignore[misc]
         say(f"{relative}: {written} files written, {present} there already")
         if delete_archives and written + present > 0:
             archive.unlink()

@@ -2,6 +2,7 @@
 
 import inspect
 from pathlib import Path
+from typing import Any
 
 from geometry.datasets.arkitscenes import ARKitScenes
 from geometry.datasets.blended_mvs import BlendedMVS
@@ -21,7 +22,7 @@ from geometry.datasets.wildrgbd import WildRGBD
 from geometry.errors import InputError
 
 # Sets with a layout of their own come before the general forms, which would take some of them too.
-READERS: dict[str, type[SceneSource]] = {
+READERS: dict[str, Any] = {
     "dl3dv": DL3DV,
     "chunks": Chunks,
     "megadepth": MegaDepthColmap,

@@ -79,11 +79,11 @@ def _members(archive: Path) -> Iterator[tuple[str, int, Callable[[], IO[bytes]]]
         with zipfile.ZipFile(archive) as opened:
             for info in opened.infolist():
                 if not info.is_dir():
-                    yield info.filename, info.file_size, lambda info=info: opened.open(info)
+                    yield info.filename, info.file_size, lambda info=info: opened.open(info)  # type: ignore[misc]
     elif tarfile.is_tarfile(archive):
         with tarfile.open(archive) as opened:
             for member in opened:
                 if member.isfile():
-                    yield member.name, member.size, lambda member=member: opened.extractfile(member)
+                    yield member.name, member.size, lambda member=member: opened.extractfile(member)  # type: ignore[misc]
     else:
         raise InputError(f"{archive}: expected a .zip or .tar archive, got another file")

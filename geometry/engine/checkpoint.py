@@ -240,7 +240,7 @@ class _HashingFile:
 def _write_tensors(path: Path, value: Any) -> dict[str, Any]:
     with open(path, "wb") as file:
         hashing = _HashingFile(file)
-        torch.save(value, hashing)
+        torch.save(value, hashing)  # type: ignore[arg-type]
         _flush(file)
     return {"bytes": hashing.bytes, "sha256": hashing.sum.hexdigest()}
 

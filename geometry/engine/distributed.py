@@ -130,8 +130,8 @@ class StepModule(nn.Module):
     def forward(self, batch: Any = None, source: Any = None) -> Any:
         """Training loss of a batch; or, when ``source`` is a ValidationRun, the validation."""
         if isinstance(source, ValidationRun):
-            return self.step.validate(source)
-        loss, terms = self.step.training_loss(batch, source)
+            return self.step.validate(source)  # type: ignore[operator, union-attr]
+        loss, terms = self.step.training_loss(batch, source)  # type: ignore[operator, union-attr]
         if self.touch_all:
             loss = loss + 0 * sum(p.flatten()[0] for p in self.parameters() if _is_whole_and_trained(p))
         return loss, {name: torch.as_tensor(term).detach() for name, term in terms.items()}
@@ -187,7 +187,7 @@ class SpreadStep:
     def _reshard(self) -> None:
         for module in self.inner.modules():
             if hasattr(module, "reshard"):
-                module.reshard()
+                module.reshard()  # type: ignore[operator]
 
     def make_whole(self, process: Process) -> None:
         """Give the first process plain weights again, on the CPU, to read and write; all must call.
@@ -218,10 +218,10 @@ class SpreadStep:
         Only the last micro-batch of a step needs to; before it, gradients add up locally.
         """
         if self.sharded:
-            self.inner.set_requires_gradient_sync(wanted)
+            self.inner.set_requires_gradient_sync(wanted)  # type: ignore[operator]
             yield
         elif self.outer is not self.inner and not wanted:
-            with self.outer.no_sync():
+            with self.outer.no_sync():  # type: ignore[operator]
                 yield
         else:
             yield

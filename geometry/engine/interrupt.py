@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 from types import FrameType, TracebackType
+from typing import Any
 
 ECHO_S = 0.5  # one Ctrl-C under torchrun may arrive twice, from the terminal and from torchrun
 
@@ -16,7 +17,7 @@ class StopSignal:
     def __init__(self) -> None:
         self.requested = False
         self._first = 0.0
-        self._old: dict[int, object] = {}
+        self._old: dict[int, Any] = {}
 
     def __enter__(self) -> "StopSignal":
         # Python allows handlers in the main thread only; elsewhere (a notebook's worker) there are none.

@@ -85,8 +85,8 @@ class DataStream:
         """
         wanted = device.type == "cuda" and self.workers > 0
         pin = wanted if self.pin_memory is None else self.pin_memory
-        loader = DataLoader(
-            _SeededSamples(self.dataset),
+        loader = DataLoader(  # type: ignore[var-annotated]
+            _SeededSamples(self.dataset),  # type: ignore[arg-type]
             batch_sampler=_Parts(self, range(start, stop), seed, rank, world_size, accumulate),
             collate_fn=_Counted(self.collate),
             num_workers=self.workers,

@@ -5,6 +5,7 @@ import math
 import os
 import shutil
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -20,7 +21,7 @@ class Meter:
     def __init__(self) -> None:
         self.sums: dict[str, list[Any]] = {}
 
-    def add(self, numbers: dict[str, Tensor | float]) -> None:
+    def add(self, numbers: Mapping[str, Tensor | float]) -> None:
         for name, number in numbers.items():
             number = number.detach().double() if isinstance(number, Tensor) else number
             entry = self.sums.setdefault(name, [0.0, 0])

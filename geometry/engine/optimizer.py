@@ -4,6 +4,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from torch import nn
 from torch.optim import Optimizer
@@ -110,7 +111,11 @@ def build_optimizer(
         for decay in (True, False):
             chosen = {n: p for n, p in group.parameters.items() if decays(n, p) == decay}
             if chosen:
-                options = {"params": list(chosen.values()), "name": group.name, "lr_factor": group.lr_factor}
+                options: dict[str, Any] = {
+                    "params": list(chosen.values()),
+                    "name": group.name,
+                    "lr_factor": group.lr_factor,
+                }
                 built.append(options if decay else {**options, "weight_decay": 0.0})
     optimizer = factory(built)
     for options in optimizer.param_groups:

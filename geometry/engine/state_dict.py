@@ -50,7 +50,7 @@ def placed(value: Tensor, like: Tensor) -> Tensor:
         from torch.distributed.tensor import distribute_tensor
 
         # Every process has read the whole tensor: each cuts out its own shard, none is sent.
-        return distribute_tensor(value, like.device_mesh, like.placements, src_data_rank=None)
+        return distribute_tensor(value, like.device_mesh, like.placements, src_data_rank=None)  # type: ignore[attr-defined]
     return value
 
 

@@ -76,7 +76,8 @@ def read_pfm(path: Path) -> Float[np.ndarray, "H W"]:
         data = path.read_bytes()
     except OSError as error:
         raise InputError(f"{path}: expected a PFM depth map, could not read it ({error.strerror})") from error
-    fields, offset = [], 0
+    fields: list[bytes] = []
+    offset = 0
     while len(fields) < 4 and offset < len(data):  # magic, width, height, scale: any white space between
         end = offset
         while end < len(data) and data[end : end + 1] not in (b" ", b"\n", b"\t", b"\r"):
@@ -106,7 +107,10 @@ def find_depth(folder: Path, stem: str, *, unit: float) -> Callable[[], Float[np
     ``.png`` holds integers times ``unit``; ``.npy``, ``.pfm`` and ``.h5`` (dataset ``depth``) hold scene
     units themselves.
     """
-    readers = {".png": partial(read_png_depth, unit=unit), ".npy": read_npy_depth}
+    readers: dict[str, Callable[..., np.ndarray]] = {
+        ".png": partial(read_png_depth, unit=unit),
+        ".npy": read_npy_depth,
+    }
     readers |= {".pfm": read_pfm, ".h5": read_h5_depth}
     for suffix, reader in readers.items():
         path = folder / f"{stem}{suffix}"

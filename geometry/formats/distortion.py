@@ -58,7 +58,7 @@ class Lens:
         sy, sx = (new / old for new, old in zip(image_size, self.image_size))
         return replace(
             self,
-            image_size=tuple(image_size),
+            image_size=tuple(image_size),  # type: ignore[arg-type]
             focal=(self.focal[0] * sx, self.focal[1] * sy),
             principal=(self.principal[0] * sx, self.principal[1] * sy),
         )

@@ -76,7 +76,7 @@ def read_header(path: Path) -> ImageHeader:
         mirrored, turns = _upright(image)
         size = (image.height, image.width)
         if image.format == "TIFF":  # whose size Pillow already gives as turned
-            size = (image.tag_v2[_TIFF_HEIGHT], image.tag_v2[_TIFF_WIDTH])
+            size = (image.tag_v2[_TIFF_HEIGHT], image.tag_v2[_TIFF_WIDTH])  # type: ignore[attr-defined]
         return ImageHeader(stored_size=size, mirrored=mirrored, quarter_turns=turns)
 
 
@@ -178,7 +178,7 @@ def _load(image: Image.Image, path: Path | str) -> tuple[bool, int]:
     """Decode the pixels; how Pillow mirrored and turned them on the way, which it does for TIFF alone."""
     tiff = image.format == "TIFF"
     if tiff:
-        image.filename = ""  # or Pillow memory-maps a turned photo as if it were stored upright
+        image.filename = ""  # type: ignore[attr-defined]  # or Pillow memory-maps a turned photo as if it were stored upright
     before = _upright(image) if tiff else (False, 0)
     try:
         image.load()
@@ -235,7 +235,7 @@ def _exif(image: Image.Image) -> Image.Exif:
     of the hundreds of frames of a capture. Walking over the chunks' headers is much quicker.
     """
     still_open = image.format == "PNG" and getattr(image, "fp", None) is not None
-    if still_open and "exif" not in image.info and not _has_chunk(image.fp, b"eXIf"):
+    if still_open and "exif" not in image.info and not _has_chunk(image.fp, b"eXIf"):  # type: ignore[attr-defined]
         return Image.Image.getexif(image)
     return image.getexif()
 

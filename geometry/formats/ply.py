@@ -6,6 +6,7 @@ Written binary little-endian, the one form that every viewer reads. Read binary 
 import io
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -125,7 +126,8 @@ def _read_header(
     """Byte order, and every element's name, count and fields (None if it holds lists)."""
     if file.readline(16).strip() != b"ply":
         raise InputError(f"{path}: expected a PLY file, it does not start with 'ply'")
-    order, elements = None, []
+    order: str | None = None
+    elements: list[Any] = []
     while file.tell() < _LONGEST_HEADER:
         line = file.readline(1024)
         words = line.decode("ascii", errors="replace").split()

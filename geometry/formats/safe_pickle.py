@@ -122,7 +122,7 @@ def _frombuffer(
     """Arrays of pickle protocol 5 written in band."""
     if not isinstance(dtype, np.dtype) or dtype.hasobject or axis_order is not None:
         raise pickle.UnpicklingError(f"expected a numeric array, got {dtype} with axis order {axis_order}")
-    return np.frombuffer(data, dtype=dtype).reshape(shape, order=order)
+    return np.frombuffer(data, dtype=dtype).reshape(shape, order=order)  # type: ignore[call-overload]
 
 
 def _encode(text: str, encoding: str = "latin1") -> bytes:

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -9,7 +10,7 @@ from jaxtyping import Float
 from geometry.errors import InputError
 
 
-def read_json(path: Path, expected: str) -> object:
+def read_json(path: Path, expected: str) -> Any:
     """The content of a JSON file.
 
     Args:

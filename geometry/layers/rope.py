@@ -31,7 +31,7 @@ def rotary_tables(
 
 
 def rotate(
-    x: Float[Tensor, "*batch T D"], tables: tuple[Float[Tensor, "T D"], Float[Tensor, "T D"]]
+    x: Float[Tensor, "*batch T D"], tables: tuple[Float[Tensor, "#T D"], Float[Tensor, "#T D"]]
 ) -> Float[Tensor, "*batch T D"]:
     """Rotate queries or keys by tables of `rotary_tables`."""
     cos, sin = (table.to(x.dtype) for table in tables)

@@ -220,7 +220,7 @@ def global_local_terms(
     weight = inverse_depth_weight(target, valid)
     scale, shift = align_globally(depth, target, weight, generator=generator, truncation=truncation)
     flat = (x.flatten(1) for x in (depth, torch.where(valid, target, 0.0), weight))
-    aligned = follow_alignment(*flat, scale, shift, truncation=truncation).view_as(depth)
+    aligned = follow_alignment(*flat, scale, shift, truncation=truncation).view_as(depth)  # type: ignore[arg-type, call-arg, misc]
     found = (scale > 0)[:, None, None]
     terms = {"global": global_loss(aligned, target, valid & found, loss_truncation=loss_truncation)}
     for level in levels:

@@ -76,8 +76,9 @@ class DualDpt(DenseHead):
                 return depth
             return depth + self._rays(self._ray_maps(maps, patches, features.grid, W / H), W / H)
 
-        outputs = self.over_views(run, chunk, features.grid, features.patches)
-        return outputs if rays else (*outputs, None, None)
+        depth, conf, *of_rays = self.over_views(run, chunk, features.grid, features.patches)
+        ray, ray_conf = of_rays if rays else (None, None)
+        return depth, conf, ray, ray_conf
 
     def _ray_maps(
         self, maps: list[Tensor], patches: list[Tensor], grid: tuple[int, int], aspect: float
@@ -122,7 +123,7 @@ class MonocularDpt(DenseHead):
             nn.Conv2d(half, 32, 3, padding=1), nn.ReLU(inplace=True), nn.Conv2d(32, 1, 1)
         )
         # Sky passes a ReLU: started on its dead side it would never learn.
-        nn.init.constant_(self.sky_out[-1].bias, 0.5)
+        nn.init.constant_(self.sky_out[-1].bias, 0.5)  # type: ignore[arg-type]
 
     def forward(
         self, features: Features, chunk: int = 8
@@ -135,4 +136,5 @@ class MonocularDpt(DenseHead):
             x = resize(self.neck(x), (H, W))
             return self.depth_out(x)[:, 0].exp(), self.sky_out(x)[:, 0].relu()
 
-        return self.over_views(run, chunk, features.grid, features.patches)
+        depth, sky = self.over_views(run, chunk, features.grid, features.patches)
+        return depth, sky

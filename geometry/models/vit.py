@@ -151,7 +151,7 @@ class VisionTransformer(nn.Module):
         for index, block in enumerate(self.blocks):
             if self.alternate_from is not None:
                 if chosen is None and V >= 3 and camera_tokens is None and index == self.alternate_from - 1:
-                    chosen = choose_reference(x[:, :, 0], reference)
+                    chosen = choose_reference(x[:, :, 0], reference)  # type: ignore[arg-type]
                 if index == self.alternate_from:
                     tokens = self._camera_tokens(B, V, chosen, camera_tokens, conditioned)
                     x = torch.cat((tokens[:, :, None].to(x.dtype), x[:, :, 1:]), dim=2)

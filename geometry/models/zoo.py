@@ -122,7 +122,7 @@ def build(name: str, *, released: bool = False) -> nn.Module:
     v = VARIANTS[name]
     if v.kind == "nested":
         any_view, metric = v.parts
-        return NestedDepthAnything3(build(any_view, released=released), build(metric, released=released))
+        return NestedDepthAnything3(build(any_view, released=released), build(metric, released=released))  # type: ignore[arg-type]
     backbone = build_backbone(v, released=released)
     if v.kind == "monocular":
         return MonocularDepth(backbone, MonocularDpt(v.feature_width, v.channels, v.features))

@@ -95,7 +95,7 @@ def intrinsics_matrix(
 
 
 def resize_intrinsics(
-    intrinsics: Float[Tensor, "*batch 3 3"], old_size: tuple[int, int], new_size: tuple[int, int]
+    intrinsics: Float[Tensor, "*batch 3 3"], old_size: tuple[float, float], new_size: tuple[float, float]
 ) -> Float[Tensor, "*batch 3 3"]:
     """Intrinsics of the image resized from (H, W) to (H, W); exact with pixel centres at 0.5."""
     factor = intrinsics.new_tensor([new_size[1] / old_size[1], new_size[0] / old_size[0], 1.0])

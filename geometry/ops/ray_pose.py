@@ -224,7 +224,7 @@ def _refine(
     end = (rotation, slope, offset)
     costs = [_cost(*camera, unit, conf, points) for camera in (start, end)]
     better = costs[1] <= 1.2 * costs[0] + 1e-12
-    return tuple(
+    return tuple(  # type: ignore[return-value]
         torch.where(better.reshape(-1, *[1] * (new.dim() - 1)), new, old) for new, old in zip(end, start)
     )
 

@@ -31,7 +31,7 @@ def scene_scale(truth: Truth) -> Float[Tensor, " B"]:
     """
     points = unproject(torch.where(truth.valid, truth.depth, 0.0), truth.cameras)
     # Coordinates lie far apart in memory: torch's norm over such a dimension takes 200 times as long.
-    distance = sum(x * x for x in points.unbind(-1)).sqrt()
+    distance = sum(x * x for x in points.unbind(-1)).sqrt()  # type: ignore[union-attr]
     count = truth.valid.sum((1, 2, 3))
     by_points = (distance * truth.valid).sum((1, 2, 3)) / count.clamp(min=1)
     by_centres = se3.centres(truth.cameras.extrinsics).norm(dim=-1).mean(-1)

@@ -49,7 +49,8 @@ def assemble(
     draw = draw_geometric(augmentation, len(indices), rng)
     frames = [turned(scene.frames[i], draw.quarter_turns) for i in indices]
     H, W = image_size
-    images, depths, masks = [], [], {label: [] for label in labels}
+    images, depths = [], []
+    masks: dict[str, list] = {label: [] for label in labels}
     windows = []
     for place, (i, frame) in enumerate(zip(indices, frames)):
         K = frame.intrinsics

@@ -44,7 +44,7 @@ def frame_window(
     left = _place(middle[0] - width / 2, W - width, shift[0])
     top = _place(middle[1] - height / 2, H - height, shift[1])
     whole = PixelMap(photo_size=photo_size, network_size=photo_size)
-    return whole.cropped((height, width), left=left, top=top).resized(tuple(image_size))
+    return whole.cropped((height, width), left=left, top=top).resized(tuple(image_size))  # type: ignore[arg-type]
 
 
 def show_photo(photo: UInt8[np.ndarray, "h w 3"], window: PixelMap) -> UInt8[np.ndarray, "H W 3"]:

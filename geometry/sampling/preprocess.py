@@ -197,7 +197,7 @@ def network_cameras(frames: Sequence[Frame], maps: Sequence[PixelMap]) -> Camera
 def _bounded_size(size: tuple[int, int], process_res: int, method: str) -> tuple[int, int]:
     side = max(size) if method.startswith("upper_bound") else min(size)
     if side == process_res:
-        return tuple(size)
+        return tuple(size)  # type: ignore[return-value]
     scale = process_res / side
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
@@ -248,4 +248,4 @@ def _resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def _unit_range(pixels: UInt8[np.ndarray, "H W 3"]) -> Float[Tensor, "3 H W"]:
-    return torch.from_numpy(np.require(pixels, requirements="CW")).permute(2, 0, 1).float() / 255.0
+    return torch.from_numpy(np.require(pixels, requirements="CW")).permute(2, 0, 1).float() / 255.0  # type: ignore[arg-type]

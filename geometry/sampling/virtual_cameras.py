@@ -48,7 +48,7 @@ class VirtualCameras:
         noise = torch.from_numpy(rng.standard_normal((views, 3)).clip(-2, 2)).float()
         spread = torch.tensor([self.tilt_deg, self.tilt_deg, self.roll_deg])
         turn = _rotations(noise * spread * (math.pi / 180))
-        zoom = float(rng.uniform(*self.zoom))
+        zoom = float(rng.uniform(*self.zoom))  # type: ignore[call-overload]
         turned = turn_cameras(example, turn[None], image_size, zoom)
         return mirrored(turned) if rng.random() < self.flip else turned
 

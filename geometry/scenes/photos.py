@@ -110,7 +110,7 @@ def _open(paths: list[Path], poses: Path | None, unposed: bool, max_video_frames
 def _in_order(scene: Scene, paths: list[Path]) -> Scene:
     """The frames in the order in which their files were given."""
     place = {path.resolve(): i for i, path in enumerate(paths)}
-    return scene.select(sorted(range(len(scene)), key=lambda i: place[scene.frames[i].image.resolve()]))
+    return scene.select(sorted(range(len(scene)), key=lambda i: place[scene.frames[i].image.resolve()]))  # type: ignore[union-attr]
 
 
 def _with_cameras(scene: Scene, cameras: Cameras) -> Scene:

@@ -8,6 +8,7 @@ pixels are decoded by `Frame.load` and not cached.
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -160,7 +161,7 @@ def photo_frame(
     name: str,
     extrinsics: Float[np.ndarray, "4 4"] | None = None,
     lens: Lens | None = None,
-    **fields: object,
+    **fields: Any,
 ) -> Frame:
     """A frame for a photo on disk and a camera as some file states it.
 

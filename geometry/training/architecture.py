@@ -43,7 +43,7 @@ def any_view_network(
             v,
             depth=2 * v.depth,
             alternate_from=v.depth,
-            output_blocks=tuple(block + v.depth for block in v.output_blocks),
+            output_blocks=tuple(block + v.depth for block in v.output_blocks),  # type: ignore[arg-type]
         )
     head = SeparateDpt if separate_heads else DualDpt
     network = DepthAnything3(
@@ -58,7 +58,7 @@ def any_view_network(
 def monocular_network(variant: str) -> MonocularDepth:
     """Fresh monocular or metric network: one view to depth and sky."""
     _variant(variant, "monocular")
-    return accelerate(build(variant))
+    return accelerate(build(variant))  # type: ignore[return-value]
 
 
 def teacher_network(variant: str) -> TeacherDepth:

@@ -28,9 +28,9 @@ def initialise(network: nn.Module, source: str | None) -> str:
     if source is None:
         return "weights: fresh"
     if source == "dinov2":
-        name, weights = dinov2_state(network.backbone.width)
-        fresh = load_dinov2(network.backbone, weights)
-        loaded = len(network.backbone.state_dict()) - len(fresh)
+        name, weights = dinov2_state(network.backbone.width)  # type: ignore[arg-type, union-attr]
+        fresh = load_dinov2(network.backbone, weights)  # type: ignore[arg-type]
+        loaded = len(network.backbone.state_dict()) - len(fresh)  # type: ignore[union-attr]
         return f"weights: {loaded} tensors of the backbone from {name}, the rest fresh"
     folder = Path(source).expanduser()
     if (folder / STEP_FILE).is_file():

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 import numpy as np
 import torch
@@ -110,7 +110,7 @@ def label_source(
 @torch.no_grad()
 def label_frame(
     scene: Scene, index: int, teacher: MonocularDepth, options: LabelOptions, device: torch.device
-) -> dict[str, object]:
+) -> dict[str, Any]:
     """Write one frame's label, if its alignment holds; what happened, for the report."""
     frame = scene.frames[index]
     pixels, pixel_map = released_resize(frame.load(), options.process_res)

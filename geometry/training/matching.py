@@ -47,8 +47,8 @@ class AttentionMatching:
 
     def __init__(self, backbone: VisionTransformer, settings: MatchingSettings) -> None:
         across = [i for i in range(len(backbone.blocks)) if backbone.crosses_views(i)]
-        heads = backbone.blocks[0].attn.heads
-        if settings.blocks > len(across) or settings.heads > heads:
+        heads = backbone.blocks[0].attn.heads  # type: ignore[union-attr]
+        if settings.blocks > len(across) or settings.heads > heads:  # type: ignore[operator]
             raise InputError(
                 f"step.matching: expected {settings.blocks} blocks across views and {settings.heads} heads, "
                 f"the network has {len(across)} and {heads}"
@@ -89,11 +89,10 @@ class AttentionMatching:
         )
         V, H, W = truth.depth.shape[1:]
         grid = (H // patch, W // patch)
+        where = (matches, V, grid)
         scores = [
             matching_loss(
-                attention_logits(
-                    *(seen[i, name][:, :, : settings.heads].float() for name in _NORMS), matches, V, grid
-                ),
+                attention_logits(*(seen[i, name][:, :, : settings.heads].float() for name in _NORMS), *where),  # type: ignore[arg-type, call-arg]
                 matches,
             )
             for i in range(len(self._taught))

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -68,7 +69,7 @@ class RelativeDepthStep(_MonocularStep):
     Source: DA3 (arXiv:2511.10647) sections 4.1 and 4.3.
     """
 
-    def __init__(self, model: MonocularDepth, objective: RelativeDepthObjective, **shared: object) -> None:
+    def __init__(self, model: MonocularDepth, objective: RelativeDepthObjective, **shared: Any) -> None:
         super().__init__(model, **shared)
         self.objective = objective
 
@@ -94,7 +95,7 @@ class MetricStep(_MonocularStep):
 
     alignment: Alignment = "none"
 
-    def __init__(self, model: MonocularDepth, objective: MetricObjective, **shared: object) -> None:
+    def __init__(self, model: MonocularDepth, objective: MetricObjective, **shared: Any) -> None:
         super().__init__(model, **shared)
         self.objective = objective
 

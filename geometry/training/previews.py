@@ -22,7 +22,7 @@ COLOURS = {"truth": (40, 160, 60), "decoder": (200, 60, 40), "rays": (50, 90, 22
 
 def any_view_previews(
     images: Float[Tensor, "B V 3 H W"], truth: Truth, posed: Geometry, found: Mapping[str, Cameras]
-) -> dict[str, Float[Tensor, "3 H W"]]:
+) -> dict[str, Float[Tensor, "3 _ _"]]:
     """Sheets of the batch's first sample: ``depth``, and plans of ``cameras`` and ``points`` from above.
 
     Args:

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -33,12 +34,12 @@ class ValidationSet:
 
     dataset: Samples
     samples: int = 16
-    image_size: tuple[int, int] | None = None
+    image_size: Sequence[int] | None = None
     views: int | None = None
     batch: int = 1
     seed: int = 0
 
-    def __getitem__(self, index: int) -> Example:
+    def __getitem__(self, index: int) -> Any:
         seed = derive_seed(self.seed, "validation", index)
         size = None if self.image_size is None else (int(self.image_size[0]), int(self.image_size[1]))
         request = SampleRequest(
@@ -97,7 +98,9 @@ def batches_of(samples: int, batch: int, rank: int, world_size: int) -> list[tup
     """
     even = samples - samples % world_size
     mine = range(rank, even, world_size)
-    batches = [(mine[first : first + batch], True) for first in range(0, len(mine), batch)]
+    batches: list[tuple[Sequence[int], bool]] = [
+        (mine[first : first + batch], True) for first in range(0, len(mine), batch)
+    ]
     if even < samples:
         batches.append(([(even + rank) % samples], even + rank < samples))
     return batches

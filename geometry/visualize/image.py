@@ -49,13 +49,13 @@ def _write(path: Path, pixels: np.ndarray) -> None:
     done, data = cv2.imencode(path.suffix, np.ascontiguousarray(pixels), options)
     if not done:
         raise ValueError(f"{path}: cannot encode an image of shape {pixels.shape}")
-    path.write_bytes(data)
+    path.write_bytes(data.tobytes())
 
 
 def side_by_side(*images: Image, gap: int = 0) -> Image:
     """Images in a row, brought to the height of the first with their aspect kept; black between them."""
     height = images[0].shape[0]
-    row = []
+    row: list[np.ndarray] = []
     for image in images:
         if row and gap:
             row.append(np.zeros((height, gap, 3), np.uint8))

@@ -99,7 +99,7 @@ def _drawn(line: Sequence[Image], width: int) -> Image:
 def _text(text: str, width: int, size: int, colour: tuple[int, int, int]) -> Image:
     """A strip with one or more lines of text."""
     font = ImageFont.load_default(size)
-    lines = _wrapped(text, font, width - 2 * _MARGIN)
+    lines = _wrapped(text, font, width - 2 * _MARGIN)  # type: ignore[arg-type]
     step = round(1.3 * size)
     strip = Pillow.new("RGB", (width, _MARGIN + step * len(lines)), _BACKGROUND)
     draw = ImageDraw.Draw(strip)

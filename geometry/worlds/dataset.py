@@ -76,7 +76,7 @@ class ProceduralDataset(Dataset):
         n_views = int(rng.integers(self.views[0], self.views[1] + 1))
         image_size = self.image_sizes[rng.integers(len(self.image_sizes))]
         path = str(rng.choice(self.paths)) if self.paths else None
-        return self.sample(index, n_views=n_views, image_size=image_size, path=path)
+        return self.sample(index, n_views=n_views, image_size=image_size, path=path)  # type: ignore[arg-type]
 
     def sample(
         self, index: int, *, n_views: int, image_size: tuple[int, int], path: str | None = None

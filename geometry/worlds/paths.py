@@ -115,7 +115,7 @@ def slide(rng: np.random.Generator, stand: NDArray, focus: NDArray, n: int) -> P
     """Sideways on a line, looking the same way."""
     place, target = _start(rng, stand, focus)
     axis = target - place
-    side = np.cross(axis, (0, 0, 1.0)) * rng.uniform(0.3, 1.2) + (
+    side = np.cross(axis, (0, 0, 1.0)) * rng.uniform(0.3, 1.2) + (  # type: ignore[operator]
         0,
         0,
         rng.uniform(-0.2, 0.2) * np.linalg.norm(axis),

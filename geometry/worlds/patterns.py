@@ -4,6 +4,7 @@ Every function returns [S, S] float32 in 0..1 that repeats without a seam, drawn
 """
 
 import math
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
@@ -51,7 +52,7 @@ def spectral(
     radius = np.hypot((c * fx + s * fy) * stretch, c * fy - s * fx)
     amplitude = np.where((radius >= lowest) & (radius <= highest), np.maximum(radius, 0.5) ** -slope, 0)
     spectrum = np.fft.rfft2(rng.standard_normal((size, size), dtype=np.float32)) * amplitude
-    return spread(np.fft.irfft2(spectrum, s=(size, size)))
+    return spread(np.fft.irfft2(spectrum, s=(size, size)))  # type: ignore[arg-type]
 
 
 def warp(image: Image, dx: Image, dy: Image, amount: float) -> Image:
@@ -61,7 +62,7 @@ def warp(image: Image, dx: Image, dy: Image, amount: float) -> Image:
     x = ((u + (dx - 0.5) * (2 * amount * size)) % size).astype(np.float32)
     y = ((v + (dy - 0.5) * (2 * amount * size)) % size).astype(np.float32)
     padded = cv2.copyMakeBorder(image.astype(np.float32), 0, 1, 0, 1, cv2.BORDER_WRAP)
-    return cv2.remap(padded, x, y, cv2.INTER_LINEAR)
+    return cv2.remap(padded, x, y, cv2.INTER_LINEAR)  # type: ignore[return-value]
 
 
 def clouds(rng: np.random.Generator, size: int) -> Image:
@@ -206,7 +207,7 @@ def _stamp(canvas: NDArray, draw, x: float, y: float, reach: float) -> None:
 FIXED = 4  # fractional bits of OpenCV's drawing coordinates
 
 
-def _fixed(points: NDArray) -> NDArray:
+def _fixed(points: NDArray | Sequence[float]) -> NDArray:
     return np.round(np.asarray(points) * (1 << FIXED)).astype(np.int32)
 
 

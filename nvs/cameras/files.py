@@ -55,7 +55,7 @@ def cameras_from_file(path: Path | str, image_size: tuple[int, int] | None = Non
 def _pose(entry: object, where: str) -> np.ndarray:
     """cam_to_world [4, 4] with OpenGL axes."""
     try:
-        values = entry.get("transform_matrix", entry.get("camera_to_world"))
+        values = entry.get("transform_matrix", entry.get("camera_to_world"))  # type: ignore[attr-defined]
         pose = np.asarray(values, dtype=np.float64).reshape(-1, 4)
     except (AttributeError, TypeError, ValueError):
         raise InputError(f"{where}: expected a pose of 4x4 numbers") from None

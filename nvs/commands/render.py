@@ -2,6 +2,7 @@
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from geometry.commands.arguments import (
     add_model_arguments,
@@ -167,7 +168,7 @@ def gaussian_options(args: argparse.Namespace) -> GaussianOptions:
     )
 
 
-def print_metrics(metrics: dict[str, object]) -> None:
+def print_metrics(metrics: dict[str, Any]) -> None:
     for name in METRICS:
         value = metrics[name]
         print(

@@ -56,7 +56,7 @@ def train(config: DictConfig) -> FitResult:
         instantiate(config.optimizer),
         **instantiate(config.loop),
         out=config.out,
-        config=OmegaConf.to_container(config, resolve=True),
+        config=OmegaConf.to_container(config, resolve=True),  # type: ignore[arg-type]
     )
     if result.finished and is_first_process():
         write_models(step.model, result, Path(config.out))

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from jaxtyping import Float
 from torch import Tensor
@@ -25,7 +26,7 @@ class Gaussians(TensorRecord):
     opacities: Float[Tensor, "B N"]  # 0..1
     sh: Float[Tensor, "B N K 3"]
 
-    def __getitem__(self, index: object) -> "Gaussians":
+    def __getitem__(self, index: Any) -> "Gaussians":
         """Select on the leading axes: ``gaussians[:, mask]`` are some Gaussians of every scene."""
         return self.map(lambda t: t[index])
 

@@ -79,13 +79,13 @@ def encode_views(
             given, world = condition(views.cameras)
     nested = isinstance(network, NestedDepthAnything3)
     any_view = network.any_view if nested else network
-    features = any_view.encode(normalise_images(views.images), given, reference=reference)
+    features = any_view.encode(normalise_images(views.images), given, reference=reference)  # type: ignore[operator, union-attr]
     return Encoding(
         patches=features.patches,
         grid=features.grid,
-        geometry=any_view.decode(features, chunk=chunk, rays=rays) if geometry else None,
+        geometry=any_view.decode(features, chunk=chunk, rays=rays) if geometry else None,  # type: ignore[operator, union-attr]
         given=given,
         world=world,
         # Given cameras fix the scale; only without them are metres wanted.
-        metric=network.metric(views, chunk=chunk) if nested and geometry and given is None else None,
+        metric=network.metric(views, chunk=chunk) if nested and geometry and given is None else None,  # type: ignore[operator]
     )

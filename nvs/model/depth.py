@@ -1,6 +1,6 @@
 """Where Gaussians lie: the depth of the context views, from the network or from elsewhere."""
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from jaxtyping import Float
 from torch import Tensor
@@ -9,6 +9,7 @@ from geometry.views import Views
 from nvs.model.backbone import Encoding
 
 
+@runtime_checkable
 class DepthSource(Protocol):
     """Depth of context views, and how far to trust it.
 
@@ -16,7 +17,8 @@ class DepthSource(Protocol):
     the given cameras', which the views then must have.
     """
 
-    from_network: bool
+    @property
+    def from_network(self) -> bool: ...
 
     def __call__(
         self, views: Views, encoding: Encoding | None

@@ -63,4 +63,5 @@ class GaussianDpt(DenseHead):
             return x[..., :-1], x[..., -1].sigmoid()
 
         with torch.autocast(images.device.type, enabled=False):
-            return self.over_views(run, chunk, grid, patches, images)
+            raw, density = self.over_views(run, chunk, grid, patches, images)
+        return raw, density

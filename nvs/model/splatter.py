@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -89,7 +90,12 @@ class Splatter(nn.Module):
         depth = depth or NetworkDepth()
         encoding = None
         if depth.from_network or self.head is not None:
-            options = {"reference": reference, "chunk": chunk, "rays": rays, "geometry": depth.from_network}
+            options: dict[str, Any] = {
+                "reference": reference,
+                "chunk": chunk,
+                "rays": rays,
+                "geometry": depth.from_network,
+            }
             encoding = encode_views(self.network, views, **options)
         return self.splat(encoding, views, depth=depth, spacing=spacing, chunk=chunk)
 
@@ -215,10 +221,10 @@ def new_gaussian_head(variant: str, adapter: GaussianAdapter) -> GaussianDpt:
 
 def started_from_photo(head: GaussianDpt) -> GaussianDpt:
     """The head, its last layer set to raw zeros and density 0.9."""
-    nn.init.zeros_(head.out[2].weight)
-    nn.init.zeros_(head.out[2].bias)
+    nn.init.zeros_(head.out[2].weight)  # type: ignore[arg-type]
+    nn.init.zeros_(head.out[2].bias)  # type: ignore[arg-type]
     with torch.no_grad():
-        head.out[2].bias[-1] = 2.2  # sigmoid(2.2) = 0.9
+        head.out[2].bias[-1] = 2.2  # type: ignore[operator]  # sigmoid(2.2) = 0.9
     return head
 
 
@@ -241,13 +247,13 @@ def load_splatter(checkpoint: Checkpoint) -> Splatter:
         )
     knows_depth = checkpoint.trained and not VARIANTS[checkpoint.variant].weak
     if not checkpoint.gaussian_head:
-        return Splatter(network, None, GaussianAdapter("rgb"), knows_depth=knows_depth).eval()
+        return Splatter(network, None, GaussianAdapter("rgb"), knows_depth=knows_depth).eval()  # type: ignore[arg-type]
     adapter = _adapter(checkpoint)
     with torch.device("meta"):
         head = _head(checkpoint.variant, adapter.raw_channels)
     what = f"the Gaussian head of {checkpoint.variant!r}"
     load_strict(head, checkpoint.gaussian_head, checkpoint.source, what=what)
-    return Splatter(network, head, adapter, knows_depth=knows_depth).eval()
+    return Splatter(network, head, adapter, knows_depth=knows_depth).eval()  # type: ignore[arg-type]
 
 
 def _adapter(checkpoint: Checkpoint) -> GaussianAdapter | ReleasedAdapter:
@@ -276,7 +282,7 @@ def save_splatter(
     """Write a splatter, or its head alone, as one .safetensors that ``--model`` takes."""
     save_checkpoint(
         path,
-        splatter.network if with_network else None,
+        splatter.network if with_network else None,  # type: ignore[arg-type]
         gaussian_head=splatter.head,
         variant=variant,
         released=released,

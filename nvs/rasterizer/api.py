@@ -26,7 +26,7 @@ def rasterize(
     depth: Literal["expected", "accumulated"] = "expected",
     colors: Float[Tensor, "B N 3"] | None = None,
     constants: Literal["gsplat-1.5.3", "gsplat-1.6"] = "gsplat-1.5.3",
-    backend: Literal["auto", "cuda", "cpu", "torch"] = "auto",
+    backend: str = "auto",
 ) -> Rendering:
     """Images of Gaussians seen by cameras, with gsplat's numbers on every backend.
 

@@ -14,6 +14,7 @@ from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -132,7 +133,7 @@ def render(
 
 
 def _render(
-    gsplat: ModuleType, gaussians: Gaussians, colors: Tensor | None, cameras: Cameras, settings: Settings
+    gsplat: Any, gaussians: Gaussians, colors: Tensor | None, cameras: Cameras, settings: Settings
 ) -> tuple[Float[Tensor, "B V H W 4"], Float[Tensor, "B V H W 1"]]:
     H, W = settings.image_size
     gaussians, colors = _drawable(gaussians, colors)
@@ -187,7 +188,7 @@ def _drawable(gaussians: Gaussians, colors: Tensor | None) -> tuple[Gaussians, T
 
 
 def _render_projected_in_torch(
-    gsplat: ModuleType, gaussians: Gaussians, colors: Tensor | None, cameras: Cameras, settings: Settings
+    gsplat: Any, gaussians: Gaussians, colors: Tensor | None, cameras: Cameras, settings: Settings
 ) -> tuple[Float[Tensor, "B V H W 4"], Float[Tensor, "B V H W 1"]]:
     """As `_render`, with gradients of the intrinsics, which gsplat's projection kernel does not give.
 
@@ -198,7 +199,7 @@ def _render_projected_in_torch(
     B, V = cameras.extrinsics.shape[:2]
     images, alphas = [], []
     for b in range(B):
-        scene = gaussians.map(lambda t, b=b: t[b])
+        scene = gaussians.map(lambda t, b=b: t[b : b + 1])  # type: ignore[misc]
         for v in range(V):
             seen = twin.project(
                 scene,

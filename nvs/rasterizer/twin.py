@@ -40,7 +40,7 @@ def render(
     B, V = cameras.extrinsics.shape[:2]
     images = []
     for b in range(B):
-        scene = gaussians.map(lambda t, b=b: t[b])
+        scene = gaussians.map(lambda t, b=b: t[b : b + 1])  # type: ignore[misc]
         for v in range(V):
             camera = cameras.extrinsics[b, v], cameras.intrinsics[b, v]
             projected = project(scene, None if colors is None else colors[b], *camera, settings)
@@ -57,19 +57,19 @@ def project(
     intrinsics: Float[Tensor, "3 3"],
     settings: Settings,
 ) -> Projected:
-    """Project one scene into one camera.
+    """Project one scene (a batch of one) into one camera.
 
     The visible Gaussians are found first without gradients, and only they are projected with gradients:
     a mean in the camera plane has an infinite derivative, which times a zero weight would be NaN.
     """
     with torch.no_grad():
         finite = torch.stack(
-            [t.flatten(1).isfinite().all(-1) for t in (scene.means, scene.quats, scene.scales, scene.sh)]
+            [t[0].flatten(1).isfinite().all(-1) for t in (scene.means, scene.quats, scene.scales, scene.sh)]
         ).all(0)
-        finite &= scene.opacities.isfinite()
+        finite &= scene.opacities[0].isfinite()
         if colors is not None:
             finite &= colors.isfinite().all(-1)
-        depth = scene.means @ extrinsics[2, :3] + extrinsics[2, 3]
+        depth = scene.means[0] @ extrinsics[2, :3] + extrinsics[2, 3]
         kept = finite & (depth >= settings.near) & (depth <= settings.far)
         index = kept.nonzero()[:, 0]
         first = _project_visible(scene, colors, extrinsics, intrinsics, settings, index)
@@ -90,9 +90,9 @@ def _project_visible(
     index: Tensor,
 ) -> Projected:
     gsplat, (H, W) = gsplat_functions(), settings.image_size
-    means = scene.means[index]
+    means = scene.means[0, index]
     covariances, _ = gsplat._quat_scale_to_covar_preci(
-        scene.quats[index], scene.scales[index], compute_preci=False
+        scene.quats[0, index], scene.scales[0, index], compute_preci=False
     )
     # gsplat's kernels know no skew; its PyTorch projection would use it.
     focal, principal = intrinsics[[0, 1], [0, 1]], intrinsics[:2, 2]
@@ -108,12 +108,12 @@ def _project_visible(
         far_plane=torch.inf,
         calc_compensations=settings.antialiased,
     )
-    opacities = scene.opacities[index]
+    opacities = scene.opacities[0, index]
     if settings.antialiased:
         opacities = opacities * compensations[0].clamp(min=settings.constants.compensation_min)
     if colors is None:
         centre = torch.inverse(extrinsics)[:3, 3]
-        rgb = gsplat._spherical_harmonics(scene.sh_degree, means - centre, scene.sh[index])
+        rgb = gsplat._spherical_harmonics(scene.sh_degree, means - centre, scene.sh[0, index])
         rgb = (rgb + 0.5).clamp(min=0.0)
     else:
         rgb = colors[index]
@@ -128,8 +128,8 @@ def _project_visible(
 
 
 def falloff(
-    projected: Projected, entries: Int[Tensor, "*m"], x: Float[Tensor, "*m"], y: Float[Tensor, "*m"]
-) -> Float[Tensor, "*m"]:
+    projected: Projected, entries: Int[Tensor, "*#m"], x: Float[Tensor, "*#m"], y: Float[Tensor, "*#m"]
+) -> Float[Tensor, "..."]:
     """Exponent of Gaussians at pixels (x, y): alpha is opacity times exp(-exponent)."""
     dx, dy = x - projected.means[entries, 0], y - projected.means[entries, 1]
     a, b, c = projected.conics[entries].unbind(-1)

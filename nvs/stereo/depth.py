@@ -71,7 +71,7 @@ class StereoDepth:
         Raises:
             InputError: fewer than two views, or views without cameras.
         """
-        return sweep_depth(views, spaced_grid(views.image_size, self.spacing), **self.settings)
+        return sweep_depth(views, spaced_grid(views.image_size, self.spacing), **self.settings)  # type: ignore[arg-type]
 
     def __call__(
         self, views: Views, encoding: Encoding | None

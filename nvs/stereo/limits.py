@@ -49,7 +49,7 @@ def _limits(depths: np.ndarray) -> tuple[float, float]:
 def _features(image: Float[Tensor, "3 H W"], most: int) -> tuple[np.ndarray, np.ndarray | None]:
     """SIFT places in our pixels (first centre at 0.5), and descriptors."""
     pixels = (image.movedim(0, -1).cpu().numpy() * 255).round().astype(np.uint8)
-    keypoints, descriptors = cv2.SIFT_create(most).detectAndCompute(
+    keypoints, descriptors = cv2.SIFT_create(most).detectAndCompute(  # type: ignore[attr-defined]
         cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), None
     )
     return np.array([k.pt for k in keypoints], dtype=np.float64).reshape(-1, 2) + 0.5, descriptors

@@ -73,7 +73,7 @@ def _score(
     grey: Float[np.ndarray, "V H W"],
     others: Int[np.ndarray, " S"],
     maps: Float[np.ndarray, "S 2 3 3"],
-    inverse: float,
+    inverse: float | np.floating,
 ) -> Float[np.ndarray, "H W"]:
     """Agreement of one view with its sources on one plane."""
     H, W = moments.grey.shape

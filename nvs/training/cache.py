@@ -29,7 +29,7 @@ class RecordCache:
         """The record of a key, computed if it is not there; it must carry no gradients."""
         if key in self.entries:
             self.entries.move_to_end(key)
-            return self.entries[key][0]
+            return self.entries[key][0]  # type: ignore[return-value]
         record = compute()
         size = _bytes_of(record)
         if size <= self.limit:

@@ -5,6 +5,7 @@ Nothing is prepared on disk. Photos are decoded once, at the network's size, and
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -94,7 +95,7 @@ def read_capture(
     cameras = views.cameras
     if cameras is None:
         with torch.no_grad():
-            options = {"reference": running.reference, "chunk": running.chunk}
+            options: dict[str, Any] = {"reference": running.reference, "chunk": running.chunk}
             cameras = predict_geometry(network, views.to(device), **options).cameras.to("cpu")
     count = min(len(capture.context), len(chosen) - max(1, min(targets, len(chosen) // 4)))
     poses = cameras.extrinsics[0].double().numpy()

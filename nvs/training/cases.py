@@ -1,7 +1,8 @@
 """Validation: fixed context views and held-out photos, scored exactly as ``nvs render --holdout`` does."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -70,7 +71,7 @@ def score_case(
     background = case.context.images.mean(dim=(0, 1, 3, 4))  # as `nvs render`
     if placed is None:
         placed = place_targets(
-            model.network,
+            model.network,  # type: ignore[arg-type]
             case.context,
             splats.geometry.cameras,
             case.targets,
@@ -94,8 +95,8 @@ def _sheet(
 ) -> Tensor:
     """Context, targets, renderings and their depth, for the sheet."""
     some = _some(len(holdout.names))
-    cameras, size = holdout.cameras[:, some], tuple(case.photos.shape[-2:])
-    frames = list(render_frames(gaussians, cameras, size, background=background, backend=backend))
+    cameras, (H, W) = holdout.cameras[:, some], case.photos.shape[-2:]
+    frames = list(render_frames(gaussians, cameras, (H, W), background=background, backend=backend))
     depths = np.stack([np.where(alpha > 0.5, depth, 0) for _, depth, alpha in frames])
     context = [to_bytes(case.context.images[0, i]) for i in _some(case.context.images.shape[1])]
     sheet = contact_sheet(
@@ -114,10 +115,10 @@ def _some(count: int) -> list[int]:
 
 
 def sampled_cases(
-    dataset: object,
+    dataset: Any,
     count: int,
     *,
-    image_size: tuple[int, int],
+    image_size: Sequence[int],
     context: int,
     seed: int = 0,
     pruned: bool = True,

@@ -67,7 +67,7 @@ class DinoBackbone(nn.Module):
         B, V, _, H, W = views.images.shape
         grid = (H // 14, W // 14)
         images = normalise_images(views.images).flatten(0, 1)
-        maps = self.backbone.forward_intermediates(
+        maps = self.backbone.forward_intermediates(  # type: ignore[operator]
             images, indices=list(self.levels), norm=True, output_fmt="NLC", intermediates_only=True
         )
         patches = [m.unflatten(0, (B, V)) for m in maps]
@@ -104,11 +104,11 @@ def build_dino_model(
     vit = timm.create_model(name, pretrained=False, num_classes=0, dynamic_img_size=True)
     if weights is not None:
         load_strict(vit, _read(Path(weights)), weights, what=f"timm's {name}")
-    adapter = GaussianAdapter(flavour, sh_degree=sh_degree)
+    adapter = GaussianAdapter(flavour, sh_degree=sh_degree)  # type: ignore[arg-type]
     depth_head = MonocularDpt(v.width, v.channels, v.features)
     depth_head.sky_out.requires_grad_(False)
-    nn.init.zeros_(depth_head.depth_out[2].weight)
-    nn.init.zeros_(depth_head.depth_out[2].bias)
+    nn.init.zeros_(depth_head.depth_out[2].weight)  # type: ignore[arg-type]
+    nn.init.zeros_(depth_head.depth_out[2].bias)  # type: ignore[arg-type]
     network = DinoBackbone(vit, v.output_blocks, depth_head)
     head = started_from_photo(GaussianDpt(v.width, v.channels, v.features, raw_channels=adapter.raw_channels))
     factors = {"head": 1.0, "network.depth_head": 1.0, "network.depth_head.sky_out": 0.0}

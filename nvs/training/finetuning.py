@@ -107,7 +107,7 @@ def finetune(captures: Sequence[str | Path], out: str | Path, options: FinetuneO
         read_capture(
             str(path),
             options.photos,
-            model.network,
+            model.network,  # type: ignore[arg-type]
             options.network,
             device,
             context_sets=options.context_sets,
@@ -149,7 +149,7 @@ def _train(
     chosen = options.network.precision
     half = chosen == "bfloat16" or (chosen == "auto" and device.type == "cuda")
     return fit(
-        step,
+        step,  # type: ignore[arg-type]
         DataStream(samples, FixedBatchSampler(batch_size=processes)),
         partial(torch.optim.AdamW, lr=options.lr or (1e-4 if step.model.warm else 1e-3), weight_decay=0.01),
         steps=options.steps,

@@ -48,7 +48,7 @@ class TrainableSplatter(Splatter):
         backbone_name: str | None = None,
         warm: bool = False,
     ) -> None:
-        super().__init__(network, head, adapter, knows_depth=knows_depth)
+        super().__init__(network, head, adapter, knows_depth=knows_depth)  # type: ignore[arg-type]
         self.lr_factors = dict(lr_factors)
         self.origin, self.backbone_name, self.warm = origin, backbone_name, warm
         self.requires_grad_(False)
@@ -61,7 +61,7 @@ class TrainableSplatter(Splatter):
 
     @property
     def backbone_frozen(self) -> bool:
-        return not any(p.requires_grad for p in self.network.parameters())
+        return not any(p.requires_grad for p in self.network.parameters())  # type: ignore[union-attr]
 
     def train(self, mode: bool = True) -> "TrainableSplatter":
         super().train(mode)
@@ -118,7 +118,7 @@ def build_model(
                 f"{flavour!r}; leave the flavour out, or ask for a new head"
             )
     else:
-        adapter = GaussianAdapter(flavour or "sh", sh_degree=sh_degree)
+        adapter = GaussianAdapter(flavour or "sh", sh_degree=sh_degree)  # type: ignore[arg-type]
         head = new_gaussian_head(checkpoint.variant, adapter)
     return TrainableSplatter(
         splatter.network,
@@ -145,7 +145,7 @@ def export(model: TrainableSplatter, checkpoint: Path, path: Path, *, descriptio
     """
     load_trained(model, load_weights(checkpoint))
     frozen, origin = model.backbone_frozen, model.origin
-    backbone = {"backbone": model.backbone_name, "backbone_sha256": fingerprint(model.network.state_dict())}
+    backbone = {"backbone": model.backbone_name, "backbone_sha256": fingerprint(model.network.state_dict())}  # type: ignore[union-attr]
     save_splatter(
         path,
         model,
@@ -154,7 +154,7 @@ def export(model: TrainableSplatter, checkpoint: Path, path: Path, *, descriptio
         licence=origin.licence,
         with_network=not frozen,
         description=description,
-        **(backbone if frozen else {}),
+        **(backbone if frozen else {}),  # type: ignore[arg-type]
     )
 
 

@@ -45,6 +45,6 @@ class FixedSamples:
         key = f"sample {i} of fixed {self.number}, {request.image_size}, {request.views} views"
         if key not in self.kept:
             seed = derive_seed(self.seed, "fixed sample", i)
-            sample = self.dataset[replace(request, index=i, number=i, step=0, seed=seed)]
+            sample = self.dataset[replace(request, index=i, number=i, step=0, seed=seed)]  # type: ignore[index]
             self.kept[key] = RecurringExample(context=sample.context, target=sample.target, keys=(key,))
         return self.kept[key]

@@ -111,7 +111,7 @@ class GaussianHeadStep:
             return [self.model.head]  # a process that finds features in its cache does not call the backbone
         network = self.model.network
         any_view = network.any_view if isinstance(network, NestedDepthAnything3) else network
-        return [*any_view.backbone.blocks, self.model.head]
+        return [*any_view.backbone.blocks, self.model.head]  # type: ignore[union-attr]
 
     def count_items(self, batch: NovelViewExample) -> dict[str, float]:
         B, V, _, H, W = batch.context.views.images.shape
@@ -162,7 +162,7 @@ class GaussianHeadStep:
             score = score_case(
                 self.model,
                 case.to(run.device),
-                lambda views, index=index: self.lift(views, ("validation", str(index))),
+                lambda views, index=index: self.lift(views, ("validation", str(index))),  # type: ignore[misc]
                 placed=self.placed.get(index),
                 reference=self.reference,
                 chunk=self.chunk,

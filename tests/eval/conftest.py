@@ -1,28 +1,12 @@
-"""What the benchmark's tests share: miniature captures, one thread, no LPIPS trunk."""
-
-import sys
-from pathlib import Path
+"""What the benchmark's tests share: miniature captures, no LPIPS trunk."""
 
 import pytest
-import torch
-
-sys.path.insert(0, str(Path(__file__).parent))  # test modules import benchmark_data by name
-
-from benchmark_data import make_views, write_capture
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Small tensors on a busy machine: more threads only wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+from scenes import make_arc, write_capture
 
 
 @pytest.fixture(scope="session")
 def views():
-    return make_views()
+    return make_arc()
 
 
 @pytest.fixture(scope="session")
@@ -36,7 +20,7 @@ def captures(tmp_path):
     """A folder of three captures."""
     root = tmp_path / "captures"
     for name, seed in (("kitchen", 1), ("hall", 2), ("attic", 3)):
-        write_capture(root / name, make_views(9, seed=seed))
+        write_capture(root / name, make_arc(9, seed=seed))
     return root
 
 

@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from benchmark_data import make_views
-from test_placement import views_of
+from scenes import make_arc, views_of
 
 from eval.commands.config import compose
 from eval.methods.external import Function
@@ -33,7 +32,7 @@ class StandIn(torch.nn.Module):
     @classmethod
     def from_pretrained(cls, name):
         assert name == "facebook/VGGT-1B"
-        return cls(make_views(4, size=(28, 42)))
+        return cls(make_arc(4, size=(28, 42)))
 
     def aggregator(self, images):
         B, V = images.shape[:2]
@@ -52,7 +51,7 @@ class StandIn(torch.nn.Module):
 @pytest.fixture
 def my_vggt(monkeypatch, tmp_path):
     """The page's code as a module, its imports of vggt answered by the stand-in."""
-    rendered = make_views(4, size=(28, 42))
+    rendered = make_arc(4, size=(28, 42))
     extrinsics = torch.stack([torch.tensor(v.extrinsics) for v in rendered])[None, :, :3].float()
     extrinsics[..., 3] *= StandIn.scale
     intrinsics = torch.stack([torch.tensor(v.intrinsics) for v in rendered])[None].float()

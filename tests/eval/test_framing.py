@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+import scenes
 import torch
-from benchmark_data import make_views, miniature, write_capture
+from scenes import make_arc, write_capture
 
 from eval.benchmarks.folder import Captures
 from eval.protocols.framing import Framing, framed_cameras, framed_image, framed_views, network_size
@@ -13,7 +14,7 @@ from geometry.errors import InputError
 @pytest.fixture(scope="module")
 def tall(tmp_path_factory):
     """Portrait photos, of which a 16:9 image shows a band."""
-    return Captures(write_capture(tmp_path_factory.mktemp("tall") / "room", make_views(3, size=(128, 72))))
+    return Captures(write_capture(tmp_path_factory.mktemp("tall") / "room", make_arc(3, size=(128, 72))))
 
 
 @pytest.mark.parametrize("fit", ["crop", "stretch"])
@@ -24,10 +25,10 @@ def test_image_and_camera_agree(tall, fit):
     for i, frame in enumerate(frames):
         shown = framed_image(frame, framing, size)[0].movedim(0, -1).numpy() * 255
         K = cameras.intrinsics[0, i].double().numpy()
-        drawn = miniature.render(frame.extrinsics, K, size).image
+        drawn = scenes.render(frame.extrinsics, K, size).image
         assert np.abs(shown - drawn).mean() < 6
         off = K + np.array([[0, 0, 3], [0, 0, 3], [0, 0, 0]])
-        shifted = miniature.render(frame.extrinsics, off, size).image
+        shifted = scenes.render(frame.extrinsics, off, size).image
         assert np.abs(shown - drawn).mean() < 0.5 * np.abs(shown - shifted).mean()
     fx, fy = cameras.intrinsics[0, 0].diagonal()[:2].tolist()
     # Windows are whole pixels of the photo: 72 x 40 stands for 72 x 40.5.
@@ -42,7 +43,7 @@ def test_all_sizes_show_the_same_window(tall):
     assert small.images.shape == (1, 3, 3, 28, 70)
 
 
-def test_sizes(tall):
+def test_sizes(tall, unchecked):
     frames = tall.read("room").frames
     assert Framing(size=(270, 480)).image_size(frames) == (270, 480)
     assert Framing(long_side=480).image_size(frames) == (480, 270)

@@ -7,8 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from benchmark_data import make_views
-from test_placement import task_of
+from scenes import make_arc, task_of
 
 from eval.methods.base import About, Pictured, Splatted
 from eval.methods.external import Function, Renders
@@ -24,7 +23,7 @@ from nvs.options import GaussianOptions
 
 @pytest.fixture(scope="module")
 def rendered():
-    return make_views(7)
+    return make_arc(7)
 
 
 @pytest.fixture(scope="module")

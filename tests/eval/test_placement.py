@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import pytest
 import torch
-from benchmark_data import make_views
+from scenes import cameras_of, make_arc, task_of, views_of
 
-from eval.methods.base import Splatted, Task
+from eval.methods.base import Splatted
 from eval.methods.references import surface_gaussians
 from eval.predict import Protocol
 from eval.protocols.placement import Photometric, optimise_pose, starting_cameras
@@ -15,26 +15,13 @@ from geometry.errors import InputError
 from geometry.ops import se3
 from geometry.ops.pinhole import project
 from geometry.ops.rotations import matrix_from_quat_xyzw
-from geometry.views import Cameras, Views
 from nvs.rasterizer import rasterize
-
-
-def cameras_of(views):
-    return Cameras(
-        extrinsics=torch.stack([torch.tensor(v.extrinsics) for v in views])[None].float(),
-        intrinsics=torch.stack([torch.tensor(v.intrinsics) for v in views])[None].float(),
-    )
-
-
-def views_of(rendered):
-    images = torch.stack([torch.tensor(v.image).permute(2, 0, 1) for v in rendered])[None].float() / 255
-    return Views(images=images, cameras=cameras_of(rendered))
 
 
 @pytest.fixture(scope="module")
 def world():
     """Gaussians on the room's walls as one view sees them, and that view."""
-    view = make_views(5)[2]
+    view = make_arc(5)[2]
     depth = torch.tensor(view.depth)[None, None].float()
     return surface_gaussians(views_of([view]), depth), cameras_of([view])
 
@@ -71,20 +58,8 @@ def test_photometric_never_makes_it_worse(world):
     assert math.isfinite(error)
 
 
-def task_of(context, targets, *, posed):
-    views = views_of(context)
-    return Task(
-        scene="room",
-        context=views if posed else replace(views, cameras=None),
-        photos=views,
-        targets=cameras_of(targets),
-        renders=tuple(f"{i}.png" for i in range(len(targets))),
-        size=(36, 64),
-    )
-
-
 def test_umeyama_carries_targets_into_the_predicted_world(world):
-    rendered = make_views(6)
+    rendered = make_arc(6)
     task = task_of(rendered[:4], rendered[4:], posed=False)
     angle = torch.tensor(0.7)
     R = torch.eye(3)
@@ -108,7 +83,7 @@ def test_umeyama_carries_targets_into_the_predicted_world(world):
 
 
 def test_given_poses_are_used_as_they_are(world):
-    rendered = make_views(6)
+    rendered = make_arc(6)
     task = task_of(rendered[:4], rendered[4:], posed=True)
     prediction = Splatted(gaussians=world[0], cameras=moved(task.photos.cameras, turn_deg=9, shift=2.0))
     assert starting_cameras("gt", prediction, task) is task.targets

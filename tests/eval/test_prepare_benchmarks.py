@@ -5,7 +5,7 @@ import zipfile
 
 import numpy as np
 import pytest
-from benchmark_data import make_views, write_colmap, write_dl3dv, write_photos
+from scenes import make_arc, write_colmap, write_dl3dv, write_room
 
 from eval.protocols.splits import read_split
 from geometry.commands.prepare_data import main
@@ -13,7 +13,7 @@ from geometry.commands.prepare_data import main
 
 @pytest.fixture(scope="module")
 def views():
-    return make_views(10)
+    return make_arc()
 
 
 def said(capsys):
@@ -77,7 +77,7 @@ def test_tanks_and_temples(tmp_path, views, capsys):
     scenes = ("Barn", "Caterpillar", "Church", "Ignatius", "Meetingroom", "Truck")
     for scene in scenes[2:]:
         write_colmap(tmp_path / scene, views)
-    write_photos(tmp_path / "source", views)
+    write_room(tmp_path / "source", views)
     with zipfile.ZipFile(tmp_path / "Barn.zip", "w") as archive:
         for photo in (tmp_path / "source").iterdir():
             archive.write(photo, f"Barn/{photo.name}")

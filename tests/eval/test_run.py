@@ -9,7 +9,7 @@ import types
 
 import pytest
 import torch
-from benchmark_data import make_views, write_capture, write_colmap, write_dl3dv
+from scenes import make_arc, write_capture, write_colmap, write_dl3dv
 
 from eval import run as run_module
 from eval.__main__ import main
@@ -185,7 +185,7 @@ def test_a_changed_rendering_size_or_split_is_refused(tmp_path, captures, capsys
         (["benchmark.root=/nowhere"], "/nowhere"),
     ],
 )
-def test_mistakes_are_one_line(tmp_path, capture, capsys, wrong, message):
+def test_mistakes_are_one_line(tmp_path, capture, capsys, wrong, message, unchecked):
     arguments = [
         "run",
         f"out={tmp_path / 'a'}",
@@ -305,7 +305,7 @@ def test_memory_does_not_grow_with_the_photos(tmp_path):
     """400 photos take no more memory than 20: only the context and one target are ever decoded."""
     peaks = []
     for count in (20, 400):
-        folder = write_capture(tmp_path / f"room{count}", make_views(count, size=(135, 240)))
+        folder = write_capture(tmp_path / f"room{count}", make_arc(count, size=(135, 240)))
         arguments = ["run", f"out={tmp_path / str(count)}", f"benchmark.root={folder}", "method=nearest"]
         code = (
             "import resource; from eval.__main__ import main; "

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from benchmark_data import make_views, names_of, write_capture
+from scenes import make_arc, names_of, write_capture
 
 from eval.benchmarks.folder import Captures
 from eval.protocols.selection import Rule, divide
@@ -129,7 +129,7 @@ def test_a_changed_split_is_refused(tmp_path, capture):
 
 
 def test_a_split_of_other_data_is_refused(tmp_path):
-    views = make_views()
+    views = make_arc()
     folder = write_capture(tmp_path / "room", views)
     scene_split = make_split(Captures(folder), "folder", Rule(context=4)).scenes[0]
     photo = folder / "images" / names_of(10)[8]
@@ -148,12 +148,12 @@ def test_a_split_of_other_data_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"expected 10 photos, got 9; images/frame_10\.png is missing"):
         fit_scene(scene_split, Captures(write_capture(tmp_path / "less/room", views[:9])).read("room"))
     with pytest.raises(InputError, match=r"images/frame_11\.png is not in the split"):
-        fit_scene(scene_split, Captures(write_capture(tmp_path / "more/room", make_views(11))).read("room"))
+        fit_scene(scene_split, Captures(write_capture(tmp_path / "more/room", make_arc(11))).read("room"))
 
 
 def test_the_same_photos_at_another_resolution(tmp_path):
-    small = make_split(Captures(write_capture(tmp_path / "a/room", make_views())), "folder", Rule()).scenes[0]
-    large = Captures(write_capture(tmp_path / "b/room", make_views(size=(72, 128)))).read("room")
+    small = make_split(Captures(write_capture(tmp_path / "a/room", make_arc())), "folder", Rule()).scenes[0]
+    large = Captures(write_capture(tmp_path / "b/room", make_arc(size=(72, 128)))).read("room")
     with pytest.raises(InputError, match="verify=cameras"):
         fit_scene(small, large)
     fit_scene(small, large, verify="cameras")

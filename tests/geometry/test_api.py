@@ -263,7 +263,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_what_cannot_be_used_is_one_line(name, model, photos, arrays):
+def test_what_cannot_be_used_is_one_line(name, model, photos, arrays, unchecked):
     make, message = BAD[name]
     with pytest.raises(geometry.InputError, match=message) as caught:
         model.predict(**make(photos, arrays), **SIZE)

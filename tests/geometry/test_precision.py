@@ -2,12 +2,13 @@
 
 import pytest
 import torch
+from scenes import cameras_at
 from torch.testing import assert_close
 
 from geometry.device import precision
 from geometry.models.zoo import build
 from geometry.predict import predict_geometry
-from geometry.views import Cameras, Views
+from geometry.views import Views
 
 
 @pytest.fixture(scope="module")
@@ -17,11 +18,9 @@ def network():
 
 
 def photos(generator, *, posed):
-    extrinsics = torch.eye(4).repeat(1, 3, 1, 1)
-    extrinsics[0, :, 0, 3] = torch.tensor([0.0, 1.0, 2.5])
-    intrinsics = torch.tensor([[50.0, 0, 28], [0, 50.0, 21], [0, 0, 1]]).repeat(1, 3, 1, 1)
-    cameras = Cameras(extrinsics=extrinsics, intrinsics=intrinsics) if posed else None
-    return Views(images=torch.rand(1, 3, 3, 42, 56, generator=generator), cameras=cameras)
+    cameras = cameras_at([(0, 0, 0), (-1, 0, 0), (-2.5, 0, 0)], (50.0, 50.0), (28.0, 21.0))
+    images = torch.rand(1, 3, 3, 42, 56, generator=generator)
+    return Views(images=images, cameras=cameras if posed else None)
 
 
 def test_products_are_narrow_inside_and_float32_outside(network, monkeypatch):

@@ -10,6 +10,8 @@ from tests.golden.compare import Report, Row
 from tests.golden.networks import check_network, is_network_file, variant_of
 from tests.golden.utilities import UTILITIES
 
+DATA = Path(__file__).with_name("data")  # the numbers that a clone carries
+
 
 def check_file(path: Path, report: Report) -> None:
     """Compare all arrays of one file. A file of unknown kind leaves its arrays uncompared."""

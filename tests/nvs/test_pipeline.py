@@ -92,6 +92,6 @@ def test_auto_sweeps_where_it_can_and_should(capture):
     ("options", "message"),
     [({"depth": "deep"}, "depth"), ({"spacing": 0.5}, "spacing"), ({"refine": -1}, "refine")],
 )
-def test_bad_options_are_named(options, message):
+def test_bad_options_are_named(options, message, unchecked):
     with pytest.raises(InputError, match=message):
         GaussianOptions(**options)

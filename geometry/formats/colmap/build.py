@@ -32,7 +32,9 @@ def model_from_cameras(
         K, pose = np.asarray(intrinsics[v], dtype=np.float64), np.asarray(extrinsics[v], dtype=np.float64)
         params = (K[0, 0], K[1, 1], K[0, 2], K[1, 2])
         cameras[v + 1] = ColmapCamera(
-            model="PINHOLE", image_size=tuple(image_sizes[v]), params=tuple(map(float, params))
+            model="PINHOLE",
+            image_size=(image_sizes[v][0], image_sizes[v][1]),
+            params=tuple(map(float, params)),
         )
         rows = np.flatnonzero(seen_by == v) if seen_by is not None else np.zeros(0, np.int64)
         local = xyz[rows] @ pose[:3, :3].T + pose[:3, 3]

@@ -47,11 +47,14 @@ _MATCH_SIDE = 512  # longest side for feature matching, pixels
 _MATCH_TOLERANCE = 0.006  # angle, radians: 3 pixels at a focal length of 512
 
 
+Verdict = Literal["consistent", "contradiction", "undecided"]
+
+
 @dataclass(frozen=True, kw_only=True)
 class CameraVerdict:
     """What the evidence says about a scene's cameras."""
 
-    verdict: Literal["consistent", "contradiction", "undecided"]
+    verdict: Verdict
     evidence: str  # "points", "photos", "frusta" or "none"
     support: dict[str, float]  # per hypothesis: part of the evidence that agrees, 0..1
     better: tuple[str, ...] = ()  # hypotheses that would be consistent, if any and "given" is not
@@ -144,7 +147,8 @@ def check_scale(scene: Scene) -> None:
 def _decide(evidence: str, support: dict[str, float], *, low: float, high: float) -> CameraVerdict:
     """Refuse ``given`` below ``low``, or below 0.8 ``high`` if another is above ``high``; name the others."""
     best = max(support.values())
-    better = ()
+    better: tuple[str, ...] = ()
+    verdict: Verdict
     if best >= high and support["given"] < 0.8 * high:
         better = tuple(name for name, share in support.items() if share >= max(high, best - 0.1))
     if support["given"] < low or better:
@@ -259,7 +263,7 @@ def _features(scene: Scene, view: int) -> tuple[np.ndarray, np.ndarray, np.ndarr
     grey = cv2.cvtColor(frame.load(), cv2.COLOR_RGB2GRAY)
     (H, W), scale = grey.shape, min(1.0, _MATCH_SIDE / max(grey.shape))
     small = cv2.resize(grey, (round(W * scale), round(H * scale)), interpolation=cv2.INTER_AREA)
-    keypoints, descriptors = cv2.SIFT_create(1000).detectAndCompute(small, None)
+    keypoints, descriptors = cv2.SIFT_create(1000).detectAndCompute(small, None)  # type: ignore[attr-defined]
     pixels = np.array([k.pt for k in keypoints], dtype=np.float64).reshape(-1, 2)
     # OpenCV's first pixel centre is at 0, ours at 0.5.
     full = (pixels + 0.5) * (W / small.shape[1], H / small.shape[0])

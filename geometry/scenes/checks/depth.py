@@ -13,6 +13,7 @@ depth fits the photo rather than the cameras.
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import product
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -107,7 +108,7 @@ def check_depth(scene: Scene) -> DepthVerdict:
     agreeing = np.array([s[1] for s in scores])
     weight = share * np.array([0.95 ** len(r.changes) for r in readings])
     best = int(weight.argmax())
-    report = {"agreement": float(given[1]), "difference": float(given[2]), "samples": samples}
+    report: dict[str, Any] = {"agreement": float(given[1]), "difference": float(given[2]), "samples": samples}
     if agreeing[best] < _GOOD or scores[best][3] < _FEW:
         compared = given[3] >= _FEW
         return DepthVerdict(verdict="contradiction" if compared else "undecided", **report)

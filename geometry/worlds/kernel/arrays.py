@@ -1,6 +1,6 @@
 """How a world looks to compiled code, and how that code is compiled."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ INF = np.inf
 CENTRE, ROTATION, HALF, UV, TINT = 0, 3, 12, 15, 19
 KIND, MATERIAL, CASTS_SHADOW, SHAPE = 22, 23, 24, 25
 
-_options = {
+_options: dict[str, Any] = {
     "cache": True,
     "nogil": True,
     "error_model": "numpy",

@@ -23,7 +23,7 @@ def random_shape(b: Builder, centre: NDArray, radius: float, material: int, *, f
     rotation = random_turn(rng) if free else turn(rng.uniform(0, 2 * np.pi))
     options = {"rotation": rotation, "occludes": True}
     half = radius * rng.uniform(0.35, 1.0, 3)
-    half *= radius / max(np.linalg.norm(half), 1e-6)
+    half *= radius / max(float(np.linalg.norm(half)), 1e-6)
     choice = rng.integers(12)
     if choice == 0:
         b.box(centre, half, material, **options)
@@ -108,7 +108,7 @@ def sofa(b: Builder, place: Place, cloth: int, yaw: float) -> None:
     axes = turn(yaw)
     w, d, h = rng.uniform(0.5, 1.1), rng.uniform(0.38, 0.5), rng.uniform(0.2, 0.25)
     parts = [((0, 0, h), (w, d, h)), ((0, d - 0.1, h + 0.3), (w, 0.12, 0.4))]
-    parts += [((s * (w - 0.09), 0, h + 0.15), (0.1, d, 0.28)) for s in (-1, 1)]
+    parts += [((s * (w - 0.09), 0, h + 0.15), (0.1, d, 0.28)) for s in (-1, 1)]  # type: ignore[misc]
     for centre, half in parts:
         at = axes @ np.array(centre)
         b.round_box((x + at[0], y + at[1], z + at[2]), half, cloth, 0.08, rotation=axes)

@@ -1,5 +1,6 @@
 """The kernels as a differentiable torch function."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -140,8 +141,8 @@ class _Rasterize(torch.autograd.Function):
         return *gradients, *_unpack_cameras(camera_gradients.to(torch.float32)), None, None
 
 
-def _scene(inputs: list[Tensor], b: int, degree: int) -> Scene:
-    return Scene(*(t[b].reshape(-1).numpy() for t in inputs), degree=degree)
+def _scene(inputs: Sequence[Tensor], b: int, degree: int) -> Scene:
+    return Scene(*(t[b].reshape(-1).numpy() for t in inputs), degree=degree)  # type: ignore[arg-type, misc]
 
 
 def pack_cameras(extrinsics: Tensor, intrinsics: Tensor, centres: Tensor) -> np.ndarray:

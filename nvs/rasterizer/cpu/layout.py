@@ -5,6 +5,8 @@ float32 and some int32. A place is the short list that binning reads instead. Pi
 first and last column (or row) as ``first | last << 16``.
 """
 
+from typing import Any
+
 import numpy as np
 
 TILE = 16  # pixels on a side
@@ -35,4 +37,9 @@ LOG2_E = np.float32(1.4426950408889634)
 
 # Fused multiply-add and reciprocals are allowed; NaN and infinity keep their meaning, since they decide
 # which Gaussians are left out.
-OPTIONS = {"cache": True, "nogil": True, "error_model": "numpy", "fastmath": {"contract", "arcp", "nsz"}}
+OPTIONS: dict[str, Any] = {
+    "cache": True,
+    "nogil": True,
+    "error_model": "numpy",
+    "fastmath": {"contract", "arcp", "nsz"},
+}

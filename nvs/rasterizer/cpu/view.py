@@ -61,7 +61,7 @@ def project_view(scene: Scene, camera: np.ndarray, settings: Settings) -> tuple[
     run(
         project,
         scene.means, scene.quats, scene.scales, scene.opacities, scene.colors, scene.degree, camera, H, W,
-        np.float32(settings.near), np.float32(min(settings.far, np.finfo(np.float32).max)),
+        np.float32(settings.near), np.float32(min(settings.far, np.finfo(np.float32).max)),  # type: ignore[arg-type]
         np.float32(settings.eps2d), settings.antialiased, np.float32(settings.constants.compensation_min),
         shift, records, records.view(np.int32), places, histogram, chunk_entries,
     )  # fmt: skip

@@ -4,8 +4,8 @@ import json
 
 import numpy as np
 import pytest
+import scenes
 import torch
-from PIL import Image
 
 from geometry.commands.infer import main
 from geometry.formats.ply import read_points
@@ -16,10 +16,7 @@ from geometry.weights.checkpoint import save_checkpoint
 
 
 def write_photos(folder, count=3):
-    folder.mkdir(parents=True)
-    rng = np.random.default_rng(0)
-    for i in range(count):
-        Image.fromarray(rng.integers(0, 255, (48, 64, 3), dtype=np.uint8)).save(folder / f"p{i}.jpg")
+    scenes.write_photos(folder, count, (48, 64), "p{}.jpg")
     return folder
 
 

@@ -4,10 +4,12 @@ import json
 
 import numpy as np
 import pytest
-from miniature import make_room
 from PIL import Image
+from scenes import make_room, scene_of
 
 from geometry.commands.check_data import main
+from geometry.datasets.check import check_scene
+from geometry.scenes.checks.cameras import HYPOTHESES, CameraVerdict
 
 
 def write_wildrgbd(root, room, *, invert=False, unit=1000):
@@ -71,6 +73,19 @@ def test_unknown_folders_exit_with_two(tmp_path, capsys):
 def test_a_real_capture_without_depth(captures_dir, capsys):
     assert main([str(captures_dir / "sceaux_castle")]) == 0
     assert "sparse points agree with the poses" in capsys.readouterr().out
+
+
+def test_what_would_mend_the_poses_is_said(room, monkeypatch):
+    verdict = CameraVerdict(
+        verdict="contradiction",
+        evidence="points",
+        support={"given": 0.1, "inverted": 0.9, "flipped": 0.85},
+        better=("inverted", "flipped"),
+    )
+    monkeypatch.setattr("geometry.datasets.check.check_cameras", lambda scene: verdict)
+    (line,) = (line for line in check_scene(scene_of(room, depth=False)).lines if "no depth" in line)
+    assert "only 10% of the sparse points" in line
+    assert f"they would agree (90%) {HYPOTHESES['inverted']}, or {HYPOTHESES['flipped']}" in line
 
 
 def test_a_reader_and_its_options_by_name(tmp_path, long_room, capsys):

@@ -7,8 +7,8 @@ import os
 import numpy as np
 import pytest
 import torch
-from miniature import assert_cameras, assert_images
 from PIL import Image
+from scenes import assert_cameras, assert_images
 
 from geometry.datasets.chunks import Chunks
 from geometry.errors import InputError

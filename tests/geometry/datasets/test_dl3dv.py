@@ -4,8 +4,8 @@ import json
 
 import numpy as np
 import pytest
-from miniature import assert_cameras, assert_images, epipolar_error_px
 from PIL import Image
+from scenes import assert_cameras, assert_images, epipolar_error_px
 
 from geometry.datasets.dl3dv import DL3DV
 from geometry.errors import InputError

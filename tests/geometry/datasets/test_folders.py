@@ -5,8 +5,8 @@ import struct
 
 import numpy as np
 import pytest
-from miniature import assert_cameras, assert_consistent, assert_depth, epipolar_error_px
 from PIL import Image
+from scenes import assert_cameras, assert_consistent, assert_depth, epipolar_error_px
 
 from geometry.datasets.colmap_folder import ColmapFolders
 from geometry.datasets.transforms_folder import TransformsFolders

@@ -7,8 +7,8 @@ import cv2
 import h5py
 import numpy as np
 import pytest
-from miniature import assert_cameras, assert_consistent, assert_depth, epipolar_error_px, reprojection
 from PIL import Image
+from scenes import assert_cameras, assert_consistent, assert_depth, epipolar_error_px, reprojection
 
 from geometry.datasets.megadepth import MegaDepthColmap, MegaDepthIndex
 from geometry.errors import InputError

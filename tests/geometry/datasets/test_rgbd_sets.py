@@ -10,7 +10,7 @@ import cv2
 import h5py
 import numpy as np
 import pytest
-from miniature import (
+from scenes import (
     LOW,
     assert_cameras,
     assert_consistent,
@@ -18,8 +18,8 @@ from miniature import (
     assert_images,
     make_room,
     render,
+    save,
 )
-from PIL import Image
 
 from geometry.datasets.arkitscenes import ARKitScenes, quarter_turns_upright
 from geometry.datasets.blended_mvs import BlendedMVS
@@ -32,11 +32,6 @@ from geometry.datasets.wildrgbd import WildRGBD
 from geometry.errors import InputError
 
 H, W = 48, 64
-
-
-def save(path, image, **options):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(image).save(path, **options)
 
 
 def save_millimetres(path, depth):

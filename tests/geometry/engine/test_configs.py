@@ -25,7 +25,6 @@ def test_a_loop_config_is_the_arguments_of_fit(name):
     loop = instantiate(load("loop", name), _convert_="all")
     parameters = inspect.signature(fit).parameters
     assert set(loop) == set(parameters) - {"step", "data", "optimizer", "out", "config"}
-    assert loop["schedule"].kind == "cosine"
 
 
 def test_the_smoke_loop_runs_with_the_adamw_config(tmp_path):
@@ -35,4 +34,6 @@ def test_the_smoke_loop_runs_with_the_adamw_config(tmp_path):
     assert result.finished
     made = build_optimizer(optimizer, parameter_groups(toy.Net(0.0)))
     assert isinstance(made, torch.optim.AdamW)
-    assert sorted({g["weight_decay"] for g in made.param_groups}) == [0.0, 0.05]
+    decay = optimizer.keywords["weight_decay"]
+    assert {g["weight_decay"] for g in made.param_groups} == {0.0, decay}
+    assert decay > 0

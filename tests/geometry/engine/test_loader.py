@@ -40,7 +40,7 @@ def assert_equal(a, b):
         assert torch.equal(torch.cat(x), torch.cat(y))
 
 
-def test_workers_change_nothing():
+def test_workers_change_nothing(unchecked):  # checks draw from the same numbers
     state = torch.get_rng_state(), random.getstate()
     alone = stream()
     assert_equal(alone, stream(workers=2))

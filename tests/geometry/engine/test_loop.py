@@ -269,7 +269,7 @@ def test_a_config_that_cannot_be_stored_is_refused_before_training(tmp_path):
         toy.train(tmp_path, config={"model": torch.nn.ReLU()})
 
 
-def test_a_number_of_steps_that_is_none_is_refused(tmp_path):
+def test_a_number_of_steps_that_is_none_is_refused(tmp_path, unchecked):
     with pytest.raises(InputError, match="steps must be a whole number, got 'none'"):
         toy.train(tmp_path, steps="none")
 

@@ -48,7 +48,7 @@ def test_every_length_gives_factors_in_range(kind, warmup, steps):
     assert all(0 <= f <= 1 for f in factors)
 
 
-def test_wrong_settings_are_named():
+def test_wrong_settings_are_named(unchecked):
     with pytest.raises(InputError, match="cosine, constant or one_cycle, got 'linear'"):
         Schedule(kind="linear")
     with pytest.raises(InputError, match="warmup_steps"):

@@ -8,7 +8,7 @@ from geometry.layers.rope import Rotary, across_views, rotary_tables, rotate, ro
 from geometry.layers.uv_embed import add_uv_embedding, uv_axes
 
 
-def test_block_compiles_to_the_same_numbers(generator):
+def test_block_compiles_to_the_same_numbers(generator, unchecked):
     block = Block(32, 2, qk_norm_eps=1e-6).eval()
     x = torch.randn(2, 9, 32, generator=generator)
     rotary = within_view((2, 4), 16)

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from scenes import random_cameras
 from torch.testing import assert_close
 
 from geometry.losses.metric import canonical_depth
@@ -13,17 +14,16 @@ from geometry.losses.objective import (
     RelativeDepthObjective,
     weighted_sum,
 )
-from geometry.ops import se3
 from geometry.ops.align import Similarity
 from geometry.ops.metric import metric_depth
-from geometry.ops.pinhole import intrinsics_matrix, unproject
+from geometry.ops.pinhole import unproject
 from geometry.ops.pose_encoding import encode_cameras
 from geometry.ops.ray_grid import resize_rays
 from geometry.ops.rays import rays_from_cameras
 from geometry.ops.rotations import matrix_from_quat_xyzw
 from geometry.ops.scale import normalise_truth
 from geometry.prediction import Geometry
-from geometry.views import Cameras, Truth
+from geometry.views import Truth
 
 SIZE, GRID = (28, 42), (16, 24)
 
@@ -31,16 +31,11 @@ SIZE, GRID = (28, 42), (16, 24)
 @pytest.fixture
 def truth(generator):
     H, W = SIZE
-    focal = torch.full((2, 2, 2), 40.0, dtype=torch.float64)
-    principal = torch.tensor([W / 2, H / 2], dtype=torch.float64).expand_as(focal)
-    quat = torch.randn(2, 2, 4, generator=generator, dtype=torch.float64)
-    pose = se3.from_rotation_translation(
-        matrix_from_quat_xyzw(quat), torch.randn(2, 2, 3, generator=generator, dtype=torch.float64)
-    )
+    cameras = random_cameras(generator, 2, 2, focal=40.0, principal=(W / 2, H / 2))
     valid = torch.rand(2, 2, H, W, generator=generator) < 0.8
     depth = 2 + torch.rand(2, 2, H, W, generator=generator, dtype=torch.float64)
     return Truth(
-        cameras=Cameras(extrinsics=pose, intrinsics=intrinsics_matrix(focal, principal)),
+        cameras=cameras,
         depth=torch.where(valid, depth, 0.0),
         valid=valid,
         metric=torch.tensor([True, False]),

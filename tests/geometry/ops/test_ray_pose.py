@@ -3,28 +3,22 @@
 import numpy as np
 import pytest
 import torch
+from scenes import random_cameras
 from torch.testing import assert_close
 
 from geometry.ops import se3
-from geometry.ops.pinhole import intrinsics_matrix
 from geometry.ops.ray_pose import cameras_from_rays
 from geometry.ops.rays import rays_from_cameras
-from geometry.ops.rotations import angle_between, matrix_from_quat_xyzw
-from geometry.views import Cameras
+from geometry.ops.rotations import angle_between
 
 SIZE = (36, 48)
 
 
-def random_cameras(generator, views, off_centre=0.0, dtype=torch.float32):
+def cameras_of(generator, views, off_centre=0.0, dtype=torch.float32):
     half = torch.tensor([SIZE[1] / 2, SIZE[0] / 2], dtype=dtype)
     focal = half * (1.2 + torch.rand(1, views, 2, generator=generator, dtype=dtype))
     principal = half * (1 + off_centre * torch.randn(1, views, 2, generator=generator, dtype=dtype))
-    rotation = matrix_from_quat_xyzw(torch.randn(1, views, 4, generator=generator, dtype=dtype))
-    translation = torch.randn(1, views, 3, generator=generator, dtype=dtype)
-    return Cameras(
-        extrinsics=se3.from_rotation_translation(rotation, translation),
-        intrinsics=intrinsics_matrix(focal, principal),
-    )
+    return random_cameras(generator, 1, views, focal=focal, principal=principal, dtype=dtype)
 
 
 def spoiled(rays, noise, share, generator):
@@ -43,7 +37,7 @@ def golden_case(golden_dir, case):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("off_centre", [0.0, 0.15])
 def test_clean_rays_give_their_cameras_back(generator, off_centre, dtype):
-    cameras = random_cameras(generator, 6, off_centre, dtype)
+    cameras = cameras_of(generator, 6, off_centre, dtype)
     rays = rays_from_cameras(cameras, SIZE, (18, 24))
     found = cameras_from_rays(rays, None, SIZE)
     tolerance = 1e-5 if dtype == torch.float32 else 1e-9
@@ -54,7 +48,7 @@ def test_clean_rays_give_their_cameras_back(generator, off_centre, dtype):
 
 
 def test_ray_length_does_not_matter_and_wrong_rays_are_outvoted(generator):
-    cameras = random_cameras(generator, 4, 0.1)
+    cameras = cameras_of(generator, 4, 0.1)
     rays = rays_from_cameras(cameras, SIZE, (18, 24))
     length = 0.5 + torch.rand(rays.shape[:-1], generator=generator)[..., None]
     rays = torch.cat((rays[..., :3] * length, rays[..., 3:]), dim=-1)
@@ -102,7 +96,7 @@ def test_a_known_central_principal_point_beats_the_released_solver_on_its_noisy_
     ("noise", "share", "off_centre"), [(0.01, 0.1, 0.0), (0.05, 0.3, 0.0), (0.02, 0.1, 0.1)]
 )
 def test_noisy_rays_beat_the_released_solver_on_average(generator, noise, share, off_centre):
-    cameras = random_cameras(generator, 12, off_centre)
+    cameras = cameras_of(generator, 12, off_centre)
     rays = spoiled(rays_from_cameras(cameras, SIZE, (18, 24)), noise, share, generator)
     errors = {}
     for released in (False, True):
@@ -116,7 +110,7 @@ def test_noisy_rays_beat_the_released_solver_on_average(generator, noise, share,
 
 
 def test_same_seed_same_cameras_without_gradient_or_global_randomness(generator):
-    cameras = random_cameras(generator, 2)
+    cameras = cameras_of(generator, 2)
     rays = spoiled(rays_from_cameras(cameras, SIZE, (18, 24)), 0.02, 0.2, generator).requires_grad_()
     state = torch.random.get_rng_state()
     first, again = (cameras_from_rays(rays, None, SIZE, seed=7) for _ in range(2))
@@ -126,7 +120,7 @@ def test_same_seed_same_cameras_without_gradient_or_global_randomness(generator)
 
 
 def test_confidence_decides_between_two_cameras(generator):
-    cameras = random_cameras(generator, 2)
+    cameras = cameras_of(generator, 2)
     rays = rays_from_cameras(cameras, SIZE, (18, 24))
     half = torch.rand(18, 24, generator=generator) < 0.4
     mixed = torch.where(half[..., None], rays[:, :1], rays[:, 1:])
@@ -136,7 +130,7 @@ def test_confidence_decides_between_two_cameras(generator):
 
 
 def test_many_rays_are_thinned_and_garbage_stays_finite(generator):
-    cameras = random_cameras(generator, 1)
+    cameras = cameras_of(generator, 1)
     rays = rays_from_cameras(cameras, SIZE, (144, 192))
     assert_close(
         cameras_from_rays(rays, None, SIZE).cameras.extrinsics, cameras.extrinsics, atol=1e-5, rtol=0

@@ -3,11 +3,12 @@
 from dataclasses import replace
 
 import torch
+from scenes import random_cameras
 from torch.testing import assert_close
 
 from geometry.ops import se3
 from geometry.ops.align import Similarity
-from geometry.ops.pinhole import intrinsics_matrix, unproject
+from geometry.ops.pinhole import unproject
 from geometry.ops.rotations import matrix_from_quat_xyzw
 from geometry.ops.scale import normalise_truth, scene_scale
 from geometry.views import Cameras, Truth
@@ -17,12 +18,9 @@ def random_truth(generator, B=2, V=3, H=6, W=8):
     def normal(*shape):
         return torch.randn(shape, generator=generator, dtype=torch.float64)
 
-    focal = torch.full((B, V, 2), 7.0, dtype=torch.float64)
-    principal = torch.tensor([W / 2, H / 2], dtype=torch.float64).expand_as(focal)
-    pose = se3.from_rotation_translation(matrix_from_quat_xyzw(normal(B, V, 4)), normal(B, V, 3))
+    cameras = random_cameras(generator, B, V, focal=7.0, principal=(W / 2, H / 2))
     valid = normal(B, V, H, W) > -0.5
     depth = torch.where(valid, 1 + 3 * torch.rand(B, V, H, W, generator=generator, dtype=torch.float64), 0.0)
-    cameras = Cameras(extrinsics=pose, intrinsics=intrinsics_matrix(focal, principal))
     return Truth(cameras=cameras, depth=depth, valid=valid, metric=torch.ones(B, dtype=torch.bool))
 
 

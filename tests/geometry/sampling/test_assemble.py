@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from miniature import make_room, scene_of
+from scenes import make_room, scene_of
 from torch.testing import assert_close
 
 from geometry.errors import InputError

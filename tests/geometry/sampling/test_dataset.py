@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from miniature import make_room, scene_of
+from scenes import make_room, scene_of
 
 from geometry.datasets.colmap_folder import ColmapFolders
 from geometry.datasets.sources import SceneSource

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from miniature import make_room, render, scene_of
+from scenes import make_room, render, scene_of
 
 from geometry.errors import InputError
 from geometry.sampling.overlap import Overlap, sample_views

@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from scenes import save_grey
 
 from geometry.errors import InputError
 from geometry.formats import colmap
@@ -158,15 +158,10 @@ def test_malformed_text_names_file_and_line(tmp_path, model, name, line, text, m
         colmap.read_model(tmp_path)
 
 
-def save_photo(path, size=(60, 80)):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.zeros((*size, 3), np.uint8)).save(path)
-
-
 def test_scene_finds_photos_skips_missing_and_sorts(tmp_path, model):
     colmap.write_model(tmp_path / "sparse", model)
-    save_photo(tmp_path / "images/10.JPG")
-    save_photo(tmp_path / "images/9.JPG")
+    save_grey(tmp_path / "images/10.JPG")
+    save_grey(tmp_path / "images/9.JPG")
     with pytest.warns(UserWarning, match=r"1 of 3 photos are missing .*c\.png"):
         scene = read_colmap(tmp_path / "sparse", tmp_path / "images")
     assert [f.name for f in scene.frames] == ["a b/9.JPG", "a b/10.JPG"]
@@ -176,11 +171,11 @@ def test_scene_finds_photos_skips_missing_and_sorts(tmp_path, model):
 
 def test_model_of_other_photos_is_refused(tmp_path, model):
     colmap.write_model(tmp_path / "sparse", model)
-    save_photo(tmp_path / "images/holiday.jpg")
+    save_grey(tmp_path / "images/holiday.jpg")
     with pytest.raises(InputError, match="other photos"):
         read_colmap(tmp_path / "sparse", tmp_path / "images")
     shutil.copy(tmp_path / "images/holiday.jpg", tmp_path / "images/c.png")
-    save_photo(tmp_path / "images/c.png", size=(50, 90))
+    save_grey(tmp_path / "images/c.png", size=(50, 90))
     with pytest.raises(InputError, match="shaped like its camera"), pytest.warns(UserWarning, match="2 of 3"):
         read_colmap(tmp_path / "sparse", tmp_path / "images")
 

@@ -4,6 +4,7 @@ import imageio_ffmpeg
 import numpy as np
 import pytest
 from PIL import Image
+from scenes import save_grey
 
 from geometry.errors import InputError
 from geometry.formats import colmap
@@ -11,12 +12,6 @@ from geometry.scenes import transforms_json
 from geometry.scenes.photos import open_photos
 
 SIZE = (60, 80)
-
-
-def save(path, size=SIZE, value=0):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.full((*size, 3), value, np.uint8)).save(path)
-    return path
 
 
 def poses(count):
@@ -44,7 +39,7 @@ def names_of(scene):
 
 def test_a_folder_in_natural_order_with_mixed_sizes(tmp_path):
     for name, size in [("10.jpg", (60, 80)), ("9.JPG", (80, 60)), ("a.png", (33, 44))]:
-        save(tmp_path / name, size)
+        save_grey(tmp_path / name, size)
     (tmp_path / "notes.txt").write_text("x")
     (tmp_path / ".hidden.jpg").write_text("x")
     scene = open_photos(tmp_path)
@@ -55,14 +50,14 @@ def test_a_folder_in_natural_order_with_mixed_sizes(tmp_path):
 
 
 def test_a_list_and_a_single_photo(tmp_path):
-    files = [save(tmp_path / f"{i}.png") for i in (3, 20, 1)]
+    files = [save_grey(tmp_path / f"{i}.png") for i in (3, 20, 1)]
     assert names_of(open_photos(files)) == ["1.png", "3.png", "20.png"]
     assert names_of(open_photos([str(files[1])])) == ["20.png"]
     assert names_of(open_photos(str(files[1]))) == ["20.png"]
 
 
 def test_equal_names_in_two_folders_stay_apart(tmp_path):
-    files = [save(tmp_path / "a/1.png"), save(tmp_path / "b/1.png")]
+    files = [save_grey(tmp_path / "a/1.png"), save_grey(tmp_path / "b/1.png")]
     assert len(set(names_of(open_photos(files)))) == 2
 
 
@@ -71,7 +66,7 @@ def test_equal_names_in_two_folders_stay_apart(tmp_path):
 def test_cameras_beside_the_photos_are_found(tmp_path, start, kind):
     names = [f"{i}.png" for i in range(3)]
     for name in names:
-        save(tmp_path / "images" / name)
+        save_grey(tmp_path / "images" / name)
     if kind == "transforms":
         write_json(tmp_path / "transforms.json", [f"images/{n}" for n in names])
     else:
@@ -110,7 +105,7 @@ def test_turned_tiff_photos_keep_their_cameras_as_png_do(tmp_path, kind):
 def test_cameras_in_the_folder_itself_and_beside_one_of_any_name(tmp_path):
     for folder in ("flat", "capture/holiday"):
         for i in range(2):
-            save(tmp_path / folder / f"{i}.png")
+            save_grey(tmp_path / folder / f"{i}.png")
     write_colmap(tmp_path / "flat", ["0.png", "1.png"])
     assert open_photos(tmp_path / "flat", check=False).posed
     write_json(tmp_path / "capture/transforms.json", ["holiday/0.png", "holiday/1.png"])
@@ -118,7 +113,7 @@ def test_cameras_in_the_folder_itself_and_beside_one_of_any_name(tmp_path):
 
 
 def test_a_file_beside_a_folder_of_any_name_may_belong_to_others(tmp_path):
-    save(tmp_path / "holiday/0.png")
+    save_grey(tmp_path / "holiday/0.png")
     write_json(tmp_path / "transforms.json", ["other/7.png"])
     with pytest.warns(UserWarning, match="they are ignored"):
         assert not open_photos(tmp_path / "holiday").posed
@@ -126,7 +121,7 @@ def test_a_file_beside_a_folder_of_any_name_may_belong_to_others(tmp_path):
 
 def test_named_poses_come_before_those_found(tmp_path):
     for i in range(2):
-        save(tmp_path / f"images/{i}.png")
+        save_grey(tmp_path / f"images/{i}.png")
     write_json(tmp_path / "transforms.json", ["images/0.png", "images/1.png"])
     write_colmap(tmp_path / "else/sparse/0", ["0.png", "1.png"])
     for named in ("else", "else/sparse/0", "else/sparse/0/cameras.bin"):
@@ -140,7 +135,7 @@ def test_named_poses_come_before_those_found(tmp_path):
 
 def test_chosen_photos_keep_their_cameras_and_the_rest_stay_out(tmp_path):
     names = [f"{i}.png" for i in range(4)]
-    files = [save(tmp_path / "images" / name) for name in names]
+    files = [save_grey(tmp_path / "images" / name) for name in names]
     write_json(tmp_path / "transforms.json", [f"images/{n}" for n in names])
     scene = open_photos([files[3], files[1]], check=False)
     np.testing.assert_allclose(scene.extrinsics[:, 0, 3], [1, 3], atol=1e-12)
@@ -148,7 +143,7 @@ def test_chosen_photos_keep_their_cameras_and_the_rest_stay_out(tmp_path):
 
 def test_photos_without_a_camera_are_left_out_and_counted(tmp_path):
     for i in range(3):
-        save(tmp_path / f"images/{i}.png")
+        save_grey(tmp_path / f"images/{i}.png")
     write_colmap(tmp_path / "sparse", ["0.png", "2.png"])
     with pytest.warns(UserWarning, match=r"1 of 3 photos have no camera there \(1\.png"):
         assert names_of(open_photos(tmp_path, check=False)) == ["0.png", "2.png"]
@@ -157,7 +152,7 @@ def test_photos_without_a_camera_are_left_out_and_counted(tmp_path):
 def test_a_smaller_copy_of_the_photos(tmp_path):
     """DL3DV: the file describes images/, only images_8/ is here."""
     for i in range(2):
-        save(tmp_path / f"images_8/{i}.png", (30, 40))
+        save_grey(tmp_path / f"images_8/{i}.png", (30, 40))
     write_json(tmp_path / "transforms.json", ["images/0.png", "images/1.png"])
     scene = open_photos(tmp_path, check=False)
     np.testing.assert_allclose(scene.intrinsics[0], [[25, 0, 20.5], [0, 30, 14.5], [0, 0, 1]])
@@ -173,11 +168,11 @@ def test_a_video_alone_or_in_a_folder(tmp_path):
     assert len(open_photos(path, max_video_frames=3)) == 3
     assert len(open_photos(tmp_path)) == 5
     with pytest.raises(InputError, match="one video alone"):
-        open_photos([path, save(tmp_path / "a.png")])
+        open_photos([path, save_grey(tmp_path / "a.png")])
 
 
 def test_foreign_files_among_photos_are_said(tmp_path):
-    save(tmp_path / "1.png")
+    save_grey(tmp_path / "1.png")
     (tmp_path / "2.CR2").write_bytes(b"x")
     with pytest.warns(UserWarning, match=r"1 files such as 2\.CR2.*convert it"):
         assert len(open_photos(tmp_path)) == 1
@@ -196,18 +191,18 @@ BAD = {
         lambda d: (d / "a.png").write_text("I am text"),
         r"a\.png: expected an image, got a text",
     ),
-    "one pixel": (lambda d: save(d / "dot.png", (1, 1)), r"dot\.png: expected at least 14 x 14"),
+    "one pixel": (lambda d: save_grey(d / "dot.png", (1, 1)), r"dot\.png: expected at least 14 x 14"),
     "broken json": (
-        lambda d: (save(d / "images/a.png"), (d / "transforms.json").write_text("{")),
+        lambda d: (save_grey(d / "images/a.png"), (d / "transforms.json").write_text("{")),
         "expected JSON.*unposed",
     ),
     "model of other photos": (
-        lambda d: (save(d / "images/a.png"), write_colmap(d / "sparse/0", ["b.png", "c.png"])),
+        lambda d: (save_grey(d / "images/a.png"), write_colmap(d / "sparse/0", ["b.png", "c.png"])),
         "other photos: none of its 2 names .*unposed",
     ),
     "truncated model": (
         lambda d: (
-            save(d / "images/a.png"),
+            save_grey(d / "images/a.png"),
             write_colmap(d / "sparse/0", ["a.png"]),
             cut(d / "sparse/0/images.bin"),
         ),
@@ -241,7 +236,7 @@ def test_bad_lists(tmp_path):
     with pytest.raises(InputError, match=r"gone\.png: expected photos, found no such"):
         open_photos(tmp_path / "gone.png")
     with pytest.raises(InputError, match="a folder in a list"):
-        open_photos([save(tmp_path / "a.png"), tmp_path])
+        open_photos([save_grey(tmp_path / "a.png"), tmp_path])
 
 
 def test_real_captures(captures_dir):
@@ -256,7 +251,7 @@ def test_real_captures(captures_dir):
 
 
 def test_a_transforms_json_as_input(tmp_path):
-    save(tmp_path / "a/0.png")
+    save_grey(tmp_path / "a/0.png")
     write_json(tmp_path / "transforms.json", ["a/0.png"])
     assert open_photos(tmp_path / "transforms.json").posed
     assert not open_photos(tmp_path / "transforms.json", unposed=True).posed

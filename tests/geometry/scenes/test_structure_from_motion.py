@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from scenes import save
 
 from geometry.errors import InputError
 from geometry.formats.images import ExifLens, read_exif_lens
@@ -33,10 +34,6 @@ def capture(tmp_path_factory):
     noise = np.random.default_rng(0).integers(0, 255, (*SIZE, 3), dtype=np.uint8)
     save(folder / "6.png", noise)
     return folder, cameras
-
-
-def save(path, pixels, **options):
-    Image.fromarray(pixels).save(path, **options)
 
 
 @needs_pycolmap

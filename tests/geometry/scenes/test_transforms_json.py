@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image
+from scenes import save_grey
 
 from geometry.errors import InputError
 from geometry.scenes import transforms_json
@@ -17,14 +18,9 @@ POSE = [[1.0, 0, 0, 1], [0, 1, 0, 2], [0, 0, 1, 3], [0, 0, 0, 1]]
 SHARED = {"fl_x": 50.0, "fl_y": 60.0, "cx": 41.0, "cy": 29.0, "w": 80, "h": 60}
 
 
-def save_photo(path, size=(60, 80)):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.zeros((*size, 3), np.uint8)).save(path)
-
-
 def capture(folder, names=("images/0.png",), keys=SHARED, frame_keys=None, size=(60, 80), save=True):
     for name in names if save else ():
-        save_photo(folder / name, size)
+        save_grey(folder / name, size)
     frames = [{"file_path": n, "transform_matrix": POSE, **(frame_keys or {})} for n in names]
     (folder / "transforms.json").write_text(json.dumps({**keys, "frames": frames}))
     return folder / "transforms.json"
@@ -66,7 +62,7 @@ def test_intrinsics_of_another_resolution_are_rescaled(tmp_path):
     """DL3DV: the file says images/ and full size, the folder at hand is an eighth of it."""
     keys = {k: v * 8 for k, v in SHARED.items()}
     path = capture(tmp_path, names=["images/frame_00001.png"], keys=keys, save=False)
-    save_photo(tmp_path / "images_8/frame_00001.png")
+    save_grey(tmp_path / "images_8/frame_00001.png")
     frame = read_scene(path, tmp_path / "images_8").frames[0]
     np.testing.assert_allclose(frame.intrinsics, [[50, 0, 41], [0, 60, 29], [0, 0, 1]])
 
@@ -82,8 +78,8 @@ def test_distortion_and_fisheye(tmp_path):
 
 def test_missing_files_are_counted_in_one_warning_and_extensions_may_be_missing(tmp_path):
     path = capture(tmp_path, ["images/10", "images/2", "images/3", "images/4"], save=False)
-    save_photo(tmp_path / "images/10.png")
-    save_photo(tmp_path / "images/2.PNG")
+    save_grey(tmp_path / "images/10.png")
+    save_grey(tmp_path / "images/2.PNG")
     with pytest.warns(UserWarning, match="2 of 4 listed photos are missing") as caught:
         scene = read_scene(path)
     assert len(caught) == 1
@@ -91,7 +87,7 @@ def test_missing_files_are_counted_in_one_warning_and_extensions_may_be_missing(
 
 
 def test_depth_and_mask_follow(tmp_path):
-    save_photo(tmp_path / "images/0.png")
+    save_grey(tmp_path / "images/0.png")
     Image.fromarray(np.full((60, 80), 1500, np.uint16)).save(tmp_path / "depth.png")
     mask = np.zeros((60, 80), np.uint8)
     mask[:30] = 255
@@ -170,7 +166,7 @@ def test_round_trip(tmp_path, same):
     K[2, 0, 0] += 0 if same else 5
     names = [f"images/{i}.png" for i in range(3)]
     for name in names:
-        save_photo(tmp_path / name)
+        save_grey(tmp_path / name)
     write_scene(tmp_path / "transforms.json", names, poses, K, [(60, 80)] * 3)
     scene = read_scene(tmp_path / "transforms.json")
     np.testing.assert_allclose(scene.extrinsics, poses, atol=1e-14)

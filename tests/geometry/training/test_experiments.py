@@ -39,26 +39,10 @@ def test_every_ablation_fits_the_recipe(name):
     assert step_of(cfg).trainable_parameters()
 
 
-def test_the_recipe_has_the_papers_numbers():
-    cfg = load_config(["experiment=geometry/da3_large"])
-    assert cfg.loop.steps == 200_000
-    assert cfg.loop.schedule.warmup_steps == 8000
-    assert cfg.optimizer.lr == 2e-4
-    assert cfg.step.pose_probability == 0.2
-    assert cfg.data.dataset.datasets.scenes.relabel.from_step == 120_000
-    assert list(cfg.data.sampler.views[0]) == [2, 18]
-    assert len(cfg.data.sampler.image_sizes) == 8
-
-
-def test_ablations_change_what_they_name():
+def test_ablations_change_the_network_that_they_name():
     def at(name):
         return load_config(["experiment=geometry/da3_tiny", f"ablation={name}"])
 
-    assert at("depth_ray").loss.camera == 0
-    assert at("depth_ray").step.pose_source == "rays"
-    assert at("depth_cam").loss.ray == 0
-    assert at("depth_cam").loss.point == 0
-    assert at("no_teacher").data.dataset.datasets.scenes.relabel is None
     plain = step_of(at("none")).model
     full, two = step_of(at("full_alternation")).model, step_of(at("two_transformers")).model
     assert plain.backbone.alternate_from == 4

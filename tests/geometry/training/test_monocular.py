@@ -7,6 +7,7 @@ from torch.testing import assert_close
 
 from geometry.engine import ValidationRun
 from geometry.losses.objective import MetricObjective, RelativeDepthObjective
+from geometry.models.da3 import MonocularDepth
 from geometry.prediction import Geometry
 from geometry.training.architecture import monocular_network, teacher_network
 from geometry.training.monocular import MetricStep, RelativeDepthStep
@@ -61,8 +62,11 @@ def test_the_metric_model_learns_a_batch(batch):
 
 
 def test_the_metric_model_is_scored_in_metres(batch):
-    class Canonical(torch.nn.Module):
+    class Canonical(MonocularDepth):
         """Answers as a perfect metric model: depth as a camera of focal length 300 would see it."""
+
+        def __init__(self):
+            torch.nn.Module.__init__(self)
 
         def forward(self, views, *, sky_fill=True):
             K = batch.truth.cameras.intrinsics

@@ -84,7 +84,7 @@ def test_frozen_parts_stay_out():
     assert not any(n.startswith("backbone") for n in names)
 
 
-def test_draws_follow_the_generator():
+def test_draws_follow_the_generator(unchecked):
     first, second = (
         draw_conditioned(1000, 0.2, generator=torch.Generator().manual_seed(1)) for _ in range(2)
     )

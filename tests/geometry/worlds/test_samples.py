@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from miniature import make_room, scene_of
+from scenes import make_room, scene_of
 
 from geometry.datasets.sources import SceneSource
 from geometry.engine import DataStream, FixedBatchSampler

@@ -1,6 +1,7 @@
 import math
 
 import pytest
+import scenes
 import torch
 from torch.testing import assert_close
 
@@ -14,14 +15,8 @@ UP = torch.tensor([0.0, -1.0, 0.0], dtype=torch.float64)
 K = torch.tensor([[80.0, 0, 50], [0, 80, 40], [0, 0, 1]], dtype=torch.float64)
 
 
-def ring(azimuths_deg: list[float], radius: float = 3.0, height: float = 1.0) -> Cameras:
-    """Cameras ``height`` above the focus that look at it."""
-    angle = torch.tensor(azimuths_deg, dtype=torch.float64).deg2rad()
-    offset = torch.stack(
-        (radius * angle.sin(), torch.full_like(angle, -height), -radius * angle.cos()), dim=-1
-    )
-    extrinsics = se3.invert(look_at(FOCUS + offset, FOCUS, UP))[None]
-    return Cameras(extrinsics=extrinsics, intrinsics=K.expand(1, len(angle), 3, 3))
+def ring(azimuths_deg: list[float], **options) -> Cameras:
+    return scenes.ring(azimuths_deg, focus=FOCUS.tolist(), **options)
 
 
 def azimuth_deg(cameras: Cameras) -> torch.Tensor:

@@ -1,13 +1,14 @@
 import math
+from dataclasses import replace
 
 import pytest
 import torch
+from scenes import ring
 from scipy.spatial.transform import Rotation
 from torch.testing import assert_close
 
 from geometry.ops import se3
 from geometry.views import Cameras
-from nvs.cameras.orbit import look_at
 from nvs.cameras.transform import turn_cameras
 from nvs.cameras.up_axis import focus_point, up_axis, y_up_turn
 
@@ -17,13 +18,11 @@ UP = torch.tensor([0.0, -1.0, 0.0], dtype=torch.float64)
 def looking_down_at(
     target: torch.Tensor, azimuths_deg: list[float], turn: torch.Tensor | None = None
 ) -> Cameras:
-    angle = torch.tensor(azimuths_deg, dtype=torch.float64).deg2rad()
-    offset = torch.stack((3 * angle.sin(), torch.full_like(angle, -3.0), -3 * angle.cos()), dim=-1)
-    pose = look_at(target + offset, target, UP)
-    if turn is not None:
-        pose = se3.from_rotation_translation(turn, torch.zeros(3).double()) @ pose
-    K = torch.tensor([[80.0, 0, 50], [0, 80, 40], [0, 0, 1]], dtype=torch.float64)
-    return Cameras(extrinsics=se3.invert(pose)[None], intrinsics=K.expand(1, len(angle), 3, 3))
+    cameras = ring(azimuths_deg, height=3.0, focus=target.tolist())
+    if turn is None:
+        return cameras
+    pose = se3.from_rotation_translation(turn, torch.zeros(3).double()) @ se3.invert(cameras.extrinsics)
+    return replace(cameras, extrinsics=se3.invert(pose))
 
 
 def angle_deg(a: torch.Tensor, b: torch.Tensor) -> float:

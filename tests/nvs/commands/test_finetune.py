@@ -4,13 +4,12 @@ import json
 import re
 import shutil
 
-import numpy as np
 import pytest
+import scenes
 import torch
 from PIL import Image
 
 from geometry.console import listening
-from geometry.scenes import transforms_json
 from geometry.weights.checkpoint import untrained
 from nvs.commands import finetune, render
 from nvs.model.parametrisation import GaussianAdapter, ReleasedAdapter
@@ -43,20 +42,7 @@ def small(monkeypatch):
 def photos(tmp_path_factory):
     """A folder of smooth random photos with cameras on an arc."""
     folder = tmp_path_factory.mktemp("photos")
-    rng = np.random.default_rng(0)
-    poses, K = [], np.array([[80.0, 0, W / 2], [0, 80.0, H / 2], [0, 0, 1]])
-    for angle in np.linspace(-0.3, 0.3, PHOTOS):
-        c, s = np.cos(angle), np.sin(angle)
-        poses.append(
-            np.array([[c, 0, s, 0], [0, 1, 0, 0.05 * np.sin(9 * angle)], [-s, 0, c, 4], [0, 0, 0, 1]])
-        )
-    names = [f"{i:02d}.png" for i in range(PHOTOS)]
-    for name in names:
-        small = Image.fromarray(rng.integers(0, 255, (6, 9, 3), dtype=np.uint8))
-        small.resize((W, H), Image.Resampling.BICUBIC).save(folder / name)
-    transforms_json.write_scene(
-        folder / "transforms.json", names, np.stack(poses), [K] * PHOTOS, [(H, W)] * PHOTOS
-    )
+    scenes.write_arc_cameras(folder, scenes.write_photos(folder, PHOTOS, (H, W)), (H, W))
     return folder
 
 

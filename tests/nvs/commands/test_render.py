@@ -6,6 +6,7 @@ import shutil
 import imageio_ffmpeg
 import numpy as np
 import pytest
+import scenes
 import torch
 from PIL import Image
 from pretended_cuda import pretended_cuda
@@ -20,26 +21,13 @@ H, W = 60, 90
 DONE = (0, UNTRUSTED)  # photos of noise agree on little depth
 
 
-def write_photos(folder, count, size=(H, W), seed=0):
-    folder.mkdir(parents=True, exist_ok=True)
-    rng = np.random.default_rng(seed)
-    for i in range(count):
-        small = Image.fromarray(rng.integers(0, 255, (6, 9, 3), dtype=np.uint8))
-        small.resize(size[::-1], Image.Resampling.BICUBIC).save(folder / f"photo{i:02d}.png")
+def write_photos(folder, count):
+    scenes.write_photos(folder, count, (H, W), "photo{:02d}.png")
     return folder
 
 
-def write_cameras(folder, count, size=(H, W)):
-    """Cameras on an arc that look at one point."""
-    poses, K = [], np.array([[80.0, 0, size[1] / 2], [0, 80.0, size[0] / 2], [0, 0, 1]])
-    for angle in np.linspace(-0.3, 0.3, count):
-        c, s = np.cos(angle), np.sin(angle)
-        rotation = np.array([[c, 0, s], [0, 1, 0], [-s, 0, c]])
-        poses.append(np.block([[rotation, np.array([[0], [0], [4.0]])], [np.zeros((1, 3)), np.ones((1, 1))]]))
-    names = [f"photo{i:02d}.png" for i in range(count)]
-    transforms_json.write_scene(
-        folder / "transforms.json", names, np.stack(poses), [K] * count, [size] * count
-    )
+def write_cameras(folder, count):
+    scenes.write_arc_cameras(folder, [f"photo{i:02d}.png" for i in range(count)], (H, W))
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +46,9 @@ def render(*arguments):
 @pytest.fixture(scope="module")
 def folder(posed, tmp_path_factory):
     out = tmp_path_factory.mktemp("out") / "scene"
-    assert render(posed, "--out", out, "--holdout", "4", "--no-pose-check") in DONE
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TORCH_HOME", str(tmp_path_factory.mktemp("hub")))  # LPIPS finds no trunk
+        assert render(posed, "--out", out, "--holdout", "4", "--no-pose-check") in DONE
     return out
 
 
@@ -120,9 +110,10 @@ def test_holdout_is_measured_and_says_what_is_missing(folder):
     assert [t["name"] for t in metrics["targets"]] == ["photo00.png", "photo04.png"]
     assert metrics["context"] == ["photo01.png", "photo02.png", "photo03.png"]
     assert metrics["alignment"] == "given poses"
-    assert 0 < metrics["psnr"] < 60
+    assert metrics["psnr"] == pytest.approx(np.mean([t["psnr"] for t in metrics["targets"]]))
     for name in ("lpips_vgg", "lpips_alex"):
-        assert metrics[name] is not None or ".pth" in metrics["reasons"][name]
+        assert metrics[name] is None
+        assert ".pth" in metrics["reasons"][name]
 
 
 def test_given_cameras_come_out_as_they_went_in(folder, posed):
@@ -196,7 +187,7 @@ def test_mixed_shapes_and_a_stated_limit(tmp_path, capsys):
     assert render(photos, "--out", tmp_path / "out", "--max-views", "2", "--path", "original") in DONE
     said = capsys.readouterr().err
     assert "takes 2 of 3 photos" in said
-    assert "UNTRAINED" in said or "model: tiny" in said
+    assert "model: tiny" in said
 
 
 @pytest.mark.parametrize(
@@ -263,7 +254,7 @@ def test_a_gpu_gives_what_the_cpu_gives(options, posed, tmp_path, gpu_without_co
     with pytest.warns(UserWarning, match="rendering on the CPU, the rest on the GPU"):
         assert render(*options, "--out", tmp_path / "cuda", "--device", "auto") in DONE
     wanted, actual = (Gaussians.load(tmp_path / device / "gaussians.ply") for device in ("cpu", "cuda"))
-    torch.testing.assert_close(actual.means, wanted.means)
+    torch.testing.assert_close(actual.means, wanted.means, rtol=1e-5, atol=1e-4)
     wanted, actual = (
         transforms_json.read_scene(tmp_path / device / "frames.json") for device in ("cpu", "cuda")
     )

@@ -28,14 +28,6 @@ SHORT = [
 ]
 
 
-@pytest.fixture(autouse=True)
-def threads_as_before():
-    """An experiment may set the number of threads."""
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
-
-
 def run(out, *overrides):
     return train.main([*SHORT, f"out={out}", *overrides])
 
@@ -121,16 +113,6 @@ def trained(model):
     return [n for n, p in model.named_parameters() if p.requires_grad]
 
 
-def test_the_papers_numbers_are_in_the_config():
-    config = train.load_config(["experiment=nvs/gs_dl3dv"])
-    assert config.loop.steps == 200_000
-    assert config.model.lr_factors.network == 0
-    assert config.model.flavour == "rgb"
-    assert config.loss.lpips == 0.05
-    assert train.load_config(["experiment=nvs/gs_dl3dv_giant"]).optimizer.lr == 2e-6
-    assert train.load_config(["experiment=nvs/smoke"]).loss.lpips == 0
-
-
 def test_lpips_without_its_weights_stops_before_anything_is_read(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
     words = ["experiment=nvs/gs_dl3dv", "model.weights=untrained:tiny", "step.validation=null"]
@@ -147,7 +129,7 @@ def test_lpips_without_its_weights_stops_before_anything_is_read(tmp_path, capsy
         (["experiment=nvs/smoke", "model.flavour=sH"], "rgb or sh, got 'sH'"),
     ],
 )
-def test_a_wrong_word_is_one_line(words, said, tmp_path, capsys):
+def test_a_wrong_word_is_one_line(words, said, tmp_path, capsys, unchecked):
     assert train.main([*words, f"out={tmp_path}"]) == 2
     (error,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error:")]
     assert said in error

@@ -6,6 +6,7 @@ import urllib.request
 import numpy as np
 import pytest
 import torch
+from scenes import make_gaussians
 from torch.testing import assert_close
 
 from geometry.errors import InputError
@@ -13,23 +14,12 @@ from geometry.scenes.transforms_json import write_scene
 from geometry.visualize import write_image
 from nvs import viewer
 from nvs.commands.view import main
-from nvs.gaussians import Gaussians
-
-
-def random_gaussians(generator: torch.Generator, n: int = 50) -> Gaussians:
-    return Gaussians(
-        means=torch.randn(1, n, 3, generator=generator) + torch.tensor([0.0, 0.0, 4.0]),
-        quats=torch.randn(1, n, 4, generator=generator),
-        scales=torch.rand(1, n, 3, generator=generator) * 0.1 + 0.01,
-        opacities=torch.rand(1, n, generator=generator),
-        sh=torch.randn(1, n, 4, 3, generator=generator),
-    )
 
 
 @pytest.fixture
 def folder(tmp_path, generator):
     """What `nvs render` leaves, as far as the viewer looks."""
-    random_gaussians(generator).save(tmp_path / "gaussians.ply")
+    make_gaussians(50, generator, degree=1).save(tmp_path / "gaussians.ply")
     (tmp_path / "images").mkdir()
     names = [f"images/{i}.png" for i in range(3)]
     for name in names:
@@ -103,14 +93,14 @@ def test_folders_without_gaussians_are_refused(tmp_path, capsys):
 
 
 def test_a_file_without_a_single_gaussian(tmp_path, generator):
-    g = random_gaussians(generator).map(lambda t: t[:, :0])
+    g = make_gaussians(50, generator, degree=1).map(lambda t: t[:, :0])
     g.save(tmp_path / "gaussians.ply")
     with pytest.raises(InputError, match="holds none"):
         viewer.serve(tmp_path)
 
 
 def test_most_visible_keeps_the_large_and_opaque(generator):
-    g = random_gaussians(generator, n=4)
+    g = make_gaussians(4, generator)
     g.scales[0] = torch.tensor([[1.0, 1, 0.1], [0.1, 0.1, 0.1], [1, 0.2, 1], [1, 1, 1]])
     g.opacities[0] = torch.tensor([0.5, 0.9, 0.6, 0.01])
     assert_close(viewer.most_visible(g, 2).opacities, torch.tensor([[0.5, 0.6]]))

@@ -2,11 +2,11 @@
 
 import pytest
 import torch
+from scenes import random_cameras
 from torch.testing import assert_close
 
-from geometry.ops import se3
 from geometry.ops.align import Similarity
-from geometry.ops.pinhole import intrinsics_matrix, unproject
+from geometry.ops.pinhole import unproject
 from geometry.ops.rotations import matrix_from_quat_xyzw, xyzw_from_wxyz
 from geometry.prediction import Geometry
 from geometry.views import Cameras
@@ -17,20 +17,11 @@ from nvs.model.parametrisation import GaussianAdapter, ReleasedAdapter
 H, W = 5, 7
 
 
-def random_cameras(generator, views=3):
-    rotation = matrix_from_quat_xyzw(torch.randn(1, views, 4, generator=generator, dtype=torch.float64))
-    pose = se3.from_rotation_translation(
-        rotation, torch.randn(1, views, 3, generator=generator, dtype=torch.float64)
-    )
-    focal = torch.tensor([8.0, 9.0], dtype=torch.float64).expand(1, views, 2)
-    principal = torch.tensor([3.1, 2.2], dtype=torch.float64).expand(1, views, 2)  # off-centre
-    return Cameras(extrinsics=pose, intrinsics=intrinsics_matrix(focal, principal))
-
-
 @pytest.fixture
 def geometry(generator):
     depth = 1 + torch.rand(1, 3, H, W, generator=generator, dtype=torch.float64)
-    return Geometry(depth=depth, cameras=random_cameras(generator))
+    cameras = random_cameras(generator, 1, 3, focal=(8.0, 9.0), principal=(3.1, 2.2))  # off-centre
+    return Geometry(depth=depth, cameras=cameras)
 
 
 def inputs(adapter, generator, scale=0.0):

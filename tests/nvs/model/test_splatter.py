@@ -2,12 +2,12 @@
 
 import pytest
 import torch
+from scenes import cameras_at, smooth_images
 from torch.testing import assert_close
 
 from geometry.errors import InputError
 from geometry.models.zoo import VARIANTS, Variant
 from geometry.ops import se3
-from geometry.ops.pinhole import intrinsics_matrix
 from geometry.views import Cameras, Views
 from geometry.weights.checkpoint import find_checkpoint, read_checkpoint, untrained
 from nvs.metrics import psnr
@@ -18,17 +18,8 @@ from nvs.rasterizer import rasterize
 SIZE = (56, 84)
 
 
-def smooth_images(views, generator):
-    coarse = torch.rand(views, 3, 5, 6, generator=generator)
-    return torch.nn.functional.interpolate(coarse, size=SIZE, mode="bicubic").clamp(0, 1)[None]
-
-
 def row_of_cameras(views):
-    pose = torch.eye(4).repeat(1, views, 1, 1)
-    pose[0, :, 0, 3] = -0.3 * torch.arange(views)
-    focal = torch.tensor([80.0, 80.0]).expand(1, views, 2)
-    principal = torch.tensor([40.0, 29.0]).expand(1, views, 2)
-    return Cameras(extrinsics=pose, intrinsics=intrinsics_matrix(focal, principal))
+    return cameras_at([(0.3 * v, 0, 0) for v in range(views)], (80.0, 80.0), (40.0, 29.0))
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +30,7 @@ def splatter():
 @torch.inference_mode()
 def test_one_photo_is_seen_again_from_its_own_place(splatter, generator):
     """With an untrained head every pixel is its own Gaussian: rendering must give the photo back."""
-    images = smooth_images(1, generator)
+    images = smooth_images(1, SIZE, generator)
     for cameras in (None, row_of_cameras(1)):
         splats = splatter(Views(images=images, cameras=cameras))
         view = rasterize(splats.gaussians, splats.geometry.cameras, SIZE, backend="torch")
@@ -51,7 +42,7 @@ def test_one_photo_is_seen_again_from_its_own_place(splatter, generator):
 @torch.inference_mode()
 def test_given_world_does_not_change_the_picture(splatter, generator):
     """Gaussians predicted with cameras in another world are the same scene in that world."""
-    images, cameras = smooth_images(3, generator), row_of_cameras(3)
+    images, cameras = smooth_images(3, SIZE, generator), row_of_cameras(3)
     turn = torch.linalg.qr(torch.randn(3, 3, generator=generator))[0]
     turn = turn * turn.det()
     moved = se3.from_rotation_translation(turn, torch.tensor([0.5, -1.0, 2.0]))
@@ -71,7 +62,7 @@ def test_given_world_does_not_change_the_picture(splatter, generator):
 
 @torch.inference_mode()
 def test_chunks_do_not_change_the_gaussians(splatter, generator):
-    views = Views(images=smooth_images(5, generator))
+    views = Views(images=smooth_images(5, SIZE, generator))
     whole, parts = splatter(views, chunk=8).gaussians, splatter(views, chunk=1).gaussians
     assert_close(whole.means, parts.means, rtol=1e-4, atol=1e-5)
     assert_close(whole.opacities, parts.opacities, rtol=1e-4, atol=1e-5)
@@ -88,7 +79,7 @@ def test_saved_and_loaded_it_is_the_same(adapter, tmp_path, generator):
     save_splatter(path, before, variant="tiny", released=False, licence="Apache-2.0")
     after = load_splatter(find_checkpoint(str(path)))
     assert after.head is not None
-    views = Views(images=smooth_images(2, generator))
+    views = Views(images=smooth_images(2, SIZE, generator))
     with torch.inference_mode():
         one, other = before(views).gaussians, after(views).gaussians
     for field in ("means", "quats", "scales", "opacities", "sh"):

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from scenes import cameras_at
 
 from geometry.errors import InputError
 from geometry.views import Cameras, Views
@@ -25,10 +26,8 @@ def scene(views=6, seed=0):
         opacities=torch.full((1, n), 0.8),
         sh=rgb_to_sh(torch.rand(1, n, 1, 3, generator=generator)),
     )
-    extrinsics = torch.eye(4).repeat(1, views, 1, 1)
-    extrinsics[0, :, 0, 3] = torch.linspace(-0.5, 0.5, views)
-    K = torch.tensor([[30.0, 0, 16], [0, 30, 12], [0, 0, 1]])
-    cameras = Cameras(extrinsics=extrinsics, intrinsics=K.expand(1, views, 3, 3).contiguous())
+    places = [(x, 0.0, 0.0) for x in torch.linspace(0.5, -0.5, views).tolist()]
+    cameras = cameras_at(places, (30.0, 30.0), (16.0, 12.0))
     return gaussians, Views(images=rasterize(gaussians, cameras, SIZE).rgb, cameras=cameras)
 
 

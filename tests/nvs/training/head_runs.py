@@ -8,8 +8,11 @@ from pathlib import Path
 
 import torch
 
+sys.path.insert(0, str(Path(__file__).parents[2]))  # as a script it finds scenes too
+
+from scenes import cameras_at, smooth_images
+
 from geometry.engine import DataStream, FixedBatchSampler, Parallel, Saving, Schedule, fit
-from geometry.ops.pinhole import intrinsics_matrix
 from geometry.tensors import collate
 from geometry.views import Cameras, Example, Truth, Views
 from nvs.data.example import NovelViewExample
@@ -23,22 +26,15 @@ SIZE = (42, 56)
 
 def arc_cameras(views: int) -> Cameras:
     """Cameras side by side and a little to and fro: not on one line."""
-    pose = torch.eye(4).repeat(1, views, 1, 1)
-    place = torch.arange(views).float()
-    pose[0, :, 0, 3] = -0.3 * place
-    pose[0, :, 1, 3] = 0.1 * (place % 2)
-    pose[0, :, 2, 3] = 0.05 * (place % 3)
-    focal = torch.tensor([50.0, 50.0]).expand(1, views, 2)
-    principal = torch.tensor([SIZE[1] / 2, SIZE[0] / 2]).expand(1, views, 2)
-    return Cameras(extrinsics=pose, intrinsics=intrinsics_matrix(focal, principal))
+    places = [(0.3 * v, -0.1 * (v % 2), -0.05 * (v % 3)) for v in range(views)]
+    return cameras_at(places, (50.0, 50.0), (SIZE[1] / 2, SIZE[0] / 2))
 
 
 def example(seed: int, context: int = 3, targets: int = 2, *, valid: bool = True) -> NovelViewExample:
     """A sample of smooth random images; its depth labels lie in 1..3."""
     generator = torch.Generator().manual_seed(seed)
     views = context + targets
-    coarse = torch.rand(views, 3, 4, 5, generator=generator)
-    images = torch.nn.functional.interpolate(coarse, size=SIZE, mode="bicubic").clamp(0, 1)[None]
+    images = smooth_images(views, SIZE, generator)
     cameras = arc_cameras(views)
     depth = 1 + 2 * torch.rand(1, views, *SIZE, generator=generator)
 

@@ -26,7 +26,9 @@ def folder(tmp_path_factory):
     for i, name in enumerate(names):
         Image.fromarray(np.full((*SIZE, 3), 20 * i, np.uint8)).save(folder / name)
     K = np.array([[50.0, 0, 28], [0, 50, 21], [0, 0, 1]])
-    transforms_json.write_scene(folder / "transforms.json", names, poses, [K] * PHOTOS, [SIZE] * PHOTOS)
+    transforms_json.write_scene(
+        folder / "transforms.json", names, poses, np.stack([K] * PHOTOS), [SIZE] * PHOTOS
+    )
     return folder
 
 

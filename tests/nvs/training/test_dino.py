@@ -53,7 +53,7 @@ def test_a_step_trains_both_heads_and_not_the_transformer(model):
     assert all(n.startswith(("head.", "network.depth_head.")) for n in names)
     optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.1)
     for seed in (3, 4):  # the depth head's last layer starts at zero, so that the rest moves from step two
-        loss, _ = step.training_loss(example(seed), None)
+        loss, _ = step.training_loss(example(seed), torch.Generator())
         loss.backward()
         assert all(p.grad is None for p in model.network.backbone.parameters())
         optimizer.step()

@@ -61,7 +61,7 @@ def test_unfreezing_trains_the_backbone_at_its_own_rate(tmp_path):
 
 def test_posed_targets_are_rendered_where_they_are_given():
     step, batch = make_step(), example(1)
-    loss, terms = step.training_loss(batch, None)
+    loss, terms = step.training_loss(batch, torch.Generator())
     splats = step.model(batch.context.views)
     background = batch.context.views.images.mean((0, 1, 3, 4))
     view = rasterize(splats.gaussians, batch.target.truth.cameras, SIZE, background=background)
@@ -103,7 +103,7 @@ def test_unposed_steps_hide_the_cameras_and_are_drawn_by_share():
     seen = []
     encode = step.encode
     step.encode = lambda views, keys: seen.append(views.cameras) or encode(views, keys)
-    loss, _ = step.training_loss(example(2), None)
+    loss, _ = step.training_loss(example(2), torch.Generator())
     assert seen == [None]
     loss.backward()
     assert all(torch.isfinite(p.grad).all() for p in step.model.head.parameters() if p.grad is not None)
@@ -125,14 +125,14 @@ def test_cached_features_give_the_same_loss_and_run_the_backbone_once():
     plain, cached = make_step(), make_step(cache_gb=1.0)
     calls = []
     cached.model.network.backbone.register_forward_hook(lambda *_: calls.append(1))
-    expected = plain.training_loss(batch, None)[0]
+    expected = plain.training_loss(batch, torch.Generator())[0]
     for _ in range(3):
-        assert torch.equal(cached.training_loss(keyed, None)[0], expected)
+        assert torch.equal(cached.training_loss(keyed, torch.Generator())[0], expected)
     assert len(calls) == 1
     cached.posed_now = False  # without cameras the same views have other features
-    cached.training_loss(keyed, None)
+    cached.training_loss(keyed, torch.Generator())
     assert len(calls) == 2
-    cached.training_loss(batch, None)  # a sample without a key is never taken for another
+    cached.training_loss(batch, torch.Generator())  # a sample without a key is never taken for another
     assert len(calls) == 3
 
 
@@ -215,7 +215,12 @@ def test_a_depth_term_that_could_train_nothing_is_refused():
 def test_chunks_of_views_do_not_change_the_loss():
     batch = example(6, context=5)
     whole, parts = make_step(chunk=8), make_step(chunk=2)
-    assert_close(whole.training_loss(batch, None)[0], parts.training_loss(batch, None)[0], rtol=1e-5, atol=0)
+    assert_close(
+        whole.training_loss(batch, torch.Generator())[0],
+        parts.training_loss(batch, torch.Generator())[0],
+        rtol=1e-5,
+        atol=0,
+    )
 
 
 def test_a_backend_that_cannot_serve_the_device_is_refused_before_any_step():

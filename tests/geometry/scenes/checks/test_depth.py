@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from miniature import make_room, render, scene_of
+from scenes import make_room, render, scene_of
 
 from geometry.scenes.checks.depth import Reading, check_depth
 

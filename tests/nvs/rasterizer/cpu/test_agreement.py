@@ -82,8 +82,8 @@ def binned_from(projected: twin.Projected, settings: Settings) -> tuple[Binned, 
 @pytest.mark.parametrize("constants", ["gsplat-1.5.3", "gsplat-1.6"])
 def test_same_projection_gives_the_same_image_and_gradients(scene, cameras, generator, constants):
     settings = settings_for(SIZE, constants)
-    gaussians, camera = scene(1000, size=0.1).map(lambda t: t[0]), cameras(1, SIZE)
-    gaussians.opacities[:40] = 1.0  # so that alpha meets its limit
+    gaussians, camera = scene(1000, size=0.1), cameras(1, SIZE)
+    gaussians.opacities[0, :40] = 1.0  # so that alpha meets its limit
     projected = twin.project(gaussians, None, camera.extrinsics[0, 0], camera.intrinsics[0, 0], settings)
     count = projected.index.numel()
     leaves = [

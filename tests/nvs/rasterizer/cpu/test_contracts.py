@@ -157,7 +157,7 @@ def test_a_million_gaussians_in_one_tile(scene, cameras, same_depth):
     assert results[2].max() > 0.99
 
 
-def test_errors_say_what_is_wrong(scene, cameras):
+def test_errors_say_what_is_wrong(scene, cameras, unchecked):
     gaussians, view = scene(3), cameras(1, SIZE)
     with pytest.raises(InputError, match="float32"):
         rasterize(gaussians.to(torch.float64), view.to(torch.float64), SIZE, backend="cpu")
