@@ -181,18 +181,19 @@ def join_views(parts: Sequence[Splats], views: Sequence[Sequence[int]]) -> Splat
         return parts[0]
     order = torch.tensor([v for part in views for v in part]).argsort()
 
-    def by_view(splats: Splats) -> Gaussians:
-        return splats.gaussians.map(lambda t: t.unflatten(1, (splats.geometry.depth.shape[1], -1)))
-
     def joined(tensors: list[Tensor]) -> Tensor:
         return torch.cat(tensors, dim=1)[:, order.to(tensors[0].device)]
 
-    fields = [by_view(part) for part in parts]
+    def by_view(name: str) -> Tensor:
+        each = [getattr(part.gaussians, name).unflatten(1, (len(v), -1)) for part, v in zip(parts, views)]
+        return joined(each).flatten(1, 2)
+
     gaussians = Gaussians(
-        **{
-            name: joined([getattr(part, name) for part in fields]).flatten(1, 2)
-            for name in ("means", "quats", "scales", "opacities", "sh")
-        }
+        means=by_view("means"),
+        quats=by_view("quats"),
+        scales=by_view("scales"),
+        opacities=by_view("opacities"),
+        sh=by_view("sh"),
     )
     geometries = [part.geometry for part in parts]
     cameras = Cameras(

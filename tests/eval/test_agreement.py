@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from benchmark_data import make_views, write_capture
+from scenes import make_arc, write_capture
 
 from eval.__main__ import main as nvs_eval
 from eval.run_folder import Store, read_json
@@ -26,7 +26,7 @@ def small(monkeypatch):
 @pytest.fixture(scope="module")
 def room(tmp_path_factory):
     """Photos of 9:16, a shape that the network's images do not have."""
-    return write_capture(tmp_path_factory.mktemp("data") / "room", make_views(10, size=(108, 192)))
+    return write_capture(tmp_path_factory.mktemp("data") / "room", make_arc(10, size=(108, 192)))
 
 
 def benchmark_psnr(room, out, *more):

@@ -174,7 +174,7 @@ def test_folder_of_renders(task, tmp_path):
         Renders(tmp_path / "absent", weights="w", licence="l")
 
 
-def test_the_pipelines_background_is_drawn_where_no_gaussian_is(task):
+def test_the_pipelines_background_is_drawn_where_no_gaussian_is(task, unchecked):
     prediction = optimised(GaussianOptions(), torch.device("cpu")).predict(task)
     torch.testing.assert_close(prediction.background, task.context.images.mean(dim=(0, 1, 3, 4)))
     nothing = replace(prediction, gaussians=prediction.gaussians[:, :0])
