@@ -29,4 +29,4 @@ def test_it_runs(page, code, tmp_path, monkeypatch):
         Image.fromarray(rng.integers(0, 255, (48, 64, 3), dtype=np.uint8)).save(tmp_path / f"photos/{i}.jpg")
     monkeypatch.chdir(tmp_path)
     exec(compile(code, page, "exec"), {})
-    assert (tmp_path / ("scene.ply" if page == "README.md" else "scene/scene.json")).is_file()
+    assert (tmp_path / ("scene.ply" if "import nvs" in code else "scene/scene.json")).is_file()
