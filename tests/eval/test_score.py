@@ -1,8 +1,9 @@
-"""Scores: one definition of SSIM, held against scikit-image and torchmetrics on real photos."""
+"""Scores: one definition of SSIM, held against scikit-image and torchmetrics."""
 
 import numpy as np
 import pytest
 import torch
+from scenes import make_arc, views_of
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torchmetrics.functional.image import peak_signal_noise_ratio as torchmetrics_psnr
 from torchmetrics.functional.image import structural_similarity_index_measure as torchmetrics_ssim
@@ -16,10 +17,12 @@ from nvs.metrics import psnr, ssim
 SIZE = (135, 240)
 
 
-@pytest.fixture(scope="module", params=["fox_phone", "sceaux_castle"])
-def photos(request, captures_dir):
-    """Two neighbouring photos of a capture: a picture, and what it should have been."""
-    frames = Captures(captures_dir / request.param).read(request.param).frames[:2]
+@pytest.fixture(scope="module", params=["room", "fox_phone"])
+def photos(request):
+    """Two neighbouring photos, drawn or real: a picture, and what it should have been."""
+    if request.param == "room":
+        return [image[None] for image in views_of(make_arc(9, SIZE)[:2]).images[0]]
+    frames = Captures(request.getfixturevalue("captures_dir") / request.param).read(request.param).frames[:2]
     return [framed_image(frame, Framing(size=SIZE), SIZE) for frame in frames]
 
 

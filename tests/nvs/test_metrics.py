@@ -1,9 +1,7 @@
 import json
 import math
 
-import cv2
 import lpips as lpips_package
-import numpy as np
 import pytest
 import torch
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
@@ -28,16 +26,6 @@ def noisy_pair(generator: torch.Generator, n: int = 2, h: int = 40, w: int = 56)
     return other, smooth
 
 
-def photo_pair(captures_dir) -> tuple:
-    photo = sorted((captures_dir / "fox_phone" / "images").iterdir())[0]
-    image = cv2.imread(str(photo))[:, :, ::-1]
-    image = cv2.resize(image, (135, 240), interpolation=cv2.INTER_AREA)
-    blurred = cv2.GaussianBlur(image, (0, 0), 1.5)
-    return tuple(
-        torch.from_numpy(np.ascontiguousarray(i)).movedim(-1, 0)[None].float() / 255 for i in (blurred, image)
-    )
-
-
 def check_against_skimage(pred: torch.Tensor, target: torch.Tensor) -> None:
     for p, t, ours_psnr, ours_ssim in zip(pred, target, psnr(pred, target), ssim(pred, target)):
         p, t = (x.movedim(0, -1).double().numpy() for x in (p, t))
@@ -50,10 +38,6 @@ def check_against_skimage(pred: torch.Tensor, target: torch.Tensor) -> None:
 
 def test_psnr_and_ssim_equal_scikit_image(generator):
     check_against_skimage(*noisy_pair(generator))
-
-
-def test_psnr_and_ssim_equal_scikit_image_on_a_photo(captures_dir):
-    check_against_skimage(*photo_pair(captures_dir))
 
 
 def test_psnr_of_a_known_error():
