@@ -223,6 +223,13 @@ def write_dl3dv(root, scene, views):
     write_transforms(folder / "transforms.json", views, full=8)
 
 
+NO_POINTS = {
+    "points": np.zeros((0, 3)),
+    "colours": np.zeros((0, 3), np.uint8),
+    "seen_by": np.zeros(0, np.int64),
+}
+
+
 def write_colmap(scene_folder, views, model="sparse/0"):
     """images/ and a COLMAP model of PINHOLE cameras: Tanks and Temples, and undistorted MegaDepth."""
     write_room(scene_folder / "images", views)
@@ -231,6 +238,7 @@ def write_colmap(scene_folder, views, model="sparse/0"):
         np.stack([view.extrinsics for view in views]),
         np.stack([view.intrinsics for view in views]),
         [view.image.shape[:2] for view in views],
+        **NO_POINTS,
     )
     colmap.write_model(scene_folder / model, built)
 

@@ -12,8 +12,8 @@ from geometry.errors import InputError
 from geometry.formats.distortion import Lens
 from geometry.ops import rotations
 
-# model id, name, whether there are two focal lengths, distortion family, where each further parameter
-# goes in the family's order.
+# COLMAP's id, name, number of focal lengths, distortion family, where each further parameter goes in the
+# family's order.
 MODELS = (
     (0, "SIMPLE_PINHOLE", 1, "opencv", ()),
     (1, "PINHOLE", 2, "opencv", ()),
@@ -27,7 +27,6 @@ MODELS = (
     (9, "RADIAL_FISHEYE", 1, "fisheye", (0, 1)),
     (10, "THIN_PRISM_FISHEYE", 2, "fisheye", (0, 1, 4, 5, 2, 3, 6, 7)),
 )
-MODEL_BY_ID = {row[0]: row for row in MODELS}
 MODEL_BY_NAME = {row[1]: row for row in MODELS}
 
 
@@ -105,16 +104,19 @@ def checked_pose(quat_wxyz: Sequence[float], translation: Sequence[float], where
     return pose
 
 
-def checked_camera(
-    model: tuple | None, label: object, width: int, height: int, params: tuple, where: str
-) -> ColmapCamera:
-    """A camera of a file's numbers; ``label`` is what the file calls the model, ``model`` its row or None."""
-    if model is None:
-        raise InputError(f"{where}: expected a camera model among {', '.join(MODEL_BY_NAME)}, got {label}")
-    wanted = 2 + model[2] + len(model[4])
-    if len(params) != wanted:
-        raise InputError(f"{where}: expected {wanted} parameters of {model[1]}, got {len(params)}")
-    return ColmapCamera(model=model[1], image_size=(height, width), params=params)
+def parameter_count(name: str) -> int:
+    """How many parameters a camera model has."""
+    _, _, focals, _, places = MODEL_BY_NAME[name]
+    return focals + 2 + len(places)
+
+
+def checked_camera(name: str, width: int, height: int, params: tuple, where: str) -> ColmapCamera:
+    """A camera of a file's words; ``where`` names their place in the error."""
+    if name not in MODEL_BY_NAME:
+        raise InputError(f"{where}: expected a camera model among {', '.join(MODEL_BY_NAME)}, got {name}")
+    if len(params) != (count := parameter_count(name)):
+        raise InputError(f"{where}: expected {count} parameters of {name}, got {len(params)}")
+    return ColmapCamera(model=name, image_size=(height, width), params=params)
 
 
 def points_from_rows(rows: list[tuple], tracks: list[np.ndarray]) -> ColmapPoints:
@@ -137,10 +139,44 @@ def pose_numbers(image: ColmapImage) -> list[float]:
 
 def point_rows(points: ColmapPoints) -> Iterator[tuple]:
     """(id, xyz, rgb, error, track) of each point."""
-    return zip(
-        points.ids.tolist(),
-        points.xyz.tolist(),
-        points.rgb.tolist(),
-        points.errors_px.tolist(),
-        points.tracks,
-    )
+    columns = (points.ids, points.xyz, points.rgb, points.errors_px)
+    return zip(*(column.tolist() for column in columns), points.tracks)
+
+
+def model_from_cameras(
+    names: Sequence[str],
+    extrinsics: Float[np.ndarray, "V 4 4"],
+    intrinsics: Float[np.ndarray, "V 3 3"],
+    image_sizes: Sequence[tuple[int, int]],
+    *,
+    points: Float[np.ndarray, "N 3"],
+    colours: UInt8[np.ndarray, "N 3"],
+    seen_by: Int[np.ndarray, " N"],
+) -> ColmapModel:
+    """A PINHOLE model of cameras and points that came from elsewhere: one camera per photo, ids from 1.
+
+    Args:
+        image_sizes: (H, W) of each photo, to which its intrinsics refer.
+        seen_by: the one view that observes each point; its keypoint is the projection there.
+    """
+    cameras, images = {}, {}
+    xyz, K = np.asarray(points, dtype=np.float64), np.asarray(intrinsics, dtype=np.float64)
+    tracks = np.zeros((len(xyz), 1, 2), np.int64)
+    for v, name in enumerate(names):
+        pose, focal, principal = np.asarray(extrinsics[v], np.float64), K[v].diagonal()[:2], K[v, :2, 2]
+        rows = np.flatnonzero(seen_by == v)
+        local = xyz[rows] @ pose[:3, :3].T + pose[:3, 3]
+        tracks[rows, 0, 0], tracks[rows, 0, 1] = v + 1, np.arange(len(rows))
+        cameras[v + 1] = ColmapCamera(
+            model="PINHOLE", image_size=tuple(image_sizes[v]), params=(*focal.tolist(), *principal.tolist())
+        )
+        images[v + 1] = ColmapImage(
+            name=name,
+            camera_id=v + 1,
+            extrinsics=pose,
+            keypoints=local[:, :2] / local[:, 2:] * focal + principal,
+            point_ids=rows + 1,
+        )
+    ids, errors = np.arange(1, len(xyz) + 1), np.zeros(len(xyz))
+    found = ColmapPoints(ids=ids, xyz=xyz, rgb=colours, errors_px=errors, tracks=tuple(tracks))
+    return ColmapModel(cameras=cameras, images=images, points=found)

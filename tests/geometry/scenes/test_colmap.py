@@ -140,13 +140,13 @@ def test_truncated_binary_names_file_and_byte(tmp_path, model, name, keep):
 @pytest.mark.parametrize(
     ("name", "line", "text", "message"),
     [
-        ("cameras.txt", 3, "1 PINHOLE 80 sixty 1 1 1 1", "cameras.txt, line 4: expected CAMERA_ID"),
-        ("cameras.txt", 3, "1 PINHOLE 80 60 1 1 1", "line 4: expected 4 parameters of PINHOLE, got 3"),
-        ("cameras.txt", 3, "1 LYTRO 80 60 1 1 1 1", "line 4: expected a camera model among"),
-        ("images.txt", 4, "1 0 0 0 0 0 0 0 1 a.jpg", "line 5, image a.jpg: expected a finite pose"),
-        ("images.txt", 5, "1 2", "line 6: expected triples"),
-        ("points3D.txt", 3, "1 2 3", "line 4: expected POINT3D_ID"),
-        ("images.txt", 4, "1 1 0 0 0 0 0 0 77 a.jpg", "camera 77"),
+        ("cameras.txt", 1, "1 PINHOLE 80 sixty 1 1 1 1", "cameras.txt, line 2: expected CAMERA_ID"),
+        ("cameras.txt", 1, "1 PINHOLE 80 60 1 1 1", "line 2: expected 4 parameters of PINHOLE, got 3"),
+        ("cameras.txt", 1, "1 LYTRO 80 60 1 1 1 1", "line 2: expected a camera model among"),
+        ("images.txt", 1, "1 0 0 0 0 0 0 0 1 a.jpg", "line 2, image a.jpg: expected a finite pose"),
+        ("images.txt", 2, "1 2", "line 3: expected triples"),
+        ("points3D.txt", 1, "1 2 3", "line 2: expected POINT3D_ID"),
+        ("images.txt", 1, "1 1 0 0 0 0 0 0 77 a.jpg", "camera 77"),
     ],
 )
 def test_malformed_text_names_file_and_line(tmp_path, model, name, line, text, message):

@@ -4,7 +4,7 @@ import imageio_ffmpeg
 import numpy as np
 import pytest
 from PIL import Image
-from scenes import save_grey
+from scenes import NO_POINTS, save_grey
 
 from geometry.errors import InputError
 from geometry.formats import colmap
@@ -29,7 +29,8 @@ def write_json(path, names):
 
 
 def write_colmap(folder, names):
-    model = colmap.model_from_cameras(names, poses(len(names)), intrinsics(len(names)), [SIZE] * len(names))
+    cameras = poses(len(names)), intrinsics(len(names)), [SIZE] * len(names)
+    model = colmap.model_from_cameras(names, *cameras, **NO_POINTS)
     colmap.write_model(folder, model)
 
 
