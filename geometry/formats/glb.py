@@ -13,14 +13,15 @@ from typing import Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8, UInt16
+from jaxtyping import Float, UInt8
 
 from geometry.atomic import atomic_file
 from geometry.ops import se3
 
-_MAGIC, _JSON, _BIN = 0x46546C67, 0x4E4F534A, 0x004E4942
-_FLOAT, _USHORT = 5126, 5123  # component types
+_FLOAT, _USHORT, _VERTICES = 5126, 5123, 34962  # glTF's numbers for component types and the kind of a buffer
 _POINTS, _LINES = 0, 1  # primitive modes
+_STEPS = np.arange(256) / 255
+_LINEAR = np.where(_STEPS <= 0.04045, _STEPS / 12.92, ((_STEPS + 0.055) / 1.055) ** 2.4)  # of sRGB bytes
 
 
 def write_glb(
@@ -45,44 +46,57 @@ def write_glb(
             middle 90 % of the points.
         world: axes of the coordinates given.
     """
-    buffer = _Buffer()
-    meshes = [buffer.mesh("points", points, colours, _POINTS)] if len(points) else []
+    parts = [("points", _POINTS, points, colours)] if len(points) else []
     if extrinsics is not None and len(extrinsics):
-        if intrinsics is None or image_sizes is None:
-            raise ValueError(f"{path}: frusta need intrinsics and image sizes beside extrinsics")
-        if frustum_depth is None:
-            frustum_depth = _default_frustum_depth(points)
-        lines = frustum_lines(extrinsics, intrinsics, image_sizes, frustum_depth)
-        per_camera = lines.shape[1] * 2
-        meshes.append(
-            buffer.mesh("cameras", lines.reshape(-1, 3), np.repeat(_hues(len(lines)), per_camera, 0), _LINES)
-        )
-    children = list(range(1, len(meshes) + 1))
-    root = {"name": "world", **({"children": children} if children else {})}
-    if world == "y_down":
-        root["rotation"] = [1.0, 0.0, 0.0, 0.0]  # xyzw: half a turn around x
+        depth = frustum_depth or _default_frustum_depth(points)
+        lines = frustum_lines(extrinsics, intrinsics, image_sizes, depth)
+        hues = _hues(len(lines)).repeat(lines.shape[1] * 2, axis=0)
+        parts.append(("cameras", _LINES, lines.reshape(-1, 3), hues))
+    meshes, accessors, views, data = [], [], [], []
+    for name, mode, places, srgb in parts:
+        position = np.ascontiguousarray(places, dtype="<f4")
+        if not np.isfinite(position).all():
+            raise ValueError(f"{name}: expected finite coordinates, got some that are not")
+        colour = np.full((len(srgb), 4), 65535, dtype="<u2")
+        colour[:, :3] = np.round(_LINEAR * 65535)[srgb]
+        bounds = {"min": position.min(axis=0).tolist(), "max": position.max(axis=0).tolist()}
+        attributes = {"POSITION": len(data), "COLOR_0": len(data) + 1}
+        meshes.append({"name": name, "primitives": [{"attributes": attributes, "mode": mode, "material": 0}]})
+        for array, kind in (
+            (position, {"componentType": _FLOAT, "type": "VEC3", **bounds}),
+            (colour, {"componentType": _USHORT, "type": "VEC4", "normalized": True}),
+        ):
+            # 12 and 8 bytes an element: views start and end at multiples of 4, as the format requires.
+            place = {"byteOffset": sum(a.nbytes for a in data), "byteLength": array.nbytes}
+            accessors.append({"bufferView": len(data), "count": len(array), **kind})
+            views.append({"buffer": 0, **place, "target": _VERTICES})
+            data.append(array)
+    turned = {"rotation": [1.0, 0.0, 0.0, 0.0]} if world == "y_down" else {}  # xyzw: half a turn around x
+    children = {"children": list(range(1, len(meshes) + 1))} if meshes else {}
+    size = sum(array.nbytes for array in data)
     document = {
         "asset": {"version": "2.0"},
         "scene": 0,
         "scenes": [{"nodes": [0]}],
-        "nodes": [root, *({"name": m["name"], "mesh": i} for i, m in enumerate(meshes))],
+        "nodes": [
+            {"name": "world", **children, **turned},
+            *({"name": m["name"], "mesh": i} for i, m in enumerate(meshes)),
+        ],
         # Points and lines have no normals: shown in their own colour, not lit.
         "materials": [{"extensions": {"KHR_materials_unlit": {}}, "pbrMetallicRoughness": {}}],
         "extensionsUsed": ["KHR_materials_unlit"],
     }
     if meshes:
-        document |= {"meshes": meshes, "accessors": buffer.accessors, "bufferViews": buffer.views}
-        document["buffers"] = [{"byteLength": buffer.size}]
+        document |= {"meshes": meshes, "accessors": accessors, "bufferViews": views}
+        document["buffers"] = [{"byteLength": size}]
     text = json.dumps(document, separators=(",", ":"), allow_nan=False).encode()
     text += b" " * (-len(text) % 4)
-    length = 12 + 8 + len(text) + (8 + buffer.size if meshes else 0)
     with atomic_file(path) as temporary, temporary.open("wb") as file:
-        file.write(struct.pack("<III", _MAGIC, 2, length))
-        file.write(struct.pack("<II", len(text), _JSON) + text)
+        length = 12 + 8 + len(text) + (8 + size if meshes else 0)
+        file.write(struct.pack("<4sIII4s", b"glTF", 2, length, len(text), b"JSON") + text)
         if meshes:
-            file.write(struct.pack("<II", buffer.size, _BIN))
-            for part in buffer.parts:
-                file.write(part.tobytes())
+            file.write(struct.pack("<I4s", size, b"BIN\0"))
+            file.writelines(array.data for array in data)
 
 
 def frustum_lines(
@@ -99,53 +113,9 @@ def frustum_lines(
         corners = depth * pixels @ np.linalg.inv(K).T
         a, b, c, d, roof = corners @ pose[:3, :3].T + pose[:3, 3]
         eye = pose[:3, 3]
-        lines.append(
-            [(eye, a), (eye, b), (eye, c), (eye, d), (a, b), (b, c), (c, d), (d, a), (a, roof), (roof, b)]
-        )
+        edges = [(eye, a), (eye, b), (eye, c), (eye, d)]
+        lines.append([*edges, (a, b), (b, c), (c, d), (d, a), (a, roof), (roof, b)])
     return np.array(lines)
-
-
-class _Buffer:
-    """The binary chunk and the tables that describe it."""
-
-    def __init__(self) -> None:
-        self.parts: list[np.ndarray] = []
-        self.views: list[dict] = []
-        self.accessors: list[dict] = []
-        self.size = 0
-
-    def mesh(self, name: str, points: np.ndarray, colours: np.ndarray, mode: int) -> dict:
-        position = np.ascontiguousarray(points, dtype="<f4")
-        if not np.isfinite(position).all():
-            raise ValueError(f"{name}: expected finite coordinates, got some that are not")
-        bounds = {"min": position.min(axis=0).tolist(), "max": position.max(axis=0).tolist()}
-        colour = np.full((len(points), 4), 65535, dtype="<u2")
-        colour[:, :3] = _LINEAR[colours]
-        attributes = {
-            "POSITION": self._add(position, _FLOAT, "VEC3", bounds),
-            "COLOR_0": self._add(colour, _USHORT, "VEC4", {"normalized": True}),
-        }
-        return {"name": name, "primitives": [{"attributes": attributes, "mode": mode, "material": 0}]}
-
-    def _add(self, data: np.ndarray, component: int, kind: str, extra: dict) -> int:
-        # 12 and 8 bytes an element: every view starts and ends at a multiple of 4, as the format requires.
-        self.views.append({"buffer": 0, "byteOffset": self.size, "byteLength": data.nbytes, "target": 34962})
-        self.accessors.append(
-            {"bufferView": len(self.views) - 1, "componentType": component, "count": len(data), "type": kind}
-            | extra
-        )
-        self.parts.append(data)
-        self.size += data.nbytes
-        return len(self.accessors) - 1
-
-
-def _linear_from_srgb() -> UInt16[np.ndarray, "256"]:
-    s = np.arange(256) / 255
-    linear = np.where(s <= 0.04045, s / 12.92, ((s + 0.055) / 1.055) ** 2.4)
-    return np.round(linear * 65535).astype("<u2")
-
-
-_LINEAR = _linear_from_srgb()
 
 
 def _hues(count: int) -> UInt8[np.ndarray, "V 3"]:
