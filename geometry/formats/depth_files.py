@@ -4,6 +4,7 @@ Functions of a path, used through `functools.partial` as the lazy loaders of `Fr
 travel to worker processes.
 """
 
+import re
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -76,29 +77,21 @@ def read_pfm(path: Path) -> Float[np.ndarray, "H W"]:
         data = path.read_bytes()
     except OSError as error:
         raise InputError(f"{path}: expected a PFM depth map, could not read it ({error.strerror})") from error
-    fields: list[bytes] = []
-    offset = 0
-    while len(fields) < 4 and offset < len(data):  # magic, width, height, scale: any white space between
-        end = offset
-        while end < len(data) and data[end : end + 1] not in (b" ", b"\n", b"\t", b"\r"):
-            end += 1
-        if end > offset:
-            fields.append(data[offset:end])
-        offset = end + 1
+    header = re.match(rb"(\S+)\s+(\d+)\s+(\d+)\s+(\S+)\s", data)  # white space of any kind between
     try:
-        magic, width, height, scale = fields[0], int(fields[1]), int(fields[2]), float(fields[3])
-    except (IndexError, ValueError):
+        magic, width, height, scale = header[1], int(header[2]), int(header[3]), float(header[4])
+    except (TypeError, ValueError):
         raise InputError(f"{path}: expected a PFM header, got {data[:24]!r}") from None
-    while data[offset : offset + 1] in (b"\r", b"\n") and len(data) - offset > 4 * width * height:
+    offset, size = header.end(), 4 * width * height
+    while data[offset : offset + 1] in (b"\r", b"\n") and len(data) - offset > size:
         offset += 1  # some writers end the header with more than one line break
-    if magic != b"Pf" or len(data) - offset < 4 * width * height:
+    if magic != b"Pf" or len(data) - offset < size:
         raise InputError(
             f"{path}: expected a one-channel PFM of {width} x {height} floats, got {magic!r} with "
             f"{len(data) - offset} bytes"
         )
-    order = "<f4" if scale < 0 else ">f4"
-    rows = np.frombuffer(data, order, width * height, offset).reshape(height, width)
-    return rows[::-1].astype(np.float32)
+    rows = np.frombuffer(data, "<f4" if scale < 0 else ">f4", width * height, offset)
+    return rows.reshape(height, width)[::-1].astype(np.float32)
 
 
 def find_depth(folder: Path, stem: str, *, unit: float) -> Callable[[], Float[np.ndarray, "H W"]] | None:
@@ -107,13 +100,7 @@ def find_depth(folder: Path, stem: str, *, unit: float) -> Callable[[], Float[np
     ``.png`` holds integers times ``unit``; ``.npy``, ``.pfm`` and ``.h5`` (dataset ``depth``) hold scene
     units themselves.
     """
-    readers: dict[str, Callable[..., np.ndarray]] = {
-        ".png": partial(read_png_depth, unit=unit),
-        ".npy": read_npy_depth,
-    }
-    readers |= {".pfm": read_pfm, ".h5": read_h5_depth}
-    for suffix, reader in readers.items():
-        path = folder / f"{stem}{suffix}"
-        if path.is_file():
-            return partial(reader, path)
-    return None
+    png = partial(read_png_depth, unit=unit)
+    readers = {".png": png, ".npy": read_npy_depth, ".pfm": read_pfm, ".h5": read_h5_depth}
+    paths = ((folder / f"{stem}{suffix}", reader) for suffix, reader in readers.items())
+    return next((partial(reader, path) for path, reader in paths if path.is_file()), None)

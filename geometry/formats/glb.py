@@ -1,15 +1,13 @@
 """GLB (binary glTF 2.0) with a coloured point cloud and, if wanted, the cameras as wire frusta.
 
-glTF's world is y up. Coordinates are stored as they are given; a scene whose world is y down gets one
-root node that turns it half around x, so viewers show it upright and the numbers stay those of the other
-files.
+Coordinates are stored as they are given, and one root node turns them half around x: glTF's world is y up,
+ours y down. So viewers show the scene upright and the numbers stay those of the other files.
 """
 
 import json
 import struct
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
@@ -32,8 +30,6 @@ def write_glb(
     extrinsics: Float[np.ndarray, "V 4 4"] | None = None,
     intrinsics: Float[np.ndarray, "V 3 3"] | None = None,
     image_sizes: Sequence[tuple[int, int]] | None = None,
-    frustum_depth: float | None = None,
-    world: Literal["y_down", "y_up"] = "y_down",
 ) -> None:
     """Write a point cloud, and with the three camera arguments a frustum per camera.
 
@@ -42,14 +38,10 @@ def write_glb(
             ones keep their steps.
         extrinsics: world-to-camera.
         image_sizes: (H, W) of each camera.
-        frustum_depth: length of the frusta; by default 3 % of the diagonal of the box that holds the
-            middle 90 % of the points.
-        world: axes of the coordinates given.
     """
     parts = [("points", _POINTS, points, colours)] if len(points) else []
     if extrinsics is not None and len(extrinsics):
-        depth = frustum_depth or _default_frustum_depth(points)
-        lines = frustum_lines(extrinsics, intrinsics, image_sizes, depth)
+        lines = frustum_lines(extrinsics, intrinsics, image_sizes, frustum_depth(points))
         hues = _hues(len(lines)).repeat(lines.shape[1] * 2, axis=0)
         parts.append(("cameras", _LINES, lines.reshape(-1, 3), hues))
     meshes, accessors, views, data = [], [], [], []
@@ -71,7 +63,7 @@ def write_glb(
             accessors.append({"bufferView": len(data), "count": len(array), **kind})
             views.append({"buffer": 0, **place, "target": _VERTICES})
             data.append(array)
-    turned = {"rotation": [1.0, 0.0, 0.0, 0.0]} if world == "y_down" else {}  # xyzw: half a turn around x
+    turned = {"rotation": [1.0, 0.0, 0.0, 0.0]}  # xyzw: half a turn around x
     children = {"children": list(range(1, len(meshes) + 1))} if meshes else {}
     size = sum(array.nbytes for array in data)
     document = {
@@ -124,7 +116,8 @@ def _hues(count: int) -> UInt8[np.ndarray, "V 3"]:
     return np.round(255 * np.clip(2 - 6 * np.abs((phase + 0.5) % 1 - 0.5), 0, 1)).astype(np.uint8)
 
 
-def _default_frustum_depth(points: np.ndarray) -> float:
+def frustum_depth(points: Float[np.ndarray, "N 3"]) -> float:
+    """Length of frusta among points: 3 % of the diagonal of the box that holds their middle 90 %."""
     if len(points) == 0:
         return 0.1
     low, high = np.percentile(points[:: max(1, len(points) // 100_000)], (5, 95), axis=0)

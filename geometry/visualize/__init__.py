@@ -1,9 +1,9 @@
 """Pictures of what was computed: coloured depth and confidence, contact sheets, videos."""
 
 from geometry.visualize.colour import colour_confidence, colour_depth, depth_limits
-from geometry.visualize.image import depth_unit, even_padded, side_by_side, to_bytes, write_depth, write_image
+from geometry.visualize.image import depth_unit, even_padded, to_bytes, write_depth, write_image
 from geometry.visualize.sheet import MOST, contact_sheet, images_per_line, spread
-from geometry.visualize.video import VideoWriter, write_video
+from geometry.visualize.video import VideoWriter
 
 __all__ = [
     "MOST",
@@ -15,10 +15,8 @@ __all__ = [
     "depth_unit",
     "even_padded",
     "images_per_line",
-    "side_by_side",
     "spread",
     "to_bytes",
     "write_depth",
     "write_image",
-    "write_video",
 ]

@@ -29,13 +29,11 @@ def colour_depth(
     return _mapped(_FAR_COLOUR + (1 - _FAR_COLOUR) * value, known, "inferno")
 
 
-def depth_limits(
-    depth: Float[np.ndarray, "*views H W"], percentiles: tuple[float, float] = (2.0, 98.0)
-) -> tuple[float, float]:
+def depth_limits(depth: Float[np.ndarray, "*views H W"]) -> tuple[float, float]:
     """(near, far) between which depth is coloured; (1, 2) where no depth is positive and finite.
 
-    These percentiles of the depths, drawn in to where most of the inverse depths are: from their quartiles by
-    six times the distance between these (Tukey's fences, wider), or twice the median where that is more. So
+    The 2nd and 98th percentile, drawn in to where most of the inverse depths are: from their quartiles by six
+    times the distance between these (Tukey's fences, wider), or twice the median where that is more. So
     neither floaters before a camera nor a photo placed far outside take the colours of all others.
     """
     values = _sample(depth)
@@ -43,8 +41,7 @@ def depth_limits(
     if len(values) == 0:
         return 1.0, 2.0
     inverse = 1 / values.astype(np.float64)
-    percents = (100 - percentiles[1], 25, 50, 75, 100 - percentiles[0])
-    low, first, middle, third, high = np.percentile(inverse, percents).tolist()
+    low, first, middle, third, high = np.percentile(inverse, (2, 25, 50, 75, 98)).tolist()
     reach = max(6 * (third - first), 2 * middle)
     near, far = 1 / min(high, third + reach), 1 / max(low, first - reach)
     return near, max(far, near * (1 + 1e-6))

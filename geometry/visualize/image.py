@@ -52,17 +52,6 @@ def _write(path: Path, pixels: np.ndarray) -> None:
     path.write_bytes(data.tobytes())
 
 
-def side_by_side(*images: Image, gap: int = 0) -> Image:
-    """Images in a row, brought to the height of the first with their aspect kept; black between them."""
-    height = images[0].shape[0]
-    row: list[np.ndarray] = []
-    for image in images:
-        if row and gap:
-            row.append(np.zeros((height, gap, 3), np.uint8))
-        row.append(resized(image, height))
-    return np.concatenate(row, axis=1)
-
-
 def resized(image: Image, height: int) -> Image:
     """Image of this height, its aspect kept; averaged when made smaller."""
     h, w = image.shape[:2]

@@ -2,7 +2,6 @@
 
 import subprocess
 import tempfile
-from collections.abc import Iterable
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
@@ -35,7 +34,6 @@ class VideoWriter:
 
     def __init__(self, path: Path | str, *, fps: int | float = 24, crf: int = 18) -> None:
         self.path, self.fps, self.crf = Path(path), fps, crf
-        self._frames = 0
         self._size: tuple[int, ...] | None = None
         self._process: subprocess.Popen | None = None
         self._stack = ExitStack()
@@ -47,32 +45,26 @@ class VideoWriter:
 
     def add(self, frame: Image) -> None:
         """Append one RGB frame; all frames have one size."""
-        if self._size is None:
-            self._size = frame.shape
+        self._size = self._size or frame.shape
         if frame.shape != self._size or frame.dtype != np.uint8:
             raise ValueError(
                 f"{self.path}: expected frames of {self._size} bytes, got {frame.shape} of {frame.dtype}"
             )
         frame = even_padded(frame)
-        if self._process is None:
-            self._process = self._start(*frame.shape[:2])
+        self._process = self._process or self._start(*frame.shape[:2])
         try:
             self._process.stdin.write(np.ascontiguousarray(frame).data)
         except OSError:  # ffmpeg has ended; its output gives the reason
             self._finish()
-        self._frames += 1
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if kind is not None:
-            with suppress(OSError):
-                self._stop()
+            self._stop()
             self._stack.__exit__(kind, error, trace)
             return
         with self._stack:
-            if self._process is None:
-                raise InputError(f"{self.path}: expected at least one frame for the video, got none")
             self._finish()
 
     def _start(self, height: int, width: int) -> subprocess.Popen:
@@ -83,13 +75,8 @@ class VideoWriter:
         command += ["-vf", "scale=out_color_matrix=bt709:out_range=tv", "-colorspace", "bt709"]
         command += ["-x264-params", "colorprim=bt709:transfer=bt709:colormatrix=bt709:log-level=error"]
         command += ["-movflags", "+faststart", str(self._target)]
-        return subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=self._log,
-            start_new_session=True,
-        )
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.DEVNULL, "stderr": self._log}
+        return subprocess.Popen(command, **pipes, start_new_session=True)
 
     def _stop(self) -> int:
         """Let ffmpeg end and return its status."""
@@ -100,19 +87,10 @@ class VideoWriter:
         return self._process.wait()
 
     def _finish(self) -> None:
-        status = self._stop()
-        if status != 0:
+        if self._process is None:
+            raise InputError(f"{self.path}: expected at least one frame for the video, got none")
+        if status := self._stop():
             self._log.seek(0)
             lines = self._log.read().decode(errors="replace").strip().splitlines()
             reason = lines[-1] if lines else f"status {status}"
             raise InputError(f"{self.path}: ffmpeg could not write the video ({reason})")
-
-
-def write_video(path: Path | str, frames: Iterable[Image], *, fps: int | float = 24, crf: int = 18) -> int:
-    """Write frames as they come; returns how many. See `VideoWriter`."""
-    count = 0
-    with VideoWriter(path, fps=fps, crf=crf) as video:
-        for frame in frames:
-            video.add(frame)
-            count += 1
-    return count

@@ -8,14 +8,14 @@ asks which of the four the evidence supports:
   their images;
 - else the photos: features matched between neighbours lie where the relative pose can put them.
 
-Poses alone decide little. An outward-looking ring of cameras is an inward-looking one with its axes
-flipped, and both are captures that people make; only when no camera shares any view with any other
-do poses contradict themselves. Where the evidence is thin (no texture, one photo, pure translation
-along an image axis) the answer is "undecided" and nothing is refused.
+Poses alone decide little: an outward-looking ring of cameras is an inward-looking one with its axes flipped.
+Only when no camera shares any view with any other do they contradict themselves. Where the evidence is thin
+(no texture, one photo, pure translation along an image axis) nothing is refused.
 """
 
 import os
 import warnings
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Literal
@@ -27,7 +27,7 @@ from jaxtyping import Float
 
 from geometry.errors import InputError
 from geometry.ops import se3
-from geometry.scenes.scene import Scene
+from geometry.scenes.scene import Frame, Scene
 
 _FLIP = np.diag([1.0, -1.0, -1.0, 1.0])
 
@@ -48,6 +48,7 @@ _MATCH_TOLERANCE = 0.006  # angle, radians: 3 pixels at a focal length of 512
 
 
 Verdict = Literal["consistent", "contradiction", "undecided"]
+Match = tuple[int, int, np.ndarray, np.ndarray]  # view indices, unit rays [n, 3] in each camera's axes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,25 +94,27 @@ def check_cameras(scene: Scene, *, use_photos: bool = True, pairs: int = 5) -> C
     Args:
         use_photos: decode up to ``2 * pairs`` photos and match features where there are no points.
     """
+    undecided = CameraVerdict(verdict="undecided", evidence="none", support={})
     if len(scene) < 2 or not scene.posed:
-        return CameraVerdict(verdict="undecided", evidence="none", support={})
-    extrinsics = scene.extrinsics
+        return undecided
+
+    def supports(support: Callable[..., float], evidence: Scene | list[Match]) -> dict[str, float]:
+        return {name: support(evidence, poses) for name, poses in candidates(scene.extrinsics).items()}
+
     if scene.points is not None and len(scene.points) >= 10:
-        support = {name: _point_support(scene, poses) for name, poses in candidates(extrinsics).items()}
-        result = _decide("points", support, low=0.4, high=0.9)
+        result = _decide("points", supports(_point_support, scene), low=0.4, high=0.9)
         # Without visibility the points show only that a camera sees nothing: enough to refuse, not to accept.
         if result.verdict == "contradiction" or scene.visibility is not None:
             return result
     if len(scene) >= 3:
-        support = {name: _frustum_support(scene, poses) for name, poses in candidates(extrinsics).items()}
-        if support["given"] == 0.0 and max(support.values()) >= 0.8:
-            return _decide("frusta", support, low=0.01, high=0.8)
+        shares = supports(_frustum_support, scene)
+        if shares["given"] == 0.0 and max(shares.values()) >= 0.8:
+            return _decide("frusta", shares, low=0.01, high=0.8)
     if use_photos:
         matches = _match_neighbours(scene, pairs)
         if sum(len(m[2]) for m in matches) >= _ENOUGH_MATCHES and len(matches) >= min(3, len(scene) - 1):
-            support = {name: _match_support(matches, poses) for name, poses in candidates(extrinsics).items()}
-            return _decide("photos", support, low=0.3, high=0.75)
-    return CameraVerdict(verdict="undecided", evidence="none", support={})
+            return _decide("photos", supports(_match_support, matches), low=0.3, high=0.75)
+    return undecided
 
 
 def candidates(extrinsics: Float[np.ndarray, "V 4 4"]) -> dict[str, Float[np.ndarray, "V 4 4"]]:
@@ -146,15 +149,13 @@ def check_scale(scene: Scene) -> None:
 
 def _decide(evidence: str, support: dict[str, float], *, low: float, high: float) -> CameraVerdict:
     """Refuse ``given`` below ``low``, or below 0.8 ``high`` if another is above ``high``; name the others."""
-    best = max(support.values())
+    best, given = max(support.values()), support["given"]
     better: tuple[str, ...] = ()
-    verdict: Verdict
-    if best >= high and support["given"] < 0.8 * high:
+    if best >= high and given < 0.8 * high:
         better = tuple(name for name, share in support.items() if share >= max(high, best - 0.1))
-    if support["given"] < low or better:
+    verdict: Verdict = "consistent" if given >= high else "undecided"
+    if given < low or better:
         verdict = "contradiction"
-    else:
-        verdict = "consistent" if support["given"] >= high else "undecided"
     return CameraVerdict(verdict=verdict, evidence=evidence, support=support, better=better)
 
 
@@ -163,71 +164,53 @@ def _point_support(scene: Scene, extrinsics: np.ndarray) -> float:
 
     Without visibility every frame should see at least some of the points: the part of frames that do.
     """
-    shares = []
-    for v, frame in enumerate(scene.frames):
-        rows = slice(None) if scene.visibility is None else scene.visibility[v]
-        local = scene.points[rows] @ extrinsics[v, :3, :3].T + extrinsics[v, :3, 3]
-        if len(local) == 0:
-            continue
-        share = _inside(local, frame.intrinsics, frame.image_size).mean()
-        shares.append(share if scene.visibility is not None else float(share > 0.01))
-    if not shares:
-        return 1.0  # no observations: no evidence against the cameras
-    return float(np.median(shares) if scene.visibility is not None else np.mean(shares))
+    if scene.visibility is None:
+        shares = [_inside(scene.points, frame, pose).mean() for frame, pose in zip(scene.frames, extrinsics)]
+        return float(np.mean(np.array(shares) > 0.01))
+    shares = [
+        _inside(scene.points[rows], frame, pose).mean()
+        for rows, frame, pose in zip(scene.visibility, scene.frames, extrinsics)
+        if len(rows)
+    ]
+    return float(np.median(shares)) if shares else 1.0  # no observations are no evidence against the cameras
 
 
-def _inside(local: np.ndarray, intrinsics: np.ndarray, image_size: tuple[int, int]) -> np.ndarray:
-    """Camera-frame points in front of the camera and inside its image.
+def _inside(world: np.ndarray, frame: Frame, pose: np.ndarray, margin: float = 0.1) -> np.ndarray:
+    """Which points lie in front of a camera and inside its image.
 
     A tenth of the size is allowed outside, where points observed in the stored photo may fall after
     its distortion is undone.
     """
-    (H, W), margin = image_size, 0.1
-    z = np.maximum(local[:, 2], 1e-12)
-    x = intrinsics[0, 0] * local[:, 0] / z + intrinsics[0, 2]
-    y = intrinsics[1, 1] * local[:, 1] / z + intrinsics[1, 2]
-    return (
-        (local[:, 2] > 0)
-        & (x > -margin * W)
-        & (x < (1 + margin) * W)
-        & (y > -margin * H)
-        & (y < (1 + margin) * H)
-    )
+    local = world @ pose[:3, :3].T + pose[:3, 3]
+    size = np.array(frame.image_size[::-1])
+    K = frame.intrinsics
+    pixels = K.diagonal()[:2] * local[:, :2] / np.maximum(local[:, 2:], 1e-12) + K[:2, 2]
+    near = (pixels > -margin * size) & (pixels < (1 + margin) * size)
+    return (local[:, 2] > 0) & near.all(axis=1)
 
 
 def _frustum_support(scene: Scene, extrinsics: np.ndarray, most: int = 60) -> float:
     """Part of the cameras that can share a view with another one, at any depth up to infinity."""
     chosen = np.unique(np.linspace(0, len(extrinsics) - 1, most).round().astype(int))
-    poses = torch.from_numpy(np.ascontiguousarray(extrinsics[chosen]))
-    to_world = se3.invert(poses).numpy()
+    to_world = se3.invert(torch.from_numpy(extrinsics[chosen])).numpy()
     centres = to_world[:, :3, 3]
     spread = np.linalg.norm(centres - centres.mean(axis=0), axis=1).max()
     depths = np.geomspace(0.01, 1e4, 25) * (spread if spread > 0 else 1.0)
     corner = np.linspace(0.02, 0.98, 7)
     grid = np.stack(np.meshgrid(corner, corner), axis=-1).reshape(-1, 2)
-    shares = []
-    for a, i in enumerate(chosen):
-        frame = scene.frames[i]
-        (H, W), K = frame.image_size, frame.intrinsics
-        rays = (grid * (W, H) - K[:2, 2]) / (K[0, 0], K[1, 1])
-        rays = np.c_[rays, np.ones(len(rays))]
-        local = (depths[:, None, None] * rays).reshape(-1, 3)
-        world = local @ to_world[a, :3, :3].T + centres[a]
-        shares.append(
-            any(
-                _inside(
-                    world @ extrinsics[j, :3, :3].T + extrinsics[j, :3, 3],
-                    scene.frames[j].intrinsics,
-                    scene.frames[j].image_size,
-                ).any()
-                for j in chosen
-                if j != i
-            )
-        )
-    return float(np.mean(shares))
+
+    def sees_what_another_sees(a: int, i: int) -> bool:
+        local = depths[:, None, None] * _rays(scene.frames[i], grid * scene.frames[i].image_size[::-1])
+        world = local.reshape(-1, 3) @ to_world[a, :3, :3].T + centres[a]
+        return any(_inside(world, scene.frames[j], extrinsics[j]).any() for j in chosen if j != i)
+
+    return float(np.mean([sees_what_another_sees(a, i) for a, i in enumerate(chosen)]))
 
 
-Match = tuple[int, int, np.ndarray, np.ndarray]  # view indices, unit rays [n, 3] in each camera's axes
+def _rays(frame: Frame, pixels: np.ndarray) -> np.ndarray:
+    """Directions through pixels [n, 2] in camera axes, with z = 1."""
+    K = frame.intrinsics
+    return np.c_[(pixels - K[:2, 2]) / K.diagonal()[:2], np.ones(len(pixels))]
 
 
 def _match_neighbours(scene: Scene, pairs: int) -> list[Match]:
@@ -266,9 +249,7 @@ def _features(scene: Scene, view: int) -> tuple[np.ndarray, np.ndarray, np.ndarr
     keypoints, descriptors = cv2.SIFT_create(1000).detectAndCompute(small, None)  # type: ignore[attr-defined]
     pixels = np.array([k.pt for k in keypoints], dtype=np.float64).reshape(-1, 2)
     # OpenCV's first pixel centre is at 0, ours at 0.5.
-    full = (pixels + 0.5) * (W / small.shape[1], H / small.shape[0])
-    K = frame.intrinsics
-    rays = np.c_[(full - K[:2, 2]) / (K[0, 0], K[1, 1]), np.ones(len(full))]
+    rays = _rays(frame, (pixels + 0.5) * (W / small.shape[1], H / small.shape[0]))
     return pixels, rays / np.linalg.norm(rays, axis=1, keepdims=True), descriptors
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from geometry.formats.glb import frustum_lines, write_glb
+from geometry.formats.glb import frustum_depth, frustum_lines, write_glb
 
 DTYPES = {5126: "<f4", 5123: "<u2"}
 WIDTHS = {"VEC3": 3, "VEC4": 4}
@@ -80,17 +80,12 @@ def test_points_and_linear_colours(tmp_path, cloud):
     assert document["nodes"][0]["rotation"] == [1, 0, 0, 0]
 
 
-def test_a_y_up_world_is_not_turned(tmp_path, cloud):
-    write_glb(tmp_path / "a.glb", *cloud, world="y_up")
-    assert "rotation" not in read_glb(tmp_path / "a.glb")[0]["nodes"][0]
-
-
 def test_frusta_are_lines_in_the_cloud_world(tmp_path, cloud):
-    write_glb(tmp_path / "a.glb", *cloud, **cameras(), frustum_depth=0.5)
+    write_glb(tmp_path / "a.glb", *cloud, **cameras())
     document, meshes = read_glb(tmp_path / "a.glb")
     assert meshes["cameras"]["mode"] == 1
     lines = meshes["cameras"]["POSITION"].reshape(3, 10, 2, 3)
-    np.testing.assert_allclose(lines, frustum_lines(**cameras(), depth=0.5), atol=1e-5)
+    np.testing.assert_allclose(lines, frustum_lines(**cameras(), depth=frustum_depth(cloud[0])), atol=1e-5)
     assert document["nodes"][0]["children"] == [1, 2]
     colours = meshes["cameras"]["COLOR_0"].reshape(3, 20, 4)
     assert (colours == colours[:, :1]).all()
@@ -114,7 +109,7 @@ def test_frustum_corners_project_to_image_corners():
 
 def test_another_reader_agrees(tmp_path, cloud):
     trimesh = pytest.importorskip("trimesh")  # comes with the viewer
-    write_glb(tmp_path / "a.glb", *cloud, **cameras(), world="y_up")
+    write_glb(tmp_path / "a.glb", *cloud, **cameras())
     scene = trimesh.load(tmp_path / "a.glb")
     np.testing.assert_array_equal(np.asarray(scene.geometry["points"].vertices, np.float32), cloud[0])
 

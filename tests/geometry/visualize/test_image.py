@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from geometry.formats.images import read_map
-from geometry.visualize import depth_unit, even_padded, side_by_side, write_depth, write_image
+from geometry.visualize import depth_unit, even_padded, write_depth, write_image
 
 
 def test_png_is_exact_and_rgb(tmp_path):
@@ -15,15 +15,6 @@ def test_png_is_exact_and_rgb(tmp_path):
 def test_an_unknown_ending_is_refused(tmp_path):
     with pytest.raises((ValueError, cv2.error)):
         write_image(tmp_path / "a.xyz", np.zeros((2, 2, 3), np.uint8))
-
-
-def test_side_by_side_takes_the_first_height_and_keeps_aspects():
-    left, right = np.full((40, 30, 3), 7, np.uint8), np.full((20, 50, 3), 200, np.uint8)
-    both = side_by_side(left, right, gap=2)
-    assert both.shape == (40, 30 + 2 + 100, 3)
-    assert (both[:, :30] == 7).all()
-    assert (both[:, 30:32] == 0).all()
-    assert (both[:, 32:] == 200).all()
 
 
 def test_even_padding_repeats_the_last_row_and_column():
