@@ -10,7 +10,6 @@ What this cannot see: half a pixel in the principal point, a whole world that is
 depth fits the photo rather than the cameras.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -19,7 +18,7 @@ import numpy as np
 from jaxtyping import Float
 
 from geometry.scenes.checks.cameras import HYPOTHESES, candidates
-from geometry.scenes.scene import Scene
+from geometry.scenes.scene import Frame, Scene
 from geometry.scenes.view_selection import evenly_spaced
 
 TOLERANCE = 0.03  # relative difference of depth that counts as agreement
@@ -43,7 +42,7 @@ UNITS = {
 FOCALS = {s: f"for an image {s:g} times as large" for s in (1.0, 0.125, 0.25, 0.5, 2.0, 4.0, 8.0)}
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Reading:
     """One way to read the files."""
 
@@ -55,16 +54,13 @@ class Reading:
     @property
     def changes(self) -> tuple[str, ...]:
         """What it changes, in words."""
-        parts = []
-        if self.poses != "given":
-            parts.append(f"the poses {POSES[self.poses]}")
-        if self.depth != "z":
-            parts.append(f"depth {DEPTHS[self.depth]}")
-        if self.unit != 1:
-            parts.append(f"depth {UNITS[self.unit]}")
-        if self.intrinsics != 1:
-            parts.append(f"the intrinsics {FOCALS[self.intrinsics]}")
-        return tuple(parts)
+        parts = {
+            f"the poses {POSES[self.poses]}": self.poses != "given",
+            f"depth {DEPTHS[self.depth]}": self.depth != "z",
+            f"depth {UNITS[self.unit]}": self.unit != 1,
+            f"the intrinsics {FOCALS[self.intrinsics]}": self.intrinsics != 1,
+        }
+        return tuple(text for text, changed in parts.items() if changed)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,146 +77,112 @@ class DepthVerdict:
 
 @dataclass(frozen=True, eq=False)
 class _View:
-    pixels: np.ndarray  # [P, 2], of the photo
+    pixels: np.ndarray  # [P, 3], of the photo, homogeneous
     z: np.ndarray  # [P], depth there as stored
     depth: np.ndarray  # the whole map
-    size: tuple[int, int]  # of the photo
+    frame: Frame
+
+
+@dataclass(frozen=True)
+class _Score:
+    share: float  # of all samples, that agree
+    agreeing: float  # of those with depth in both views
+    difference: float  # their median relative difference, NaN without any
+    count: int
 
 
 def check_depth(scene: Scene) -> DepthVerdict:
     """Weigh the usual mistakes against the scene's own depth; needs posed frames with depth."""
-    pairs = _pairs(scene)
-    views = {v: _view(scene, v) for pair in pairs for v in pair}
+    pairs = _pairs(len(scene))
+    views = {v: _view(scene.frames[v]) for pair in pairs for v in pair}
     pairs = [(i, j) for i, j in pairs if views[i] is not None and views[j] is not None]
-    given = _score(scene, views, pairs, [Reading()])[0] if pairs else (0.0, 0.0, np.nan, 0)
     samples = sum(len(views[i].z) for i, _ in pairs)
     if samples < _FEW:
         return DepthVerdict(verdict="undecided", agreement=0.0, difference=np.nan, samples=samples)
-    readings = [
-        Reading(poses=p, depth=d, unit=u, intrinsics=f)
-        for p, d, u, f in product(POSES, DEPTHS, UNITS, FOCALS)
-    ]
+    readings = [Reading(*choice) for choice in product(POSES, DEPTHS, UNITS, FOCALS)]
     # The most common mistakes are single ones: those are preferred to combinations that fit as well.
-    readings.sort(key=lambda r: len(r.changes))
-    readings = [r for r in readings if len(r.changes) <= 2]
-    scores = _score(scene, views, pairs, readings)
-    share = np.array([s[0] for s in scores])
-    agreeing = np.array([s[1] for s in scores])
-    weight = share * np.array([0.95 ** len(r.changes) for r in readings])
-    best = int(weight.argmax())
-    report: dict[str, Any] = {"agreement": float(given[1]), "difference": float(given[2]), "samples": samples}
-    if agreeing[best] < _GOOD or scores[best][3] < _FEW:
-        compared = given[3] >= _FEW
-        return DepthVerdict(verdict="contradiction" if compared else "undecided", **report)
+    readings = sorted((r for r in readings if len(r.changes) <= 2), key=lambda r: len(r.changes))
+    poses = candidates(scene.extrinsics) | _more_candidates(scene.extrinsics)
+    scores = [_score(reading, poses[reading.poses], views, pairs) for reading in readings]
+    weight = np.array([s.share * 0.95 ** len(r.changes) for s, r in zip(scores, readings)])
+    best, given = int(weight.argmax()), scores[0]
+    report: dict[str, Any] = {"agreement": given.agreeing, "difference": given.difference, "samples": samples}
+    if scores[best].agreeing < _GOOD or scores[best].count < _FEW:
+        return DepthVerdict(verdict="contradiction" if given.count >= _FEW else "undecided", **report)
     # Ray and z differ little in the middle of the image: there a finer look decides.
-    finer = given[2] > max(3 * scores[best][2], _FINE) and share[best] > share[0]
-    if weight[0] >= _CLEAR * weight[best] and agreeing[0] >= _GOOD and not finer:
-        rivals = tuple(
-            r for r, w in zip(readings[1:], weight[1:]) if w >= 0.9 * weight[0] and len(r.changes) == 1
-        )
-        return DepthVerdict(verdict="consistent", rivals=rivals, **report)
+    finer = given.difference > max(3 * scores[best].difference, _FINE) and scores[best].share > given.share
+    consistent = weight[0] >= _CLEAR * weight[best] and given.agreeing >= _GOOD and not finer
+    found, near, most = (0, 0.9, 1) if consistent else (best, 0.95, len(readings[best].changes))
     rivals = tuple(
-        r
-        for k, r in enumerate(readings)
-        if k != best and weight[k] >= 0.95 * weight[best] and len(r.changes) <= len(readings[best].changes)
+        reading
+        for k, reading in enumerate(readings)
+        if k != found and weight[k] >= near * weight[found] and len(reading.changes) <= most
     )
+    if consistent:
+        return DepthVerdict(verdict="consistent", rivals=rivals, **report)
     return DepthVerdict(verdict="contradiction", better=readings[best], rivals=rivals, **report)
 
 
-def _pairs(scene: Scene) -> list[tuple[int, int]]:
-    n = len(scene)
+def _pairs(count: int) -> list[tuple[int, int]]:
+    """Anchors over the whole capture, each with some partners."""
     pairs = set()
-    for anchor in evenly_spaced(n, _ANCHORS):
-        for step in _STEPS:
-            other = anchor + step if anchor + step < n else anchor - step
-            if 0 <= other < n and other != anchor:
-                pairs.add((anchor, other))
+    for anchor, step in product(evenly_spaced(count, _ANCHORS), _STEPS):
+        other = anchor + step if anchor + step < count else anchor - step
+        if other >= 0:
+            pairs.add((anchor, other))
     return sorted(pairs)
 
 
-def _view(scene: Scene, index: int) -> _View | None:
-    frame = scene.frames[index]
+def _view(frame: Frame) -> _View | None:
     depth = frame.load_depth()
-    if depth is None:
+    if depth is None or not (depth > 0).any():
         return None
-    H, W = frame.image_size
-    h, w = depth.shape
+    (H, W), (h, w) = frame.image_size, depth.shape
     # Centres of depth pixels: a place between them has no depth of its own.
-    rows = np.unique(((np.arange(_SAMPLES[0]) + 0.5) * h / _SAMPLES[0]).astype(int))
-    columns = np.unique(((np.arange(_SAMPLES[1]) + 0.5) * w / _SAMPLES[1]).astype(int))
-    rows, columns = (a.ravel() for a in np.meshgrid(rows, columns, indexing="ij"))
-    z = depth[rows, columns]
-    pixels = np.stack(((columns + 0.5) * W / w, (rows + 0.5) * H / h), axis=-1)
-    if not (z > 0).any():
-        return None
-    return _View(pixels[z > 0], z[z > 0].astype(np.float64), depth, (H, W))
+    steps = (np.unique(((np.arange(n) + 0.5) * size / n).astype(int)) for n, size in zip(_SAMPLES, (h, w)))
+    rows, columns = (a.ravel() for a in np.meshgrid(*steps, indexing="ij"))
+    z = depth[rows, columns].astype(np.float64)
+    pixels = np.stack(((columns + 0.5) * W / w, (rows + 0.5) * H / h, np.ones(len(rows))), axis=-1)
+    return _View(pixels[z > 0], z[z > 0], depth, frame) if (z > 0).any() else None
 
 
 def _score(
-    scene: Scene, views: dict[int, _View | None], pairs: list[tuple[int, int]], readings: Iterable[Reading]
-) -> list[tuple[float, float, float, int]]:
-    """Per reading: agreeing share of all samples, of those with depth in both, median difference, count."""
-    extrinsics = scene.extrinsics
-    poses = candidates(extrinsics) | _more_candidates(extrinsics)
-    rays: dict[tuple[int, float], np.ndarray] = {}
-    results = []
-    total = sum(len(views[i].z) for i, _ in pairs)
-    for reading in readings:
-        E = poses[reading.poses]
-        differences, hidden = [], 0
-        for i, j in pairs:
-            view, other = views[i], views[j]
-            key = i, reading.intrinsics
-            if key not in rays:
-                K = _resized(scene.frames[i].intrinsics, reading.intrinsics)
-                p = np.concatenate((view.pixels, np.ones_like(view.pixels[:, :1])), -1)
-                rays[key] = p @ np.linalg.inv(K).T
-            ray = rays[key]
-            z = view.z * reading.unit
-            if reading.depth == "ray":
-                z = z / np.linalg.norm(ray, axis=1)
-            relative = E[j] @ np.linalg.inv(E[i])
-            local = (ray * z[:, None]) @ relative[:3, :3].T + relative[:3, 3]
-            K = _resized(scene.frames[j].intrinsics, reading.intrinsics)
-            difference, behind = _difference(local, K, other, reading)
-            differences.append(difference)
-            hidden += behind
-        difference = np.concatenate(differences)
-        agree = int((difference < TOLERANCE).sum())
-        compared = len(difference) - hidden
-        median = float(np.median(difference)) if len(difference) else np.nan
-        results.append((agree / total, agree / compared if compared > 0 else 0.0, median, len(difference)))
-    return results
-
-
-def _difference(
-    local: Float[np.ndarray, "P 3"], K: Float[np.ndarray, "3 3"], other: _View, reading: Reading
-) -> tuple[Float[np.ndarray, " Q"], int]:
-    """Relative difference of depth where both views have some, and how many points lie behind a surface.
+    reading: Reading,
+    E: Float[np.ndarray, "V 4 4"],
+    views: dict[int, _View | None],
+    pairs: list[tuple[int, int]],
+) -> _Score:
+    """How well points carried from the first to the second view of each pair meet the depth there.
 
     A point farther than what the other view shows is hidden, which happens in every scene; one in front
     of it contradicts.
     """
-    H, W = other.size
-    h, w = other.depth.shape
-    ahead = local[:, 2] > 1e-9
-    pixels = local[ahead] @ K.T
-    pixels = pixels[:, :2] / pixels[:, 2:]
-    inside = (pixels >= 0).all(1) & (pixels < (W, H)).all(1)
-    columns, rows = (pixels[inside] * (w / W, h / H)).astype(int).T
-    stored = (
-        other.depth[np.minimum(rows, h - 1), np.minimum(columns, w - 1)].astype(np.float64) * reading.unit
-    )
-    point = local[ahead][inside]
-    reached = np.linalg.norm(point, axis=1) if reading.depth == "ray" else point[:, 2]
-    known = stored > 0
-    reached, stored = reached[known], stored[known]
-    difference = np.abs(reached / stored - 1)
-    return difference, int((reached > stored * (1 + TOLERANCE)).sum())
-
-
-def _resized(K: Float[np.ndarray, "3 3"], factor: float) -> Float[np.ndarray, "3 3"]:
-    return np.diag([factor, factor, 1.0]) @ K
+    resized = np.diag([reading.intrinsics, reading.intrinsics, 1.0])
+    found, total, hidden = [], 0, 0
+    for i, j in pairs:
+        view, other = views[i], views[j]
+        total += len(view.z)
+        rays = view.pixels @ np.linalg.inv(resized @ view.frame.intrinsics).T
+        z = view.z * reading.unit
+        if reading.depth == "ray":
+            z = z / np.linalg.norm(rays, axis=1)
+        relative = E[j] @ np.linalg.inv(E[i])
+        local = (rays * z[:, None]) @ relative[:3, :3].T + relative[:3, 3]
+        local = local[local[:, 2] > 1e-9]
+        pixels = local @ (resized @ other.frame.intrinsics).T
+        pixels = pixels[:, :2] / pixels[:, 2:]
+        (H, W), (h, w) = other.frame.image_size, other.depth.shape
+        inside = ((pixels >= 0) & (pixels < (W, H))).all(axis=1)
+        columns, rows = (pixels[inside] * (w / W, h / H)).astype(int).T
+        stored = other.depth[np.minimum(rows, h - 1), np.minimum(columns, w - 1)].astype(np.float64)
+        reached = np.linalg.norm(local, axis=1) if reading.depth == "ray" else local[:, 2]
+        ratio = reached[inside][stored > 0] / (stored[stored > 0] * reading.unit)
+        found.append(np.abs(ratio - 1))
+        hidden += int((ratio > 1 + TOLERANCE).sum())
+    difference = np.concatenate(found)
+    agree, compared = int((difference < TOLERANCE).sum()), len(difference) - hidden
+    median = float(np.median(difference)) if len(difference) else np.nan
+    return _Score(agree / total, agree / compared if compared > 0 else 0.0, median, len(difference))
 
 
 def _more_candidates(extrinsics: Float[np.ndarray, "V 4 4"]) -> dict[str, Float[np.ndarray, "V 4 4"]]:
