@@ -5,7 +5,7 @@ travel to worker processes.
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -17,22 +17,17 @@ from geometry.errors import InputError
 from geometry.formats.images import read_map
 
 
-def read_png_depth(
-    path: Path, *, unit: float = 1e-3, invalid: Sequence[int] = (), beyond: int | None = None
-) -> Float[np.ndarray, "H W"]:
+def read_png_depth(path: Path, *, unit: float = 1e-3, beyond: int | None = None) -> Float[np.ndarray, "H W"]:
     """Integer depth times ``unit``.
 
     Args:
         unit: scene units of one step; the default is millimetres to metres.
-        invalid: stored values that mean "unknown" besides 0.
         beyond: stored values from this one on mean "unknown", for example the far plane.
     """
     stored = read_map(path)
     if stored.dtype.kind not in "ui" or stored.ndim != 2:
         raise InputError(f"{path}: expected integer depth [H, W], got {stored.dtype} {list(stored.shape)}")
     depth = stored.astype(np.float32) * np.float32(unit)
-    for value in invalid:
-        depth[stored == value] = 0
     if beyond is not None:
         depth[stored >= beyond] = 0
     return depth

@@ -8,12 +8,12 @@ from torch import Tensor
 
 
 def rotary_tables(
-    positions: Int[Tensor, "T 2"], head_dim: int, base: float = 100.0
+    positions: Int[Tensor, "T 2"], head_dim: int
 ) -> tuple[Float[Tensor, "T D"], Float[Tensor, "T D"]]:
     """Cosines and signed sines that rotate the channels of one attention head.
 
     The first half of the channels turns with the row, the second with the column. Within a half of
-    width d, channel j pairs with channel j + d/2 and turns by ``position * base ** (-2 j / d)``. The
+    width d, channel j pairs with channel j + d/2 and turns by ``position * 100 ** (-2 j / d)``. The
     sine of the first of a pair is negated here, so that applying the rotation is one multiply-add.
 
     Args:
@@ -23,7 +23,7 @@ def rotary_tables(
     """
     half = head_dim // 2
     exponents = torch.arange(0, half, 2, device=positions.device, dtype=torch.float32) / half
-    angles = positions.float()[..., None] * base**-exponents  # [T, 2, half / 2]
+    angles = positions.float()[..., None] * 100.0**-exponents  # [T, 2, half / 2]
     cos, sin = angles.cos(), angles.sin()
     cos = torch.cat((cos, cos), dim=-1).flatten(-2)
     sin = torch.cat((-sin, sin), dim=-1).flatten(-2)

@@ -11,15 +11,16 @@ from geometry.ops.pinhole import pixel_rays
 from geometry.ops.truncated_l1 import truncated_l1_scale_shift
 
 LEVELS = (4, 16, 64)
+TRUNCATION = 1.0  # of the alignments: relative error (global), radii (local); MoGe's value
 LATTICE = 16  # points across a sphere's window
 MIN_POINTS = 32  # fewer do not determine scale and shift
 GLOBAL_LATTICE = 32  # points across the image for the global alignment
 
 
 def inverse_depth_weight(
-    target: Float[Tensor, "*views H W"], valid: Bool[Tensor, "*views H W"], *, most: float = 10.0
+    target: Float[Tensor, "*views H W"], valid: Bool[Tensor, "*views H W"]
 ) -> Float[Tensor, "*views H W"]:
-    """1 / D, 0 where not valid, at most ``most`` times its mean over the view's valid pixels.
+    """1 / D, 0 where not valid, at most 10 times its mean over the view's valid pixels.
 
     The bound is against single wrong labels next to the camera, whose weight would drown the image.
 
@@ -27,7 +28,7 @@ def inverse_depth_weight(
     """
     weight = torch.where(valid, 1 / torch.where(valid, target, 1.0).clamp(min=1e-6), 0.0)
     mean = weight.sum((-1, -2), keepdim=True) / valid.sum((-1, -2), keepdim=True).clamp(min=1)
-    return torch.minimum(weight, most * mean)
+    return torch.minimum(weight, 10.0 * mean)
 
 
 @torch.no_grad()
@@ -37,8 +38,7 @@ def align_globally(
     weight: Float[Tensor, "n H W"],
     *,
     generator: torch.Generator,
-    truncation: float = 1.0,
-    anchors: int = 16,
+    truncation: float = TRUNCATION,
 ) -> tuple[Float[Tensor, " n"], Float[Tensor, " n"]]:
     """Scale and shift of each view by robust optimal alignment on a lattice of its pixels; (0, 0) if none."""
     H, W = depth.shape[-2:]
@@ -46,7 +46,7 @@ def align_globally(
     columns = torch.linspace(0, W - 1, min(W, GLOBAL_LATTICE), device=depth.device).round().long()
     chosen = (..., rows[:, None], columns)
     flat = [torch.nan_to_num(v[chosen].flatten(-2)) for v in (depth, target, weight)]
-    return truncated_l1_scale_shift(*flat, truncation=truncation, anchors=anchors, generator=generator)
+    return truncated_l1_scale_shift(*flat, truncation=truncation, anchors=16, generator=generator)
 
 
 def follow_alignment(
@@ -56,7 +56,7 @@ def follow_alignment(
     scale: Float[Tensor, " n"],
     shift: Float[Tensor, " n"],
     *,
-    truncation: float = 1.0,
+    truncation: float = TRUNCATION,
 ) -> Float[Tensor, "n k"]:
     """s D^ + t, whose s and t follow D^ in the derivative as well.
 
@@ -84,21 +84,18 @@ def follow_alignment(
 
 
 def global_loss(
-    aligned: Float[Tensor, "n H W"],
-    target: Float[Tensor, "n H W"],
-    valid: Bool[Tensor, "n H W"],
-    *,
-    loss_truncation: float = torch.inf,
+    aligned: Float[Tensor, "n H W"], target: Float[Tensor, "n H W"], valid: Bool[Tensor, "n H W"]
 ) -> Float[Tensor, ""]:
-    """L_g = 1/Z sum m min(truncation, |s D^ + t - D| / D).
+    """L_g = 1/Z sum m |s D^ + t - D| / D.
+
+    The alignment ignores errors beyond its truncation; here they keep their gradient, as in MoGe, since a
+    pixel that far off is the one to be corrected.
 
     Args:
         aligned: s D^ + t of `follow_alignment`.
-        loss_truncation: the alignment ignores errors beyond its truncation; here the default keeps their
-            gradient, as MoGe does, since a pixel that far off is the one to be corrected.
     """
     error = (aligned - torch.where(valid, target, 0.0)).abs() * inverse_depth_weight(target, valid)
-    return masked_mean(error.clamp(max=loss_truncation), valid)
+    return masked_mean(error, valid)
 
 
 def local_loss(
@@ -111,9 +108,6 @@ def local_loss(
     *,
     generator: torch.Generator,
     spheres: int = 16,
-    truncation: float = 1.0,
-    loss_truncation: float = torch.inf,
-    anchors: int = 8,
 ) -> Float[Tensor, ""]:
     """L_l = mean over spheres S of 1/|S| sum over S of |s D^ + t - D| / D, with each sphere's optimal s, t.
 
@@ -141,16 +135,15 @@ def local_loss(
             torch.nan_to_num(ours),
             theirs,
             per_radius,
-            truncation=truncation,
-            anchors=anchors,
+            truncation=TRUNCATION,
+            anchors=8,
             generator=generator,
         )
         ratio = scale / global_scale[view].clamp(min=1e-12)
         inside = inside & ((ratio > 0.1) & (ratio < 10) & (inside.sum(-1) >= MIN_POINTS))[:, None]
         weight = inverse_depth_weight(target, valid)[view[:, None], rows, columns]
-    aligned = follow_alignment(ours, theirs, per_radius, scale, shift, truncation=truncation)
-    error = (aligned - theirs).abs() * weight
-    error = torch.where(inside, error.clamp(max=loss_truncation), 0.0)
+    aligned = follow_alignment(ours, theirs, per_radius, scale, shift)
+    error = torch.where(inside, (aligned - theirs).abs() * weight, 0.0)
     per_sphere = error.sum(-1) / inside.sum(-1).clamp(min=1)
     return masked_mean(per_sphere, inside.any(-1))
 
@@ -204,8 +197,6 @@ def global_local_terms(
     generator: torch.Generator,
     levels: Sequence[int] = LEVELS,
     spheres: int = 16,
-    truncation: float = 1.0,
-    loss_truncation: float = torch.inf,
 ) -> tuple[dict[str, Float[Tensor, ""]], Float[Tensor, "n H W"]]:
     """The terms whose sum is L_gl, ``global`` and ``local_<level>``, and the globally aligned depth.
 
@@ -215,14 +206,13 @@ def global_local_terms(
     Args:
         levels: half image diagonals per sphere radius. The paper names MoGe's losses only; these are
             MoGe's.
-        truncation: of the alignments: relative error (global), radii (local). MoGe's value.
     """
     weight = inverse_depth_weight(target, valid)
-    scale, shift = align_globally(depth, target, weight, generator=generator, truncation=truncation)
+    scale, shift = align_globally(depth, target, weight, generator=generator)
     flat = (x.flatten(1) for x in (depth, torch.where(valid, target, 0.0), weight))
-    aligned = follow_alignment(*flat, scale, shift, truncation=truncation).view_as(depth)  # type: ignore[arg-type, call-arg, misc]
+    aligned = follow_alignment(*flat, scale, shift).view_as(depth)  # type: ignore[arg-type, call-arg, misc]
     found = (scale > 0)[:, None, None]
-    terms = {"global": global_loss(aligned, target, valid & found, loss_truncation=loss_truncation)}
+    terms = {"global": global_loss(aligned, target, valid & found)}
     for level in levels:
         terms[f"local_{level}"] = local_loss(
             depth,
@@ -233,7 +223,5 @@ def global_local_terms(
             level,
             generator=generator,
             spheres=spheres,
-            truncation=truncation,
-            loss_truncation=loss_truncation,
         )
     return terms, torch.where(found, aligned, depth)

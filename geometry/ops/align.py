@@ -13,6 +13,9 @@ from torch import Tensor
 from geometry.ops import se3
 from geometry.tensors import TensorRecord
 
+MAX_SCORED = 4096  # points, drawn at random, on which `robust_scale_shift` scores; its last fits use all
+POLISH_ROUNDS = 10  # refits after its RANSAC fit
+
 
 class DegenerateAlignment(ValueError):
     """The points do not determine the transform asked for: too few, coincident, or on a line."""
@@ -108,8 +111,6 @@ def align_poses(
     *,
     ransac: bool = False,
     seed: int = 42,
-    iterations: int = 10,
-    min_rank: int = 2,
 ) -> tuple[Similarity, Float[Tensor, "V 4 4"]]:
     """Similarity from the estimate's world to the reference's, by camera centres, and the estimate in it.
 
@@ -118,7 +119,6 @@ def align_poses(
         ransac: fit subsets of half the cameras and keep the largest consensus; for estimates in which some
             cameras are lost. A camera agrees if its centre is no further off than the median distance from
             an estimated centre to the nearest reference centre, after a first fit to all.
-        min_rank: as in `umeyama`.
 
     Raises:
         DegenerateAlignment: the centres coincide or lie on a line.
@@ -127,52 +127,38 @@ def align_poses(
         raise hangs on rounding.
     """
     source, target = se3.centres(estimate), se3.centres(reference)
-    similarity = umeyama(source, target, min_rank=min_rank)
+    similarity = umeyama(source, target)
     if ransac:
-        similarity = _consensus(source, target, similarity, np.random.default_rng(seed), iterations, min_rank)
+        similarity = _consensus(source, target, similarity, np.random.default_rng(seed))
     return similarity, similarity.extrinsics(estimate)
 
 
-def _consensus(
-    source: Tensor,
-    target: Tensor,
-    first: Similarity,
-    rng: np.random.Generator,
-    iterations: int,
-    min_rank: int,
-) -> Similarity:
+def _consensus(source: Tensor, target: Tensor, first: Similarity, rng: np.random.Generator) -> Similarity:
     n = len(source)
     nearest = torch.cdist(first.points(source), target.to(source)).min(dim=1).values
     threshold = np.median(nearest.numpy(force=True))
     best, best_rank = None, (0, 0.0)
-    for _ in range(iterations):
+    for _ in range(10):
         chosen = torch.from_numpy(rng.choice(n, size=min(n, max(3, (n + 1) // 2)), replace=False))
         try:
-            candidate = umeyama(source[chosen], target[chosen], min_rank=min_rank)
+            candidate = umeyama(source[chosen], target[chosen])
         except DegenerateAlignment:
             continue
         error = (candidate.points(source) - target).norm(dim=-1)
         inliers = error <= threshold
-        if not inliers.any():
-            continue
-        rank = (int(inliers.sum()), -float(error[inliers].mean()))
-        if best is None or rank > best_rank:
+        rank = (int(inliers.sum()), -float(error[inliers].mean()))  # NaN without inliers: no rank at all
+        if rank > best_rank:
             best, best_rank = inliers, rank
-    if best is None or best.sum() < 3:
-        return first
-    return umeyama(source[best], target[best], min_rank=min_rank)
+    return first if best_rank[0] < 3 else umeyama(source[best], target[best])
 
 
 @torch.no_grad()
 def camera_scale(
-    reference: Float[Tensor, "B V 4 4"],
-    estimate: Float[Tensor, "B V 4 4"],
-    *,
-    limits: tuple[float, float] = (1 / 3, 3.0),
+    reference: Float[Tensor, "B V 4 4"], estimate: Float[Tensor, "B V 4 4"]
 ) -> Float[Tensor, " B"]:
     """Factor that brings the estimate's depths and centres to the reference's scale, per scene.
 
-    Clamped to ``limits``; 1 where the centres coincide or there is one view, since nothing fixes it then.
+    Clamped to 1/3 .. 3; 1 where the centres coincide or there is one view, since nothing fixes it then.
 
     Source: the released DA3 Gaussian adapter. Two views, or views on a line, fix a scale here.
     """
@@ -180,25 +166,25 @@ def camera_scale(
     for target, source in zip(reference, estimate):
         try:
             similarity = umeyama(se3.centres(source), se3.centres(target), min_rank=1)
-            scales.append(similarity.scale.clamp(*limits))
+            scales.append(similarity.scale.clamp(1 / 3, 3.0))
         except DegenerateAlignment:
             scales.append(reference.new_ones((), dtype=torch.float64))
     return torch.stack(scales)
 
 
 def normalise_extrinsics(
-    extrinsics: Float[Tensor, "B V 4 4"], *, min_scale: float = 0.1
+    extrinsics: Float[Tensor, "B V 4 4"],
 ) -> tuple[Float[Tensor, "B V 4 4"], Similarity]:
     """Given poses as the network expects them, and the similarity from that world back to the given one.
 
     The first view becomes the identity and centres are divided by their median distance from it (the lower
-    median, the first view's zero included), at least ``min_scale``.
+    median, the first view's zero included), at least 0.1.
 
     Source: the released DA3 API.
     """
     first = extrinsics[:, 0]
     normalised = se3.relative(extrinsics, first)
-    scale = se3.centres(normalised).norm(dim=-1).median(dim=-1).values.clamp(min=min_scale)
+    scale = se3.centres(normalised).norm(dim=-1).median(dim=-1).values.clamp(min=0.1)
     normalised = normalised.clone()
     normalised[..., :3, 3] /= scale[:, None, None]
     first_to_world = se3.invert(first)
@@ -269,8 +255,6 @@ def robust_scale_shift(
     *,
     generator: torch.Generator,
     hypotheses: int = 512,
-    max_scored: int = 4096,
-    polish_rounds: int = 10,
     positive: bool = True,
 ) -> RobustFit:
     """argmin over (s > 0, t) of sum m (s * source + t - target)^2 by RANSAC least squares.
@@ -285,8 +269,6 @@ def robust_scale_shift(
         generator: on the points' device; the same generator state gives the same answer.
         hypotheses: pairs drawn. At 40 % outliers 36 % of pairs are clean; many are drawn because a clean
             pair of near-equal depths still fixes a poor line.
-        max_scored: hypotheses are scored on at most so many points, drawn at random; the final fits use all.
-        polish_rounds: refits after the RANSAC fit; 0 is the paper's wording alone.
         positive: consider only lines with s > 0. Without, the sign of the best line tells whether the
             data are inverted.
 
@@ -307,18 +289,16 @@ def robust_scale_shift(
     usable = run.abs() > 1e-9 * source.abs().max()
     if not usable.any():
         raise DegenerateAlignment("scale and shift need different source values, got a constant")
-    scale = (target[second] - target[first])[usable] / run[usable]
+    scale = (target[second] - target[first]) / run
     if positive:
-        kept = scale > 0
-        if not kept.any():
+        usable &= scale > 0
+        if not usable.any():
             raise DegenerateAlignment("no pair of points has a positive scale between source and target")
-        scale, first = scale[kept], first[usable][kept]
-    else:
-        first = first[usable]
+    scale, first = scale[usable], first[usable]
     shift = target[first] - scale * source[first]
 
     scored = (
-        torch.randperm(n, generator=generator, device=device)[:max_scored] if n > max_scored else slice(None)
+        torch.randperm(n, generator=generator, device=device)[:MAX_SCORED] if n > MAX_SCORED else slice(None)
     )
     residual = scale[:, None] * source[scored] + shift[:, None] - target[scored]  # [hypotheses, points]
     deviation = (residual - residual.median(dim=1, keepdim=True).values).abs().mean(dim=1)
@@ -328,18 +308,16 @@ def robust_scale_shift(
     best = residual.abs().clamp(max=threshold).mean(dim=1).argmin()
     scale, shift = scale[best], shift[best]
 
-    inliers = (scale * source + shift - target).abs() <= threshold
-    for round_ in range(polish_rounds + 1):
+    used = inliers = (scale * source + shift - target).abs() <= threshold
+    for _ in range(1 + POLISH_ROUNDS):
         new_scale, new_shift = fit_scale_shift(source, target, inliers)
         if inliers.sum() < 2 or (positive and new_scale <= 0):
             break
-        scale, shift = new_scale, new_shift
-        if round_ == polish_rounds:
-            break
+        scale, shift, used = new_scale, new_shift, inliers
         error = (scale * source + shift - target).abs()
         sigma = 1.4826 * error[inliers].median()
         closer = error <= (3 * sigma).clamp(min=floor)
         if torch.equal(closer, inliers):
             break
         inliers = closer
-    return RobustFit(scale=scale, shift=shift, inliers=inliers, threshold=threshold)
+    return RobustFit(scale=scale, shift=shift, inliers=used, threshold=threshold)

@@ -20,6 +20,10 @@ MAX_SCORED = 1024  # rays on which a hypothesis is scored
 REFINEMENTS = 10
 VIEWS_AT_A_TIME = 4  # bounds memory: about 30 MB at MAX_RAYS
 MAX_RAYS = 8192
+# How far principal points usually lie from the image centre, in half images: the scale of a Cauchy prior. On
+# noisy rays a moved principal point and a turned camera look alike, so that without a prior the rotation is
+# several times worse; noise-free rays overrule it, and its long tail lets real crops through.
+PRINCIPAL_SPREAD = 0.01
 RAYLEIGH_MEDIAN = 1.1774  # median length of a 2-D Gaussian vector of unit deviation
 SMALLEST_SLOPE = 1e-4  # 1 / focal_ndc: keeps a camera from garbage rays finite
 
@@ -40,7 +44,6 @@ def cameras_from_rays(
     image_size: tuple[int, int],
     *,
     seed: int = 0,
-    principal_spread: float = 0.01,
     released: bool = False,
     indices: Int[Tensor, "i s"] | None = None,
 ) -> RayCameras:
@@ -56,10 +59,6 @@ def cameras_from_rays(
     Args:
         conf: weights of rays, not negative; None weighs them equally.
         image_size: (H, W) to which the returned intrinsics refer.
-        principal_spread: how far principal points usually lie from the image centre, in half images: the
-            scale of a Cauchy prior, 0 holding them there and infinity leaving them free. On noisy rays a
-            moved principal point and a turned camera look alike, so that without a prior the rotation is
-            several times worse; noise-free rays overrule it, and its long tail lets real crops through.
         released: compute as the released network does, which is biased for an off-centre principal point.
         indices: only with ``released``: ranks by confidence that its RANSAC samples.
 
@@ -90,7 +89,6 @@ def cameras_from_rays(
                 flat_conf[i : i + VIEWS_AT_A_TIME, chosen].double(),
                 points[chosen],
                 generator,
-                principal_spread,
                 first_view=i,
             )
             for i in range(0, B * V, VIEWS_AT_A_TIME)
@@ -107,12 +105,7 @@ def cameras_from_rays(
 
 
 def _decompose(
-    rays: Tensor,
-    conf: Tensor,
-    points: Tensor,
-    generator: torch.Generator,
-    principal_spread: float,
-    first_view: int,
+    rays: Tensor, conf: Tensor, points: Tensor, generator: torch.Generator, first_view: int
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Rotation, centre, focal, principal of [n, r, 6] rays in float64."""
     length = rays[..., :3].norm(dim=-1)
@@ -130,8 +123,7 @@ def _decompose(
     upper = upper / upper[:, 2:, 2:]
     # Without skew, directions in the camera are (ax x + bx, ay y + by, 1).
     slope = upper.diagonal(dim1=-2, dim2=-1)[:, :2].clamp(min=SMALLEST_SLOPE)
-    offset = upper[:, :2, 2] if principal_spread > 0 else torch.zeros_like(slope)
-    rotation, slope, offset = _refine(rotation, slope, offset, unit, conf, points, principal_spread)
+    rotation, slope, offset = _refine((rotation, slope, upper[:, :2, 2]), unit, conf, points)
     return rotation, _robust_mean(rays[..., 3:], conf), 1 / slope, -offset / slope
 
 
@@ -170,71 +162,61 @@ def _direct_linear(unit: Tensor, weight: Tensor, points: Tensor) -> Tensor:
     return _positive(vectors[..., 0].unflatten(-1, (3, 3)))
 
 
-def _refine(
-    rotation: Tensor,
-    slope: Tensor,
-    offset: Tensor,
-    unit: Tensor,
-    conf: Tensor,
-    points: Tensor,
-    principal_spread: float,
-) -> tuple[Tensor, Tensor, Tensor]:
+_Camera = tuple[Tensor, Tensor, Tensor]  # rotation [n, 3, 3]; slope and offset [n, 2] of directions over NDC
+
+
+def _refine(start: _Camera, unit: Tensor, conf: Tensor, points: Tensor) -> _Camera:
     """Gauss-Newton on the angular error: Cauchy weights on rays, a Cauchy prior on the principal point.
 
     Data and prior are weighed against each other by the noise that the residuals show. Keeps the start
     where the end explains the rays distinctly worse.
     """
-    held = principal_spread == 0
     share = conf / conf.sum(-1, keepdim=True) * (conf > 0).sum(-1, keepdim=True)  # mean 1 over usable rays
-    start = (rotation, slope, offset)
+    rotation, slope, offset = start
     for _ in range(REFINEMENTS):
         q = unit @ rotation  # observed directions in the camera
-        b = torch.cat((points[:, :2] * slope[:, None] + offset[:, None], torch.ones_like(q[..., :1])), dim=-1)
-        norm = b.norm(dim=-1, keepdim=True)
-        b = b / norm
+        b, norm = _directions(slope, offset, points)
         residual = q - b
-        # Turning the camera by the small vector a changes q by q x a.
-        x, y, z = q.unbind(-1)
-        zero = torch.zeros_like(x)
-        turn = torch.stack((zero, -z, y, z, zero, -x, -y, x, zero), dim=-1).unflatten(-1, (3, 3))
         # d unit(b) / d b = (1 - b b') / |b|; columns 0 and 1 belong to b's two free components.
         tangent = ((torch.eye(3).to(b) - b[..., :, None] * b[..., None, :]) / norm[..., None])[..., :2]
-        columns = [turn, -tangent * points[:, None, :2]]
-        if not held:
-            columns.append(-tangent)
-        jacobian = torch.cat(columns, dim=-1)  # [n, r, 3, 5 or 7]
+        # Turning the camera by the small vector a changes q by q x a.
+        jacobian = torch.cat((_skew(q), -tangent * points[:, None, :2], -tangent), dim=-1)  # [n, r, 3, 7]
 
         error = residual.norm(dim=-1)
         sigma = _weighted_median(error, conf).clamp(min=1e-12) / RAYLEIGH_MEDIAN
         weight = _cauchy(error, conf) / conf.clamp(min=1e-300) * share / sigma[:, None].square()
         normal = torch.einsum("nr,nrik,nril->nkl", weight, jacobian, jacobian)
         gradient = torch.einsum("nr,nrik,nri->nk", weight, jacobian, residual)
-        if not held:
-            # The prior's precision, as an iteratively reweighted square, in units of the offset.
-            precision = 2 / (principal_spread**2 + (offset / slope).square()) / slope.square()
-            normal[:, [5, 6], [5, 6]] += precision
-            gradient[:, 5:] += precision * offset
+        # The prior's precision, as an iteratively reweighted square, in units of the offset.
+        precision = 2 / (PRINCIPAL_SPREAD**2 + (offset / slope).square()) / slope.square()
+        normal[:, [5, 6], [5, 6]] += precision
+        gradient[:, 5:] += precision * offset
         normal = normal + torch.diag_embed(1e-9 * normal.diagonal(dim1=-2, dim2=-1) + 1e-300)
         step = -torch.linalg.solve_ex(normal, gradient).result.nan_to_num(0.0, 0.0, 0.0)
         rotation = rotation @ torch.linalg.matrix_exp(_skew(step[:, :3].clamp(-0.5, 0.5)))
         # A step may not turn a focal length over.
         slope = torch.maximum(slope + step[:, 3:5], 0.3 * slope).clamp(min=SMALLEST_SLOPE)
-        if not held:
-            offset = offset + step[:, 5:]
+        offset = offset + step[:, 5:]
     end = (rotation, slope, offset)
-    costs = [_cost(*camera, unit, conf, points) for camera in (start, end)]
-    better = costs[1] <= 1.2 * costs[0] + 1e-12
+    before, after = (_cost(camera, unit, conf, points) for camera in (start, end))
+    better = after <= 1.2 * before + 1e-12
     return tuple(  # type: ignore[return-value]
         torch.where(better.reshape(-1, *[1] * (new.dim() - 1)), new, old) for new, old in zip(end, start)
     )
 
 
-def _cost(
-    rotation: Tensor, slope: Tensor, offset: Tensor, unit: Tensor, conf: Tensor, points: Tensor
-) -> Tensor:
+def _directions(slope: Tensor, offset: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:
+    """Unit directions (slope * point + offset, 1) in the camera, and their lengths before."""
+    b = points[:, :2] * slope[:, None] + offset[:, None]
+    b = torch.cat((b, torch.ones_like(b[..., :1])), dim=-1)
+    norm = b.norm(dim=-1, keepdim=True)
+    return b / norm, norm
+
+
+def _cost(camera: _Camera, unit: Tensor, conf: Tensor, points: Tensor) -> Tensor:
     """Weighted mean angular error: not squared, hence dominated by the good half of rays."""
-    b = torch.cat((points[:, :2] * slope[:, None] + offset[:, None], torch.ones_like(unit[..., :1])), dim=-1)
-    error = (unit @ rotation - b / b.norm(dim=-1, keepdim=True)).norm(dim=-1)
+    rotation, slope, offset = camera
+    error = (unit @ rotation - _directions(slope, offset, points)[0]).norm(dim=-1)
     return (conf * error).sum(-1).nan_to_num(torch.inf)
 
 

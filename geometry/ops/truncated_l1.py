@@ -14,7 +14,6 @@ def truncated_l1_scale_shift(
     truncation: float = 1.0,
     anchors: int | None = None,
     generator: torch.Generator | None = None,
-    rounds: int = 3,
 ) -> tuple[Float[Tensor, " b"], Float[Tensor, " b"]]:
     """argmin over s > 0, t of sum_i min(truncation, w_i |s x_i + t - y_i|), for each row.
 
@@ -32,8 +31,7 @@ def truncated_l1_scale_shift(
 
     Args:
         weights: 0 excludes a point, whose values must still be finite.
-        truncation: infinity for plain l1.
-        anchors: None for all; otherwise so many drawn by ``generator`` and ``rounds`` of walking.
+        anchors: None for all; otherwise so many drawn by ``generator``, and three rounds of walking.
 
     Returns:
         scale, shift; (0, 0) for a row in which no two points give a positive scale.
@@ -46,6 +44,7 @@ def truncated_l1_scale_shift(
         chosen = torch.arange(n, device=x.device).expand(b, n)
         rounds = 1
     else:
+        rounds = 3
         likely = (w > 0).double()
         likely = torch.where(likely.sum(-1, keepdim=True) > 0, likely, 1.0)
         chosen = torch.multinomial(likely, anchors, replacement=True, generator=generator)
@@ -77,33 +76,22 @@ def _through_anchors(
     zero = torch.where(moves, dy / torch.where(moves, dx, 1.0), torch.inf)  # s of residual 0
     fixed = torch.where(moves, 0.0, (w * dy.abs()).clamp(max=truncation)).sum(-1)
 
-    if truncation < torch.inf:
-        reach = truncation / steep
-        knots = torch.cat((zero - reach, zero, zero + reach), dim=-1)
-        bends = torch.cat((-steep, 2 * steep, -steep), dim=-1)
-        # Far left every moving residual is truncated.
-        value, slope = truncation * moves.sum(-1), torch.zeros_like(fixed)
-        moving = torch.cat((moves, moves, moves), dim=-1)
-    else:
-        knots, bends, moving = zero, 2 * steep, moves
-        slope = -torch.where(moves, steep, 0.0).sum(-1)
-        value = None
+    reach = truncation / steep
+    knots = torch.cat((zero - reach, zero, zero + reach), dim=-1)
+    bends = torch.cat((-steep, 2 * steep, -steep), dim=-1)
+    moving = torch.cat((moves, moves, moves), dim=-1)
     knots = torch.where(moving, knots, torch.inf)
     knots, order = knots.sort(dim=-1)
     bends = torch.where(moving, bends, 0.0).gather(-1, order)
     finite = knots.isfinite()
     places = torch.where(finite, knots, 0.0)
-    slopes = slope[..., None] + bends.cumsum(-1)  # right of each knot
+    slopes = bends.cumsum(-1)  # right of each knot; far left every moving residual is truncated
     rise = torch.where(finite[..., 1:], slopes[..., :-1] * places.diff(dim=-1), 0.0)
     rise = torch.cat((torch.zeros_like(rise[..., :1]), rise.cumsum(-1)), dim=-1)
-    if value is None:
-        first = places[..., :1]
-        value = torch.where(moves, w * (first * dx - dy).abs(), 0.0).sum(-1)
-    cost = value[..., None] + rise + fixed[..., None]
+    cost = (truncation * moves.sum(-1))[..., None] + rise + fixed[..., None]
 
     n = x.shape[1]
-    is_zero = (order // n == 1) if truncation < torch.inf else torch.ones_like(finite)
-    cost = torch.where(finite & is_zero & (knots > 0), cost, torch.inf)
+    cost = torch.where(finite & (order // n == 1) & (knots > 0), cost, torch.inf)
     # An anchor without weight is not a vertex of the objective.
     cost = torch.where(w.gather(-1, chosen[..., None]) > 0, cost, torch.inf)
     best = cost.argmin(dim=-1, keepdim=True)

@@ -34,10 +34,9 @@ def read_scene(
     image_folder: Path | None = None,
     *,
     only: set[str] | None = None,
-    natural_order: bool = True,
     split: str = "frames",
 ) -> Scene:
-    """Posed photos that the file lists.
+    """Posed photos that the file lists, in natural order of names.
 
     Listed photos that do not exist are skipped with one warning that counts them. Intrinsics that
     describe another resolution than the photos found (DL3DV's ``images_8``) are rescaled to them.
@@ -46,7 +45,6 @@ def read_scene(
         image_folder: take photos only from there: the listed path if it lies inside, else its last
             part looked up there (DL3DV's file says ``images/``, the folder is ``images_8/``).
         only: resolved paths to keep, when the caller chose some of the photos.
-        natural_order: sort by name, numbers as numbers; False keeps the file's order.
         split: key of the frame list (ScanNet++ also has ``test_frames``).
 
     Raises:
@@ -59,7 +57,7 @@ def read_scene(
     listed = content.get(split)
     if not isinstance(listed, list) or not listed:
         raise InputError(f"{path}: expected a list {split!r} of photos with poses, found none")
-    found: list[tuple[Mapping, str, Path]] = []
+    found: list[tuple[Mapping, Path]] = []
     missing = []
     for index, entry in enumerate(listed):
         if not isinstance(entry, dict) or not isinstance(entry.get("file_path"), str):
@@ -70,7 +68,7 @@ def read_scene(
         if photo is None:
             missing.append(entry["file_path"])
         elif only is None or str(photo.resolve()) in only:
-            found.append((entry, entry["file_path"], photo))
+            found.append((entry, photo))
     if not found:
         where = path.parent if image_folder is None else image_folder
         raise InputError(
@@ -83,9 +81,8 @@ def read_scene(
             f"they are skipped",
             stacklevel=2,
         )
-    if natural_order:
-        found.sort(key=lambda item: natural_key(item[1]))
-    frames = tuple(_frame(content, entry, photo, path) for entry, _, photo in found)
+    found.sort(key=lambda item: natural_key(item[0]["file_path"]))
+    frames = tuple(_frame(content, entry, photo, path) for entry, photo in found)
     return Scene(name=path.parent.name, frames=frames, source=str(path), folder=path.parent)
 
 
@@ -219,18 +216,8 @@ def _read_depth(path: Path, unit: float) -> np.ndarray:
 def _camera_keys(intrinsics: np.ndarray, image_size: tuple[int, int]) -> dict[str, float]:
     H, W = image_size
     (fx, _, cx), (_, fy, cy) = intrinsics[:2].tolist()
-    return {
-        "fl_x": fx,
-        "fl_y": fy,
-        "cx": cx,
-        "cy": cy,
-        "w": W,
-        "h": H,
-        "k1": 0.0,
-        "k2": 0.0,
-        "p1": 0.0,
-        "p2": 0.0,
-    }
+    distortion = dict.fromkeys(("k1", "k2", "p1", "p2"), 0.0)
+    return {"fl_x": fx, "fl_y": fy, "cx": cx, "cy": cy, "w": W, "h": H, **distortion}
 
 
 def _locate(name: str, folder: Path, image_folder: Path | None) -> Path | None:

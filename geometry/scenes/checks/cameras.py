@@ -61,14 +61,14 @@ class CameraVerdict:
     better: tuple[str, ...] = ()  # hypotheses that would be consistent, if any and "given" is not
 
 
-def require_consistent_cameras(scene: Scene, *, use_photos: bool = True) -> CameraVerdict:
+def require_consistent_cameras(scene: Scene) -> CameraVerdict:
     """Refuse cameras that contradict themselves.
 
     Raises:
         InputError: one line with the source of the cameras, the evidence, and what would be consistent.
     """
     check_scale(scene)
-    result = check_cameras(scene, use_photos=use_photos)
+    result = check_cameras(scene)
     if result.verdict != "contradiction":
         return result
     share = f"{result.support['given']:.0%}"
@@ -175,7 +175,7 @@ def _point_support(scene: Scene, extrinsics: np.ndarray) -> float:
     return float(np.median(shares)) if shares else 1.0  # no observations are no evidence against the cameras
 
 
-def _inside(world: np.ndarray, frame: Frame, pose: np.ndarray, margin: float = 0.1) -> np.ndarray:
+def _inside(world: np.ndarray, frame: Frame, pose: np.ndarray) -> np.ndarray:
     """Which points lie in front of a camera and inside its image.
 
     A tenth of the size is allowed outside, where points observed in the stored photo may fall after
@@ -185,13 +185,13 @@ def _inside(world: np.ndarray, frame: Frame, pose: np.ndarray, margin: float = 0
     size = np.array(frame.image_size[::-1])
     K = frame.intrinsics
     pixels = K.diagonal()[:2] * local[:, :2] / np.maximum(local[:, 2:], 1e-12) + K[:2, 2]
-    near = (pixels > -margin * size) & (pixels < (1 + margin) * size)
+    near = (pixels > -0.1 * size) & (pixels < 1.1 * size)
     return (local[:, 2] > 0) & near.all(axis=1)
 
 
-def _frustum_support(scene: Scene, extrinsics: np.ndarray, most: int = 60) -> float:
+def _frustum_support(scene: Scene, extrinsics: np.ndarray) -> float:
     """Part of the cameras that can share a view with another one, at any depth up to infinity."""
-    chosen = np.unique(np.linspace(0, len(extrinsics) - 1, most).round().astype(int))
+    chosen = np.unique(np.linspace(0, len(extrinsics) - 1, 60).round().astype(int))
     to_world = se3.invert(torch.from_numpy(extrinsics[chosen])).numpy()
     centres = to_world[:, :3, 3]
     spread = np.linalg.norm(centres - centres.mean(axis=0), axis=1).max()
@@ -199,7 +199,7 @@ def _frustum_support(scene: Scene, extrinsics: np.ndarray, most: int = 60) -> fl
     corner = np.linspace(0.02, 0.98, 7)
     grid = np.stack(np.meshgrid(corner, corner), axis=-1).reshape(-1, 2)
 
-    def sees_what_another_sees(a: int, i: int) -> bool:
+    def sees_what_another_sees(a: int, i: np.integer) -> bool:
         local = depths[:, None, None] * _rays(scene.frames[i], grid * scene.frames[i].image_size[::-1])
         world = local.reshape(-1, 3) @ to_world[a, :3, :3].T + centres[a]
         return any(_inside(world, scene.frames[j], extrinsics[j]).any() for j in chosen if j != i)

@@ -121,9 +121,9 @@ def test_ransac_alignment_survives_lost_cameras(generator):
     estimate = random_extrinsics(generator, 20)
     reference = truth.extrinsics(estimate)
     lost = estimate.clone()
-    lost[:3, :3, 3] += 5 * torch.randn(3, 3, generator=generator, dtype=torch.float64)
+    lost[:2, :3, 3] += 5 * torch.randn(2, 3, generator=generator, dtype=torch.float64)
     plain, _ = align_poses(reference, lost)
-    robust, _ = align_poses(reference, lost, ransac=True, iterations=50)
+    robust, _ = align_poses(reference, lost, ransac=True)
     assert abs(float(robust.scale / truth.scale) - 1) < 1e-6
     assert abs(float(plain.scale / truth.scale) - 1) > 1e-2
 

@@ -30,7 +30,7 @@ def spoiled_lines(generator, rows, points):
     return x, y, torch.where(torch.rand(rows, points, generator=generator) < 0.2, 0.0, w)
 
 
-@pytest.mark.parametrize("truncation", [0.1, 0.3, 1.0, torch.inf])
+@pytest.mark.parametrize("truncation", [0.1, 0.3, 1.0])
 def test_every_point_as_anchor_is_the_global_minimum(generator, truncation):
     x, y, w = spoiled_lines(generator, 48, 24)
     found = objective(*truncated_l1_scale_shift(x, y, w, truncation=truncation), x, y, w, truncation)
@@ -47,12 +47,11 @@ def test_few_anchors_rarely_end_above_the_minimum(generator):
 
 
 def test_by_hand():
-    # Four points on y = 2x + 1 and one far off: plain l1 keeps the line too, a mean would not.
+    # Four points on y = 2x + 1 and one far off.
     x = torch.tensor([[0.0, 1.0, 2.0, 3.0, 4.0]])
     y = torch.tensor([[1.0, 3.0, 5.0, 7.0, 100.0]])
-    for truncation in (1.0, torch.inf):
-        scale, shift = truncated_l1_scale_shift(x, y, torch.ones_like(x), truncation=truncation)
-        assert (scale.item(), shift.item()) == (2.0, 1.0)
+    scale, shift = truncated_l1_scale_shift(x, y, torch.ones_like(x), truncation=1.0)
+    assert (scale.item(), shift.item()) == (2.0, 1.0)
 
 
 def test_rows_without_an_answer_give_zero():
