@@ -1,6 +1,5 @@
 """The Python API: `load` gives a `Model`, and `Model.predict` takes photos to a `Prediction`."""
 
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,7 @@ import torch
 from torch import Tensor
 
 from geometry.capture import Capture, find_cameras, load_views, open_given
-from geometry.console import Stopwatch, announce, listening, say
+from geometry.console import Stopwatch, announce, say, told
 from geometry.device import pick_device, precision
 from geometry.errors import InputError
 from geometry.models.zoo import VARIANTS
@@ -105,7 +104,7 @@ class Model:
                 f"device: the model is on {self.device}; it is chosen by geometry.load(device=...)"
             )
         watch = watch or Stopwatch()
-        with torch.no_grad(), _told(verbose):
+        with torch.no_grad(), told(verbose):
             if not isinstance(photos, Capture):
                 with watch("photos"):
                     photos, options = open_given(photos, cameras, options, self.device)
@@ -187,7 +186,7 @@ def load(
     (options,) = override((options or NetworkOptions(),), more)
     device = pick_device(options.device)
     checkpoint = find_checkpoint(str(name_or_path))
-    with _told(verbose):
+    with told(verbose):
         announce(checkpoint)
     network = load_network(checkpoint).to(device)
     return Model(
@@ -196,8 +195,3 @@ def load(
         has_head=bool(checkpoint.gaussian_head),
         options=options,
     )
-
-
-def _told(verbose: bool) -> AbstractContextManager[None]:
-    """Progress on standard error where it is wanted; else it goes where the caller's goes, if anywhere."""
-    return listening() if verbose else nullcontext()

@@ -6,7 +6,7 @@ The library prints nothing unless told to: by `run_command` in commands, by ``ve
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Protocol, runtime_checkable
 
 from geometry.peak_memory import peak_resident_bytes
@@ -44,6 +44,11 @@ def listening(listener: Callable[[str], None] | None = to_stderr) -> Iterator[No
         yield
     finally:
         _listener = before
+
+
+def told(verbose: bool) -> AbstractContextManager[None]:
+    """Progress on standard error where it is wanted; else it goes where the caller's goes, if anywhere."""
+    return listening() if verbose else nullcontext()
 
 
 @runtime_checkable

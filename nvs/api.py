@@ -1,6 +1,5 @@
 """The Python API: `load`, `Model.predict` from photos to a `SplatScene`, `render` from photos to a folder."""
 
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 import torch
 
 from geometry.capture import find_cameras, load_views, most_views, open_given
-from geometry.console import announce, listening, say
+from geometry.console import announce, say, told
 from geometry.device import pick_device
 from geometry.options import NetworkOptions, PhotoOptions, override
 from geometry.views import Cameras
@@ -84,7 +83,7 @@ class Model:
             TypeError: an unknown keyword.
         """
         taken, gaussians, network = override((PhotoOptions(), GaussianOptions(), self.options), more)
-        with torch.no_grad(), _told(verbose):
+        with torch.no_grad(), told(verbose):
             capture, taken = open_given(photos, cameras, taken, self.device, every_photo=True)
             capture = find_cameras(
                 capture, taken.camera_source, trust_network=self.splatter.knows_depth, seed=gaussians.seed
@@ -120,7 +119,7 @@ def load(name_or_path: str | Path = "tiny", *, verbose: bool = False, **more: An
     """
     (options,) = override((NetworkOptions(),), more)
     checkpoint = find_checkpoint(str(name_or_path))
-    with _told(verbose):
+    with told(verbose):
         announce(checkpoint)
     return Model(
         splatter=load_splatter(checkpoint).to(pick_device(options.device)),
@@ -156,10 +155,5 @@ def render(
     records = (PhotoOptions(), GaussianOptions(), ViewOptions(), NetworkOptions())
     taken, gaussians, views, network = override(records, more)
     options = RenderOptions(model=str(model), photos=taken, gaussians=gaussians, views=views, network=network)
-    with _told(verbose):
+    with told(verbose):
         return render_photos(photos, out, options)
-
-
-def _told(verbose: bool) -> AbstractContextManager[None]:
-    """Progress on standard error where it is wanted; else it goes where the caller's goes, if anywhere."""
-    return listening() if verbose else nullcontext()

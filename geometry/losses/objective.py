@@ -15,12 +15,11 @@ from geometry.losses.depth import LAMBDA_C, depth_loss
 from geometry.losses.global_local import LEVELS, global_local_terms
 from geometry.losses.gradient import gradient_loss
 from geometry.losses.mask import mask_loss
-from geometry.losses.metric import canonical_depth
 from geometry.losses.normal import normal_loss
 from geometry.losses.point import point_loss, point_map_loss
 from geometry.losses.ray import ray_loss
 from geometry.losses.reduce import Components
-from geometry.ops.metric import CANONICAL_FOCAL_PX
+from geometry.ops.metric import CANONICAL_FOCAL_PX, canonical_depth
 from geometry.ops.pinhole import unproject
 from geometry.ops.pose_encoding import encode_cameras
 from geometry.ops.ray_grid import resize_rays
@@ -45,8 +44,6 @@ def weighted_sum(terms: Mapping[str, Tensor], weights: Mapping[str, float]) -> F
 
 class Objective:
     """Base of objectives: weights by term name, checked against the names that exist."""
-
-    names: tuple[str, ...] = ()
 
     def __init__(self, **weights: float) -> None:
         self.weights = weights
@@ -229,9 +226,7 @@ class MetricObjective(Objective):
 
     def __call__(self, geometry: Geometry, truth: Truth) -> Terms:
         """Terms by name; samples whose depth is not in metres count for the sky only."""
-        target = canonical_depth(
-            truth.depth, truth.cameras.intrinsics, canonical_focal_px=self.canonical_focal_px
-        )
+        target = canonical_depth(truth.depth, truth.cameras.intrinsics, self.canonical_focal_px)
         valid = depth_carrying(truth) & truth.metric[:, None, None, None]
         terms = {}
         if self.on("depth"):

@@ -3,46 +3,13 @@
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from geometry.ops import se3
 from geometry.ops.rotations import angle_between
 
 THRESHOLDS_DEG = (3, 5, 15, 30)
-
-
-def view_pairs(count: int) -> tuple[Int[Tensor, " P"], Int[Tensor, " P"]]:
-    """Indices i < j of all pairs of views."""
-    i, j = torch.triu_indices(count, count, offset=1)
-    return i, j
-
-
-def relative_rotation_errors_deg(
-    pred: Float[Tensor, "*batch V 4 4"], truth: Float[Tensor, "*batch V 4 4"]
-) -> Float[Tensor, "*batch P"]:
-    """Angle between predicted and true relative rotation, degrees, of all pairs of `view_pairs`.
-
-    Args:
-        pred: world-to-camera; the world need not be that of ``truth``.
-    """
-    p, t = _relative(pred), _relative(truth)
-    return angle_between(p[..., :3, :3], t[..., :3, :3]).rad2deg()
-
-
-def relative_translation_errors_deg(
-    pred: Float[Tensor, "*batch V 4 4"], truth: Float[Tensor, "*batch V 4 4"]
-) -> Float[Tensor, "*batch P"]:
-    """Angle between the lines of predicted and true relative translation, 0..90 degrees, of all pairs.
-
-    The sign is ignored: 180 degrees count as 0. A translation of zero has no direction and counts as 90.
-    Both as in the released evaluation.
-    """
-    p, t = _relative(pred)[..., :3, 3], _relative(truth)[..., :3, 3]
-    # From sine and cosine: arccos alone loses half the digits near 0.
-    sine, cosine = torch.linalg.cross(p, t).norm(dim=-1), (p * t).sum(-1).abs()
-    still = torch.minimum(p.norm(dim=-1), t.norm(dim=-1)) < 1e-12
-    return torch.where(still, 90.0, torch.atan2(sine, cosine).rad2deg())
 
 
 def pose_auc(
@@ -74,14 +41,21 @@ def pose_auc(
 def pose_errors_deg(
     pred: Float[Tensor, "*batch V 4 4"], truth: Float[Tensor, "*batch V 4 4"]
 ) -> tuple[Float[Tensor, "*batch P"], Float[Tensor, "*batch P"]]:
-    """Errors of relative rotation and of relative translation as `pose_auc` takes them, degrees, float64.
+    """Errors of relative rotation and of relative translation, degrees, float64, of all pairs i < j in order.
+
+    The second is the angle between lines, 0..90: its sign is ignored, and a translation of zero, which has no
+    direction, counts as 90. Both as in the released evaluation.
 
     Args:
         pred: world-to-camera, any world and scale.
     """
-    # As released, both start at the first view: the relative poses depend on the world's frame.
-    pred, truth = (se3.relative(x.double(), x[..., 0, :, :].double()) for x in (pred, truth))
-    return relative_rotation_errors_deg(pred, truth), relative_translation_errors_deg(pred, truth)
+    p, t = _relative(pred), _relative(truth)
+    rotation = angle_between(p[..., :3, :3], t[..., :3, :3])
+    p, t = p[..., :3, 3], t[..., :3, 3]
+    # From sine and cosine: arccos alone loses half the digits near 0.
+    translation = torch.atan2(torch.linalg.cross(p, t).norm(dim=-1), (p * t).sum(-1).abs())
+    still = torch.minimum(p.norm(dim=-1), t.norm(dim=-1)) < 1e-12
+    return rotation.rad2deg(), torch.where(still, 90.0, translation.rad2deg())
 
 
 def area_under_accuracy(errors_deg: Float[Tensor, "*shape"], threshold_deg: int) -> Float[Tensor, ""]:
@@ -91,9 +65,11 @@ def area_under_accuracy(errors_deg: Float[Tensor, "*shape"], threshold_deg: int)
 
 
 def _relative(extrinsics: Float[Tensor, "*batch V 4 4"]) -> Float[Tensor, "*batch P 4 4"]:
-    """E_i^-1 E_j of world-to-camera matrices, as the released evaluation forms it.
+    """E_i^-1 E_j of world-to-camera matrices, as the released evaluation forms it: from the first view on.
 
-    Not E_j E_i^-1, the pose of camera j in camera i: rotation errors differ between the two.
+    Not E_j E_i^-1, the pose of camera j in camera i: rotation errors differ between the two, and depend
+    on the world's frame.
     """
-    i, j = view_pairs(extrinsics.shape[-3])
+    extrinsics = se3.relative(extrinsics.double(), extrinsics[..., 0, :, :].double())
+    i, j = torch.triu_indices(extrinsics.shape[-3], extrinsics.shape[-3], offset=1)
     return se3.invert(extrinsics[..., i, :, :]) @ extrinsics[..., j, :, :]

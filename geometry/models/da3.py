@@ -61,13 +61,8 @@ class DepthAnything3(nn.Module):
         if cameras is not None:
             with torch.autocast(images.device.type, enabled=False):
                 tokens = self.camera_encoder(cameras, (images.shape[-2], images.shape[-1]))
-        return self.backbone(
-            images,
-            camera_tokens=tokens,
-            conditioned=conditioned,
-            reference=reference,
-            export_blocks=export_blocks,
-        )
+        choices = {"conditioned": conditioned, "reference": reference, "export_blocks": export_blocks}
+        return self.backbone(images, camera_tokens=tokens, **choices)
 
     def decode(
         self, features: Features, *, chunk: int = 8, rays: bool = True, dense: int | None = None
@@ -94,7 +89,6 @@ class DepthAnything3(nn.Module):
         *,
         conditioned: Bool[Tensor, " B"] | None = None,
         reference: str | Int[Tensor, " B"] = "saddle_balanced",
-        export_blocks: Sequence[int] = (),
         chunk: int = 8,
         rays: bool = True,
         dense: int | None = None,
@@ -109,13 +103,8 @@ class DepthAnything3(nn.Module):
             dense: scenes, from the first on, whose depth and rays are decoded; None means all. Cameras are
                 those of all.
         """
-        features = self.encode(
-            normalise_images(views.images),
-            views.cameras,
-            conditioned=conditioned,
-            reference=reference,
-            export_blocks=export_blocks,
-        )
+        images = normalise_images(views.images)
+        features = self.encode(images, views.cameras, conditioned=conditioned, reference=reference)
         return self.decode(features, chunk=chunk, rays=rays, dense=dense)
 
 
@@ -140,9 +129,7 @@ class MonocularDepth(nn.Module):
             depth, sky = self.depth_head(features, chunk)
         return Geometry(depth=fill_sky(depth, sky) if sky_fill else depth, sky=sky, features=features)
 
-    def forward(
-        self, views: Views, *, export_blocks: Sequence[int] = (), chunk: int = 8, sky_fill: bool = True
-    ) -> Geometry:
+    def forward(self, views: Views, *, chunk: int = 8, sky_fill: bool = True) -> Geometry:
         """Depth and sky of views in 0..1; ``sky_fill`` puts sky behind everything (see `fill_sky`)."""
-        features = self.encode(normalise_images(views.images), export_blocks=export_blocks)
+        features = self.encode(normalise_images(views.images))
         return self.decode(features, chunk=chunk, sky_fill=sky_fill)

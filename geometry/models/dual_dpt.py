@@ -32,9 +32,7 @@ class DualDpt(DenseHead):
 
         self.depth_fusion = Fusion(features)
         self.depth_neck = nn.Conv2d(features, half, 3, padding=1)
-        self.depth_out = nn.Sequential(
-            nn.Conv2d(half, 32, 3, padding=1), nn.ReLU(inplace=True), nn.Conv2d(32, 2, 1)
-        )
+        self.depth_out = _output(half, 2)
 
         self.ray_fusion = Fusion(features)
         self.ray_neck = _ray_neck(features)
@@ -42,16 +40,7 @@ class DualDpt(DenseHead):
         self.ray_norm = nn.LayerNorm(32)
         self.ray_out = nn.Conv2d(32, 7, 1)
         if spares:
-            self.spares = nn.ModuleList(
-                nn.ModuleDict(
-                    {
-                        "neck": _ray_neck(features),
-                        "conv": nn.Conv2d(half, 32, 3, padding=1),
-                        "out": nn.Conv2d(32, 7, 1),
-                    }
-                )
-                for _ in range(3)
-            ).requires_grad_(False)
+            self.spares = nn.ModuleList(_spare(features) for _ in range(3)).requires_grad_(False)
 
     def forward(
         self, features: Features, chunk: int = 8, *, rays: bool = True
@@ -61,11 +50,10 @@ class DualDpt(DenseHead):
         Float[Tensor, "B V h w 6"] | None,
         Float[Tensor, "B V h w"] | None,
     ]:
-        """Depth, its confidence, rays (direction then origin) and their confidence.
+        """Depth, its confidence, rays (direction then origin) and their confidence, None where not wanted.
 
         Args:
             chunk: views at a time, at most.
-            rays: False leaves the ray branch out, and returns None for it.
         """
         H, W = features.image_size
 
@@ -97,6 +85,18 @@ class DualDpt(DenseHead):
         return x[..., :6], x[..., 6].exp() + 1
 
 
+def _output(width: int, channels: int) -> nn.Sequential:
+    """The last layers of depth and masks."""
+    return nn.Sequential(
+        nn.Conv2d(width, 32, 3, padding=1), nn.ReLU(inplace=True), nn.Conv2d(32, channels, 1)
+    )
+
+
+def _spare(features: int) -> nn.ModuleDict:
+    conv, out = nn.Conv2d(features // 2, 32, 3, padding=1), nn.Conv2d(32, 7, 1)
+    return nn.ModuleDict({"neck": _ray_neck(features), "conv": conv, "out": out})
+
+
 def _ray_neck(features: int) -> nn.Sequential:
     """Five convolutions with no activation between them, as released."""
     half = features // 2
@@ -116,12 +116,7 @@ class MonocularDpt(DenseHead):
         self.fusion = Fusion(features)
         half = features // 2
         self.neck = nn.Conv2d(features, half, 3, padding=1)
-        self.depth_out = nn.Sequential(
-            nn.Conv2d(half, 32, 3, padding=1), nn.ReLU(inplace=True), nn.Conv2d(32, 1, 1)
-        )
-        self.sky_out = nn.Sequential(
-            nn.Conv2d(half, 32, 3, padding=1), nn.ReLU(inplace=True), nn.Conv2d(32, 1, 1)
-        )
+        self.depth_out, self.sky_out = _output(half, 1), _output(half, 1)
         # Sky passes a ReLU: started on its dead side it would never learn.
         nn.init.constant_(self.sky_out[-1].bias, 0.5)  # type: ignore[arg-type]
 

@@ -1,6 +1,5 @@
 """The nested model: any-view geometry brought to metres by the metric model."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
@@ -33,15 +32,12 @@ class NestedDepthAnything3(nn.Module):
         views: Views,
         *,
         reference: str | Int[Tensor, " B"] = "saddle_balanced",
-        export_blocks: Sequence[int] = (),
         chunk: int = 8,
         rays: bool = True,
     ) -> Geometry:
         """Geometry in metres; ``scale_factor`` says what the any-view output was multiplied by."""
         images = normalise_images(views.images)
-        features = self.any_view.encode(
-            images, views.cameras, reference=reference, export_blocks=export_blocks
-        )
+        features = self.any_view.encode(images, views.cameras, reference=reference)
         geometry = self.any_view.decode(features, chunk=chunk, rays=rays)
         return align_to_metric(geometry, self.metric.decode(self.metric.encode(images), chunk=chunk))
 

@@ -59,21 +59,25 @@ class VisionTransformer(nn.Module):
         super().__init__()
         self.width, self.patch = width, patch
         self.output_blocks = tuple(output_blocks)
-        self.alternate_from = alternate_from
+        self.alternate_from = depth if alternate_from is None else alternate_from
         self.concat_local = concat_local
         self.released = released
         self.activation_checkpointing = False
         self.compute: torch.dtype | None = None
 
         eps = 1e-5 if released else 1e-6
-        first = depth if alternate_from is None else alternate_from
         self.patch_embed = PatchEmbed(width, patch)
         self.cls_token = nn.Parameter(torch.zeros(1, 1, width))
         self.pos_embed = nn.Parameter(torch.zeros(1, 1 + stored_grid**2, width))
         if alternate_from is not None:
             self.camera_token = nn.Parameter(torch.zeros(1, 2, width))  # the reference's, the others'
         self.blocks = nn.ModuleList(
-            Block(width, heads, feed_forward=feed_forward, qk_norm_eps=eps if i >= first else None)
+            Block(
+                width,
+                heads,
+                feed_forward=feed_forward,
+                qk_norm_eps=eps if i >= self.alternate_from else None,
+            )
             for i in range(depth)
         )
         self.norm = nn.LayerNorm(width, eps=eps)
@@ -96,7 +100,7 @@ class VisionTransformer(nn.Module):
                 nn.init.zeros_(module.bias)
 
     def crosses_views(self, index: int) -> bool:
-        return self.alternate_from is not None and index >= self.alternate_from and index % 2 == 1
+        return index >= self.alternate_from and index % 2 == 1
 
     def forward(
         self,
@@ -117,60 +121,36 @@ class VisionTransformer(nn.Module):
                 Scenes of one or two views take view 0, unless indices are given.
             export_blocks: blocks whose normed patch features are returned in ``Features.exported``.
         """
-        with self._precision(images.device.type):
-            return self._features(images, camera_tokens, conditioned, reference, export_blocks)
-
-    def _precision(self, device: str) -> contextlib.AbstractContextManager:
-        if self.compute is None:
-            return contextlib.nullcontext()
-        return torch.autocast(device, dtype=self.compute)
-
-    def _features(
-        self,
-        images: Float[Tensor, "B V 3 H W"],
-        camera_tokens: Float[Tensor, "B V D"] | None,
-        conditioned: Bool[Tensor, " B"] | None,
-        reference: str | Int[Tensor, " B"],
-        export_blocks: Sequence[int],
-    ) -> Features:
         B, V, _, H, W = images.shape
         if H % self.patch or W % self.patch:
             raise ValueError(f"image sides must be multiples of {self.patch}, got {H} x {W}")
         grid = (H // self.patch, W // self.patch)
-        x = self._embed(images.flatten(0, 1), grid).unflatten(0, (B, V))  # [B, V, 1 + T, D]
-        within = within_view(grid, self.head_dim, device=x.device)
-        across = across_views(grid, self.head_dim, device=x.device)
-
-        chosen = None
-        if torch.is_tensor(reference):
-            chosen = reference.to(x.device)
+        within, across = (f(grid, self.head_dim, device=images.device) for f in (within_view, across_views))
+        chosen = reference.to(images.device) if torch.is_tensor(reference) else None
+        first = self.alternate_from
+        choose = chosen is None and V >= 3 and camera_tokens is None and first < len(self.blocks)
         patches: list[Tensor] = []
         slots: list[Tensor] = []
         exported: dict[int, Tensor] = {}
-        local = x
-        for index, block in enumerate(self.blocks):
-            if self.alternate_from is not None:
-                if chosen is None and V >= 3 and camera_tokens is None and index == self.alternate_from - 1:
+        with self._precision(images.device.type):
+            local = x = self._embed(images.flatten(0, 1), grid).unflatten(0, (B, V))  # [B, V, 1 + T, D]
+            for index, block in enumerate(self.blocks):
+                if choose and index == first - 1:
                     chosen = choose_reference(x[:, :, 0], reference)  # type: ignore[arg-type]
-                if index == self.alternate_from:
+                if index == first:
                     tokens = self._camera_tokens(B, V, chosen, camera_tokens, conditioned)
                     x = torch.cat((tokens[:, :, None].to(x.dtype), x[:, :, 1:]), dim=2)
-                rotary = index >= self.alternate_from
-            else:
-                rotary = False
-            if self.crosses_views(index):
-                x = self._run(block, x.flatten(1, 2), across if rotary else None).unflatten(1, (V, -1))
-            else:
-                x = self._run(block, x.flatten(0, 1), within if rotary else None).unflatten(0, (B, V))
-                local = x
-            if index in self.output_blocks:
-                patches.append(self._patch_features(local, x))
-                slots.append(
-                    torch.cat((local[:, :, 0], x[:, :, 0]), dim=-1) if self.concat_local else x[:, :, 0]
-                )
-            if index in export_blocks:
-                exported[index] = self._export(index, x, chosen)
-
+                if self.crosses_views(index):
+                    x = self._run(block, x.flatten(1, 2), across).unflatten(1, (V, -1))
+                else:
+                    rotary = within if index >= first else None
+                    local = x = self._run(block, x.flatten(0, 1), rotary).unflatten(0, (B, V))
+                if index in self.output_blocks:
+                    patches.append(self._patch_features(local, x))
+                    slot = x[:, :, 0]
+                    slots.append(torch.cat((local[:, :, 0], slot), dim=-1) if self.concat_local else slot)
+                if index in export_blocks:
+                    exported[index] = self._export(index, x, chosen)
         return Features(
             patches=patches,
             camera_tokens=slots,
@@ -179,6 +159,11 @@ class VisionTransformer(nn.Module):
             reference=chosen,
             exported=exported,
         )
+
+    def _precision(self, device: str) -> contextlib.AbstractContextManager:
+        if self.compute is None:
+            return contextlib.nullcontext()
+        return torch.autocast(device, dtype=self.compute)
 
     def _embed(self, images: Float[Tensor, "n 3 H W"], grid: tuple[int, int]) -> Float[Tensor, "n T D"]:
         patches = self.patch_embed(images)

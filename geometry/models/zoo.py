@@ -36,74 +36,40 @@ class Variant:
         return self.width * (2 if self.kind == "any-view" else 1)
 
 
+_SMALL = Variant(
+    width=384, depth=12, heads=6, output_blocks=(5, 7, 9, 11), alternate_from=4, features=64,
+    channels=(48, 96, 192, 384),
+)  # fmt: skip
 _LARGE = Variant(
-    width=1024,
-    depth=24,
-    heads=16,
-    output_blocks=(11, 15, 19, 23),
-    alternate_from=8,
-    features=256,
+    width=1024, depth=24, heads=16, output_blocks=(11, 15, 19, 23), alternate_from=8, features=256,
     channels=(256, 512, 1024, 1024),
-)
+)  # fmt: skip
+# Ours: at most 10 M parameters with every head, for offline use and tests.
+_TINY = replace(
+    _SMALL, width=192, heads=3, features=48, channels=(24, 48, 96, 192), camera_encoder_depth=2,
+    camera_encoder_heads=6, weak=True,
+)  # fmt: skip
+_GIANT = replace(
+    _LARGE, width=1536, depth=40, heads=24, feed_forward="swiglu", output_blocks=(19, 27, 33, 39),
+    alternate_from=13,
+)  # fmt: skip
 _MONO_LARGE = replace(_LARGE, kind="monocular", output_blocks=(4, 11, 17, 23), alternate_from=None)
 
 VARIANTS: dict[str, Variant] = {
-    # Ours: at most 10 M parameters with every head, for offline use and tests.
-    "tiny": Variant(
-        width=192,
-        depth=12,
-        heads=3,
-        output_blocks=(5, 7, 9, 11),
-        alternate_from=4,
-        features=48,
-        channels=(24, 48, 96, 192),
-        camera_encoder_depth=2,
-        camera_encoder_heads=6,
-        weak=True,
-    ),
-    "small": Variant(
-        width=384,
-        depth=12,
-        heads=6,
-        output_blocks=(5, 7, 9, 11),
-        alternate_from=4,
-        features=64,
-        channels=(48, 96, 192, 384),
-    ),
-    "base": Variant(
-        width=768,
-        depth=12,
-        heads=12,
-        output_blocks=(5, 7, 9, 11),
-        alternate_from=4,
-        features=128,
-        channels=(96, 192, 384, 768),
-    ),
+    "tiny": _TINY,
+    "small": _SMALL,
+    "base": replace(_SMALL, width=768, heads=12, features=128, channels=(96, 192, 384, 768)),
     "large": _LARGE,
-    "giant": Variant(
-        width=1536,
-        depth=40,
-        heads=24,
-        feed_forward="swiglu",
-        output_blocks=(19, 27, 33, 39),
-        alternate_from=13,
-        features=256,
-        channels=(256, 512, 1024, 1024),
-    ),
+    "giant": _GIANT,
     # Ours as well: teacher and monocular model at the size of tests and examples.
     "mono-tiny": Variant(
-        kind="monocular",
-        width=192,
-        depth=12,
-        heads=3,
-        output_blocks=(2, 5, 8, 11),
-        features=48,
+        kind="monocular", width=192, depth=12, heads=3, output_blocks=(2, 5, 8, 11), features=48,
         channels=(24, 48, 96, 192),
     ),
     "mono-large": _MONO_LARGE,
     "metric-large": _MONO_LARGE,
     "nested-giant-large": Variant(kind="nested", parts=("giant", "metric-large")),
-}
+}  # fmt: skip
 
 
 def any_view_variant(name: str) -> str:

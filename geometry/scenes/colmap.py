@@ -60,10 +60,10 @@ def read_colmap(model_folder: Path, image_folder: Path, *, only: set[str] | None
 
 def _locate(names: list[str], folder: Path) -> dict[str, Path | None]:
     """The photo of each name; models made elsewhere may carry sub-folders that are not here."""
-    last_parts = [Path(name).name for name in names]
-    shared = len(set(last_parts)) < len(names)  # cam1/001.jpg and cam2/001.jpg must not become one file
+    last_parts = {name: Path(name).name for name in names}
+    unique = len(set(last_parts.values())) == len(names)  # cam1/001.jpg and cam2/001.jpg must not be one file
     found: dict[str, Path | None] = {}
-    for name, last in zip(names, last_parts):
-        candidates = [folder / name] if shared else [folder / name, folder / last]
+    for name, last in last_parts.items():
+        candidates = [folder / name, *([folder / last] if unique else [])]
         found[name] = next((path for path in candidates if path.is_file()), None)
     return found

@@ -88,19 +88,19 @@ def open_photos(
 
 
 def _open(paths: list[Path], poses: Path | None, unposed: bool, max_video_frames: int) -> Scene:
-    first = paths[0]
-    if len(paths) == 1 and first.is_dir():
+    first, *more = paths
+    if not more and first.is_dir():
         return _open_folder(first, poses, unposed, max_video_frames)
-    if len(paths) == 1 and first.suffix.lower() == ".json":
+    if not more and first.suffix.lower() == ".json":
         scene = transforms_json.read_scene(first)
         return scene.without_cameras() if unposed else scene
-    videos = [path for path in paths if path.suffix.lower() in video.VIDEO_SUFFIXES]
-    if videos:
-        if len(paths) > 1:
-            raise InputError(f"{videos[0]}: expected one video alone, got {len(paths)} files")
-        if poses is not None:
-            raise InputError(f"{poses}: expected poses of photos, got a video; extract its frames first")
-        return video.read_scene(first, max_video_frames)
+    for path in paths:
+        if path.suffix.lower() in video.VIDEO_SUFFIXES:
+            if more:
+                raise InputError(f"{path}: expected one video alone, got {len(paths)} files")
+            if poses is not None:
+                raise InputError(f"{poses}: expected poses of photos, got a video; extract its frames first")
+            return video.read_scene(first, max_video_frames)
     for path in paths:
         if path.is_dir():
             raise InputError(f"{path}: expected one folder alone or photos, got a folder in a list")
@@ -132,6 +132,7 @@ def _with_cameras(scene: Scene, cameras: Cameras) -> Scene:
 
 def _open_folder(folder: Path, poses: Path | None, unposed: bool, max_video_frames: int) -> Scene:
     photo_folder, photos = _find_photos(folder)
+    name = folder.resolve().name
     source, ours = poses, True
     if source is None and not unposed:
         source, ours = _find_cameras(folder, photo_folder)
@@ -147,58 +148,64 @@ def _open_folder(folder: Path, poses: Path | None, unposed: bool, max_video_fram
             f"supported and are ignored; to use one, {remedy(foreign[0].suffix)}"
         )
     if source is None:
-        return _unposed(photos, photo_folder, folder.resolve().name)
+        return _unposed(photos, photo_folder, name)
     try:
-        scene = _posed(source, photo_folder if photos else None)
+        scene = _posed(source, photos, photo_folder if photos else None)
     except InputError as error:
         if not ours:
             _warn(f"{error}; they are ignored")
-            return _unposed(photos, photo_folder, folder.resolve().name)
+            return _unposed(photos, photo_folder, name)
         if poses is None:
             raise InputError(f"{error} (unposed ignores cameras)") from error
         raise
-    _count_left_out(scene, photos, source)
-    return replace(scene, name=folder.resolve().name)
+    return replace(scene, name=name)
 
 
 def _open_list(photos: list[Path], poses: Path | None, unposed: bool) -> Scene:
     photos = sorted(photos, key=natural_key)
-    parents = {photo.resolve().parent for photo in photos}
+    folder, alone = photos[0].parent, len({photo.resolve().parent for photo in photos}) == 1
     source = poses
-    if source is None and not unposed and len(parents) == 1:
-        source, _ = _find_cameras(photos[0].parent, photos[0].parent, parent=False)
+    if source is None and not unposed and alone:
+        source, _ = _find_cameras(folder, folder, parent=False)
     if source is None:
-        return _unposed(photos, photos[0].parent, photos[0].resolve().parent.name)
+        return _unposed(photos, folder, folder.resolve().name)
     chosen = {str(photo.resolve()) for photo in photos}
-    scene = _posed(source, photos[0].parent if len(parents) == 1 else None, only=chosen)
-    _count_left_out(scene, photos, source)
-    return scene
+    return _posed(source, photos, folder if alone else None, only=chosen)
 
 
 def _unposed(photos: list[Path], folder: Path, name: str) -> Scene:
-    names = [_relative_name(photo, folder) for photo in photos]
+    names = [p.relative_to(folder).as_posix() if p.is_relative_to(folder) else p.name for p in photos]
     if len(set(names)) < len(names):
         names = [str(photo) for photo in photos]
     frames: list[Frame] = [photo_frame(photo, name=name) for photo, name in zip(photos, names)]
     return Scene(name=name, frames=tuple(frames), folder=folder)
 
 
-def _posed(source: Path, photo_folder: Path | None, only: set[str] | None = None) -> Scene:
-    """Scene of the cameras in a transforms.json or a COLMAP model's folder."""
-    if source.is_dir() and not colmap.is_model(source) and (source / "transforms.json").is_file():
+def _posed(source: Path, photos: list[Path], folder: Path | None, only: set[str] | None = None) -> Scene:
+    """Scene of the cameras in a transforms.json or a COLMAP folder; says how many photos have none."""
+    if source.suffix.lower() in (".bin", ".txt") and colmap.is_model(source.parent):
+        source = source.parent
+    elif source.is_dir() and not colmap.is_model(source) and (source / "transforms.json").is_file():
         source = source / "transforms.json"
     if source.is_dir():
         model = colmap.find_model(source)
         if model is None:
             raise InputError(f"{source}: expected a transforms.json or a COLMAP model, found neither in it")
-        return read_colmap(model, photo_folder or source, only=only)
-    if source.suffix.lower() in (".bin", ".txt") and colmap.is_model(source.parent):
-        return read_colmap(source.parent, photo_folder or source.parent, only=only)
-    if not source.is_file():
+        scene = read_colmap(model, folder or source, only=only)
+    elif source.is_file():
+        scene = transforms_json.read_scene(source, folder, only=only)
+    else:
         raise InputError(
             f"{source}: expected poses (a transforms.json or a COLMAP model), found no such file"
         )
-    return transforms_json.read_scene(source, photo_folder, only=only)
+    used = {frame.image.resolve() for frame in scene.frames if isinstance(frame.image, Path)}
+    left_out = [photo for photo in photos if photo.resolve() not in used]
+    if left_out:
+        _warn(
+            f"{source}: {len(left_out)} of {len(photos)} photos have no camera there "
+            f"({left_out[0].name}, ...); they are left out"
+        )
+    return scene
 
 
 def _find_cameras(folder: Path, photo_folder: Path, *, parent: bool = True) -> tuple[Path | None, bool]:
@@ -257,20 +264,6 @@ def _what_is_there(folder: Path) -> str:
     if foreign:
         return f"found {foreign[0].name}, a kind that is not supported: {remedy(foreign[0].suffix)}"
     return f"found {len(files)} other files ({files[0].name}, ...)"
-
-
-def _relative_name(photo: Path, folder: Path) -> str:
-    return photo.relative_to(folder).as_posix() if photo.is_relative_to(folder) else photo.name
-
-
-def _count_left_out(scene: Scene, photos: list[Path], source: Path) -> None:
-    used = {frame.image.resolve() for frame in scene.frames if isinstance(frame.image, Path)}
-    left_out = [photo for photo in photos if photo.resolve() not in used]
-    if left_out:
-        _warn(
-            f"{source}: {len(left_out)} of {len(photos)} photos have no camera there "
-            f"({left_out[0].name}, ...); they are left out"
-        )
 
 
 def _warn(message: str) -> None:

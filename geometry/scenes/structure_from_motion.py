@@ -101,10 +101,13 @@ def place_photos(scene: Scene, photos: Sequence[int] | None = None, *, seed: int
 def _with_camera(frame: Frame, extrinsics: Float[np.ndarray, "4 4"], camera: ColmapCamera) -> Frame:
     """The frame with a camera that was found in its reduced copy."""
     lens = camera.lens().resized(frame.image_size)
-    intrinsics = pinhole_intrinsics(lens)
-    if frame.lens is not None or lens.is_pinhole:  # `load` undoes a known distortion already
-        return replace(frame, extrinsics=extrinsics, intrinsics=intrinsics)
-    return replace(frame, extrinsics=extrinsics, intrinsics=intrinsics, lens=lens)
+    known = frame.lens is not None or lens.is_pinhole  # `load` undoes a known distortion already
+    return replace(
+        frame,
+        extrinsics=extrinsics,
+        intrinsics=pinhole_intrinsics(lens),
+        lens=frame.lens if known else lens,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,10 +126,9 @@ def _write_photos(folder: Path, scene: Scene, photos: list[int]) -> list[_Group]
 
     def reduce(index: int) -> tuple[int, int]:
         grey = cv2.cvtColor(scene.frames[index].load(), cv2.COLOR_RGB2GRAY)
-        H, W = grey.shape
-        factor = min(1.0, SIDE / max(H, W))
+        factor = SIDE / max(grey.shape)
         if factor < 1:
-            size = round(W * factor), round(H * factor)
+            size = [round(side * factor) for side in grey.shape[::-1]]
             grey = cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
         cv2.imwrite(str(folder / _name(index)), grey, [cv2.IMWRITE_PNG_COMPRESSION, 1])
         return grey.shape
@@ -162,6 +164,8 @@ def _reconstruct(folder: Path, groups: list[_Group], *, count: int, seed: int) -
 
     database, photos, models = folder / "database.db", folder / "photos", folder / "models"
     cpu, threads = pycolmap.Device.cpu, torch.get_num_threads()
+    extraction = pycolmap.FeatureExtractionOptions(num_threads=threads, use_gpu=False)
+    extraction.sift.max_num_features = FEATURES
     pycolmap.Database.open(database).close()  # makes the file
     for group in groups:
         reader = pycolmap.ImageReaderOptions(
@@ -172,10 +176,6 @@ def _reconstruct(folder: Path, groups: list[_Group], *, count: int, seed: int) -
             reader.camera_params = f"{group.focal},{W / 2},{H / 2}{zeros}"
         # Rows are made here, in order: threads that extract would number photos as they finish.
         pycolmap.import_images(database, photos, pycolmap.CameraMode.SINGLE, group.names, reader)
-    extraction = pycolmap.FeatureExtractionOptions(num_threads=threads, use_gpu=False)
-    extraction.sift.max_num_features = FEATURES
-    for group in groups:
-        reader = pycolmap.ImageReaderOptions(camera_model=group.model)
         pycolmap.extract_features(
             database, photos, group.names, reader_options=reader, extraction_options=extraction, device=cpu
         )

@@ -152,22 +152,20 @@ def lens_from_keys(content: Mapping, entry: Mapping, where: str, photo_size: tup
                     raise InputError(f"{where}: expected a number for {key}, got {value!r}") from None
         return None
 
-    w, h = number("w"), number("h")
+    h, w = number("h"), number("w")
     if w is None or h is None:
         h, w = photo_size
     if not (w >= 1 and h >= 1 and math.isfinite(w * h)):
         raise InputError(f"{where}: expected a positive image size, got w {w}, h {h}")
     fx, fy = number("fl_x"), number("fl_y")
-    angle_x, angle_y = number("camera_angle_x"), number("camera_angle_y")
-    if fx is None and angle_x:
-        fx = 0.5 * w / math.tan(0.5 * angle_x)
-    if fy is None and angle_y and number("fl_x") is None:
-        fy = 0.5 * h / math.tan(0.5 * angle_y)
+    if fx is None and (angle := number("camera_angle_x")):
+        fx = 0.5 * w / math.tan(0.5 * angle)
+    if fy is None and number("fl_x") is None and (angle := number("camera_angle_y")):
+        fy = 0.5 * h / math.tan(0.5 * angle)
     fx, fy = fx if fx is not None else fy, fy if fy is not None else fx
     if fx is None:
         raise InputError(f"{where}: expected fl_x or camera_angle_x, found neither")
     cx, cy = number("cx"), number("cy")
-
     model = str(entry.get("camera_model", content.get("camera_model", "OPENCV"))).upper()
     fisheye = model in _FISHEYE or bool(entry.get("is_fisheye", content.get("is_fisheye", False)))
     if not fisheye and model not in _PINHOLE:
@@ -222,25 +220,14 @@ def _camera_keys(intrinsics: np.ndarray, image_size: tuple[int, int]) -> dict[st
 
 def _locate(name: str, folder: Path, image_folder: Path | None) -> Path | None:
     """The photo that a ``file_path`` means: beside the file; with ``image_folder``, only in there."""
-    if image_folder is None:
-        places = [folder / name]
-    else:
-        places = [image_folder / Path(name).name, image_folder / name]
-        if (folder / name).resolve().is_relative_to(image_folder.resolve()):
-            places.insert(0, folder / name)
-    for place in places:
-        if place.is_file():
-            return place
-        # Some tools (the Blender set among them) omit the extension.
-        for suffix in sorted(IMAGE_SUFFIXES):
-            for ending in (suffix, suffix.upper()):
-                candidate = place.with_name(place.name + ending)
-                if candidate.is_file():
-                    return candidate
-    return None
+    places = [] if image_folder is None else [image_folder / Path(name).name, image_folder / name]
+    if image_folder is None or (folder / name).resolve().is_relative_to(image_folder.resolve()):
+        places.insert(0, folder / name)
+    # Some tools (the Blender set among them) omit the extension.
+    endings = ["", *(ending for suffix in sorted(IMAGE_SUFFIXES) for ending in (suffix, suffix.upper()))]
+    candidates = (place.with_name(place.name + ending) for place in places for ending in endings)
+    return next((path for path in candidates if path.is_file()), None)
 
 
 def _beside(name: object, folder: Path) -> Path | None:
-    if not isinstance(name, str) or not (folder / name).is_file():
-        return None
-    return folder / name
+    return folder / name if isinstance(name, str) and (folder / name).is_file() else None

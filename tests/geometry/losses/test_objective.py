@@ -7,7 +7,6 @@ import torch
 from scenes import random_cameras
 from torch.testing import assert_close
 
-from geometry.losses.metric import canonical_depth
 from geometry.losses.objective import (
     AnyViewObjective,
     MetricObjective,
@@ -15,7 +14,7 @@ from geometry.losses.objective import (
     weighted_sum,
 )
 from geometry.ops.align import Similarity
-from geometry.ops.metric import metric_depth
+from geometry.ops.metric import canonical_depth, metric_depth
 from geometry.ops.pinhole import unproject
 from geometry.ops.pose_encoding import encode_cameras
 from geometry.ops.ray_grid import resize_rays
