@@ -14,8 +14,8 @@ import torch
 
 from geometry.errors import InputError, run_command
 from geometry.weights.checkpoint import BUNDLED, Checkpoint, load_network, read_checkpoint, save_checkpoint
+from geometry.weights.files import fingerprint
 from geometry.weights.hub import APACHE
-from geometry.weights.identity import fingerprint
 from nvs.model.splatter import load_splatter, save_splatter
 
 MOST_PARAMETERS, MOST_BYTES = 10_000_000, 20_000_000

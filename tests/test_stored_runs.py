@@ -19,7 +19,7 @@ from geometry.commands import train as train_geometry
 from geometry.models.zoo import VARIANTS, Variant
 from geometry.stored_config import MOVED, present_name
 from geometry.weights.checkpoint import find_checkpoint, load_network
-from geometry.weights.identity import fingerprint
+from geometry.weights.files import fingerprint
 from nvs.commands import train as train_nvs
 from nvs.model.splatter import load_splatter
 

@@ -14,7 +14,7 @@ from geometry.ops.images import resize_images
 from geometry.options import NetworkOptions
 from geometry.views import Views
 from geometry.weights.checkpoint import find_checkpoint
-from geometry.weights.identity import fingerprint
+from geometry.weights.files import fingerprint
 from nvs.model.pooling import resize_cameras
 from nvs.model.splatter import Splatter, load_splatter, photo_colours
 from nvs.options import GaussianOptions

@@ -123,22 +123,15 @@ def local_loss(
     Source: MoGe (arXiv:2410.19115), multi-scale local loss, on depth instead of points.
     """
     with torch.no_grad():
-        view, inside, rows, columns, radius = _draw_spheres(
-            target, valid, intrinsics, level, spheres, generator
-        )
+        drawn = _draw_spheres(target, valid, intrinsics, level, spheres, generator)
+    view, inside, rows, columns, radius = drawn
     if not len(view):
         return masked_mean(depth, torch.zeros_like(valid))
     ours, theirs = depth[view[:, None], rows, columns], target[view[:, None], rows, columns]
     with torch.no_grad():
         theirs, per_radius = torch.where(inside, theirs, 0.0), inside / radius[:, None]
-        scale, shift = truncated_l1_scale_shift(
-            torch.nan_to_num(ours),
-            theirs,
-            per_radius,
-            truncation=TRUNCATION,
-            anchors=8,
-            generator=generator,
-        )
+        options = {"truncation": TRUNCATION, "anchors": 8, "generator": generator}
+        scale, shift = truncated_l1_scale_shift(torch.nan_to_num(ours), theirs, per_radius, **options)
         ratio = scale / global_scale[view].clamp(min=1e-12)
         inside = inside & ((ratio > 0.1) & (ratio < 10) & (inside.sum(-1) >= MIN_POINTS))[:, None]
         weight = inverse_depth_weight(target, valid)[view[:, None], rows, columns]
@@ -215,13 +208,6 @@ def global_local_terms(
     terms = {"global": global_loss(aligned, target, valid & found)}
     for level in levels:
         terms[f"local_{level}"] = local_loss(
-            depth,
-            target,
-            valid,
-            intrinsics,
-            scale,
-            level,
-            generator=generator,
-            spheres=spheres,
+            depth, target, valid, intrinsics, scale, level, generator=generator, spheres=spheres
         )
     return terms, torch.where(found, aligned, depth)

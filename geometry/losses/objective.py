@@ -22,8 +22,7 @@ from geometry.losses.reduce import Components
 from geometry.ops.metric import CANONICAL_FOCAL_PX, canonical_depth
 from geometry.ops.pinhole import unproject
 from geometry.ops.pose_encoding import encode_cameras
-from geometry.ops.ray_grid import resize_rays
-from geometry.ops.rays import rays_from_cameras
+from geometry.ops.rays import rays_from_cameras, resize_rays
 from geometry.prediction import Geometry
 from geometry.views import Truth
 
@@ -87,15 +86,8 @@ class AnyViewObjective(Objective):
         ray_conf: bool = True,
         components: Components = "mean",
     ) -> None:
-        super().__init__(
-            depth=depth,
-            ray=ray,
-            point=point,
-            camera=camera,
-            gradient=gradient,
-            point_map=point_map,
-            matching=matching,
-        )
+        dense = {"depth": depth, "ray": ray, "point": point, "gradient": gradient, "point_map": point_map}
+        super().__init__(**dense, camera=camera, matching=matching)
         self.lambda_c, self.ray_conf, self.components = lambda_c, ray_conf, components
 
     def __call__(self, geometry: Geometry, truth: Truth) -> Terms:
@@ -183,24 +175,17 @@ class RelativeDepthObjective(Objective):
         mean = torch.where(valid, target, 0.0).sum((-1, -2)) / valid.sum((-1, -2)).clamp(min=1)
         target = torch.where(valid, target, 0.0) / torch.where(mean > 0, mean, 1.0)[:, None, None]
 
-        terms, aligned = global_local_terms(
-            depth,
-            target,
-            valid,
-            intrinsics,
-            generator=generator,
-            levels=self.levels,
-            spheres=self.spheres,
-        )
+        drawn = {"generator": generator, "levels": self.levels, "spheres": self.spheres}
+        terms, aligned = global_local_terms(depth, target, valid, intrinsics, **drawn)
         terms = {name: term for name, term in terms.items() if self.on(name)}
         if self.on("gradient"):
             terms["gradient"] = gradient_loss(aligned, target, valid)
         if self.on("normal"):
             terms["normal"] = normal_loss(aligned, target, valid, intrinsics)
-        if self.on("sky") and geometry.sky is not None and truth.sky is not None:
-            terms["sky"] = mask_loss(geometry.sky, truth.sky)
-        if self.on("objects") and objects is not None and truth.objects is not None:
-            terms["objects"] = mask_loss(objects, truth.objects)
+        masks = {"sky": (geometry.sky, truth.sky), "objects": (objects, truth.objects)}
+        for name, (predicted, label) in masks.items():
+            if self.on(name) and predicted is not None and label is not None:
+                terms[name] = mask_loss(predicted, label)
         return terms
 
 
@@ -240,9 +225,5 @@ class MetricObjective(Objective):
 
 def depth_carrying(truth: Truth) -> Bool[Tensor, "B V H W"]:
     """Valid pixels that are neither sky nor background."""
-    valid = truth.valid
-    if truth.sky is not None:
-        valid = valid & ~truth.sky
-    if truth.objects is not None:
-        valid = valid & truth.objects
-    return valid
+    valid = truth.valid if truth.sky is None else truth.valid & ~truth.sky
+    return valid if truth.objects is None else valid & truth.objects

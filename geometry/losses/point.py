@@ -5,8 +5,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from geometry.losses.reduce import Components, l1, masked_mean
-from geometry.ops.ray_grid import resize_rays
-from geometry.ops.rays import lift
+from geometry.ops.rays import lift, resize_rays
 
 
 def point_loss(

@@ -104,6 +104,22 @@ def _ray_neck(features: int) -> nn.Sequential:
     return nn.Sequential(*(nn.Conv2d(a, b, 3, padding=1) for a, b in itertools.pairwise(widths)))
 
 
+class SeparateDpt(DualDpt):
+    """The ablation, two heads that share nothing: the ray branch has a reassembly of its own too.
+
+    Source: DA3 (arXiv:2511.10647), ablation of the Dual-DPT head.
+    """
+
+    def __init__(self, in_width: int, channels: Sequence[int], features: int) -> None:
+        super().__init__(in_width, channels, features)
+        self.ray_reassemble = Reassemble(in_width, channels, features, pre_norm=True, uv=True)
+
+    def _ray_maps(
+        self, maps: list[Tensor], patches: list[Tensor], grid: tuple[int, int], aspect: float
+    ) -> list[Tensor]:
+        return self.ray_reassemble(patches, grid, aspect)
+
+
 class MonocularDpt(DenseHead):
     """One DPT decoder for relative depth and a sky mask; no confidence, no rays.
 

@@ -6,8 +6,7 @@ from geometry.accelerate import accelerate
 from geometry.errors import InputError
 from geometry.models.camera_tokens import CameraDecoder, CameraEncoder
 from geometry.models.da3 import DepthAnything3, MonocularDepth
-from geometry.models.dual_dpt import DualDpt
-from geometry.models.separate_dpt import SeparateDpt
+from geometry.models.dual_dpt import DualDpt, SeparateDpt
 from geometry.models.teacher import TeacherDepth, TeacherDpt
 from geometry.models.zoo import VARIANTS, Variant, build, build_backbone
 

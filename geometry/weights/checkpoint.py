@@ -11,9 +11,8 @@ from torch import Tensor, nn
 from geometry.accelerate import accelerate
 from geometry.errors import InputError
 from geometry.models.zoo import VARIANTS, build
-from geometry.weights.files import load_strict, read_safetensors, some, write_safetensors
+from geometry.weights.files import fingerprint, load_strict, read_safetensors, some, write_safetensors
 from geometry.weights.hub import APACHE, RELEASES, fetch_weights
-from geometry.weights.identity import fingerprint
 from geometry.weights.released_names import convert, is_released, kind_of
 
 FORMAT = "feedforward-nvs/1"
@@ -62,22 +61,23 @@ def find_checkpoint(model: str) -> Checkpoint:
             )
         return replace(read_checkpoint(file), source="bundled")
     if model in RELEASES:  # a folder of that name is ./small
-        release = RELEASES[model]
-        return read_checkpoint(fetch_weights(release.repository), variant=model, licence=release.licence)
+        return _fetched(RELEASES[model].repository)
     path = Path(model).expanduser()
     if path.is_dir():
         return read_checkpoint(path / "model.safetensors")
     if path.suffix == ".safetensors" or path.is_file():
         return read_checkpoint(path)
     if model.count("/") == 1 and not model.startswith((".", "/")):
-        known = {r.repository.lower(): (v, r.licence) for v, r in RELEASES.items()}
-        variant, licence = known.get(model.lower(), (None, None))
-        return read_checkpoint(fetch_weights(model), variant=variant, licence=licence)
-    sizes = ", ".join(VARIANTS)
+        return _fetched(model)
     raise InputError(
-        f"--model {model!r}: expected a size ({sizes}), a hub id (owner/name), a folder or a .safetensors "
-        "file"
+        f"--model {model!r}: expected a size ({', '.join(VARIANTS)}), a hub id (owner/name), a folder or a "
+        ".safetensors file"
     )
+
+
+def _fetched(repository: str) -> Checkpoint:
+    known = {r.repository.lower(): {"variant": v, "licence": r.licence} for v, r in RELEASES.items()}
+    return read_checkpoint(fetch_weights(repository), **known.get(repository.lower(), {}))
 
 
 def untrained(variant: str) -> Checkpoint:
@@ -87,15 +87,8 @@ def untrained(variant: str) -> Checkpoint:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         network = build(variant)
-    return Checkpoint(
-        state=dict(network.state_dict()),
-        gaussian_head={},
-        variant=variant,
-        released=False,
-        licence=APACHE,
-        source="UNTRAINED random weights",
-        trained=False,
-    )
+    source = "UNTRAINED random weights"
+    return Checkpoint(dict(network.state_dict()), {}, variant, False, APACHE, source, trained=False)
 
 
 def read_checkpoint(
@@ -120,10 +113,9 @@ def read_checkpoint(
     if metadata.get("format") == FORMAT:
         return _ours(path, tensors, metadata, backbone)
     if not is_released(tensors):
-        example = next(iter(tensors))
         raise InputError(
             f"{path}: neither a released Depth Anything 3 checkpoint nor one of ours (first tensor: "
-            f"{example!r})"
+            f"{next(iter(tensors))!r})"
         )
     state, unknown = convert(tensors)
     if unknown:
@@ -131,10 +123,8 @@ def read_checkpoint(
     found = _variant_of(path, tensors)
     if variant is not None and VARIANTS[variant] != VARIANTS[found]:
         raise InputError(f"{path}: expected weights of {variant!r}, the file holds {found!r}")
-    network, head = _split_head(state)
     return Checkpoint(
-        state=network,
-        gaussian_head=head,
+        **_parts(state),
         variant=variant or found,
         released=True,
         licence=licence or f"see the weights' source (released {found}: {RELEASES[found].licence})",
@@ -143,16 +133,14 @@ def read_checkpoint(
     )
 
 
-def _split_head(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+def _parts(tensors: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
     """The network's tensors, and the Gaussian head's without prefix (nested: after ``any_view.``)."""
-    network, head = {}, {}
-    for name, tensor in tensors.items():
-        plain = name.removeprefix("any_view.")
-        if plain.startswith(_HEAD):
-            head[plain.removeprefix(_HEAD)] = tensor
-        else:
-            network[name] = tensor
-    return network, head
+    plain = {name: name.removeprefix("any_view.") for name in tensors}
+    head = {n: p.removeprefix(_HEAD) for n, p in plain.items() if p.startswith(_HEAD)}
+    return {
+        "state": {name: tensor for name, tensor in tensors.items() if name not in head},
+        "gaussian_head": {head[name]: tensor for name, tensor in tensors.items() if name in head},
+    }
 
 
 def _ours(
@@ -161,29 +149,20 @@ def _ours(
     variant = metadata.get("variant", "")
     if variant not in VARIANTS:
         raise InputError(f"{path}: unknown variant {variant!r}; this version knows {', '.join(VARIANTS)}")
-    network, head = _split_head(tensors)
     checkpoint = Checkpoint(
-        state=network,
-        gaussian_head=head,
+        **_parts(tensors),
         variant=variant,
         released=metadata.get("released") == "true",
         licence=metadata.get("licence", "not stated"),
         source=str(path),
         metadata=metadata,
     )
-    alone = not network and "backbone" in metadata
+    alone = not checkpoint.state and "backbone" in metadata
     return _with_backbone(checkpoint, backbone) if alone else checkpoint
 
 
 def _with_backbone(head: Checkpoint, backbone: Checkpoint | None) -> Checkpoint:
-    """A file that holds a Gaussian head alone, joined with the backbone it was trained on.
-
-    Args:
-        backbone: to be taken; None finds the one that the file names.
-
-    Raises:
-        InputError: that backbone is not here, or is not the one of then.
-    """
+    """A file that holds a Gaussian head alone, joined with the backbone it was trained on (None: found)."""
     name = head.metadata["backbone"]
     try:
         backbone = backbone or find_checkpoint(name)
@@ -209,11 +188,9 @@ def _variant_of(path: Path, tensors: Mapping[str, Tensor]) -> str:
             if release.config_name == name:
                 return variant
     kind = kind_of(tensors)
-    if kind == "nested":
-        return "nested-giant-large"
     width = next((v.shape[-1] for k, v in tensors.items() if k.endswith("cls_token")), None)
     for name, variant in VARIANTS.items():
-        if name in RELEASES and variant.kind == kind and variant.width == width:
+        if name in RELEASES and variant.kind == kind and variant.width in (width, 0):
             return name
     raise InputError(f"{path}: a {kind} network of width {width} is none of {', '.join(RELEASES)}")
 
@@ -249,11 +226,5 @@ def save_checkpoint(
     tensors = dict(network.state_dict()) if network is not None else {}
     if gaussian_head is not None:
         tensors |= {f"{_HEAD}{k}": v for k, v in gaussian_head.state_dict().items()}
-    entries = {
-        "format": FORMAT,
-        "variant": variant,
-        "released": "true" if released else "false",
-        "licence": licence,
-        **metadata,
-    }
-    write_safetensors(path, tensors, entries, dtype=dtype)
+    about = {"format": FORMAT, "variant": variant, "released": str(released).lower(), "licence": licence}
+    write_safetensors(path, tensors, about | metadata, dtype=dtype)

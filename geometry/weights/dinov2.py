@@ -49,9 +49,8 @@ def load_dinov2(backbone: VisionTransformer, timm_state_dict: Mapping[str, Tenso
     that DINOv2 has is set.
 
     Returns:
-        Names of the parameters that stay at their own initialisation: the camera tokens and the query/key
-        norms of the alternating blocks, none for a plain backbone; and the second half of a backbone of
-        twice as many blocks (`geometry.training.architecture`, two transformers).
+        Names of the parameters that stay as they are: camera tokens and query/key norms, and the second half
+        of a backbone of twice as many blocks (`geometry.training.architecture`, two transformers).
 
     Raises:
         InputError: another model's weights: names or shapes differ.

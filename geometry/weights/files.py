@@ -1,5 +1,6 @@
 """Tensors by name: to and from .safetensors files, and strictly into modules."""
 
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -42,6 +43,17 @@ def write_safetensors(
     }
     with atomic_file(path) as temporary:
         Path(temporary).write_bytes(serialise(tensors, metadata))
+
+
+def fingerprint(state: Mapping[str, Tensor]) -> str:
+    """SHA-256 over names, shapes and float32 bits of weights, in the order of the names."""
+    total = hashlib.sha256()
+    for name in sorted(state):
+        tensor = state[name].detach()
+        tensor = tensor.float() if tensor.is_floating_point() else tensor
+        total.update(f"{name} {list(tensor.shape)}\n".encode())
+        total.update(tensor.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return total.hexdigest()
 
 
 def load_strict(module: nn.Module, state: Mapping[str, Tensor], source: str, *, what: str) -> None:

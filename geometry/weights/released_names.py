@@ -7,20 +7,16 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def _dpt(theirs: str, ours: str, *, fusions: dict[str, str]) -> dict[str, str]:
-    """Prefixes that every DPT head shares; ``fusions`` maps a suffix of their fusion blocks to our chain."""
-    table = {
-        f"{theirs}.norm.": f"{ours}.reassemble.norm.",
-        f"{theirs}.projects.": f"{ours}.reassemble.project.",
-        f"{theirs}.resize_layers.": f"{ours}.reassemble.resize.",
-    }
+def _dpt(theirs: str, ours: str, **fusions: str) -> dict[str, str]:
+    """Prefixes that every DPT head shares; ``fusions``: our chains, each with its suffix of their blocks."""
+    parts = {"norm": "norm", "projects": "project", "resize_layers": "resize"}
+    table = {f"{theirs}.{a}.": f"{ours}.reassemble.{b}." for a, b in parts.items()}
+    units = {"resConfUnit1": "lateral_unit", "resConfUnit2": "unit", "out_conv": "out"}
     for level in range(4):
         table[f"{theirs}.scratch.layer{level + 1}_rn."] = f"{ours}.reassemble.lateral.{level}."
-        for suffix, chain in fusions.items():
+        for chain, suffix in fusions.items():
             block = f"{theirs}.scratch.refinenet{level + 1}{suffix}"
-            table[f"{block}.resConfUnit1."] = f"{ours}.{chain}.blocks.{level}.lateral_unit."
-            table[f"{block}.resConfUnit2."] = f"{ours}.{chain}.blocks.{level}.unit."
-            table[f"{block}.out_conv."] = f"{ours}.{chain}.blocks.{level}.out."
+            table |= {f"{block}.{a}.": f"{ours}.{chain}.blocks.{level}.{b}." for a, b in units.items()}
     return table
 
 
@@ -35,7 +31,7 @@ _CAMERAS = {
 }
 
 _DUAL_HEAD = {
-    **_dpt("head", "depth_head", fusions={"": "depth_fusion", "_aux": "ray_fusion"}),
+    **_dpt("head", "depth_head", depth_fusion="", ray_fusion="_aux"),
     "head.scratch.output_conv1.": "depth_head.depth_neck.",
     "head.scratch.output_conv2.": "depth_head.depth_out.",
     "head.scratch.output_conv1_aux.3.": "depth_head.ray_neck.",
@@ -50,14 +46,14 @@ for _level in range(4):  # one LayerNorm under four names: any of them will do
     _DUAL_HEAD[f"head.scratch.output_conv2_aux.{_level}.2."] = "depth_head.ray_norm."
 
 _GAUSSIAN_HEAD = {
-    **_dpt("gs_head", "gaussian_head", fusions={"": "fusion"}),
+    **_dpt("gs_head", "gaussian_head", fusion=""),
     "gs_head.scratch.output_conv1.": "gaussian_head.neck.",
     "gs_head.scratch.output_conv2.": "gaussian_head.out.",
     "gs_head.images_merger.": "gaussian_head.image_branch.",
 }
 
 _MONOCULAR_HEAD = {
-    **_dpt("head", "depth_head", fusions={"": "fusion"}),
+    **_dpt("head", "depth_head", fusion=""),
     "head.scratch.output_conv1.": "depth_head.neck.",
     "head.scratch.output_conv2.": "depth_head.depth_out.",
     "head.scratch.sky_output_conv2.": "depth_head.sky_out.",
@@ -122,11 +118,8 @@ def released_name(name: str, kind: str) -> str | None:
 
 
 def _replace_prefix(name: str, table: Mapping[str, str]) -> str | None:
-    matching = [prefix for prefix in table if name.startswith(prefix)]
-    if not matching:
-        return None
-    prefix = max(matching, key=len)
-    return table[prefix] + name.removeprefix(prefix)
+    prefix = max((p for p in table if name.startswith(p)), key=len, default=None)
+    return None if prefix is None else table[prefix] + name.removeprefix(prefix)
 
 
 def modern_names(state: Mapping[str, T]) -> dict[str, T]:
@@ -150,12 +143,6 @@ def convert(state: Mapping[str, T]) -> tuple[dict[str, T], list[str]]:
     """
     state = modern_names(state)
     kind = kind_of(state)
-    ours: dict[str, T] = {}
-    unknown: list[str] = []
-    for key in sorted(state):
-        name = our_name(key, kind)
-        if name is None:
-            unknown.append(key)
-        else:
-            ours[name] = state[key]
-    return ours, unknown
+    names = {key: our_name(key, kind) for key in sorted(state)}
+    unknown = [key for key, name in names.items() if name is None]
+    return {name: state[key] for key, name in names.items() if name is not None}, unknown

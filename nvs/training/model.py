@@ -12,7 +12,7 @@ from geometry.console import announce, say
 from geometry.engine import FitResult, ParameterGroup, load_weights, parameter_groups
 from geometry.errors import InputError
 from geometry.weights.checkpoint import Checkpoint, find_checkpoint
-from geometry.weights.identity import fingerprint
+from geometry.weights.files import fingerprint
 from nvs.model.backbone import Backbone, Encoding
 from nvs.model.gs_dpt import GaussianDpt
 from nvs.model.parametrisation import GaussianAdapter, ReleasedAdapter

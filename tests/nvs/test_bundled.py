@@ -11,8 +11,8 @@ from geometry.console import announce, listening
 from geometry.errors import InputError
 from geometry.models.zoo import build
 from geometry.weights.checkpoint import find_checkpoint, save_checkpoint
+from geometry.weights.files import fingerprint
 from geometry.weights.hub import APACHE
-from geometry.weights.identity import fingerprint
 from nvs.model.parametrisation import GaussianAdapter
 from nvs.model.splatter import Splatter, load_splatter, new_gaussian_head, save_splatter
 

@@ -13,7 +13,7 @@ from geometry.commands import train
 from geometry.commands.comparison import comparison_table, split_sweep
 from geometry.engine import load_weights
 from geometry.weights.checkpoint import find_checkpoint, load_network
-from geometry.weights.identity import fingerprint
+from geometry.weights.files import fingerprint
 
 SHORT = [
     "experiment=geometry/smoke",

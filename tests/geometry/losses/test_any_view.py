@@ -11,7 +11,7 @@ from geometry.losses.depth import depth_loss
 from geometry.losses.gradient import gradient_loss
 from geometry.losses.point import point_loss
 from geometry.losses.ray import ray_loss
-from geometry.ops.ray_grid import resize_rays
+from geometry.ops.rays import resize_rays
 
 
 def doubles(generator, *shape):

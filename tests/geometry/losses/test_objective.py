@@ -17,8 +17,7 @@ from geometry.ops.align import Similarity
 from geometry.ops.metric import canonical_depth, metric_depth
 from geometry.ops.pinhole import unproject
 from geometry.ops.pose_encoding import encode_cameras
-from geometry.ops.ray_grid import resize_rays
-from geometry.ops.rays import rays_from_cameras
+from geometry.ops.rays import rays_from_cameras, resize_rays
 from geometry.ops.rotations import matrix_from_quat_xyzw
 from geometry.ops.scale import normalise_truth
 from geometry.prediction import Geometry

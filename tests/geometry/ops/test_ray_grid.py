@@ -6,8 +6,7 @@ from torch.testing import assert_close
 
 from geometry.ops import se3
 from geometry.ops.pinhole import intrinsics_matrix
-from geometry.ops.ray_grid import resize_rays
-from geometry.ops.rays import rays_from_cameras
+from geometry.ops.rays import rays_from_cameras, resize_rays
 from geometry.ops.rotations import matrix_from_quat_xyzw
 from geometry.views import Cameras
 

@@ -9,7 +9,7 @@ from hydra.utils import instantiate
 from geometry.commands.train import load_config, main
 from geometry.engine.step import TrainingStep
 from geometry.errors import InputError
-from geometry.models.separate_dpt import SeparateDpt
+from geometry.models.dual_dpt import SeparateDpt
 
 CONFIGS = Path(__file__).resolve().parents[3] / "configs"
 EXPERIMENTS = sorted(p.stem for p in (CONFIGS / "experiment/geometry").glob("*.yaml"))

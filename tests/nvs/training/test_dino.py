@@ -7,7 +7,7 @@ from torch.testing import assert_close
 
 from geometry.errors import InputError
 from geometry.views import Views
-from geometry.weights.identity import fingerprint
+from geometry.weights.files import fingerprint
 from nvs.losses import GaussianObjective
 from nvs.model.backbone import Backbone
 from nvs.training.dino import build_dino_model

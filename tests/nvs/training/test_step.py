@@ -14,7 +14,7 @@ from geometry.errors import InputError
 from geometry.ops import se3
 from geometry.ops.align import Similarity
 from geometry.views import Cameras, Views
-from geometry.weights.identity import fingerprint
+from geometry.weights.files import fingerprint
 from nvs.losses import GaussianObjective
 from nvs.rasterizer import rasterize
 from nvs.training.samples import FixedSamples, RecurringExample
