@@ -37,7 +37,7 @@ class ImageHeader:
 
     stored_size: tuple[int, int]  # (H, W) of the stored pixels
     mirrored: bool  # EXIF: mirror left-right before turning
-    quarter_turns: int  # EXIF: quarter turns clockwise, 0..3
+    quarter_turns: int  # EXIF: clockwise, 0..3
 
     @property
     def upright_size(self) -> tuple[int, int]:
@@ -90,12 +90,10 @@ def read_exif_lens(path: Path) -> ExifLens:
         try:
             exif = _exif(image)
             inner = exif.get_ifd(_EXIF_IFD)
-            focal_mm, focal_35mm = (float(inner.get(tag, 0)) for tag in (_EXIF_FOCAL, _EXIF_FOCAL_35MM))
-            return ExifLens(
-                camera=f"{exif.get(_EXIF_MAKE, '')} {exif.get(_EXIF_MODEL, '')}".strip(),
-                focal_mm=focal_mm if 0 < focal_mm < float("inf") else None,
-                focal_35mm=focal_35mm if 0 < focal_35mm < float("inf") else None,
-            )
+            focal = (float(inner.get(tag, 0)) for tag in (_EXIF_FOCAL, _EXIF_FOCAL_35MM))
+            focal_mm, focal_35mm = (f if 0 < f < float("inf") else None for f in focal)
+            camera = f"{exif.get(_EXIF_MAKE, '')} {exif.get(_EXIF_MODEL, '')}".strip()
+            return ExifLens(camera=camera, focal_mm=focal_mm, focal_35mm=focal_35mm)
         except (OSError, SyntaxError, ValueError, KeyError, TypeError, ZeroDivisionError):
             return ExifLens()
 
@@ -152,16 +150,15 @@ def _open(path: Path) -> Image.Image:
             if not _register_heic():
                 raise
             return Image.open(path)
-    except FileNotFoundError:
-        raise InputError(f"{path}: expected an image, found no such file") from None
-    except IsADirectoryError:
-        raise InputError(f"{path}: expected an image, got a folder") from None
-    except Image.DecompressionBombError as error:
-        raise InputError(f"{path}: expected a photo, got one too large to decode ({error})") from error
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-        if isinstance(error, PermissionError):
-            raise InputError(f"{path}: expected an image, got a file without read permission") from error
-        raise InputError(f"{path}: expected an image, got {_describe(Path(path))}") from error
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        reasons = {
+            FileNotFoundError: "found no such file",
+            IsADirectoryError: "got a folder",
+            PermissionError: "got a file without read permission",
+            Image.DecompressionBombError: f"got one too large to decode ({error})",
+        }
+        reason = reasons.get(type(error)) or f"got {_describe(Path(path))}"
+        raise InputError(f"{path}: expected an image, {reason}") from error
 
 
 @lru_cache
@@ -242,25 +239,21 @@ def _exif(image: Image.Image) -> Image.Exif:
 
 def _has_chunk(file: IO[bytes], wanted: bytes) -> bool:
     """Whether a PNG has a chunk of this kind; the file's position is left as it was."""
-    position = file.tell()
-    try:
-        file.seek(8)
-        while len(header := file.read(8)) == 8:
-            if header[4:] == wanted:
-                return True
-            file.seek(int.from_bytes(header[:4], "big") + 4, os.SEEK_CUR)  # the content and its checksum
-        return False
-    finally:
-        file.seek(position)
+    position, found = file.tell(), False
+    file.seek(8)
+    while not found and len(header := file.read(8)) == 8:
+        found = header[4:] == wanted
+        file.seek(int.from_bytes(header[:4], "big") + 4, os.SEEK_CUR)  # the content and its checksum
+    file.seek(position)
+    return found
 
 
 def _rgb(image: Image.Image, path: Path | str) -> np.ndarray:
     if image.mode.startswith("I;16") or image.mode == "I":
         values = np.asarray(image).astype(np.int64)
-        if values.min() < 0 or values.max() > 65535:
-            raise InputError(
-                f"{path}: expected 8- or 16-bit pixels, got values {values.min()}..{values.max()}"
-            )
+        low, high = values.min(), values.max()
+        if low < 0 or high > 65535:
+            raise InputError(f"{path}: expected 8- or 16-bit pixels, got values {low}..{high}")
         return np.repeat((values >> 8).astype(np.uint8)[..., None], 3, axis=-1)
     if image.mode == "F":
         raise InputError(f"{path}: expected 8- or 16-bit pixels, got a floating-point image")

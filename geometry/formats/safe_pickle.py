@@ -34,20 +34,16 @@ def load_objects(path: str | Path) -> dict[str, Any]:
     try:
         with path.open("rb") as file:
             if zipfile.is_zipfile(file):
-                file.seek(0)
                 with zipfile.ZipFile(file) as archive:
                     return {
-                        Path(name).stem if name.endswith(".npy") else name: _read_member(archive, name)
+                        name.removesuffix(".npy"): _read_array(io.BytesIO(archive.read(name)))
                         for name in archive.namelist()
                     }
             file.seek(0)
-            if file.read(6) == b"\x93NUMPY":  # np.save of a dict: an object array of no dimensions
-                file.seek(0)
-                content = _read_array(file)
-                content = content.item() if content.ndim == 0 else content
-            else:
-                file.seek(0)
-                content = load_numpy_pickle(file)
+            bare = file.read(6) == b"\x93NUMPY"  # np.save of a dict: an object array of no dimensions
+            file.seek(0)
+            content = _read_array(file) if bare else load_numpy_pickle(file)
+            content = content.item() if bare and content.ndim == 0 else content
     except FileNotFoundError:
         raise InputError(f"{path}: expected an .npz file, found no such file") from None
     except InputError as error:
@@ -70,28 +66,20 @@ def load_numpy_pickle(file: io.BufferedIOBase) -> Any:
     return _NumpyUnpickler(file, encoding="latin1").load()  # latin1: numpy bytes pickled by Python 2
 
 
-def _read_member(archive: zipfile.ZipFile, name: str) -> np.ndarray:
-    with archive.open(name) as member:
-        return _read_array(io.BytesIO(member.read()))
-
-
 def _read_array(file: io.BufferedIOBase) -> np.ndarray:
     """One .npy: numpy reads plain ones itself, object arrays are a header followed by a pickle."""
+    readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
     version = np.lib.format.read_magic(file)
-    read_header = {
-        (1, 0): np.lib.format.read_array_header_1_0,
-        (2, 0): np.lib.format.read_array_header_2_0,
-    }
-    if version not in read_header:
+    if version not in readers:
         raise ValueError(f"unknown .npy version {version}")
-    shape, _, dtype = read_header[version](file)
-    if dtype.hasobject:
-        array = load_numpy_pickle(file)
-        if not isinstance(array, np.ndarray) or array.shape != tuple(shape):
-            raise ValueError(f"header says {list(shape)}, content is {type(array).__name__}")
-        return array
-    file.seek(0)
-    return np.lib.format.read_array(file, allow_pickle=False)
+    shape, _, dtype = readers[version](file)
+    if not dtype.hasobject:
+        file.seek(0)
+        return np.lib.format.read_array(file, allow_pickle=False)
+    array = load_numpy_pickle(file)
+    if not isinstance(array, np.ndarray) or array.shape != tuple(shape):
+        raise ValueError(f"header says {list(shape)}, content is {type(array).__name__}")
+    return array
 
 
 class _ArrayType:

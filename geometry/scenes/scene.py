@@ -44,13 +44,12 @@ class Frame:
     def __post_init__(self) -> None:
         if self.extrinsics is not None:
             check_pose(self.extrinsics, self.name)
-        if self.intrinsics is not None:
-            K = np.asarray(self.intrinsics)
-            if K.shape != (3, 3) or not np.isfinite(K).all() or K[0, 0] <= 0 or K[1, 1] <= 0:
-                raise InputError(
-                    f"{self.name}: expected finite intrinsics [3, 3] with positive focal lengths, "
-                    f"got {K.tolist()}"
-                )
+        K = self.intrinsics
+        if K is not None and (K.shape != (3, 3) or not np.isfinite(K).all() or min(K[0, 0], K[1, 1]) <= 0):
+            raise InputError(
+                f"{self.name}: expected finite intrinsics [3, 3] with positive focal lengths, got "
+                f"{K.tolist()}"
+            )
 
     def load(self) -> UInt8[np.ndarray, "H W 3"]:
         """Decode the photo: RGB, upright, undistorted, matching `intrinsics`. Nothing is cached.
@@ -129,9 +128,8 @@ class Scene:
     @property
     def posed(self) -> bool:
         """Whether every frame has extrinsics and intrinsics."""
-        return bool(self.frames) and all(
-            f.extrinsics is not None and f.intrinsics is not None for f in self.frames
-        )
+        cameras = (x for f in self.frames for x in (f.extrinsics, f.intrinsics))
+        return bool(self.frames) and all(x is not None for x in cameras)
 
     @property
     def extrinsics(self) -> Float[np.ndarray, "V 4 4"]:
@@ -189,22 +187,21 @@ def photo_frame(
             f"{path}: expected a photo shaped like its camera, (H, W) {lens.image_size}, got "
             f"{header.stored_size}; do these cameras belong to other photos?"
         )
-    use_stored = stored_fits
-    decoded_size = header.stored_size if use_stored else header.upright_size
+    size = header.stored_size if stored_fits else header.upright_size
     # A mirrored photo cannot be turned upright by any camera, so it stays as stored.
-    turns = header.quarter_turns if use_stored and not header.mirrored else 0
+    turns = header.quarter_turns if stored_fits and not header.mirrored else 0
     intrinsics = None
     if lens is not None:
-        lens = lens.resized(decoded_size)
-        intrinsics = turn_intrinsics(pinhole_intrinsics(lens), decoded_size, turns)
+        lens = lens.resized(size)
+        intrinsics = turn_intrinsics(pinhole_intrinsics(lens), size, turns)
         lens = None if lens.is_pinhole else lens
     return Frame(
         name=name,
         image=path,
-        image_size=turned_size(decoded_size, turns),
+        image_size=turned_size(size, turns),
         extrinsics=None if extrinsics is None else turn_extrinsics(extrinsics, turns),
         intrinsics=intrinsics,
-        exif=not use_stored,
+        exif=not stored_fits,
         lens=lens,
         quarter_turns=turns,
         **fields,
@@ -217,26 +214,27 @@ def check_pose(pose: np.ndarray, where: str) -> None:
     Raises:
         InputError: wrong shape, not finite, mirrored (determinant -1), scaled or sheared.
     """
-    pose = np.asarray(pose)
-    wanted = f"{where}: expected a rigid 4x4 pose, got"
+    if fault := _fault(np.asarray(pose)):
+        raise InputError(f"{where}: expected a rigid 4x4 pose, got {fault}")
+
+
+def _fault(pose: np.ndarray) -> str | None:
     if pose.shape != (4, 4):
-        raise InputError(f"{wanted} a matrix of shape {list(pose.shape)}")
+        return f"a matrix of shape {list(pose.shape)}"
     if not np.isfinite(pose).all():
-        raise InputError(f"{wanted} one with NaN or infinite entries")
+        return "one with NaN or infinite entries"
+    if np.abs(pose[3] - (0, 0, 0, 1)).max() > 1e-6:
+        return f"one whose last row is {pose[3].tolist()}; is it transposed?"
     rotation = pose[:3, :3]
     determinant = np.linalg.det(rotation)
-    if np.abs(pose[3] - (0, 0, 0, 1)).max() > 1e-6:
-        raise InputError(f"{wanted} one whose last row is {pose[3].tolist()}; is it transposed?")
     size = np.cbrt(abs(determinant))
-    if size > 0 and np.abs(rotation @ rotation.T / size**2 - np.eye(3)).max() < 1e-2:
-        if determinant < 0:
-            raise InputError(
-                f"{wanted} a mirrored one (determinant {determinant:.3g}); one axis has the wrong sign"
-            )
-        if abs(size - 1) > 1e-2:
-            raise InputError(f"{wanted} one that also scales by {size:.4g}; divide its rotation by that")
-        return
-    raise InputError(f"{wanted} one whose rotation is not orthonormal (determinant {determinant:.3g})")
+    if size == 0 or np.abs(rotation @ rotation.T / size**2 - np.eye(3)).max() >= 1e-2:
+        return f"one whose rotation is not orthonormal (determinant {determinant:.3g})"
+    if determinant < 0:
+        return f"a mirrored one (determinant {determinant:.3g}); one axis has the wrong sign"
+    return (
+        f"one that also scales by {size:.4g}; divide its rotation by that" if abs(size - 1) > 1e-2 else None
+    )
 
 
 def turn_intrinsics(
