@@ -110,26 +110,14 @@ class Model:
                     photos, options = open_given(photos, cameras, options, self.device)
             elif cameras is not None:
                 raise InputError("cameras: expected none beside an opened capture, which has its own")
-            capture = photos
             with watch("cameras"):
-                capture = find_cameras(
-                    capture,
-                    options.camera_source,
-                    trust_network=self.knows_cameras or ray_pose,
-                    seed=seed,
-                )
+                trusted = self.knows_cameras or ray_pose
+                capture = find_cameras(photos, options.camera_source, trust_network=trusted, seed=seed)
             with watch("photos"):
                 views, maps = load_views(capture, capture.context, options, self.device)
             with watch("network"), precision(running.precision, self.network):
-                geometry = predict_geometry(
-                    self.network,
-                    views,
-                    reference=running.reference,
-                    chunk=running.chunk,
-                    ray_pose=ray_pose,
-                    rays=rays,
-                    seed=seed,
-                )
+                choices = {"reference": running.reference, "chunk": running.chunk, "ray_pose": ray_pose}
+                geometry = predict_geometry(self.network, views, rays=rays, seed=seed, **choices)
             # Features are large; tensors of an inference mode cannot take part in a gradient.
             geometry = replace(geometry, features=None).map(Tensor.clone)
             geometry, metric = self._in_metres(geometry)

@@ -5,7 +5,7 @@ The library prints nothing unless told to: by `run_command` in commands, by ``ve
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Protocol, runtime_checkable
 
@@ -23,6 +23,11 @@ def say(text: str) -> None:
 def counted(number: int, thing: str) -> str:
     """``1 photo``, ``2 photos``."""
     return f"{number:,} {thing}" + ("" if number == 1 else "s")
+
+
+def some(names: Sequence[str], most: int = 4) -> str:
+    """The first of many names, and how many more there are."""
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def heard() -> bool:

@@ -21,7 +21,7 @@ from geometry.results import INFERRED, file_names, require_results, result_folde
 from geometry.sampling.preprocess import PixelMap
 from geometry.scenes import transforms_json
 from geometry.views import Cameras, Views
-from geometry.visualize import colour_confidence, colour_depth, write_image
+from geometry.visualize import colour_confidence, colour_depth, to_bytes, write_image
 
 COLMAP_POINTS = 100_000  # tools read this file point by point
 
@@ -95,14 +95,8 @@ class Prediction:
         for v, pixel_map in enumerate(self.maps):
             rows, columns = pixel_map.valid
             valid[0, v, rows, columns] = True
-        return point_cloud(
-            self.geometry,
-            self.views.images,
-            valid,
-            conf_percentile=conf_percentile,
-            max_points=max_points,
-            seed=seed,
-        )
+        choice = {"conf_percentile": conf_percentile, "max_points": max_points, "seed": seed}
+        return point_cloud(self.geometry, self.views.images, valid, **choice)
 
     def save(self, path: str | Path, *, conf_percentile: float = 40.0) -> None:
         """Write a folder as `geometry infer` does, or, by suffix, the points alone: ``.ply``, ``.glb``.
@@ -123,7 +117,8 @@ class Prediction:
             cloud = self.points(conf_percentile)
             write_points(path, cloud.points, cloud.colours)
         elif path.suffix.lower() == ".glb":
-            _write_glb(path, self.points(conf_percentile), self)
+            cloud = self.points(conf_percentile)
+            write_glb(path, cloud.points, cloud.colours, *_camera_arrays(self))
         else:
             require_results(path, INFERRED, self.sources)
             with result_folder(path) as folder:
@@ -131,59 +126,37 @@ class Prediction:
 
 
 def _write_folder(folder: Path, scene: Prediction, conf_percentile: float) -> None:
-    names, cameras = file_names(scene.names), scene.cameras
+    names = file_names(scene.names)
     arrays = {"depth": scene.depth, "confidence": scene.confidence, "sky": scene.sky}
-    if cameras is not None:
-        arrays |= {"extrinsics": cameras.extrinsics[0], "intrinsics": cameras.intrinsics[0]}
+    if scene.cameras is not None:
+        arrays |= {"extrinsics": scene.cameras.extrinsics[0], "intrinsics": scene.cameras.intrinsics[0]}
     arrays = {key: value.float().cpu().numpy() for key, value in arrays.items() if value is not None}
-    images = (scene.images.movedim(1, -1).clamp(0, 1) * 255).round().byte().cpu().numpy()
     for sub in ("depth", "images", *(("confidence",) if "confidence" in arrays else ())):
         (folder / sub).mkdir()
     for v, name in enumerate(names):
         np.savez_compressed(folder / "depth" / f"{name}.npz", **{key: a[v] for key, a in arrays.items()})
         write_image(folder / "depth" / f"{name}.png", colour_depth(arrays["depth"][v]))
-        write_image(folder / "images" / f"{name}.png", images[v])
+        write_image(folder / "images" / f"{name}.png", to_bytes(scene.images[v]))
         if "confidence" in arrays:
             write_image(folder / "confidence" / f"{name}.png", colour_confidence(arrays["confidence"][v]))
     (folder / "scene.json").write_text(json.dumps(dict(scene.about), indent=2) + "\n")
-    if cameras is None:
+    if scene.cameras is None:
         say("no cameras: a monocular model places none; only depth was written")
         return
-    extrinsics, intrinsics, sizes = _camera_arrays(scene)
+    files, cameras = [f"{name}.png" for name in names], _camera_arrays(scene)
     transforms_json.write_scene(
         folder / "transforms.json",
-        [f"images/{name}.png" for name in names],
-        extrinsics,
-        intrinsics,
-        sizes,
+        [f"images/{file}" for file in files],
+        *cameras,
         extra={"ply_file_path": "points.ply"},
     )
     cloud = scene.points(conf_percentile)
     few = np.linspace(0, len(cloud.points) - 1, min(len(cloud.points), COLMAP_POINTS)).astype(int)
-    model = colmap.model_from_cameras(
-        [f"{name}.png" for name in names],
-        extrinsics,
-        intrinsics,
-        sizes,
-        points=cloud.points[few],
-        colours=cloud.colours[few],
-        seen_by=cloud.view[few],
-    )
+    part = {"points": cloud.points[few], "colours": cloud.colours[few], "seen_by": cloud.view[few]}
+    model = colmap.model_from_cameras(files, *cameras, **part)
     colmap.write_model(folder / "sparse" / "0", model)
     write_points(folder / "points.ply", cloud.points, cloud.colours)
-    _write_glb(folder / "points.glb", cloud, scene)
-
-
-def _write_glb(path: Path, cloud: PointCloud, scene: Prediction) -> None:
-    extrinsics, intrinsics, sizes = _camera_arrays(scene)
-    write_glb(
-        path,
-        cloud.points,
-        cloud.colours,
-        extrinsics=extrinsics,
-        intrinsics=intrinsics,
-        image_sizes=sizes,
-    )
+    write_glb(folder / "points.glb", cloud.points, cloud.colours, *cameras)
 
 
 def _camera_arrays(

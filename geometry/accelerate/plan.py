@@ -18,27 +18,17 @@ TURNS = 5
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What inference on a CPU does otherwise than plain PyTorch.
+    """What inference on a CPU does otherwise than plain PyTorch."""
 
-    Attributes:
-        products: whether the blocks' linear maps go to oneDNN.
-        attention: whether long sequences' attention goes by rows of scores (`attention_by_rows`).
-        long: tokens above which it does.
-        rows: tokens that a block takes at a time: few enough for the widest intermediate to stay in the
-            cache (and under the 32 MB above which every allocation is fresh pages from the kernel), many
-            enough to keep products efficient; None takes all.
-        head_bytes: dense heads take as many views at a time as keep their widest maps at 8 cells per patch
-            within this, near the cache; None takes what they are told.
-        kept_bytes: networks whose blocks have weights up to this keep them laid out between calls;
-            larger ones lay them out in every call, and need no more memory.
-    """
-
-    products: bool = False
-    attention: bool = False
-    long: int = 640
+    products: bool = False  # the blocks' linear maps go to oneDNN
+    attention: bool = False  # that of long sequences goes by rows of scores (`attention_by_rows`)
+    long: int = 640  # tokens above which it does
+    # Tokens that a block takes at a time, None all: few enough for the widest intermediate to stay in the cache
+    # (and under the 32 MB above which every allocation is fresh pages), many enough for efficient products.
     rows: int | None = 2048
+    # Dense heads take as many views at a time as keep their widest maps within this; None: as they are told.
     head_bytes: int | None = 16 << 20
-    kept_bytes: int = 512 << 20
+    kept_bytes: int = 512 << 20  # blocks with weights up to this keep them laid out between calls
 
     @staticmethod
     def for_machine(dtype: torch.dtype = torch.float32) -> "Plan":

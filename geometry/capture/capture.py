@@ -45,10 +45,9 @@ class Capture:
         """
         if len(self.context) <= most:
             return self
-        posed = self.scene.posed
-        poses = self.scene.extrinsics if posed else None
+        poses = self.scene.extrinsics if self.scene.posed else None
         context = select_views(poses, len(self.scene), most, self.context)
-        how = "farthest-point sampling of their poses" if posed else "an even spread"
+        how = "an even spread" if poses is None else "farthest-point sampling of their poses"
         say(
             f"the network takes {len(context)} of {len(self.context)} photos, chosen by {how}; "
             f"{option} N takes more"
@@ -85,12 +84,10 @@ def open_capture(
     Raises:
         InputError: no usable photos, poses that contradict themselves, or photos in the output folder.
     """
-    if isinstance(photos, Scene):
-        scene = photos
-    else:
-        scene = open_photos(
-            photos, poses=options.poses, unposed=options.ignore_poses, check=options.pose_check
-        )
+    scene = photos
+    if not isinstance(scene, Scene):
+        choices = {"poses": options.poses, "unposed": options.ignore_poses, "check": options.pose_check}
+        scene = open_photos(photos, **choices)
     if out is not None:  # photos may lie elsewhere than what was typed: links, paths in a JSON
         keep_apart(out, [frame.image for frame in scene.frames if isinstance(frame.image, Path)])
     say(f"{counted(len(scene), 'photo')}; poses: {scene.source}")

@@ -1,12 +1,9 @@
 """Where the photos' cameras come from: what ``--cameras`` names."""
 
-from collections.abc import Sequence
-
 from geometry.capture.capture import Capture
-from geometry.console import say
+from geometry.console import say, some
 from geometry.errors import InputError
 from geometry.scenes import structure_from_motion as sfm
-from geometry.scenes.scene import Scene
 from geometry.scenes.view_selection import evenly_spaced, select_views
 
 
@@ -52,47 +49,41 @@ def find_cameras(capture: Capture, wanted: str, *, trust_network: bool, seed: in
         )
         return capture
     placed = _place(capture, seed)
-    if not _enough(placed, capture):
-        missing = f"{_names(capture.scene, placed.missing)} could not be placed"
-        if wanted == "auto":
-            say(f"cameras: the network's, because structure from motion found too few: {missing}")
-            return capture
-        raise InputError(
-            f"--cameras sfm: expected at least two thirds of the photos placed, got {len(placed.indices)} of "
-            f"{len(placed.indices) + len(placed.missing)}: {missing}. Add photos between those, so that each "
-            "shares half of what it shows with its neighbour, remove photos of other places, or use "
-            "--cameras network"
+    missing = some([capture.scene.frames[i].name for i in placed.missing], 6)
+    if _enough(placed, capture):
+        left_out = f"; left out: {missing}" if missing else ""
+        say(f"cameras: structure from motion placed {placed.share} photos{left_out}")
+        return _placed_capture(capture, placed)
+    if wanted == "auto":
+        say(
+            f"cameras: the network's, because structure from motion found too few: {missing} could not be "
+            "placed"
         )
-    total = len(placed.indices) + len(placed.missing)
-    left_out = f"; left out: {_names(capture.scene, placed.missing)}" if placed.missing else ""
-    say(f"cameras: structure from motion placed {len(placed.indices)} of {total} photos{left_out}")
-    return _placed_capture(capture, placed)
+        return capture
+    raise InputError(
+        f"--cameras sfm: expected at least two thirds of the photos placed, got {placed.share}: {missing} "
+        "could not be placed. Add photos between those, so that each shares half of what it shows with its "
+        "neighbour, remove photos of other places, or use --cameras network"
+    )
 
 
 def _place(capture: Capture, seed: int) -> sfm.Placed:
     """Structure from motion of the chosen photos; where that is too little, of those between them too."""
     placed = sfm.place_photos(capture.scene, [*capture.context, *capture.targets], seed=seed)
-    candidates = [i for i in range(len(capture.scene)) if i not in set(capture.targets)]
+    candidates = [i for i in range(len(capture.scene)) if i not in capture.targets]
     room = sfm.EXHAUSTIVE - len(capture.targets)
     if _enough(placed, capture) or len(candidates) == len(capture.context) or room <= len(capture.context):
         return placed
     more = [candidates[i] for i in evenly_spaced(len(candidates), room)]
-    say(
-        f"cameras: structure from motion placed {len(placed.indices)} of "
-        f"{len(placed.indices) + len(placed.missing)} photos; trying again with those between them"
-    )
+    say(f"cameras: structure from motion placed {placed.share} photos; trying again with those between them")
     return sfm.place_photos(capture.scene, [*more, *capture.targets], seed=seed)
 
 
 def _enough(placed: sfm.Placed, capture: Capture) -> bool:
     """Whether two thirds of the photos, two of the input and, of a hold-out, at least one have a place."""
     targets = set(capture.targets) & set(placed.indices)
-    inputs = len(placed.indices) - len(targets)
-    return (
-        2 * len(placed.missing) <= len(placed.indices)
-        and inputs >= 2
-        and (bool(targets) or not capture.targets)
-    )
+    most = 2 * len(placed.missing) <= len(placed.indices)
+    return most and len(placed.indices) - len(targets) >= 2 and (bool(targets) or not capture.targets)
 
 
 def _placed_capture(capture: Capture, placed: sfm.Placed) -> Capture:
@@ -103,8 +94,3 @@ def _placed_capture(capture: Capture, placed: sfm.Placed) -> Capture:
     scene = placed.scene
     context = select_views(scene.extrinsics, len(scene), len(capture.context), candidates)
     return Capture(scene, context, targets)
-
-
-def _names(scene: Scene, indices: Sequence[int], most: int = 6) -> str:
-    names = ", ".join(scene.frames[i].name for i in indices[:most])
-    return names + (f" and {len(indices) - most} more" if len(indices) > most else "")

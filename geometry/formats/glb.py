@@ -26,7 +26,6 @@ def write_glb(
     path: Path | str,
     points: Float[np.ndarray, "N 3"],
     colours: UInt8[np.ndarray, "N 3"],
-    *,
     extrinsics: Float[np.ndarray, "V 4 4"] | None = None,
     intrinsics: Float[np.ndarray, "V 3 3"] | None = None,
     image_sizes: Sequence[tuple[int, int]] | None = None,

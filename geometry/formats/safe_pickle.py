@@ -1,8 +1,7 @@
 """Object arrays in .npz files without running code that a pickle names.
 
-``np.load(..., allow_pickle=True)`` executes code from the file. MegaDepth's index files need pickle for
-arrays of None, tuples and dicts; here they go through an unpickler that knows numpy's arrays, dtypes and
-scalars and nothing else. For torch's files ``torch.load(weights_only=True)`` does the same.
+``np.load(..., allow_pickle=True)`` executes code from the file. MegaDepth's index files need pickle for arrays of
+None, tuples and dicts: here an unpickler knows numpy's arrays, dtypes and scalars and nothing else.
 """
 
 import io

@@ -60,13 +60,11 @@ def follow_alignment(
 ) -> Float[Tensor, "n k"]:
     """s D^ + t, whose s and t follow D^ in the derivative as well.
 
-    Its value is that of the robust alignment. Its derivative is that of the weighted least-squares line from
-    D^ to this value over the points that the alignment did not truncate. A loss of it is indifferent to
-    scale and shift of D^, and so is, exactly, its gradient: orthogonal to D^ and to 1 in every row.
-
-    With s and t as constants that holds only for the very loss that they minimise. The gradient of any
-    other (L_grad, L_N, an l1 without truncation) would ask for another scale and shift, the next alignment
-    would undo what it got, and so on: the prediction drifts until its exponential output fails.
+    Its value is that of the robust alignment; its derivative is that of the weighted least-squares line from
+    D^ to this value over the points that the alignment did not truncate. So a loss of it is indifferent to
+    scale and shift of D^, and its gradient is orthogonal to D^ and to 1 in every row. With s and t as constants
+    that holds only for the loss that they minimise: the gradient of any other (L_grad, L_N) would ask for
+    another scale, which the next alignment undoes, and the prediction drifts until its exponential fails.
 
     Args:
         weight: the alignment's; 0 excludes a point, whose values must still be finite.

@@ -12,10 +12,9 @@ def choose_reference(tokens: Float[Tensor, "B V D"], strategy: str) -> Int[Tenso
 
     Args:
         tokens: class token of every view, raw residual stream.
-        strategy: ``first``; ``middle``; ``saddle_balanced``: the view nearest the middle of the range
-            in similarity to the others, token norm and token variance; ``saddle_sim_range``: the view
-            with the widest range of similarities (it can tie: the two least similar views share their
-            minimum).
+        strategy: ``first``; ``middle``; ``saddle_balanced``: the view nearest the middle of the range in
+            similarity to the others, token norm and token variance; ``saddle_sim_range``: the view with
+            the widest range of similarities.
 
     Raises:
         ValueError: unknown strategy.

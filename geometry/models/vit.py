@@ -23,17 +23,15 @@ class VisionTransformer(nn.Module):
     scene at once and even ones one view; queries and keys are normalised and rotated; and slot 0 of
     every view holds a camera token in place of DINOv2's class token.
 
-    Views are never reordered: attention across views does not know their order, so the reference view
-    is simply the one that receives the reference's camera token.
+    Views are never reordered: the reference view is the one that receives the reference's camera token.
 
     Args:
         output_blocks: indices of the four blocks whose state the dense heads read.
         alternate_from: first block of the alternating part; None is a plain ViT (monocular models).
         concat_local: outputs are (state after the last within-view block, state) on the channels.
-        released: the numbers that the released weights were trained with, where they differ from the
-            clean ones: an offset of 0.1 in position-embedding resampling, eps 1e-5 (not the blocks'
-            1e-6) in query/key and final norms, and exported features of scenes whose reference was
-            chosen come reference first.
+        released: what the released weights were trained with: an offset of 0.1 in position-embedding
+            resampling, eps 1e-5 (not the blocks' 1e-6) in query/key and final norms; exported features of
+            scenes whose reference was chosen come reference first.
 
     Attributes:
         compute: narrow format of the products in inference (autocast); None leaves it to the autocast
@@ -115,8 +113,7 @@ class VisionTransformer(nn.Module):
 
         Args:
             camera_tokens: tokens of given cameras; then no reference is chosen.
-            conditioned: scenes for which ``camera_tokens`` hold; the others get learned tokens. None
-                means all.
+            conditioned: scenes for which they hold (all, if None); the others get learned tokens.
             reference: how to choose the reference view (`choose_reference`), or its index per scene.
                 Scenes of one or two views take view 0, unless indices are given.
             export_blocks: blocks whose normed patch features are returned in ``Features.exported``.

@@ -21,13 +21,9 @@ def truncated_l1_scale_shift(
     not bind) lies where two residuals vanish: the answer is the best line through two points. For each
     anchor point, whose residual is held at 0, the best s is found exactly: the slope changes by -w|dx|,
     +2w|dx|, -w|dx| where a residual leaves the truncation, passes 0, and enters it again; one sort and two
-    running sums give the objective at all of these values. With every point as anchor the answer is the
-    global minimum, in O(n^2 log n) instead of the O(n^3) of trying all pairs. With fewer anchors each
-    walks on: the second point it meets is its next anchor, which never raises the objective, and rarely
-    ends above the minimum.
-
-    Without gradient: at a minimum the objective does not change with s and t, so a loss may take them as
-    constants. Only the two points on the line then lack a gradient of their own.
+    running sums give the objective at all of these values. With every point as anchor that is the global
+    minimum, in O(n^2 log n). With fewer, each walks on: the second point it meets is its next anchor, which
+    never raises the objective. Without gradient: at a minimum a loss may take s and t as constants.
 
     Args:
         weights: 0 excludes a point, whose values must still be finite.

@@ -35,10 +35,9 @@ def open_photos(
     """Open photos, with their cameras where a file beside them has some.
 
     Photos come in natural order (numbers as numbers), upright, and without lens distortion where it
-    is known; sizes and orientations may differ. Images in memory stay in the order given. A
-    ``transforms.json``, or a COLMAP model in the folder, ``sparse/0``, ``sparse`` or ``colmap``, is found
-    in the folder, or beside it; photos it does not cover are then left out with a warning. Pixels are
-    decoded later, by `Frame.load`.
+    is known; images in memory stay in the order given. A ``transforms.json``, or a COLMAP model in the folder,
+    ``sparse/0``, ``sparse`` or ``colmap``, is found in the folder, or beside it; photos it does not cover are
+    left out with a warning. Pixels are decoded later, by `Frame.load`.
 
     Args:
         inputs: one folder, one video, a ``transforms.json``, or photos one by one; or an image or images

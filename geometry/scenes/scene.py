@@ -164,9 +164,8 @@ def photo_frame(
     """A frame for a photo on disk and a camera as some file states it.
 
     - Resolution: if the photo is a resized copy of what ``lens`` describes, the lens is rescaled.
-    - EXIF: COLMAP, nerfstudio and instant-ngp read stored pixels and ignore EXIF, so a camera refers
-      to stored pixels unless its width and height fit only the upright photo. The pixels then come
-      out upright all the same, and the camera is turned with them.
+    - EXIF: COLMAP, nerfstudio and instant-ngp ignore it, so a camera refers to stored pixels unless its size
+      fits only the upright photo. Pixels come out upright all the same, the camera turned with them.
     - Distortion: ``intrinsics`` become those of the undistorted image.
 
     Args:

@@ -1,9 +1,8 @@
 """Cameras of photos that have none, by classical structure from motion with COLMAP's library, pycolmap.
 
-SIFT features, matches of every pair, incremental mapping; no network. Photos are handed over reduced,
-upright and grey, so that EXIF turns, videos and odd file formats are settled by our own reader. What comes
-back are lenses and poses in the conventions of `geometry.views`; `Frame.load` then undoes the distortion
-as it does for any COLMAP model. pycolmap is an optional package, imported when it is needed.
+SIFT features, matches of every pair, incremental mapping; no network. Photos are handed over reduced, upright
+and grey, so that EXIF turns, videos and odd file formats are settled by our own reader; `Frame.load` then undoes
+the distortion that is found. pycolmap is an optional package, imported when it is needed.
 
 Source: Schönberger and Frahm 2016 (COLMAP).
 """
@@ -43,6 +42,11 @@ class Placed:
     scene: Scene  # the placed photos, all with cameras, in the order asked for
     indices: list[int]  # their places in the scene that was given
     missing: list[int]  # those that were asked for and not placed
+
+    @property
+    def share(self) -> str:
+        """``5 of 6``."""
+        return f"{len(self.indices)} of {len(self.indices) + len(self.missing)}"
 
 
 def available() -> bool:

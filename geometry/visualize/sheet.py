@@ -24,10 +24,9 @@ def contact_sheet(
 ) -> UInt8[np.ndarray, "H W 3"]:
     """One page with a labelled section for each entry; aspects are kept, and may differ within a section.
 
-    A section's images stand in as few lines as leave them large enough, and fill the page's width as far as
-    they do not become too large; a page whose images cannot fill it is narrower. A section with more than
-    `MOST` images shows some, evenly chosen with both ends, and its label says so. Images are made small as
-    they come, so a section may be an iterator over many large ones.
+    A section's images stand in as few lines as leave them large enough; a page that they cannot fill is
+    narrower. Of more than `MOST` images some are shown, evenly chosen with both ends, and the label says so.
+    Images are made small as they come, so a section may be an iterator over many large ones.
 
     Args:
         title: lines across the top, in red: what whoever looks at the sheet must know.

@@ -18,11 +18,7 @@ class VideoWriter:
     """Write an .mp4 that browsers and phones play, one frame at a time.
 
     H.264, 4:2:0, BT.709; odd sizes are padded by one row or column, never stretched. The file appears when
-    the ``with`` block ends without an exception, else it does not appear::
-
-        with VideoWriter("video.mp4", fps=24) as video:
-            for frame in frames:
-                video.add(frame)
+    the ``with`` block ends without an exception.
 
     Args:
         crf: constant rate factor of x264: 18 is hard to tell from the original, 28 is small.

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from geometry.accelerate import accelerate
+from geometry.console import some
 from geometry.errors import InputError
 from geometry.models.zoo import VARIANTS, build
-from geometry.weights.files import fingerprint, load_strict, read_safetensors, some, write_safetensors
+from geometry.weights.files import fingerprint, load_strict, read_safetensors, write_safetensors
 from geometry.weights.hub import APACHE, RELEASES, fetch_weights
 from geometry.weights.released_names import convert, is_released, kind_of
 

@@ -10,6 +10,7 @@ from safetensors.torch import save as serialise
 from torch import Tensor, nn
 
 from geometry.atomic import atomic_file
+from geometry.console import some
 from geometry.errors import InputError
 
 
@@ -88,9 +89,3 @@ def require_fit(given: Mapping[str, Tensor], wanted: Mapping[str, Tensor], sourc
     found = [f"{problem}: {some(names)}" for problem, names in problems.items() if names]
     if found:
         raise InputError(f"{source}: does not fit {what}; {'; '.join(found)}")
-
-
-def some(names: list[str], most: int = 4) -> str:
-    """The first of many names, and how many more there are."""
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more

@@ -1,13 +1,9 @@
 """Do depth, poses and intrinsics of a scene belong together, and if not, which convention is off?
 
 A pixel's depth, carried into another view of the same scene, must be the depth stored there, or lie behind
-it. The share of pixels for which it is tells a right reading from a wrong one, and trying the usual
-mistakes tells what is wrong: poses inverted or with other camera axes, rotation transposed, the centre in
-place of the translation, distance along the ray in place of z, another unit of depth, intrinsics of
-another resolution.
-
-What this cannot see: half a pixel in the principal point, a whole world that is mirrored, and whether
-depth fits the photo rather than the cameras.
+it. The share of pixels for which it is tells a right reading from a wrong one, and trying the usual mistakes
+(`POSES`, `DEPTHS`, `UNITS`, `FOCALS`) tells what is wrong. What this cannot see: half a pixel in the principal
+point, a whole world that is mirrored, and whether depth fits the photo rather than the cameras.
 """
 
 from dataclasses import dataclass
