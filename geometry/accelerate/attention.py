@@ -1,8 +1,8 @@
 """Softmax attention as matrix products, where that is quicker than PyTorch's fused kernel.
 
-On CPUs the fused kernel multiplies float32 matrices with MKL and gains nothing from bfloat16: over some hundred
-tokens, products by oneDNN around a softmax can be quicker while the scores stay in the cache. Its backward pass
-over few tokens costs several times what plain products do. Measured: docs/performance.md.
+On CPUs the fused kernel multiplies float32 matrices with MKL and gains nothing from bfloat16: over some
+hundred tokens, products by oneDNN around a softmax can be quicker while the scores stay in the cache. Its
+backward pass over few tokens costs several times what plain products do. Measured: docs/performance.md.
 """
 
 import torch

@@ -23,7 +23,7 @@ class Plan:
     products: bool = False  # the blocks' linear maps go to oneDNN
     attention: bool = False  # that of long sequences goes by rows of scores (`attention_by_rows`)
     long: int = 640  # tokens above which it does
-    # Tokens that a block takes at a time, None all: few enough for the widest intermediate to stay in the cache
+    # Tokens that a block takes at a time, None all: few enough for the widest tensor to stay in the cache
     # (and under the 32 MB above which every allocation is fresh pages), many enough for efficient products.
     rows: int | None = 2048
     # Dense heads take as many views at a time as keep their widest maps within this; None: as they are told.

@@ -5,9 +5,8 @@ principal. With r^2 = u^2 + v^2:
 
 - ``opencv`` (k1 k2 p1 p2 k3 k4 k5 k6): the rational radial and tangential model of OpenCV; SIMPLE_RADIAL,
   RADIAL, OPENCV and FULL_OPENCV are special cases.
-- ``fisheye`` (k1 k2 k3 k4 p1 p2 sx sy): (u, v) are first scaled to length theta = atan(r), then
-  distorted by a radial polynomial in theta^2, tangential and thin-prism terms; OPENCV_FISHEYE and
-  THIN_PRISM_FISHEYE.
+- ``fisheye`` (k1 k2 k3 k4 p1 p2 sx sy): (u, v) are first scaled to length theta = atan(r), then distorted by
+  a radial polynomial in theta^2, tangential and thin-prism terms; OPENCV_FISHEYE and THIN_PRISM_FISHEYE.
 - ``fov`` (omega): r' = atan(2 r tan(omega / 2)) / omega; COLMAP's FOV.
 """
 

@@ -1,7 +1,7 @@
 """Object arrays in .npz files without running code that a pickle names.
 
-``np.load(..., allow_pickle=True)`` executes code from the file. MegaDepth's index files need pickle for arrays of
-None, tuples and dicts: here an unpickler knows numpy's arrays, dtypes and scalars and nothing else.
+``np.load(..., allow_pickle=True)`` executes code from the file. MegaDepth's index files need pickle for
+arrays of None, tuples and dicts: here an unpickler knows numpy's arrays, dtypes and scalars and nothing else.
 """
 
 import io

@@ -62,9 +62,10 @@ def follow_alignment(
 
     Its value is that of the robust alignment; its derivative is that of the weighted least-squares line from
     D^ to this value over the points that the alignment did not truncate. So a loss of it is indifferent to
-    scale and shift of D^, and its gradient is orthogonal to D^ and to 1 in every row. With s and t as constants
-    that holds only for the loss that they minimise: the gradient of any other (L_grad, L_N) would ask for
-    another scale, which the next alignment undoes, and the prediction drifts until its exponential fails.
+    scale and shift of D^, and its gradient is orthogonal to D^ and to 1 in every row. With s and t as
+    constants that holds only for the loss that they minimise: the gradient of any other (L_grad, L_N) would
+    ask for another scale, which the next alignment undoes, and the prediction drifts until its exponential
+    fails.
 
     Args:
         weight: the alignment's; 0 excludes a point, whose values must still be finite.
@@ -195,8 +196,7 @@ def global_local_terms(
     is the prediction itself, for a view that carries no loss.
 
     Args:
-        levels: half image diagonals per sphere radius. The paper names MoGe's losses only; these are
-            MoGe's.
+        levels: half image diagonals per sphere radius. The paper names MoGe's losses only; these are MoGe's.
     """
     weight = inverse_depth_weight(target, valid)
     scale, shift = align_globally(depth, target, weight, generator=generator)

@@ -34,8 +34,8 @@ def open_photos(
 ) -> Scene:
     """Open photos, with their cameras where a file beside them has some.
 
-    Photos come in natural order (numbers as numbers), upright, and without lens distortion where it
-    is known; images in memory stay in the order given. A ``transforms.json``, or a COLMAP model in the folder,
+    Photos come in natural order (numbers as numbers), upright, and without lens distortion where it is known;
+    images in memory stay in the order given. A ``transforms.json``, or a COLMAP model in the folder,
     ``sparse/0``, ``sparse`` or ``colmap``, is found in the folder, or beside it; photos it does not cover are
     left out with a warning. Pixels are decoded later, by `Frame.load`.
 

@@ -1,8 +1,8 @@
 """Cameras of photos that have none, by classical structure from motion with COLMAP's library, pycolmap.
 
 SIFT features, matches of every pair, incremental mapping; no network. Photos are handed over reduced, upright
-and grey, so that EXIF turns, videos and odd file formats are settled by our own reader; `Frame.load` then undoes
-the distortion that is found. pycolmap is an optional package, imported when it is needed.
+and grey, so that EXIF turns, videos and odd file formats are settled by our own reader; `Frame.load` then
+undoes the distortion that is found. pycolmap is an optional package, imported when it is needed.
 
 Source: Schönberger and Frahm 2016 (COLMAP).
 """

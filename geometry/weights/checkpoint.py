@@ -44,9 +44,8 @@ def find_checkpoint(model: str) -> Checkpoint:
     """The weights that ``--model`` names.
 
     Args:
-        model: a size (``tiny`` is bundled, the others are the released weights from the hub, cached), a
-            hub id (``owner/name``), a folder with model.safetensors, a .safetensors file, or
-            ``untrained:SIZE``.
+        model: a size (``tiny`` is bundled, the others are the released weights from the hub, cached), a hub
+            id (``owner/name``), a folder with model.safetensors, a .safetensors file, or ``untrained:SIZE``.
 
     Raises:
         InputError: not found, not reachable, or unreadable; says which file to put where.

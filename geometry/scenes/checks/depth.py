@@ -2,8 +2,8 @@
 
 A pixel's depth, carried into another view of the same scene, must be the depth stored there, or lie behind
 it. The share of pixels for which it is tells a right reading from a wrong one, and trying the usual mistakes
-(`POSES`, `DEPTHS`, `UNITS`, `FOCALS`) tells what is wrong. What this cannot see: half a pixel in the principal
-point, a whole world that is mirrored, and whether depth fits the photo rather than the cameras.
+(`POSES`, `DEPTHS`, `UNITS`, `FOCALS`) tells what is wrong. What this cannot see: half a pixel in the
+principal point, a whole world that is mirrored, and whether depth fits the photo rather than the cameras.
 """
 
 from dataclasses import dataclass
