@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from geometry.console import say
@@ -15,7 +15,8 @@ from geometry.errors import InputError
 from geometry.formats import colmap
 from geometry.formats.glb import write_glb
 from geometry.formats.ply import write_points
-from geometry.point_cloud import MAX_POINTS, PointCloud, point_cloud
+from geometry.ops.pinhole import unproject
+from geometry.ops.sky import SKY_THRESHOLD
 from geometry.prediction import Geometry
 from geometry.results import INFERRED, file_names, require_results, result_folder
 from geometry.sampling.preprocess import PixelMap
@@ -23,7 +24,17 @@ from geometry.scenes import transforms_json
 from geometry.views import Cameras, Views
 from geometry.visualize import colour_confidence, colour_depth, to_bytes, write_image
 
+MAX_POINTS = 1_000_000  # of a cloud
 COLMAP_POINTS = 100_000  # tools read this file point by point
+
+
+@dataclass(frozen=True)
+class PointCloud:
+    """Points of one scene in its world, with sRGB colours and the view that each came from."""
+
+    points: Float[np.ndarray, "N 3"]
+    colours: UInt8[np.ndarray, "N 3"]
+    view: Int[np.ndarray, " N"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -83,20 +94,34 @@ class Prediction:
 
         Args:
             conf_percentile: share of pixels, in percent, that is left out.
-            max_points: a random subset of at most this many is kept.
-            seed: of that subset.
+            max_points: a random subset of at most this many is kept, drawn by ``seed``.
 
         Raises:
             InputError: there are no cameras.
         """
         if self.cameras is None:
             raise InputError(f"points: expected cameras, {self.about.get('model', 'the model')} places none")
-        valid = torch.zeros_like(self.geometry.depth, dtype=torch.bool)
+        keep = torch.zeros_like(self.depth, dtype=torch.bool)
         for v, pixel_map in enumerate(self.maps):
             rows, columns = pixel_map.valid
-            valid[0, v, rows, columns] = True
-        choice = {"conf_percentile": conf_percentile, "max_points": max_points, "seed": seed}
-        return point_cloud(self.geometry, self.views.images, valid, **choice)
+            keep[v, rows, columns] = True
+        keep &= torch.isfinite(self.depth) & (self.depth > 0)
+        if self.sky is not None:
+            keep &= self.sky < SKY_THRESHOLD
+        if self.confidence is not None and keep.any():
+            least = np.percentile(self.confidence[keep].float().cpu().numpy(), conf_percentile)
+            keep &= self.confidence >= float(least)
+        index = keep.flatten().nonzero()[:, 0]
+        if len(index) > max_points:
+            order = torch.randperm(len(index), generator=torch.Generator().manual_seed(seed))
+            index = index[order[:max_points].sort().values.to(index.device)]
+        points = unproject(self.geometry.depth, self.cameras)[0].flatten(0, 2)[index]
+        colours = self.images.movedim(1, -1).flatten(0, 2)[index]
+        return PointCloud(
+            points=points.float().cpu().numpy(),
+            colours=(colours.clamp(0, 1) * 255).round().byte().cpu().numpy(),
+            view=(index // self.depth[0].numel()).cpu().numpy(),
+        )
 
     def save(self, path: str | Path, *, conf_percentile: float = 40.0) -> None:
         """Write a folder as `geometry infer` does, or, by suffix, the points alone: ``.ply``, ``.glb``.

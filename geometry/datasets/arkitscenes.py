@@ -114,7 +114,6 @@ class ARKitScenes(SceneSource):
             exif=False,
             quarter_turns=turns,
             depth=reader if depth.is_file() else None,
-            timestamp=time,
         )
 
 

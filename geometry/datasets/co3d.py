@@ -139,7 +139,6 @@ class CO3D(SceneSource):
             exif=False,
             depth=None if depth is None else self._depth(depth),
             objects=None if mask is None else partial(read_mask, self.root / mask["path"]),
-            timestamp=entry.get("frame_timestamp"),
         )
 
     def _depth(self, depth: Mapping) -> partial:

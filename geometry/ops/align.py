@@ -297,9 +297,9 @@ def robust_scale_shift(
     scale, first = scale[usable], first[usable]
     shift = target[first] - scale * source[first]
 
-    scored = (
-        torch.randperm(n, generator=generator, device=device)[:MAX_SCORED] if n > MAX_SCORED else slice(None)
-    )
+    scored = slice(None)
+    if n > MAX_SCORED:
+        scored = torch.randperm(n, generator=generator, device=device)[:MAX_SCORED]
     residual = scale[:, None] * source[scored] + shift[:, None] - target[scored]  # [hypotheses, points]
     deviation = (residual - residual.median(dim=1, keepdim=True).values).abs().mean(dim=1)
     # Exact data have no deviation: leave room for rounding.

@@ -39,7 +39,6 @@ class Frame:
     mask: Path | None = None  # as stored; 0 = ignore
     sky: Callable[[], Bool[np.ndarray, "h w"]] | None = None  # True on sky, as stored; None where unlabelled
     objects: Callable[[], Bool[np.ndarray, "h w"]] | None = None  # True on the foreground object, as stored
-    timestamp: float | None = None  # seconds
 
     def __post_init__(self) -> None:
         if self.extrinsics is not None:
@@ -171,7 +170,7 @@ def photo_frame(
     Args:
         extrinsics: world-to-camera of the camera as stated.
         lens: camera as stated; None leaves the frame without intrinsics.
-        fields: further fields of `Frame` (depth, mask, timestamp).
+        fields: further fields of `Frame` (depth, mask).
 
     Raises:
         InputError: the photo cannot be read, or has another shape than the camera.

@@ -107,21 +107,16 @@ def write_scene(
         per_frame: further keys of each frame, for example ``depth_file_path``.
         extra: further keys of the file, for example ``ply_file_path``.
     """
-    extrinsics = np.asarray(extrinsics, dtype=np.float64)
-    if not len(file_paths) == len(extrinsics) == len(intrinsics) == len(image_sizes):
-        raise ValueError(
-            f"one name, pose, intrinsics and size per photo expected, got {len(file_paths)}, "
-            f"{len(extrinsics)}, {len(intrinsics)}, {len(image_sizes)}"
+    poses = se3.invert(torch.from_numpy(np.asarray(extrinsics, dtype=np.float64))).numpy() @ _FLIP
+    cameras = [_camera_keys(np.asarray(K), size) for K, size in zip(intrinsics, image_sizes, strict=True)]
+    shared = cameras[0] if cameras and all(camera == cameras[0] for camera in cameras) else {}
+    frames = [
+        {"file_path": name, **({} if shared else camera), **more, "transform_matrix": pose.tolist()}
+        for name, pose, camera, more in zip(
+            file_paths, poses, cameras, per_frame or [{}] * len(poses), strict=True
         )
-    cam_to_world = se3.invert(torch.from_numpy(extrinsics)).numpy() @ _FLIP
-    cameras = [_camera_keys(np.asarray(K), size) for K, size in zip(intrinsics, image_sizes)]
-    shared = bool(cameras) and all(camera == cameras[0] for camera in cameras)
-    frames = []
-    for v, name in enumerate(file_paths):
-        frame = {"file_path": str(name), **({} if shared else cameras[v])}
-        frame |= dict(per_frame[v]) if per_frame is not None else {}
-        frames.append(frame | {"transform_matrix": cam_to_world[v].tolist()})
-    content = {"camera_model": "OPENCV", **(cameras[0] if shared else {}), **(extra or {}), "frames": frames}
+    ]
+    content = {"camera_model": "OPENCV", **shared, **(extra or {}), "frames": frames}
     with atomic_file(path) as temporary:
         temporary.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
 

@@ -2,7 +2,6 @@
 
 import io
 import subprocess
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -17,16 +16,8 @@ from geometry.scenes.scene import Frame, Scene
 VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".mts", ".3gp"})
 
 
-@dataclass(frozen=True, kw_only=True)
-class VideoInfo:
-    """What a video's container says."""
-
-    frame_count: int
-    duration: float  # seconds
-
-
-def probe(path: Path) -> VideoInfo:
-    """Number of frames and duration, by reading the container without decoding.
+def probe(path: Path) -> tuple[int, float]:
+    """Number of frames and duration in seconds, by reading the container without decoding.
 
     Raises:
         InputError: no such file, or no video that ffmpeg can read.
@@ -39,7 +30,7 @@ def probe(path: Path) -> VideoInfo:
         raise InputError(f"{path}: expected a video, got a file that ffmpeg cannot read") from error
     if count < 1:
         raise InputError(f"{path}: expected a video, got one without frames")
-    return VideoInfo(frame_count=count, duration=seconds)
+    return count, seconds
 
 
 def read_frame(path: Path, seconds: float) -> UInt8[np.ndarray, "H W 3"]:
@@ -70,24 +61,19 @@ def read_frame(path: Path, seconds: float) -> UInt8[np.ndarray, "H W 3"]:
 def read_scene(path: Path, max_frames: int = 300) -> Scene:
     """Unposed scene of at most ``max_frames`` frames, evenly spaced, the middle of each span.
 
-    ``timestamp`` is a frame's time at a constant frame rate. Frames are found again by time when
-    loaded, so nothing is kept in memory or on disk.
+    Frames are found again by time when loaded, so nothing is kept in memory or on disk.
     """
-    info = probe(path)
-    count = min(max_frames, info.frame_count)
-    chosen = [(2 * i + 1) * info.frame_count // (2 * count) for i in range(count)]
-    step = info.duration / info.frame_count
+    total, seconds = probe(path)
+    count = min(max_frames, total)
+    chosen = [(2 * i + 1) * total // (2 * count) for i in range(count)]
     # Half a frame early: ffmpeg gives the first frame at or after the time asked for.
-    times = [(max(0.0, (k - 0.5) * step), k * step) for k in chosen]
-    H, W = read_frame(path, times[0][0]).shape[:2]
+    times = [max(0.0, (k - 0.5) * seconds / total) for k in chosen]
+    H, W = read_frame(path, times[0]).shape[:2]
     digits = max(4, len(str(count)))
     frames = tuple(
         Frame(
-            name=f"{path.stem}_{i + 1:0{digits}d}.png",
-            image=partial(read_frame, path, seek),
-            image_size=(H, W),
-            timestamp=time,
+            name=f"{path.stem}_{i:0{digits}d}.png", image=partial(read_frame, path, time), image_size=(H, W)
         )
-        for i, (seek, time) in enumerate(times)
+        for i, time in enumerate(times, start=1)
     )
     return Scene(name=path.stem, frames=frames, folder=path.parent)

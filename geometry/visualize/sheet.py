@@ -54,9 +54,9 @@ def spread(total: int, most: int) -> list[int]:
     return sorted({round(i * (total - 1) / max(1, most - 1)) for i in range(most)})
 
 
-def images_per_line(aspect: float, width: int = WIDTH) -> int:
+def images_per_line(aspect: float) -> int:
     """How many images of this aspect (width / height) stand side by side at their usual size."""
-    return max(1, round((width - 2 * _MARGIN + _GAP) / (_USUAL * math.sqrt(aspect) + _GAP)))
+    return max(1, round((WIDTH - 2 * _MARGIN + _GAP) / (_USUAL * math.sqrt(aspect) + _GAP)))
 
 
 def _reduced(image: Image) -> Image:
