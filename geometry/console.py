@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Protocol, runtime_checkable
+from typing import Any
 
 from geometry.peak_memory import peak_resident_bytes
 
@@ -56,19 +56,8 @@ def told(verbose: bool) -> AbstractContextManager[None]:
     return listening() if verbose else nullcontext()
 
 
-@runtime_checkable
-class Loaded(Protocol):
-    """What `announce` needs of a checkpoint."""
-
-    @property
-    def trained(self) -> bool: ...
-
-    @property
-    def summary(self) -> str: ...
-
-
-def announce(checkpoint: Loaded) -> None:
-    """Print what was loaded, with a warning if it was never trained."""
+def announce(checkpoint: Any) -> None:
+    """Say what was loaded (a `geometry.weights` checkpoint), with a warning if it was never trained."""
     say(checkpoint.summary)
     if not checkpoint.trained:
         say(

@@ -1,10 +1,10 @@
 """The objectives: named terms, their weights, and one visible sum.
 
-Each objective returns its terms by name, unweighted, for the log; `weighted_sum` adds them up. A term of
+Each objective returns its terms by name, unweighted, for the log; `Objective.total` adds them up. A term of
 weight 0 is not computed.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import torch
 from jaxtyping import Bool, Float
@@ -29,18 +29,6 @@ from geometry.views import Truth
 Terms = dict[str, Tensor]
 
 
-def weighted_sum(terms: Mapping[str, Tensor], weights: Mapping[str, float]) -> Float[Tensor, ""]:
-    """L = sum_k w_k L_k.
-
-    Raises:
-        ValueError: a term has no weight.
-    """
-    missing = terms.keys() - weights.keys()
-    if missing:
-        raise ValueError(f"no weight for the loss terms {sorted(missing)}; there are {sorted(weights)}")
-    return torch.stack([weights[name] * term for name, term in terms.items()]).sum()
-
-
 class Objective:
     """Base of objectives: weights by term name, checked against the names that exist."""
 
@@ -53,7 +41,11 @@ class Objective:
         return self.weights[name] != 0
 
     def total(self, terms: Terms) -> Float[Tensor, ""]:
-        return weighted_sum(terms, self.weights)
+        """L = sum_k w_k L_k; every term needs a weight."""
+        missing = terms.keys() - self.weights.keys()
+        if missing:
+            raise ValueError(f"no weight for the terms {sorted(missing)}; there are {sorted(self.weights)}")
+        return torch.stack([self.weights[name] * term for name, term in terms.items()]).sum()
 
 
 class AnyViewObjective(Objective):

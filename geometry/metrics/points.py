@@ -21,17 +21,10 @@ def point_cloud_metrics(pred: Cloud, truth: Cloud, threshold: float) -> dict[str
 
     Source: Knapitsch et al. 2017 (Tanks and Temples); definitions as in DA3's released evaluation.
     """
-    if len(pred) == 0 or len(truth) == 0:
-        return {
-            "acc": np.inf,
-            "comp": np.inf,
-            "overall": np.inf,
-            "precision": 0.0,
-            "recall": 0.0,
-            "fscore": 0.0,
-        }
-    to_truth, _ = cKDTree(truth).query(pred, workers=-1)
-    to_pred, _ = cKDTree(pred).query(truth, workers=-1)
+    to_truth = to_pred = np.array([np.inf])
+    if len(pred) and len(truth):
+        to_truth, _ = cKDTree(truth).query(pred, workers=-1)
+        to_pred, _ = cKDTree(pred).query(truth, workers=-1)
     acc, comp = float(to_truth.mean()), float(to_pred.mean())
     precision, recall = float((to_truth < threshold).mean()), float((to_pred < threshold).mean())
     both = precision + recall

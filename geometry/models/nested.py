@@ -9,9 +9,10 @@ from torch import Tensor, nn
 from geometry.models.da3 import DepthAnything3, MonocularDepth, normalise_images
 from geometry.ops.align import fit_scale
 from geometry.ops.metric import metric_depth
+from geometry.ops.scale import rescale_cameras
 from geometry.ops.sky import SKY_THRESHOLD, quantile
 from geometry.prediction import Geometry
-from geometry.views import Cameras, Views
+from geometry.views import Views
 
 MAX_SKY_DEPTH_M = 200.0
 
@@ -64,8 +65,6 @@ def align_to_metric(geometry: Geometry, metric: Geometry) -> Geometry:
     far = quantile(depth[ground], 0.99).clamp(max=MAX_SKY_DEPTH_M)
     depth = torch.where(ground, depth, far)
     conf = torch.where(ground, conf, torch.ones_like(conf))
-    extrinsics = cameras.extrinsics.clone()
-    extrinsics[..., :3, 3] *= scale
     encoding = geometry.pose_encoding.clone()
     encoding[..., :3] *= scale
     rays = geometry.rays
@@ -76,7 +75,7 @@ def align_to_metric(geometry: Geometry, metric: Geometry) -> Geometry:
         depth=depth,
         depth_conf=conf,
         rays=rays,
-        cameras=Cameras(extrinsics=extrinsics, intrinsics=cameras.intrinsics),
+        cameras=rescale_cameras(cameras, scale[None]),
         pose_encoding=encoding,
         sky=metric.sky,
         scale_factor=scale,

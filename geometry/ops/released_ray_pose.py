@@ -11,7 +11,6 @@ ITERATIONS = 100
 SAMPLE = 8
 INLIER_ERROR = 0.2  # in units of direction / z
 MAX_REFIT = 8000
-VIEWS_AT_A_TIME = 2
 
 
 def released_decomposition(
@@ -45,14 +44,8 @@ def released_decomposition(
         )
     indices = indices.to(rays.device)
 
-    maps = torch.cat(
-        [
-            _fit_views(
-                slopes[i : i + VIEWS_AT_A_TIME], conf[i : i + VIEWS_AT_A_TIME], points, indices, generator
-            )
-            for i in range(0, len(rays), VIEWS_AT_A_TIME)
-        ]
-    )
+    maps = [_fit_view(s, c, points, indices, generator) for s, c in zip(slopes, conf)]  # one by one: memory
+    maps = torch.stack(maps)
     maps = torch.where((torch.linalg.det(maps) < 0)[:, None, None], -maps, maps)
     rotation, lower = _ql(maps)
     lower = lower / lower[:, 2:, 2:]
@@ -62,28 +55,19 @@ def released_decomposition(
     return rotation, centre, focal, lower[:, 2, :2]
 
 
-def _fit_views(
+def _fit_view(
     slopes: Tensor, conf: Tensor, points: Tensor, indices: Tensor, generator: torch.Generator
 ) -> Tensor:
-    n = len(slopes)
-    order = conf.argsort(dim=-1, descending=True)
-    chosen = order[:, indices.flatten()]  # [n, iterations * sample]
-    split = (len(indices), -1)
-    sampled = slopes.gather(1, chosen[..., None].expand(-1, -1, 2)).unflatten(1, split)
-    hypotheses = _homography(
-        points[chosen].unflatten(1, split), sampled, conf.gather(1, chosen).unflatten(1, split)
-    )
-    inliers = _errors(hypotheses, slopes, points) < INLIER_ERROR  # [n, iterations, r]
-    best = (inliers * conf[:, None]).sum(-1).argmax(-1)
-    refitted = []
-    for view in range(n):
-        kept = inliers[view, best[view]].nonzero()[:, 0]
-        if len(kept) > MAX_REFIT:
-            kept = kept[conf[view, kept].argsort(descending=True)]
-            kept = kept[: max(MAX_REFIT, int(0.95 * len(kept)))]
-            kept = kept[torch.randperm(len(kept), generator=generator)[:MAX_REFIT].to(kept.device)]
-        refitted.append(_homography(points[kept], slopes[view, kept], conf[view, kept]))
-    return torch.stack(refitted)
+    chosen = conf.argsort(descending=True)[indices]  # [iterations, sample]
+    hypotheses = _homography(points[chosen], slopes[chosen], conf[chosen])
+    mapped = points @ hypotheses.mT  # [iterations, r, 3]
+    inliers = (mapped[..., :2] / mapped[..., 2:] - slopes).norm(dim=-1) < INLIER_ERROR
+    kept = inliers[(inliers * conf).sum(-1).argmax()].nonzero()[:, 0]
+    if len(kept) > MAX_REFIT:
+        kept = kept[conf[kept].argsort(descending=True)]
+        kept = kept[: max(MAX_REFIT, int(0.95 * len(kept)))]
+        kept = kept[torch.randperm(len(kept), generator=generator)[:MAX_REFIT].to(kept.device)]
+    return _homography(points[kept], slopes[kept], conf[kept])
 
 
 def _homography(points: Tensor, slopes: Tensor, weights: Tensor) -> Tensor:
@@ -102,11 +86,6 @@ def _homography(points: Tensor, slopes: Tensor, weights: Tensor) -> Tensor:
     # square one would be [2k, 2k].
     solution = torch.linalg.svd(rows, full_matrices=False).Vh[..., -1, :].unflatten(-1, (3, 3))
     return solution / solution[..., 2:, 2:]
-
-
-def _errors(hypotheses: Tensor, slopes: Tensor, points: Tensor) -> Tensor:
-    mapped = points @ hypotheses.mT  # [n, iterations, r, 3]
-    return (mapped[..., :2] / mapped[..., 2:] - slopes[:, None]).norm(dim=-1)
 
 
 def _ql(matrix: Tensor) -> tuple[Tensor, Tensor]:

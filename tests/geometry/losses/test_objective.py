@@ -10,8 +10,8 @@ from torch.testing import assert_close
 from geometry.losses.objective import (
     AnyViewObjective,
     MetricObjective,
+    Objective,
     RelativeDepthObjective,
-    weighted_sum,
 )
 from geometry.ops.align import Similarity
 from geometry.ops.metric import canonical_depth, metric_depth
@@ -116,9 +116,9 @@ def test_ablations_compute_only_their_terms(truth):
 
 def test_the_sum_is_weighted_and_complete():
     terms = {"a": torch.tensor(2.0), "b": torch.tensor(3.0)}
-    assert weighted_sum(terms, {"a": 0.5, "b": 2.0, "c": 9.0}).item() == 7.0
+    assert Objective(a=0.5, b=2.0, c=9.0).total(terms).item() == 7.0
     with pytest.raises(ValueError, match="'b'"):
-        weighted_sum(terms, {"a": 1.0})
+        Objective(a=1.0).total(terms)
     with pytest.raises(ValueError, match="all loss weights are 0"):
         MetricObjective(depth=0.0, gradient=0.0, sky=0.0)
 
