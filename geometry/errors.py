@@ -19,7 +19,8 @@ class InputError(ValueError):
 
 def run_command(main: Callable[[], int | None]) -> int:
     """Run a command's body and show its progress; bad input or a full disk is one line and exit status 2."""
-    warnings.formatwarning = _one_line_warning
+    # What a person needs of a warning: not the line of code that raised it.
+    warnings.formatwarning = lambda message, *where, **more: f"warning: {message}\n"
     try:
         with listening():
             return main() or 0
@@ -35,8 +36,3 @@ def run_command(main: Callable[[], int | None]) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
-
-
-def _one_line_warning(message: Warning | str, *where: object, **more: object) -> str:
-    """What a person needs of a warning: not the line of code that raised it."""
-    return f"warning: {message}\n"

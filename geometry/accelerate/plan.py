@@ -44,23 +44,16 @@ class Plan:
 def _measured(dtype: torch.dtype, threads: int) -> Plan:
     if dtype not in formats() or torch.backends.cpu.get_cpu_capability() != "AVX512":
         return Plan()
+    generator = torch.Generator().manual_seed(0)
     with torch.inference_mode(), torch.autocast("cpu", enabled=False):
-        return Plan(products=_products_gain(dtype), attention=_attention_gains(dtype))
-
-
-def _products_gain(dtype: torch.dtype) -> bool:
-    """The first linear map of an MLP of width 384, 256 tokens."""
-    generator = torch.Generator().manual_seed(0)
-    x, weight = (torch.randn(n, 384, generator=generator).to(dtype) for n in (256, 1536))
-    laid_out = lay_out(weight, len(x))
-    return _gains(lambda: multiply(x, laid_out), lambda: F.linear(x, weight))
-
-
-def _attention_gains(dtype: torch.dtype) -> bool:
-    """One head over 1024 tokens."""
-    generator = torch.Generator().manual_seed(0)
-    qkv = torch.randn(3, 1, 1, 1024, 64, generator=generator).to(dtype)
-    return _gains(lambda: attention_by_rows(*qkv), lambda: F.scaled_dot_product_attention(*qkv))
+        # The first linear map of an MLP of width 384 on 256 tokens, and one head over 1024 tokens.
+        x, weight = (torch.randn(n, 384, generator=generator).to(dtype) for n in (256, 1536))
+        qkv = torch.randn(3, 1, 1, 1024, 64, generator=generator).to(dtype)
+        laid_out = lay_out(weight, len(x))
+        return Plan(
+            products=_gains(lambda: multiply(x, laid_out), lambda: F.linear(x, weight)),
+            attention=_gains(lambda: attention_by_rows(*qkv), lambda: F.scaled_dot_product_attention(*qkv)),
+        )
 
 
 def _gains(fast: Callable[[], object], plain: Callable[[], object]) -> bool:

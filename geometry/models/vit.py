@@ -143,9 +143,12 @@ class VisionTransformer(nn.Module):
                     rotary = within if index >= first else None
                     local = x = self._run(block, x.flatten(0, 1), rotary).unflatten(0, (B, V))
                 if index in self.output_blocks:
-                    patches.append(self._patch_features(local, x))
-                    slot = x[:, :, 0]
-                    slots.append(torch.cat((local[:, :, 0], slot), dim=-1) if self.concat_local else slot)
+                    state, slot = self.norm(x)[:, :, 1:], x[:, :, 0]
+                    if self.concat_local:  # the within-view half does not pass the final norm
+                        state = torch.cat((local[:, :, 1:], state.to(local.dtype)), dim=-1)
+                        slot = torch.cat((local[:, :, 0], slot), dim=-1)
+                    patches.append(state)
+                    slots.append(slot)
                 if index in export_blocks:
                     exported[index] = self._export(index, x, chosen)
         return Features(
@@ -191,15 +194,6 @@ class VisionTransformer(nn.Module):
         if self.activation_checkpointing and torch.is_grad_enabled():
             return checkpoint(block, x, rotary, use_reentrant=False)
         return block(x, rotary)
-
-    def _patch_features(
-        self, local: Float[Tensor, "B V L D"], x: Float[Tensor, "B V L D"]
-    ) -> Float[Tensor, "B V T F"]:
-        """Final norm of the current state; the within-view half stays as it is."""
-        current = self.norm(x)[:, :, 1:]
-        if not self.concat_local:
-            return current
-        return torch.cat((local[:, :, 1:], current.to(local.dtype)), dim=-1)
 
     def _export(
         self, index: int, x: Float[Tensor, "B V L D"], chosen: Int[Tensor, " B"] | None

@@ -50,7 +50,9 @@ def match_patches(
     """
     B, V, H, W = truth.depth.shape
     grid = (H // patch, W // patch)
-    points, valid = _surface(truth, patch)  # [B, V * T, 3], [B, V * T]
+    middle = slice(patch // 2, None, patch)  # of every patch
+    points = unproject(truth.depth, truth.cameras)[:, :, middle, middle].flatten(1, 3)  # [B, V * T, 3]
+    valid = truth.valid[:, :, middle, middle].flatten(1, 3)
     asked = _draw(valid, queries, generator)
     points = points.take_along_dim(asked[..., None], dim=1)
     valid = valid.take_along_dim(asked, dim=1)
@@ -74,13 +76,6 @@ def match_patches(
         matches=(matches + first).movedim(1, 2).flatten(2),
         weights=weights / weights.sum(-1, keepdim=True).clamp(min=1e-6),
     )
-
-
-def _surface(truth: Truth, patch: int) -> tuple[Float[Tensor, "B N 3"], Bool[Tensor, "B N"]]:
-    """World point of the pixel at the middle of every patch, and whether its depth is known."""
-    middle = slice(patch // 2, None, patch)
-    points = unproject(truth.depth, truth.cameras)[:, :, middle, middle]
-    return points.flatten(1, 3), truth.valid[:, :, middle, middle].flatten(1, 3)
 
 
 def _draw(

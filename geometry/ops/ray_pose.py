@@ -11,7 +11,7 @@ from torch import Tensor
 
 from geometry.ops import se3
 from geometry.ops.pinhole import intrinsics_matrix, pixel_grid
-from geometry.ops.released_ray_pose import released_decomposition
+from geometry.ops.released_ray_pose import positive_qr, released_decomposition
 from geometry.tensors import TensorRecord
 from geometry.views import Cameras
 
@@ -119,7 +119,7 @@ def _decompose(
 
     H = _consensus(unit, conf, points, generator)
     H = _direct_linear(unit, conf * _within(_angular(H, unit, points), conf), points)
-    rotation, upper = _qr(H)
+    rotation, upper = positive_qr(H)
     upper = upper / upper[:, 2:, 2:]
     # Without skew, directions in the camera are (ax x + bx, ay y + by, 1).
     slope = upper.diagonal(dim1=-2, dim2=-1)[:, :2].clamp(min=SMALLEST_SLOPE)
@@ -258,13 +258,6 @@ def _angular(H: Tensor, unit: Tensor, points: Tensor) -> Tensor:
 def _positive(H: Tensor) -> Tensor:
     """The sign for which directions leave forwards: det(R K^-1) > 0."""
     return torch.where((torch.linalg.det(H) < 0)[..., None, None], -H, H)
-
-
-def _qr(H: Tensor) -> tuple[Tensor, Tensor]:
-    """Rotation times upper triangular with positive diagonal."""
-    Q, R = torch.linalg.qr(H)
-    sign = torch.where(R.diagonal(dim1=-2, dim2=-1) < 0, -1.0, 1.0).to(H)
-    return Q * sign[..., None, :], R * sign[..., :, None]
 
 
 def _skew(vector: Tensor) -> Tensor:

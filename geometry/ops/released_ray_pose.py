@@ -47,7 +47,9 @@ def released_decomposition(
     maps = [_fit_view(s, c, points, indices, generator) for s, c in zip(slopes, conf)]  # one by one: memory
     maps = torch.stack(maps)
     maps = torch.where((torch.linalg.det(maps) < 0)[:, None, None], -maps, maps)
-    rotation, lower = _ql(maps)
+    # Orthogonal times lower triangular: the QR of the column-reversed matrix.
+    rotation, lower = positive_qr(maps.flip(-1))
+    rotation, lower = rotation.flip(-1), lower.flip((-2, -1))
     lower = lower / lower[:, 2:, 2:]
     focal = 1 / torch.stack((lower[:, 0, 0], lower[:, 1, 1]), dim=-1)
     share = conf / conf.sum(-1, keepdim=True)
@@ -88,8 +90,8 @@ def _homography(points: Tensor, slopes: Tensor, weights: Tensor) -> Tensor:
     return solution / solution[..., 2:, 2:]
 
 
-def _ql(matrix: Tensor) -> tuple[Tensor, Tensor]:
-    """Orthogonal times lower triangular with positive diagonal: the QR of the column-reversed matrix."""
-    Q, R = torch.linalg.qr(matrix.flip(-1))
+def positive_qr(matrix: Tensor) -> tuple[Tensor, Tensor]:
+    """Orthogonal times upper triangular with positive diagonal."""
+    Q, R = torch.linalg.qr(matrix)
     sign = torch.where(R.diagonal(dim1=-2, dim2=-1) < 0, -1.0, 1.0).to(matrix)
-    return (Q * sign[..., None, :]).flip(-1), (R * sign[..., :, None]).flip((-2, -1))
+    return Q * sign[..., None, :], R * sign[..., :, None]

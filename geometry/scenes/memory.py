@@ -16,16 +16,11 @@ from geometry.scenes.scene import Frame, Scene
 FORMS = "uint8 arrays [H, W, 3], float arrays in 0..1, tensors [3, H, W] in 0..1 or Pillow images"
 
 
-def is_image(value: Any) -> bool:
-    """Whether this is an image (or a stack of images) in memory rather than a name of a file."""
-    return isinstance(value, (np.ndarray, torch.Tensor, Image.Image))
-
-
 def as_list(images: Any) -> list[Any]:
     """Images one by one, of one image, a stack of them [V, ...] or a sequence."""
-    if isinstance(images, (np.ndarray, torch.Tensor)) and images.ndim == 4:
-        return list(images)
-    return [images] if is_image(images) else list(images)
+    if isinstance(images, (np.ndarray, torch.Tensor, Image.Image)):
+        return list(images) if getattr(images, "ndim", 3) == 4 else [images]  # type: ignore[arg-type]
+    return list(images)
 
 
 def scene_of(images: Sequence[Any]) -> Scene:

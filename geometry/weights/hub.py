@@ -36,19 +36,15 @@ RELEASES = {
 }
 
 
-def local_cache() -> Path:
-    """Folder searched before the hub: for weights copied to a machine without network."""
-    default = Path.home() / ".cache" / "feedforward-nvs"
-    return Path(os.environ.get("FEEDFORWARD_NVS_CACHE", default)).expanduser()
-
-
 def fetch_weights(repository: str) -> Path:
     """Path of a hub repository's model.safetensors, from the caches or the network.
 
     Raises:
         InputError: not here and not reachable; says which file to put where.
     """
-    by_hand = local_cache() / repository.split("/")[-1] / "model.safetensors"
+    # Searched before the hub: for weights copied to a machine without network.
+    cache = os.environ.get("FEEDFORWARD_NVS_CACHE", Path.home() / ".cache" / "feedforward-nvs")
+    by_hand = Path(cache).expanduser() / repository.split("/")[-1] / "model.safetensors"
     if by_hand.is_file():
         return by_hand
     # Imported here: it takes half a second, which local files do not need.
