@@ -6,14 +6,6 @@ from geometry.capture.given import open_given
 from geometry.options import CAMERAS
 
 __all__ = [
-    "CAMERAS",
-    "MAX_VIEWS",
-    "Capture",
-    "check_choice",
-    "find_cameras",
-    "load_views",
-    "most_views",
-    "open_capture",
-    "open_given",
-    "show_views",
-]
+    "CAMERAS", "MAX_VIEWS", "Capture", "check_choice", "find_cameras", "load_views", "most_views",
+    "open_capture", "open_given", "show_views",
+]  # fmt: skip

@@ -33,8 +33,7 @@ def write_glb(
     """Write a point cloud, and with the three camera arguments a frustum per camera.
 
     Args:
-        colours: sRGB bytes. They are stored linear, as glTF requires, in 16 bits so that dark
-            ones keep their steps.
+        colours: sRGB bytes, stored linear, as glTF requires, in 16 bits so that dark ones keep their steps.
         extrinsics: world-to-camera.
         image_sizes: (H, W) of each camera.
     """

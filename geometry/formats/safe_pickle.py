@@ -22,9 +22,7 @@ _DAMAGE = (pickle.UnpicklingError, EOFError, ValueError, TypeError, KeyError, In
 
 
 def load_objects(path: str | Path) -> dict[str, Any]:
-    """The arrays of an .npz archive, or the dict of a bare pickle with that name.
-
-    Both occur: ``np.savez`` writes an archive, LoFTR's test files are a pickled dict.
+    """The arrays of an .npz archive (of ``np.savez``), or the dict of a bare pickle (LoFTR's test files).
 
     Raises:
         InputError: no such file, a damaged one, or one that asks for anything but numpy's own types.

@@ -8,8 +8,6 @@ from torch import Tensor, nn
 class LayerScale(nn.Module):
     """Adds ``gamma * branch`` to the residual stream; small gammas let deep stacks begin near the identity.
 
-    Scale and sum are one pass over memory.
-
     Source: Touvron et al., Going deeper with image transformers (arXiv:2103.17239).
     """
 
@@ -20,5 +18,4 @@ class LayerScale(nn.Module):
     def forward(
         self, branch: Float[Tensor, "*batch D"], residual: Float[Tensor, "*batch D"]
     ) -> Float[Tensor, "*batch D"]:
-        """``residual + gamma * branch``."""
-        return torch.addcmul(residual, branch, self.gamma)
+        return torch.addcmul(residual, branch, self.gamma)  # one pass over memory

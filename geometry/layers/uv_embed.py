@@ -11,20 +11,16 @@ from torch import Tensor
 def uv_axes(
     grid: tuple[int, int], aspect: float, *, device: torch.device | None = None
 ) -> tuple[Float[Tensor, " w"], Float[Tensor, " h"]]:
-    """Coordinates u of the columns and v of the rows; the image's half diagonal has length 1.
+    """Coordinates u of the columns and v of the rows of a map; the image's half diagonal has length 1.
 
     Args:
-        grid: (h, w) cells of the map.
-        aspect: W / H of the input image (not of the map).
+        aspect: W / H of the input image, not of the map.
     """
     h, w = grid
     half_diagonal = (aspect**2 + 1) ** 0.5
     u_end = aspect / half_diagonal * (w - 1) / w
     v_end = 1 / half_diagonal * (h - 1) / h
-    return (
-        torch.linspace(-u_end, u_end, w, device=device),
-        torch.linspace(-v_end, v_end, h, device=device),
-    )
+    return (torch.linspace(-u_end, u_end, w, device=device), torch.linspace(-v_end, v_end, h, device=device))
 
 
 def add_uv_embedding(x: Float[Tensor, "n D h w"], aspect: float) -> Float[Tensor, "n D h w"]:

@@ -141,12 +141,7 @@ def local_loss(
 
 
 def _draw_spheres(
-    target: Tensor,
-    valid: Tensor,
-    intrinsics: Tensor,
-    level: int,
-    spheres: int,
-    generator: torch.Generator,
+    target: Tensor, valid: Tensor, intrinsics: Tensor, level: int, spheres: int, generator: torch.Generator
 ) -> tuple[
     Int[Tensor, " s"], Bool[Tensor, "s k"], Int[Tensor, "s k"], Int[Tensor, "s k"], Float[Tensor, " s"]
 ]:

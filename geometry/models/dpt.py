@@ -79,10 +79,7 @@ class FusionBlock(nn.Module):
         self.out = nn.Conv2d(features, features, 1)
 
     def forward(
-        self,
-        top: Float[Tensor, "n F h w"],
-        lateral: Float[Tensor, "n F h w"] | None,
-        size: tuple[int, int],
+        self, top: Float[Tensor, "n F h w"], lateral: Float[Tensor, "n F h w"] | None, size: tuple[int, int]
     ) -> Float[Tensor, "n F H W"]:
         if self.lateral_unit is not None:
             top = self.lateral_unit(lateral).add_(top)
@@ -139,15 +136,9 @@ class DenseHead(nn.Module):
         patches: Sequence[Float[Tensor, "B V T D"]],
         *more: Float[Tensor, "B V *_"],
     ) -> tuple[Tensor, ...]:
-        """``function(patches, *more)`` in float32, views of all scenes together on the first axis.
+        """``function(patches, *more)`` in float32 over at most ``chunk`` views of all scenes at a time.
 
-        Views do not interact, so the numbers are those of one call.
-
-        Args:
-            chunk: views at a time, at most.
-
-        Returns:
-            What the function returns, [B, V, ...] each.
+        Views do not interact, so the numbers, [B, V, ...] each, are those of one call.
         """
         B, V = patches[0].shape[:2]
         tensors = [x.flatten(0, 1).float() for x in (*patches, *more)]

@@ -71,10 +71,7 @@ class VisionTransformer(nn.Module):
             self.camera_token = nn.Parameter(torch.zeros(1, 2, width))  # the reference's, the others'
         self.blocks = nn.ModuleList(
             Block(
-                width,
-                heads,
-                feed_forward=feed_forward,
-                qk_norm_eps=eps if i >= self.alternate_from else None,
+                width, heads, feed_forward=feed_forward, qk_norm_eps=eps if i >= self.alternate_from else None
             )
             for i in range(depth)
         )

@@ -172,9 +172,7 @@ def camera_scale(
     return torch.stack(scales)
 
 
-def normalise_extrinsics(
-    extrinsics: Float[Tensor, "B V 4 4"],
-) -> tuple[Float[Tensor, "B V 4 4"], Similarity]:
+def normalise_extrinsics(extrinsics: Float[Tensor, "B V 4 4"]) -> tuple[Float[Tensor, "B V 4 4"], Similarity]:
     """Given poses as the network expects them, and the similarity from that world back to the given one.
 
     The first view becomes the identity and centres are divided by their median distance from it (the lower

@@ -52,10 +52,7 @@ def truncated_l1_scale_shift(
     scale, anchor, cost = answer
     shift = y.gather(1, anchor) - scale * x.gather(1, anchor)
     found = cost.isfinite()
-    return (
-        torch.where(found, scale, 0.0)[:, 0].to(source),
-        torch.where(found, shift, 0.0)[:, 0].to(source),
-    )
+    return (torch.where(found, scale, 0.0)[:, 0].to(source), torch.where(found, shift, 0.0)[:, 0].to(source))
 
 
 def _through_anchors(

@@ -210,9 +210,7 @@ def _posed(source: Path, photos: list[Path], folder: Path | None, only: set[str]
 def _find_cameras(folder: Path, photo_folder: Path, *, parent: bool = True) -> tuple[Path | None, bool]:
     """A transforms.json or a COLMAP model in the folder, with the photos, or beside their folder.
 
-    Returns:
-        What was found, and whether it must belong to these photos: what lies beside a folder of an
-        unusual name may belong to others, and then is no error.
+    And whether it must belong to these photos: beside a folder of an unusual name it may belong to others.
     """
     usual = photo_folder.resolve().name.lower() in _PHOTO_FOLDERS
     places = [(folder, True), (photo_folder, True)]

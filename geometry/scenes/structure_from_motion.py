@@ -107,10 +107,7 @@ def _with_camera(frame: Frame, extrinsics: Float[np.ndarray, "4 4"], camera: Col
     lens = camera.lens().resized(frame.image_size)
     known = frame.lens is not None or lens.is_pinhole  # `load` undoes a known distortion already
     return replace(
-        frame,
-        extrinsics=extrinsics,
-        intrinsics=pinhole_intrinsics(lens),
-        lens=frame.lens if known else lens,
+        frame, extrinsics=extrinsics, intrinsics=pinhole_intrinsics(lens), lens=frame.lens if known else lens
     )
 
 

@@ -30,11 +30,7 @@ _PINHOLE = ("OPENCV", "PINHOLE", "SIMPLE_PINHOLE", "PERSPECTIVE", "SIMPLE_RADIAL
 
 
 def read_scene(
-    path: Path,
-    image_folder: Path | None = None,
-    *,
-    only: set[str] | None = None,
-    split: str = "frames",
+    path: Path, image_folder: Path | None = None, *, only: set[str] | None = None, split: str = "frames"
 ) -> Scene:
     """Posed photos that the file lists, in natural order of names.
 
@@ -104,8 +100,7 @@ def write_scene(
         file_paths: photos relative to the file's folder.
         extrinsics: world-to-camera, OpenCV axes.
         image_sizes: (H, W) of each photo.
-        per_frame: further keys of each frame, for example ``depth_file_path``.
-        extra: further keys of the file, for example ``ply_file_path``.
+        per_frame, extra: further keys of each frame (``depth_file_path``), of the file (``ply_file_path``).
     """
     poses = se3.invert(torch.from_numpy(np.asarray(extrinsics, dtype=np.float64))).numpy() @ _FLIP
     cameras = [_camera_keys(np.asarray(K), size) for K, size in zip(intrinsics, image_sizes, strict=True)]

@@ -31,16 +31,15 @@ def farthest_point_sampling(
 ) -> list[int]:
     """Views that cover the capture: each next one is farthest from those chosen, by `pose_distances`.
 
-    It starts at the candidate whose centre is nearest the candidates' mean centre; ties go to the
-    lower index. The largest centre distance is that of the candidates.
+    It starts at the candidate whose centre is nearest the candidates' mean centre; ties go to the lower
+    index.
 
     Args:
         extrinsics: world-to-camera.
-        count: how many to choose; all candidates are returned if there are no more.
-        candidates: indices to choose from, for example those that are not targets; None means all.
+        candidates: indices to choose from, all if None; returned whole if no more than ``count``.
 
     Returns:
-        Indices in order of choice; sort them where the order of capture matters.
+        Indices in order of choice, not of capture.
     """
     candidates = np.arange(len(extrinsics)) if candidates is None else np.asarray(candidates, dtype=np.int64)
     if count < 1 or len(candidates) == 0:
@@ -58,9 +57,9 @@ def farthest_point_sampling(
 
 
 def evenly_spaced(total: int, count: int) -> list[int]:
-    """``count`` of ``total`` indices in order, spread evenly, first and last included.
+    """``count`` of ``total`` indices in order (all, if there are no more), spread evenly, both ends included.
 
-    One alone is the middle one; all are returned if there are no more than ``count``.
+    One alone is the middle one.
     """
     if count < 1 or total < 1:
         raise InputError(f"expected at least one view, got {count} of {total}")

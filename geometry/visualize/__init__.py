@@ -6,17 +6,6 @@ from geometry.visualize.sheet import MOST, contact_sheet, images_per_line, sprea
 from geometry.visualize.video import VideoWriter
 
 __all__ = [
-    "MOST",
-    "VideoWriter",
-    "colour_confidence",
-    "colour_depth",
-    "contact_sheet",
-    "depth_limits",
-    "depth_unit",
-    "even_padded",
-    "images_per_line",
-    "spread",
-    "to_bytes",
-    "write_depth",
-    "write_image",
-]
+    "MOST", "VideoWriter", "colour_confidence", "colour_depth", "contact_sheet", "depth_limits",
+    "depth_unit", "even_padded", "images_per_line", "spread", "to_bytes", "write_depth", "write_image",
+]  # fmt: skip

@@ -92,11 +92,7 @@ def untrained(variant: str) -> Checkpoint:
 
 
 def read_checkpoint(
-    path: Path,
-    *,
-    variant: str | None = None,
-    licence: str | None = None,
-    backbone: Checkpoint | None = None,
+    path: Path, *, variant: str | None = None, licence: str | None = None, backbone: Checkpoint | None = None
 ) -> Checkpoint:
     """Read a released checkpoint or one of ours; names come out as ours.
 
