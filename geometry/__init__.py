@@ -13,19 +13,31 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from geometry.api import Model as Model
-    from geometry.api import load as load
-    from geometry.errors import InputError as InputError
-    from geometry.models.da3 import DepthAnything3 as DepthAnything3
-    from geometry.options import NetworkOptions as NetworkOptions
-    from geometry.options import PhotoOptions as PhotoOptions
-    from geometry.outputs import Prediction as Prediction
-    from geometry.prediction import Geometry as Geometry
-    from geometry.scenes.photos import open_photos as open_photos
-    from geometry.views import Cameras as Cameras
-    from geometry.views import Views as Views
+    from geometry.api import Model, load
+    from geometry.errors import InputError
+    from geometry.models.da3 import DepthAnything3
+    from geometry.options import NetworkOptions, PhotoOptions
+    from geometry.outputs import Prediction
+    from geometry.prediction import Geometry
+    from geometry.scenes.photos import open_photos
+    from geometry.views import Cameras, Views
 
 __version__ = "0.1.0"
+__all__ = [
+    "Cameras",
+    "DepthAnything3",
+    "Geometry",
+    "InputError",
+    "Model",
+    "NetworkOptions",
+    "PhotoOptions",
+    "Prediction",
+    "Views",
+    "__version__",
+    "load",
+    "open_photos",
+]
+
 _HOMES = {
     "Cameras": "geometry.views",
     "DepthAnything3": "geometry.models.da3",
@@ -39,7 +51,6 @@ _HOMES = {
     "load": "geometry.api",
     "open_photos": "geometry.scenes.photos",
 }
-__all__ = ["__version__", *_HOMES]
 
 
 def __getattr__(name: str) -> object:
