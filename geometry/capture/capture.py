@@ -86,8 +86,9 @@ def open_capture(
     """
     scene = photos
     if not isinstance(scene, Scene):
-        choices = {"poses": options.poses, "unposed": options.ignore_poses, "check": options.pose_check}
-        scene = open_photos(photos, **choices)
+        scene = open_photos(
+            photos, poses=options.poses, unposed=options.ignore_poses, check=options.pose_check
+        )
     if out is not None:  # photos may lie elsewhere than what was typed: links, paths in a JSON
         keep_apart(out, [frame.image for frame in scene.frames if isinstance(frame.image, Path)])
     say(f"{counted(len(scene), 'photo')}; poses: {scene.source}")

@@ -96,6 +96,7 @@ def find_depth(folder: Path, stem: str, *, unit: float) -> Callable[[], Float[np
     units themselves.
     """
     png = partial(read_png_depth, unit=unit)
+    readers: dict[str, Callable[[Path], np.ndarray]]
     readers = {".png": png, ".npy": read_npy_depth, ".pfm": read_pfm, ".h5": read_h5_depth}
     paths = ((folder / f"{stem}{suffix}", reader) for suffix, reader in readers.items())
     return next((partial(reader, path) for path, reader in paths if path.is_file()), None)

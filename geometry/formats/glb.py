@@ -42,7 +42,8 @@ def write_glb(
         lines = frustum_lines(extrinsics, intrinsics, image_sizes, frustum_depth(points))
         hues = _hues(len(lines)).repeat(lines.shape[1] * 2, axis=0)
         parts.append(("cameras", _LINES, lines.reshape(-1, 3), hues))
-    meshes, accessors, views, data = [], [], [], []
+    meshes, accessors, views = [], [], []
+    data: list[np.ndarray] = []
     for name, mode, places, srgb in parts:
         position = np.ascontiguousarray(places, dtype="<f4")
         if not np.isfinite(position).all():

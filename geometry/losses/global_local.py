@@ -129,8 +129,9 @@ def local_loss(
     ours, theirs = depth[view[:, None], rows, columns], target[view[:, None], rows, columns]
     with torch.no_grad():
         theirs, per_radius = torch.where(inside, theirs, 0.0), inside / radius[:, None]
-        options = {"truncation": TRUNCATION, "anchors": 8, "generator": generator}
-        scale, shift = truncated_l1_scale_shift(torch.nan_to_num(ours), theirs, per_radius, **options)
+        scale, shift = truncated_l1_scale_shift(
+            torch.nan_to_num(ours), theirs, per_radius, truncation=TRUNCATION, anchors=8, generator=generator
+        )
         ratio = scale / global_scale[view].clamp(min=1e-12)
         inside = inside & ((ratio > 0.1) & (ratio < 10) & (inside.sum(-1) >= MIN_POINTS))[:, None]
         weight = inverse_depth_weight(target, valid)[view[:, None], rows, columns]

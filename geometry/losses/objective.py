@@ -167,8 +167,9 @@ class RelativeDepthObjective(Objective):
         mean = torch.where(valid, target, 0.0).sum((-1, -2)) / valid.sum((-1, -2)).clamp(min=1)
         target = torch.where(valid, target, 0.0) / torch.where(mean > 0, mean, 1.0)[:, None, None]
 
-        drawn = {"generator": generator, "levels": self.levels, "spheres": self.spheres}
-        terms, aligned = global_local_terms(depth, target, valid, intrinsics, **drawn)
+        terms, aligned = global_local_terms(
+            depth, target, valid, intrinsics, generator=generator, levels=self.levels, spheres=self.spheres
+        )
         terms = {name: term for name, term in terms.items() if self.on(name)}
         if self.on("gradient"):
             terms["gradient"] = gradient_loss(aligned, target, valid)

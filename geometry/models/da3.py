@@ -61,8 +61,13 @@ class DepthAnything3(nn.Module):
         if cameras is not None:
             with torch.autocast(images.device.type, enabled=False):
                 tokens = self.camera_encoder(cameras, (images.shape[-2], images.shape[-1]))
-        choices = {"conditioned": conditioned, "reference": reference, "export_blocks": export_blocks}
-        return self.backbone(images, camera_tokens=tokens, **choices)
+        return self.backbone(
+            images,
+            camera_tokens=tokens,
+            conditioned=conditioned,
+            reference=reference,
+            export_blocks=export_blocks,
+        )
 
     def decode(
         self, features: Features, *, chunk: int = 8, rays: bool = True, dense: int | None = None

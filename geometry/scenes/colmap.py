@@ -1,12 +1,10 @@
 """A COLMAP model and its photos as one scene."""
 
-import warnings
 from pathlib import Path
 
 from geometry.errors import InputError
 from geometry.formats.colmap.files import read_model
-from geometry.formats.images import natural_key
-from geometry.scenes.scene import Scene, photo_frame
+from geometry.scenes.scene import Scene, photo_frame, photos_present
 
 
 def read_colmap(model_folder: Path, image_folder: Path, *, only: set[str] | None = None) -> Scene:
@@ -24,28 +22,13 @@ def read_colmap(model_folder: Path, image_folder: Path, *, only: set[str] | None
     model = read_model(model_folder)
     if not model.images:
         raise InputError(f"{model_folder}: expected a COLMAP model with registered photos, got an empty one")
-    registered = sorted(model.images.values(), key=lambda image: natural_key(image.name))
-    paths = _locate([image.name for image in registered], image_folder)
-    present = [image for image in registered if paths[image.name] is not None]
-    if only is not None:
-        present = [image for image in present if str(paths[image.name].resolve()) in only]
-    if not present:
-        raise InputError(
-            f"{model_folder}: expected a COLMAP model of the photos in {image_folder}, got one of other "
-            f"photos: none of its {len(registered)} names ({registered[0].name}, ...) is among them"
-        )
-    if only is None and len(present) < len(registered):
-        missing = next(image.name for image in registered if paths[image.name] is None)
-        warnings.warn(
-            f"{model_folder}: {len(registered) - len(present)} of {len(registered)} photos are missing in "
-            f"{image_folder} ({missing}, ...); they are skipped",
-            stacklevel=2,
-        )
+    images = {image.name: image for image in model.images.values()}
+    paths = _locate(list(images), image_folder)
     frames, visibility = [], []
-    for image in present:
+    for name in photos_present(paths, only, model_folder, image_folder):
+        image = images[name]
         lens = model.cameras[image.camera_id].lens()
-        path = paths[image.name]
-        frames.append(photo_frame(path, name=image.name, extrinsics=image.extrinsics, lens=lens))
+        frames.append(photo_frame(paths[name], name=name, extrinsics=image.extrinsics, lens=lens))
         visibility.append(model.points.rows(image.point_ids))
     has_points = len(model.points.ids) > 0
     return Scene(

@@ -5,7 +5,8 @@ Readers (folders, videos, COLMAP models, transforms.json, data sets) convert to 
 pixels are decoded by `Frame.load` and not cached.
 """
 
-from collections.abc import Callable, Iterable
+import warnings
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from jaxtyping import Bool, Float, UInt8
 
 from geometry.errors import InputError
 from geometry.formats.distortion import Lens, pinhole_intrinsics, undistort
-from geometry.formats.images import read_header, read_image, read_map, turned_size
+from geometry.formats.images import natural_key, read_header, read_image, read_map, turned_size
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -204,6 +205,34 @@ def photo_frame(
         quarter_turns=turns,
         **fields,
     )
+
+
+def photos_present(
+    paths: Mapping[str, Path | None], only: set[str] | None, source: Path, folder: Path
+) -> list[str]:
+    """Names of cameras whose photo is there, in natural order; those missing are counted in one warning.
+
+    Args:
+        paths: photo of each name, None where there is none.
+        only: resolved paths to keep, when the caller chose some of the photos.
+
+    Raises:
+        InputError: none is there.
+    """
+    chosen = {n for n, p in paths.items() if p is not None and (only is None or str(p.resolve()) in only)}
+    missing = [name for name, path in paths.items() if path is None]
+    if not chosen:
+        raise InputError(
+            f"{source}: expected cameras of the photos in {folder}, got those of other photos: none of its "
+            f"{len(paths)} names ({next(iter(paths))}, ...) is among them"
+        )
+    if missing and only is None:
+        warnings.warn(
+            f"{source}: {len(missing)} of {len(paths)} listed photos are missing in {folder} ({missing[0]}, "
+            "...); they are skipped",
+            stacklevel=3,
+        )
+    return sorted(chosen, key=natural_key)
 
 
 def check_pose(pose: np.ndarray, where: str) -> None:

@@ -111,14 +111,7 @@ def _with_camera(frame: Frame, extrinsics: Float[np.ndarray, "4 4"], camera: Col
     )
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Group:
-    """Reduced photos that share a lens."""
-
-    names: tuple[str, ...]
-    model: str  # COLMAP's name
-    focal: float | None  # pixels, if EXIF tells
-    size: tuple[int, int]  # (H, W)
+_Group = tuple[list[str], str, str]  # names of photos that share a lens, COLMAP's model, known parameters
 
 
 def _write_photos(folder: Path, scene: Scene, photos: list[int]) -> list[_Group]:
@@ -143,16 +136,15 @@ def _write_photos(folder: Path, scene: Scene, photos: list[int]) -> list[_Group]
         # A reduced size can be equal where the photo's is not: another camera.
         key = (frame.image_size, sizes[index], lens, frame.lens is None)
         shared.setdefault(key, []).append(index)
-    return [
-        _Group(
-            names=tuple(map(_name, members)),
-            # Without distortion where it was undone; else one coefficient, as many as casual photos support.
-            model="SIMPLE_RADIAL" if distorted else "SIMPLE_PINHOLE",
-            focal=lens.focal_35mm and lens.focal_35mm / _FILM_WIDTH_MM * max(size),
-            size=size,
-        )
-        for (_, size, lens, distorted), members in shared.items()
-    ]
+    groups = []
+    for (_, (H, W), lens, distorted), members in shared.items():
+        # Without distortion where it was undone; else one coefficient, as many as casual photos support.
+        model = "SIMPLE_RADIAL" if distorted else "SIMPLE_PINHOLE"
+        focal = lens.focal_35mm and lens.focal_35mm / _FILM_WIDTH_MM * max(H, W)
+        # Stated parameters count as known: mapping starts from them.
+        params = f"{focal},{W / 2},{H / 2}{',0' * distorted}" if focal else ""
+        groups.append(([_name(index) for index in members], model, params))
+    return groups
 
 
 def _name(index: int) -> str:
@@ -168,17 +160,14 @@ def _reconstruct(folder: Path, groups: list[_Group], *, count: int, seed: int) -
     extraction = pycolmap.FeatureExtractionOptions(num_threads=threads, use_gpu=False)
     extraction.sift.max_num_features = FEATURES
     pycolmap.Database.open(database).close()  # makes the file
-    for group in groups:
+    for names, model, params in groups:
         reader = pycolmap.ImageReaderOptions(
-            camera_model=group.model, default_focal_length_factor=_GUESSED_FOCAL
+            camera_model=model, camera_params=params, default_focal_length_factor=_GUESSED_FOCAL
         )
-        if group.focal is not None:  # stated parameters count as known: mapping starts from them
-            (H, W), zeros = group.size, ",0" * (group.model == "SIMPLE_RADIAL")
-            reader.camera_params = f"{group.focal},{W / 2},{H / 2}{zeros}"
         # Rows are made here, in order: threads that extract would number photos as they finish.
-        pycolmap.import_images(database, photos, pycolmap.CameraMode.SINGLE, group.names, reader)
+        pycolmap.import_images(database, photos, pycolmap.CameraMode.SINGLE, names, reader)
         pycolmap.extract_features(
-            database, photos, group.names, reader_options=reader, extraction_options=extraction, device=cpu
+            database, photos, names, reader_options=reader, extraction_options=extraction, device=cpu
         )
 
     matching = pycolmap.FeatureMatchingOptions(num_threads=threads, use_gpu=False)

@@ -7,7 +7,6 @@ world-to-camera with OpenCV axes. Intrinsics are COLMAP's: first pixel centre at
 
 import json
 import math
-import warnings
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -19,10 +18,10 @@ from jaxtyping import Float
 from geometry.atomic import atomic_file
 from geometry.errors import InputError
 from geometry.formats.distortion import Lens
-from geometry.formats.images import IMAGE_SUFFIXES, natural_key, read_header, read_map
+from geometry.formats.images import IMAGE_SUFFIXES, read_header, read_map
 from geometry.formats.text import read_json
 from geometry.ops import se3
-from geometry.scenes.scene import Frame, Scene, check_pose, photo_frame
+from geometry.scenes.scene import Frame, Scene, check_pose, photo_frame, photos_present
 
 _FLIP = np.diag([1.0, -1.0, -1.0, 1.0])  # OpenGL camera axes <-> OpenCV camera axes
 _FISHEYE = ("OPENCV_FISHEYE", "FISHEYE")
@@ -53,32 +52,15 @@ def read_scene(
     listed = content.get(split)
     if not isinstance(listed, list) or not listed:
         raise InputError(f"{path}: expected a list {split!r} of photos with poses, found none")
-    found: list[tuple[Mapping, Path]] = []
-    missing = []
     for index, entry in enumerate(listed):
         if not isinstance(entry, dict) or not isinstance(entry.get("file_path"), str):
             raise InputError(
                 f"{path}, frame {index}: expected an object with a file_path, got {str(entry)[:60]}"
             )
-        photo = _locate(entry["file_path"], path.parent, image_folder)
-        if photo is None:
-            missing.append(entry["file_path"])
-        elif only is None or str(photo.resolve()) in only:
-            found.append((entry, photo))
-    if not found:
-        where = path.parent if image_folder is None else image_folder
-        raise InputError(
-            f"{path}: expected cameras of the photos in {where}, got cameras of other photos: "
-            f"none of the {len(listed)} files it lists ({listed[0]['file_path']}, ...) is there"
-        )
-    if missing and only is None:
-        warnings.warn(
-            f"{path}: {len(missing)} of {len(listed)} listed photos are missing ({missing[0]}, ...); "
-            f"they are skipped",
-            stacklevel=2,
-        )
-    found.sort(key=lambda item: natural_key(item[0]["file_path"]))
-    frames = tuple(_frame(content, entry, photo, path) for entry, photo in found)
+    entries = {entry["file_path"]: entry for entry in listed}
+    photos = {name: _locate(name, path.parent, image_folder) for name in entries}
+    names = photos_present(photos, only, path, image_folder or path.parent)
+    frames = tuple(_frame(content, entries[name], photos[name], path) for name in names)
     return Scene(name=path.parent.name, frames=frames, source=str(path), folder=path.parent)
 
 

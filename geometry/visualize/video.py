@@ -71,8 +71,8 @@ class VideoWriter:
         command += ["-vf", "scale=out_color_matrix=bt709:out_range=tv", "-colorspace", "bt709"]
         command += ["-x264-params", "colorprim=bt709:transfer=bt709:colormatrix=bt709:log-level=error"]
         command += ["-movflags", "+faststart", str(self._target)]
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.DEVNULL, "stderr": self._log}
-        return subprocess.Popen(command, **pipes, start_new_session=True)
+        pipe, nothing = subprocess.PIPE, subprocess.DEVNULL
+        return subprocess.Popen(command, stdin=pipe, stdout=nothing, stderr=self._log, start_new_session=True)
 
     def _stop(self) -> int:
         """Let ffmpeg end and return its status."""

@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -76,6 +77,7 @@ def find_checkpoint(model: str) -> Checkpoint:
 
 
 def _fetched(repository: str) -> Checkpoint:
+    known: dict[str, dict[str, Any]]
     known = {r.repository.lower(): {"variant": v, "licence": r.licence} for v, r in RELEASES.items()}
     return read_checkpoint(fetch_weights(repository), **known.get(repository.lower(), {}))
 
@@ -129,7 +131,7 @@ def read_checkpoint(
     )
 
 
-def _parts(tensors: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+def _parts(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
     """The network's tensors, and the Gaussian head's without prefix (nested: after ``any_view.``)."""
     plain = {name: name.removeprefix("any_view.") for name in tensors}
     head = {n: p.removeprefix(_HEAD) for n, p in plain.items() if p.startswith(_HEAD)}

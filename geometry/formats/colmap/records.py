@@ -162,13 +162,13 @@ def model_from_cameras(
     cameras, images = {}, {}
     xyz, K = np.asarray(points, dtype=np.float64), np.asarray(intrinsics, dtype=np.float64)
     tracks = np.zeros((len(xyz), 1, 2), np.int64)
-    for v, name in enumerate(names):
+    for v, (name, (H, W)) in enumerate(zip(names, image_sizes)):
         pose, focal, principal = np.asarray(extrinsics[v], np.float64), K[v].diagonal()[:2], K[v, :2, 2]
         rows = np.flatnonzero(seen_by == v)
         local = xyz[rows] @ pose[:3, :3].T + pose[:3, 3]
         tracks[rows, 0, 0], tracks[rows, 0, 1] = v + 1, np.arange(len(rows))
         cameras[v + 1] = ColmapCamera(
-            model="PINHOLE", image_size=tuple(image_sizes[v]), params=(*focal.tolist(), *principal.tolist())
+            model="PINHOLE", image_size=(H, W), params=(*focal.tolist(), *principal.tolist())
         )
         images[v + 1] = ColmapImage(
             name=name,

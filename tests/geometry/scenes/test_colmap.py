@@ -162,7 +162,7 @@ def test_scene_finds_photos_skips_missing_and_sorts(tmp_path, model):
     colmap.write_model(tmp_path / "sparse", model)
     save_grey(tmp_path / "images/10.JPG")
     save_grey(tmp_path / "images/9.JPG")
-    with pytest.warns(UserWarning, match=r"1 of 3 photos are missing .*c\.png"):
+    with pytest.warns(UserWarning, match=r"1 of 3 listed photos are missing .*c\.png"):
         scene = read_colmap(tmp_path / "sparse", tmp_path / "images")
     assert [f.name for f in scene.frames] == ["a b/9.JPG", "a b/10.JPG"]
     np.testing.assert_allclose(scene.extrinsics[1], model.images[1].extrinsics, atol=1e-12)
