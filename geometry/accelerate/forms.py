@@ -25,13 +25,9 @@ SHORT = 128  # tokens up to which plain products are the quicker attention where
 
 
 class Form:
-    """What all fast forms have.
+    """What all fast forms have."""
 
-    Attributes:
-        plan: None takes the machine's, measured when it is first needed.
-    """
-
-    plan: Plan | None
+    plan: Plan | None  # None takes the machine's, measured when it is first needed
 
     def plan_for(self, x: Tensor) -> Plan:
         """What to do with ``x``, where `serves`."""
@@ -80,13 +76,9 @@ class FastAttention(Form, Attention):
 
 
 class FastBlock(Form, Block):
-    """Some sequences (attention) and some tokens (MLP) at a time, so that intermediates stay in the cache.
+    """Some sequences (attention) and some tokens (MLP) at a time, so that intermediates stay in the cache."""
 
-    Attributes:
-        keeps: whether weights stay laid out after a call.
-    """
-
-    keeps: bool
+    keeps: bool  # weights stay laid out after a call
 
     def forward(self, x: Float[Tensor, "n L D"], rotary: Rotary | None = None) -> Float[Tensor, "n L D"]:
         if not serves(x):

@@ -57,11 +57,7 @@ def _measured(dtype: torch.dtype, threads: int) -> Plan:
 
 
 def _gains(fast: Callable[[], object], plain: Callable[[], object]) -> bool:
-    """Whether ``fast`` is quicker by the margin: medians of some runs, in turns after one that warms up.
-
-    In CPU time of all threads: on a busy machine the wall clock says nothing, and threads that wait for each
-    other spinning cost what they take from others.
-    """
+    """Whether ``fast`` needs less CPU time by the margin: medians in turns (a wall clock tells less)."""
     seconds: dict[Callable, list[float]] = {fast: [], plain: []}
     for _ in range(1 + TURNS):
         for call in seconds:

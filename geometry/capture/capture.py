@@ -38,11 +38,7 @@ class Capture:
         return [self.scene.frames[i].name for i in self.targets]
 
     def limited(self, most: int, option: str = "--max-views") -> "Capture":
-        """The capture with at most so many photos as context, saying so.
-
-        Args:
-            option: of the command that takes more.
-        """
+        """The capture with at most so many photos as context, saying so, and which ``option`` takes more."""
         if len(self.context) <= most:
             return self
         poses = self.scene.extrinsics if self.scene.posed else None
@@ -127,11 +123,7 @@ def load_views(
 def show_views(
     capture: Capture, indices: Sequence[int], maps: Sequence[PixelMap], size: tuple[int, int]
 ) -> Views:
-    """What `load_views` showed, at another size and read from the photos again: no image is resized twice.
-
-    Args:
-        maps: of `load_views` for these photos.
-    """
+    """What `load_views` showed (``maps``) at another size, read again: no image is resized twice."""
     frames = [capture.scene.frames[i] for i in indices]
     (views,) = show_frames(frames, [(m.resized(size),) for m in maps])
     return views

@@ -132,10 +132,7 @@ def upright_size(image: Image.Image) -> tuple[int, int]:
 
 
 def read_map(path: Path) -> np.ndarray:
-    """Decode a one-channel map (mask, depth in integer units) as stored: [H, W], its own dtype, no EXIF.
-
-    Of a colour image the first channel is taken.
-    """
+    """Decode a map (mask, integer depth) as stored: [H, W], own dtype, no EXIF, the first channel."""
     with _open(path) as image:
         done = _load(image, path)
         pixels = np.ascontiguousarray(_as_stored(np.asarray(image), *done))
@@ -226,11 +223,7 @@ def _upright(image: Image.Image) -> tuple[bool, int]:
 
 
 def _exif(image: Image.Image) -> Image.Exif:
-    """The photo's EXIF without decoding its pixels.
-
-    A PNG may carry EXIF behind its pixels, so Pillow decodes the whole image to look for it: 5 ms for each
-    of the hundreds of frames of a capture. Walking over the chunks' headers is much quicker.
-    """
+    """The EXIF, which a PNG may hold behind its pixels: those are not decoded to look for it (5 ms each)."""
     still_open = image.format == "PNG" and getattr(image, "fp", None) is not None
     if still_open and "exif" not in image.info and not _has_chunk(image.fp, b"eXIf"):  # type: ignore[attr-defined]
         return Image.Image.getexif(image)

@@ -11,11 +11,7 @@ from torch import Tensor
 def uv_axes(
     grid: tuple[int, int], aspect: float, *, device: torch.device | None = None
 ) -> tuple[Float[Tensor, " w"], Float[Tensor, " h"]]:
-    """Coordinates u of the columns and v of the rows of a map; the image's half diagonal has length 1.
-
-    Args:
-        aspect: W / H of the input image, not of the map.
-    """
+    """Coordinates u of columns and v of rows; the half diagonal of the image of this aspect (W / H) is 1."""
     h, w = grid
     half_diagonal = (aspect**2 + 1) ** 0.5
     u_end = aspect / half_diagonal * (w - 1) / w

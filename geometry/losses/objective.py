@@ -156,11 +156,7 @@ class RelativeDepthObjective(Objective):
         generator: torch.Generator,
         objects: Float[Tensor, "B V H W"] | None = None,
     ) -> Terms:
-        """Terms by name; a mask term is absent where prediction or label is.
-
-        Args:
-            objects: predicted object mask.
-        """
+        """Terms by name; a mask term is absent without prediction (``objects``: that mask) or label."""
         depth, target = geometry.depth.flatten(0, 1), truth.depth.flatten(0, 1)
         valid = depth_carrying(truth).flatten(0, 1) & (target > 0)
         intrinsics = truth.cameras.intrinsics.flatten(0, 1)

@@ -65,11 +65,7 @@ def area_under_accuracy(errors_deg: Float[Tensor, "*shape"], threshold_deg: int)
 
 
 def _relative(extrinsics: Float[Tensor, "*batch V 4 4"]) -> Float[Tensor, "*batch P 4 4"]:
-    """E_i^-1 E_j of world-to-camera matrices, as the released evaluation forms it: from the first view on.
-
-    Not E_j E_i^-1, the pose of camera j in camera i: rotation errors differ between the two, and depend
-    on the world's frame.
-    """
+    """E_i^-1 E_j from the first view on, as released; E_j E_i^-1 has other rotation errors."""
     extrinsics = se3.relative(extrinsics.double(), extrinsics[..., 0, :, :].double())
     i, j = torch.triu_indices(extrinsics.shape[-3], extrinsics.shape[-3], offset=1)
     return se3.invert(extrinsics[..., i, :, :]) @ extrinsics[..., j, :, :]

@@ -114,15 +114,11 @@ def resize(x: Float[Tensor, "n D h w"], size: tuple[int, int]) -> Float[Tensor, 
 
 
 class DenseHead(nn.Module):
-    """What dense heads do alike: they take some views at a time, so that the peak does not grow with views.
-
-    Args:
-        features: channels of its widest maps.
-    """
+    """What dense heads do alike: some views at a time, so that the peak does not grow with views."""
 
     def __init__(self, features: int) -> None:
         super().__init__()
-        self.features = features
+        self.features = features  # channels of the widest maps
 
     def views_at_once(self, chunk: int, patches: Float[Tensor, "n T D"], cells: int) -> int:
         """How many views to take at a time, at most ``chunk``; ``cells`` are those of a view's widest map."""

@@ -50,11 +50,7 @@ class DualDpt(DenseHead):
         Float[Tensor, "B V h w 6"] | None,
         Float[Tensor, "B V h w"] | None,
     ]:
-        """Depth, its confidence, rays (direction then origin) and their confidence, None where not wanted.
-
-        Args:
-            chunk: views at a time, at most.
-        """
+        """Depth, its confidence, rays (direction, origin) and theirs, None where not wanted."""
         H, W = features.image_size
 
         def run(patches: list[Tensor]) -> tuple[Tensor, ...]:

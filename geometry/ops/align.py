@@ -195,10 +195,7 @@ def fit_scale(
     target: Float[Tensor, "*batch n"],
     weights: Float[Tensor, "*batch n"] | Bool[Tensor, "*batch n"] | None = None,
 ) -> Float[Tensor, "*batch"]:
-    """argmin over s of sum w (s * source - target)^2; 1 where nothing has weight.
-
-    Values of weight 0 may be anything, NaN included.
-    """
+    """argmin over s of sum w (s * source - target)^2; 1 without weight. Values of weight 0 may be NaN."""
     source, target, weights = _masked(source, target, weights)
     denominator = (weights * source * source).sum(-1)
     defined = denominator > 0

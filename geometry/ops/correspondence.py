@@ -93,10 +93,7 @@ def _draw(
 def _around(
     place: Float[Tensor, "*n 2"], grid: tuple[int, int]
 ) -> tuple[Int[Tensor, "*n 4"], Float[Tensor, "*n 4"]]:
-    """The four patches around a place in units of patches, and their bilinear weights.
-
-    Beyond the outermost centres the outermost patches have all of the weight.
-    """
+    """The four patches around a place in patches, and bilinear weights (clamped to the outermost)."""
     h, w = grid
     limit = place.new_tensor([w - 1, h - 1])
     inner = torch.minimum((place - 0.5).clamp(min=0), limit)  # 0 at the first centre

@@ -15,10 +15,7 @@ def pixel_grid(
     device: torch.device | str | None = None,
     dtype: torch.dtype = torch.float32,
 ) -> Float[Tensor, "h w 2"]:
-    """Pixel coordinates (x, y) of the centres of the (h, w) cells that tile an (H, W) image.
-
-    Without ``grid`` there is one cell per pixel, the first at (0.5, 0.5).
-    """
+    """Pixel coordinates (x, y) of the centres of (h, w) cells (None: pixels) that tile an (H, W) image."""
     (H, W), (h, w) = image_size, grid or image_size
     x = (torch.arange(w, device=device, dtype=dtype) + 0.5) * (W / w)
     y = (torch.arange(h, device=device, dtype=dtype) + 0.5) * (H / h)

@@ -166,11 +166,7 @@ _Camera = tuple[Tensor, Tensor, Tensor]  # rotation [n, 3, 3]; slope and offset 
 
 
 def _refine(start: _Camera, unit: Tensor, conf: Tensor, points: Tensor) -> _Camera:
-    """Gauss-Newton on the angular error: Cauchy weights on rays, a Cauchy prior on the principal point.
-
-    Data and prior are weighed against each other by the noise that the residuals show. Keeps the start
-    where the end explains the rays distinctly worse.
-    """
+    """Gauss-Newton on the angular error, Cauchy weights and prior; a distinctly better start is kept."""
     share = conf / conf.sum(-1, keepdim=True) * (conf > 0).sum(-1, keepdim=True)  # mean 1 over usable rays
     rotation, slope, offset = start
     for _ in range(REFINEMENTS):

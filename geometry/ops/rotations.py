@@ -10,10 +10,7 @@ from torch import Tensor
 
 
 def matrix_from_quat_xyzw(quat: Float[Tensor, "*batch 4"]) -> Float[Tensor, "*batch 3 3"]:
-    """Rotation matrix of a quaternion of any non-zero norm, scalar last.
-
-    The formula divides by the squared norm, so that an un-normalised network output is a rotation too.
-    """
+    """Rotation matrix of a quaternion of any non-zero norm, by whose square it divides; scalar last."""
     x, y, z, w = quat.unbind(-1)
     s = 2.0 / (quat * quat).sum(-1)
     rows = (

@@ -57,10 +57,7 @@ def farthest_point_sampling(
 
 
 def evenly_spaced(total: int, count: int) -> list[int]:
-    """``count`` of ``total`` indices in order (all, if there are no more), spread evenly, both ends included.
-
-    One alone is the middle one.
-    """
+    """``count`` of ``total`` indices (or all), evenly spread with both ends; one alone is the middle one."""
     if count < 1 or total < 1:
         raise InputError(f"expected at least one view, got {count} of {total}")
     if count >= total:

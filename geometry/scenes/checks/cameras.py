@@ -176,11 +176,7 @@ def _point_support(scene: Scene, extrinsics: np.ndarray) -> float:
 
 
 def _inside(world: np.ndarray, frame: Frame, pose: np.ndarray) -> np.ndarray:
-    """Which points lie in front of a camera and inside its image.
-
-    A tenth of the size is allowed outside, where points observed in the stored photo may fall after
-    its distortion is undone.
-    """
+    """Which points lie in front and in the image, a tenth wider: distortion that is undone moves them."""
     local = world @ pose[:3, :3].T + pose[:3, 3]
     size = np.array(frame.image_size[::-1])
     K = frame.intrinsics
@@ -214,10 +210,7 @@ def _rays(frame: Frame, pixels: np.ndarray) -> np.ndarray:
 
 
 def _match_neighbours(scene: Scene, pairs: int) -> list[Match]:
-    """Rays of features matched between photos next to each other in capture order.
-
-    Matches are first made to agree on some two-view geometry of their own, which knows no given pose.
-    """
+    """Rays of features matched between neighbours, that agree on some two-view geometry of their own."""
     starts = np.unique(np.linspace(0, len(scene) - 2, pairs).round().astype(int))
     views = np.unique(np.concatenate((starts, starts + 1))).tolist()
     with ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as threads:

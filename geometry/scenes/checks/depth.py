@@ -148,11 +148,7 @@ def _score(
     views: dict[int, _View | None],
     pairs: list[tuple[int, int]],
 ) -> _Score:
-    """How well points carried from the first to the second view of each pair meet the depth there.
-
-    A point farther than what the other view shows is hidden, which happens in every scene; one in front
-    of it contradicts.
-    """
+    """How well points carried into the other view of each pair meet its depth; those behind it are hidden."""
     resized = np.diag([reading.intrinsics, reading.intrinsics, 1.0])
     found, total, hidden = [], 0, 0
     for i, j in pairs:
