@@ -21,15 +21,12 @@ def find_cameras(capture: Capture, wanted: str, *, trust_network: bool, seed: in
     """The capture with the cameras that ``wanted`` names; unposed where the network shall find them.
 
     ``auto`` keeps given poses; without any it takes structure from motion where the network's cameras are
-    worth less, and the network's where that is not installed or cannot place enough of the photos.
+    worth less, and the network's where that is not installed or cannot place enough of the photos. After
+    structure from motion only the placed photos are left in the capture.
 
     Args:
-        wanted: `PhotoOptions.camera_source`; for ``sfm`` and ``network`` the capture was opened without
-            poses.
+        wanted: `PhotoOptions.camera_source`; without poses for ``sfm`` and ``network``.
         trust_network: its cameras are worth more than those of structure from motion on few photos.
-
-    Returns:
-        The capture; after structure from motion only the placed photos are left in it.
 
     Raises:
         InputError: given poses are wanted and there are none, or structure from motion is wanted and placed

@@ -153,8 +153,6 @@ def undistort(image: np.ndarray, lens: Lens, *, nearest: bool = False) -> np.nda
     """The pinhole image of `pinhole_intrinsics`, same size and dtype; ``nearest`` is for masks and depth."""
     if lens.is_pinhole:
         return image
-    if image.shape[:2] != tuple(lens.image_size):
-        raise ValueError(f"lens describes {lens.image_size}, image is {image.shape[:2]}")
     with _REMAP_LOCK:  # threads that load photos of one camera share one table instead of racing for it
         coordinates, weights = _remap_tables(lens, nearest)
     mode = cv2.INTER_NEAREST if nearest else cv2.INTER_LINEAR

@@ -121,10 +121,9 @@ class AnyViewObjective(Objective):
 class RelativeDepthObjective(Objective):
     """L_T = 0.5 L_grad + L_gl + L_N + L_sky + L_obj: the teacher's, and the monocular student's.
 
-    Each view's truth is divided by its mean valid depth, so that L_grad has no unit; L_grad and L_N
-    judge the prediction after the global alignment, without which they would change the scale. Sky and
-    background carry no depth loss: pixels of ``truth.sky``, and those outside ``truth.objects`` where that is
-    given, count as not valid.
+    Each view's truth is divided by its mean valid depth, so that L_grad has no unit; L_grad and L_N judge the
+    prediction after the global alignment, without which they would change the scale. Sky and background
+    (outside of ``truth.objects``, where given) count as not valid.
 
     Args:
         levels, spheres: of the local loss.

@@ -58,13 +58,12 @@ def umeyama(
 ) -> Similarity:
     """Least-squares similarity that carries ``source`` onto ``target``; batched and differentiable.
 
-    The scale needs points that are apart (rank 1); the rotation needs points off one line (rank 2). Rank is
-    judged relative to the largest singular value: an absolute threshold lets rounding decide.
+    The scale needs points that are apart (rank 1); the rotation needs points off one line (rank 2), judged
+    relative to the largest singular value.
 
     Args:
-        weights: not negative; a point of weight 0 has no influence.
-        min_rank: 1 accepts points on a line, such as two camera centres: the rotation about that line is
-            then arbitrary, the scale is not.
+        weights: not negative.
+        min_rank: 1 accepts points on a line, about which the rotation is then arbitrary.
 
     Raises:
         DegenerateAlignment: the centred points have a lower rank than asked.
@@ -116,9 +115,9 @@ def align_poses(
 
     Args:
         reference, estimate: world-to-camera poses of the same cameras, float64 advised.
-        ransac: fit subsets of half the cameras and keep the largest consensus; for estimates in which some
-            cameras are lost. A camera agrees if its centre is no further off than the median distance from
-            an estimated centre to the nearest reference centre, after a first fit to all.
+        ransac: fit subsets of half the cameras and keep the largest consensus, for estimates in which some
+            are lost. A camera agrees if its centre is no further off than the median distance of an
+            estimated centre to the nearest reference centre, after a first fit to all.
 
     Raises:
         DegenerateAlignment: the centres coincide or lie on a line.
@@ -255,10 +254,9 @@ def robust_scale_shift(
     """argmin over (s > 0, t) of sum m (s * source + t - target)^2 by RANSAC least squares.
 
     Lines through random pairs of points are scored by truncated absolute residuals. The truncation is the
-    mean absolute deviation of residuals from their median, taken for the line where it is smallest. Since a
-    mean over 40 % outliers is wide, and one without outliers narrow (it cuts off 43 % of Gaussian noise), a
-    few refits follow that keep points within three standard deviations, estimated from the median residual
-    of the points kept before.
+    mean absolute deviation of residuals from their median, for the line where it is smallest. A mean over 40
+    % outliers is wide, and one without them narrow: a few refits follow, on points within three standard
+    deviations, estimated from the median residual of the points kept before.
 
     Args:
         generator: on the points' device; the same generator state gives the same answer.

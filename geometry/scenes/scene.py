@@ -74,33 +74,27 @@ class Frame:
         """True where the photo may be used, in the geometry and size of `load`; None without a mask."""
         if self.mask is None:
             return None
-        stored = (read_map(self.mask) > 0).astype(np.uint8)
-        H, W = self.image_size
-        mask = self._straighten(stored, nearest=True)
-        return cv2.resize(mask, (W, H), interpolation=cv2.INTER_NEAREST) > 0
+        mask = self._straighten_label(read_map(self.mask) > 0).astype(np.uint8)
+        return cv2.resize(mask, self.image_size[::-1], interpolation=cv2.INTER_NEAREST) > 0
 
     def load_sky(self) -> Bool[np.ndarray, "h w"] | None:
         """True on sky, in the geometry of `load`, at its own resolution; None where the set labels none."""
-        return self._load_label(self.sky)
+        return None if self.sky is None else self._straighten_label(self.sky())
 
     def load_objects(self) -> Bool[np.ndarray, "h w"] | None:
         """True on the foreground object, in the geometry of `load`, at its own resolution; None without."""
-        return self._load_label(self.objects)
+        return None if self.objects is None else self._straighten_label(self.objects())
 
-    def _load_label(self, label: Callable[[], np.ndarray] | None) -> np.ndarray | None:
-        if label is None:
-            return None
-        return self._straighten(np.asarray(label()).astype(np.uint8), nearest=True) > 0
+    def _straighten_label(self, label: np.ndarray) -> np.ndarray:
+        return self._straighten(np.asarray(label).astype(np.uint8), nearest=True) > 0
 
     def _straighten(self, pixels: np.ndarray, *, nearest: bool) -> np.ndarray:
         """Decoded pixels to the pinhole, upright image."""
         if self.lens is not None:
             # Depth and masks often have their own resolution; a photo's was settled by its header.
-            lens = self.lens.resized(pixels.shape[:2]) if nearest else self.lens
-            if pixels.shape[:2] != tuple(lens.image_size):
-                raise InputError(
-                    f"{self.name}: expected size (H, W) {lens.image_size}, got {pixels.shape[:2]}"
-                )
+            lens, size = self.lens.resized(pixels.shape[:2]) if nearest else self.lens, pixels.shape[:2]
+            if size != tuple(lens.image_size):
+                raise InputError(f"{self.name}: expected size (H, W) {lens.image_size}, got {size}")
             pixels = undistort(pixels, lens, nearest=nearest)
         return np.ascontiguousarray(np.rot90(pixels, k=-self.quarter_turns))
 
@@ -169,8 +163,8 @@ def photo_frame(
     - Distortion: ``intrinsics`` become those of the undistorted image.
 
     Args:
-        extrinsics: world-to-camera of the camera as stated.
-        lens: camera as stated; None leaves the frame without intrinsics.
+        extrinsics: world-to-camera, as stated.
+        lens: as stated; None leaves the frame without intrinsics.
         fields: further fields of `Frame` (depth, mask).
 
     Raises:

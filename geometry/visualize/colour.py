@@ -32,9 +32,9 @@ def colour_depth(
 def depth_limits(depth: Float[np.ndarray, "*views H W"]) -> tuple[float, float]:
     """(near, far) between which depth is coloured; (1, 2) where no depth is positive and finite.
 
-    The 2nd and 98th percentile, drawn in to where most of the inverse depths are: from their quartiles by six
-    times the distance between these (Tukey's fences, wider), or twice the median where that is more. So
-    neither floaters before a camera nor a photo placed far outside take the colours of all others.
+    The 2nd and 98th percentile, within Tukey's fences of the inverse depths (wider: six times the distance of
+    the quartiles, or twice the median): floaters and photos far outside do not take the colours of all
+    others.
     """
     values = _sample(depth)
     values = values[np.isfinite(values) & (values > 0)]
