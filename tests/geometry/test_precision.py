@@ -49,7 +49,7 @@ def test_what_follows_the_backbone_is_exact(network, posed, generator, monkeypat
     with precision("float32", network):
         wanted = predict_geometry(network, views, **options)
     hook.remove()
-    monkeypatch.setattr(network.backbone, "_features", lambda *_: kept[0])
+    monkeypatch.setattr("geometry.models.vit.Features", lambda **_: kept[0])
     with precision("bfloat16", network):
         came = predict_geometry(network, views, **options)
     assert_close(came.depth, wanted.depth, rtol=0, atol=0)
