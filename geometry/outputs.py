@@ -101,11 +101,7 @@ class Prediction:
         """
         if self.cameras is None:
             raise InputError(f"points: expected cameras, {self.about.get('model', 'the model')} places none")
-        keep = torch.zeros_like(self.depth, dtype=torch.bool)
-        for v, pixel_map in enumerate(self.maps):
-            rows, columns = pixel_map.valid
-            keep[v, rows, columns] = True
-        keep &= torch.isfinite(self.depth) & (self.depth > 0)
+        keep = torch.isfinite(self.depth) & (self.depth > 0)
         if self.sky is not None:
             keep &= self.sky < SKY_THRESHOLD
         if self.confidence is not None and keep.any():

@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -118,8 +119,7 @@ def read_image(path: Path, *, exif: bool = True) -> UInt8[np.ndarray, "H W 3"]:
 def decode(image: Image.Image, where: Path | str, *, exif: bool = True) -> UInt8[np.ndarray, "H W 3"]:
     """As `read_image`, of an image that Pillow has opened; ``where`` names it in messages."""
     mirrored, turns = _upright(image)
-    done = _load(image, where)
-    pixels = _as_stored(_rgb(image, where), *done)
+    pixels = _stored(image, where, _rgb)
     if exif:
         pixels = np.rot90(pixels[:, ::-1] if mirrored else pixels, k=-turns)
     return np.ascontiguousarray(pixels)
@@ -134,8 +134,7 @@ def upright_size(image: Image.Image) -> tuple[int, int]:
 def read_map(path: Path) -> np.ndarray:
     """Decode a map (mask, integer depth) as stored: [H, W], own dtype, no EXIF, the first channel."""
     with _open(path) as image:
-        done = _load(image, path)
-        pixels = np.ascontiguousarray(_as_stored(np.asarray(image), *done))
+        pixels = np.ascontiguousarray(_stored(image, path, lambda image, _: np.asarray(image)))
     return pixels if pixels.ndim == 2 else pixels[..., 0]
 
 
@@ -168,24 +167,22 @@ def _register_heic() -> bool:
     return HEIC_READABLE
 
 
-def _load(image: Image.Image, path: Path | str) -> tuple[bool, int]:
-    """Decode the pixels; how Pillow mirrored and turned them on the way, which it does for TIFF alone."""
-    tiff = image.format == "TIFF"
-    if tiff:
+def _stored(image: Image.Image, path: Path | str, convert: Callable[..., np.ndarray]) -> np.ndarray:
+    """Decoded pixels as they are stored: Pillow mirrors and turns those of TIFF alone, which is undone."""
+    before = (False, 0)
+    if image.format == "TIFF":
         image.filename = ""  # type: ignore[attr-defined]  # or Pillow memory-maps a turned photo as if it were stored upright
-    before = _upright(image) if tiff else (False, 0)
+        before = _upright(image)
     try:
         image.load()
     except (OSError, SyntaxError, ValueError, EOFError) as error:
         raise InputError(
             f"{path}: expected a whole image, got a damaged or truncated one ({error})"
         ) from error
-    still = tiff and _upright(image) == before  # Pillow drops the tag of what it turned
-    return (False, 0) if still else before
-
-
-def _as_stored(pixels: np.ndarray, mirrored: bool, turns: int) -> np.ndarray:
-    """Undo what `_load` reports."""
+    pixels = convert(image, path)
+    if before == (False, 0) or _upright(image) == before:  # Pillow drops the tag of what it turned
+        return pixels
+    mirrored, turns = before
     pixels = np.rot90(pixels, k=turns)
     return pixels[:, ::-1] if mirrored else pixels
 
