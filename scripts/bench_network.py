@@ -15,15 +15,17 @@ Weights are random: they change no time, and the bfloat16 error little.
 """
 
 import argparse
-import json
 import os
 import resource
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from itertools import product
+from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -31,11 +33,39 @@ from torch import nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from eval.tables.formats import markdown_rows
 from geometry.accelerate import Plan, accelerate, plain
 from geometry.models.da3 import DepthAnything3, normalise_images
 from geometry.models.zoo import VARIANTS, build
 from geometry.prediction import Features
 from geometry.views import Views
+
+Seconds = dict[str, float]  # by candidate of `measure`
+TABLES: dict[str, dict[str, Callable[[Seconds], str]]] = {
+    "Whole forward pass (depth, rays, cameras), float32": {
+        "s": lambda m: f"{m['total']:.3g}",
+        "images/s": lambda m: f"{m['views'] / m['total']:.2f}",
+        "plain PyTorch s": lambda m: f"{m['plain total']:.3g}",
+        "/ plain": lambda m: f"{m['total'] / m['plain total']:.2f}",
+        "peak GB": lambda m: f"{m['peak']:.2f}",
+        "backbone": lambda m: f"{m['backbone'] / m['total']:.0%}",
+        "depth": lambda m: f"{m['depth'] / m['total']:.0%}",
+        "rays": lambda m: f"{(m['head'] - m['depth']) / m['total']:.0%}",
+    },
+    "Backbone beside its bare products and attention calls, and dense head, float32": {
+        "backbone s": lambda m: f"{m['backbone']:.3g}",
+        "/ plain": lambda m: f"{m['backbone'] / m['plain backbone']:.2f}",
+        "/ bare": lambda m: f"{m['backbone'] / m['bare']:.2f}",
+        "head s": lambda m: f"{m['head']:.3g}",
+        "/ plain head": lambda m: f"{m['head'] / m['plain head']:.2f}",
+    },
+    "Backbone in bfloat16 under autocast": {
+        "s": lambda m: f"{m['half']:.3g}",
+        "/ plain": lambda m: f"{m['half'] / m['plain half']:.2f}",
+        "/ float32": lambda m: f"{m['half'] / m['backbone']:.2f}",
+        "error": lambda m: f"{m['error']:.2%}",
+    },
+}
 
 
 def bare_calls(network: DepthAnything3, views: int, tokens: int) -> Callable[[], None]:
@@ -61,126 +91,62 @@ def bare_calls(network: DepthAnything3, views: int, tokens: int) -> Callable[[],
 
 
 @torch.inference_mode()
-def measure(case: argparse.Namespace) -> dict:
+def measure(args: argparse.Namespace, model: str, count: int, size: tuple[int, int]) -> Seconds:
     """Median seconds of every candidate, and the error of bfloat16."""
+    torch.set_num_threads(args.threads or torch.get_num_threads())
     torch.manual_seed(0)
-    device = torch.device(case.device)
-    network = build(case.model, released=True).to(device).eval()
+    device = torch.device(args.device)
+    network = build(model, released=True).to(device).eval()
     vit, head = network.backbone, network.depth_head
-    views = Views(images=torch.rand(1, case.views, 3, *case.size, device=device))
+    views = Views(images=torch.rand(1, count, 3, *size, device=device))
     normed = normalise_images(views.images)
-    tokens = 1 + (case.size[0] // vit.patch) * (case.size[1] // vit.patch)
     features = vit(normed)
-    bare = bare_calls(network, case.views, tokens)
-
-    calls: dict[str, tuple[bool, Callable[[], object]]] = {  # in the fast form, the call
-        "total": (True, lambda: network(views)),
-        "plain total": (False, lambda: network(views)),
-        "backbone": (True, lambda: vit(normed)),
-        "plain backbone": (False, lambda: vit(normed)),
-        "bare": (False, bare),
-        "head": (True, lambda: head(features)),
-        "depth": (True, lambda: head(features, rays=False)),
-        "plain head": (False, lambda: head(features)),
-    }
     narrow: list[Features] = []
+    calls: dict[str, Callable[[], object]] = {  # those named plain in PyTorch's own form
+        "total": lambda: network(views),
+        "plain total": lambda: network(views),
+        "backbone": lambda: vit(normed),
+        "plain backbone": lambda: vit(normed),
+        "bare": bare_calls(network, count, 1 + (size[0] // vit.patch) * (size[1] // vit.patch)),
+        "head": lambda: head(features),
+        "depth": lambda: head(features, rays=False),
+        "plain head": lambda: head(features),
+    }
     if device.type == "cuda" or torch.ops.mkldnn._is_mkldnn_bf16_supported():
-        calls["half"] = True, lambda: narrow.append(vit(normed))
-        calls["plain half"] = False, lambda: vit(normed)
+        calls |= {"half": lambda: narrow.append(vit(normed)), "plain half": lambda: vit(normed)}
+    now = time.process_time if args.cpu_time else time.perf_counter
+    wait = torch.cuda.synchronize if device.type == "cuda" else lambda: None
     samples: dict[str, list[float]] = {name: [] for name in calls}
-    for turn in range(case.rounds + 1):  # the first is not counted
-        for name, (fast, call) in calls.items():
-            (accelerate if fast else plain)(network)
+    for _ in range(args.rounds + 1):  # the first is not counted
+        for name, call in calls.items():
+            (plain if name.startswith(("plain", "bare")) else accelerate)(network)
             with torch.autocast(device.type, dtype=torch.bfloat16, enabled="half" in name):
-                seconds = timed(call, device, case.cpu_time)
-            samples[name] += [seconds] if turn else []
-    row = {name: statistics.median(seconds) for name, seconds in samples.items()}
+                wait()
+                start = now()
+                call()
+                wait()
+            threads = torch.get_num_threads() if args.cpu_time else 1
+            samples[name].append((now() - start) / threads)
+    row = {name: statistics.median(seconds[1:]) for name, seconds in samples.items()}
     if narrow:
-        exact, came = (f.patches[-1].double() for f in (features, narrow[-1]))
-        row["error"] = float((came - exact).norm() / exact.norm())
+        exact, rounded = (f.patches[-1].double() for f in (features, narrow[-1]))
+        row["error"] = float((rounded - exact).norm() / exact.norm())
     if device.type == "cuda":
         row["peak"] = torch.cuda.max_memory_allocated() / 1e9
-    return row
-
-
-def timed(call: Callable[[], object], device: torch.device, cpu_time: bool) -> float:
-    """Seconds of a call: wall clock, or CPU time by the number of threads."""
-    now = time.process_time if cpu_time else time.perf_counter
-    wait = torch.cuda.synchronize if device.type == "cuda" else lambda: None
-    wait()
-    start = now()
-    call()
-    wait()
-    return (now() - start) / (torch.get_num_threads() if cpu_time else 1)
+    return row | {"views": count}
 
 
 @torch.inference_mode()
-def peak_of_one_call(case: argparse.Namespace) -> dict:
+def peak_of_one_call(args: argparse.Namespace, model: str, count: int, size: tuple[int, int]) -> Seconds:
     """Peak memory (GB, whole process) of building a network and running it once."""
-    accelerate(build(case.model).eval())(Views(images=torch.rand(1, case.views, 3, *case.size)))
+    torch.set_num_threads(args.threads or torch.get_num_threads())
+    accelerate(build(model).eval())(Views(images=torch.rand(1, count, 3, *size)))
     return {"peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9}
 
 
-def run_case(args: argparse.Namespace, model: str, views: int, size: str, task: str) -> dict:
-    """One task of this script in a fresh process."""
-    command = [sys.executable, __file__, "--task", task, "--models", model, "--views", str(views)]
-    command += ["--sizes", size, "--device", args.device, "--rounds", str(args.rounds)]
-    command += ["--threads", str(args.threads)] if args.threads else []
-    command += ["--cpu-time"] if args.cpu_time else []
-    result = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)
-    return json.loads(result.stdout.splitlines()[-1])
-
-
-def print_tables(cases: dict[str, dict]) -> None:
-    """All tables; ``cases`` maps "model | views | size" to what `measure` and `peak_of_one_call` gave."""
-
-    def table(title: str, columns: dict[str, Callable[[dict], str]]) -> None:
-        print(f"\n{title}\n\n| model | views | H x W | {' | '.join(columns)} |")
-        print("|" + " --- |" * (3 + len(columns)))
-        for name, m in cases.items():
-            print(f"| {name} | {' | '.join(cell(m) for cell in columns.values())} |", flush=True)
-
-    def seconds(name: str) -> Callable[[dict], str]:
-        return lambda m: f"{m[name]:.3g}" if name in m else ""
-
-    def ratio(a: str, b: str) -> Callable[[dict], str]:
-        return lambda m: f"{m[a] / m[b]:.2f}" if a in m else ""
-
-    def share(part: Callable[[dict], float]) -> Callable[[dict], str]:
-        return lambda m: f"{100 * part(m) / m['total']:.0f} %"
-
-    table(
-        "Whole forward pass (depth, rays, cameras), float32",
-        {
-            "s": seconds("total"),
-            "images/s": lambda m: f"{m['views'] / m['total']:.2f}",
-            "plain PyTorch s": seconds("plain total"),
-            "/ plain": ratio("total", "plain total"),
-            "peak GB": lambda m: f"{m['peak']:.2f}",
-            "backbone": share(lambda m: m["backbone"]),
-            "depth": share(lambda m: m["depth"]),
-            "rays": share(lambda m: m["head"] - m["depth"]),
-        },
-    )
-    table(
-        "Backbone beside its bare products and attention calls, and dense head, float32",
-        {
-            "backbone s": seconds("backbone"),
-            "/ plain": ratio("backbone", "plain backbone"),
-            "/ bare": ratio("backbone", "bare"),
-            "head s": seconds("head"),
-            "/ plain head": ratio("head", "plain head"),
-        },
-    )
-    table(
-        "Backbone in bfloat16 under autocast",
-        {
-            "s": seconds("half"),
-            "/ plain": ratio("half", "plain half"),
-            "/ float32": ratio("half", "backbone"),
-            "error": lambda m: f"{100 * m['error']:.2f} %" if "error" in m else "",
-        },
-    )
+def in_new_process(function: Callable[..., Seconds], *arguments: Any) -> Seconds:
+    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+        return pool.submit(function, *arguments).result()
 
 
 def main() -> None:
@@ -196,39 +162,27 @@ def main() -> None:
     parser.add_argument("--threads", type=int, help="of PyTorch (its default)")
     parser.add_argument("--cpu-time", action="store_true", help="CPU time per thread, for a busy machine")
     parser.add_argument("--quick", action="store_true", help="one small row, to see that everything runs")
-    parser.add_argument("--task", choices=["measure", "peak"], help=argparse.SUPPRESS)
     args = parser.parse_args()
-    if args.threads:
-        torch.set_num_threads(args.threads)
-    if args.task:
-        args.model, args.views = args.models[0], args.views[0]
-        args.size = tuple(int(side) for side in args.sizes[0].split("x"))
-        print(json.dumps(measure(args) if args.task == "measure" else peak_of_one_call(args)))
-        return
     if args.cpu_time:
         os.environ["OMP_WAIT_POLICY"] = "passive"  # for the processes below: waiting threads cost no CPU time
     if args.quick:
         args.models, args.views, args.sizes, args.rounds = ["tiny"], [3], ["84x112"], 2
-    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {args.device}, {processor()}")
-    for dtype in (torch.float32, torch.bfloat16) if args.device == "cpu" else ():
+    torch.set_num_threads(args.threads or torch.get_num_threads())
+    on_gpu = args.device.startswith("cuda")
+    machine = torch.cuda.get_device_name() if on_gpu else torch.backends.cpu.get_cpu_capability()
+    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {args.device}, {machine}")
+    for dtype in () if on_gpu else (torch.float32, torch.bfloat16):
         print(f"{dtype}: {Plan.for_machine(dtype)}", flush=True)
-    cases = {}
-    for model in args.models:
-        for size in args.sizes:
-            for views in args.views:
-                row = {"views": views, **run_case(args, model, views, size, "measure")}
-                row |= run_case(args, model, views, size, "peak") if args.device == "cpu" else {}
-                cases[f"{model} | {views} | {size.replace('x', ' x ')}"] = row
-    print_tables(cases)
-
-
-def processor() -> str:
-    if torch.cuda.is_available():
-        return torch.cuda.get_device_name()
-    with open("/proc/cpuinfo") as info:
-        found = {line.partition(":")[0].strip(): line.partition(":")[2].strip() for line in info}
-    flags = [f for f in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if f in found["flags"].split()]
-    return f"{found['model name']} family {found['cpu family']} ({', '.join(flags)})"
+    rows = {}
+    for model, size, count in product(args.models, args.sizes, args.views):
+        case = args, model, count, tuple(int(side) for side in size.split("x"))
+        memory = {} if on_gpu else in_new_process(peak_of_one_call, *case)
+        rows[model, str(count), size.replace("x", " x ")] = memory | in_new_process(measure, *case)
+    for title, columns in TABLES.items():
+        if "bfloat16" in title and not all("half" in m for m in rows.values()):
+            continue  # this machine has no bfloat16
+        lines = [[*case, *(column(m) for column in columns.values())] for case, m in rows.items()]
+        print(f"\n{title}\n", *markdown_rows(["model", "views", "H x W", *columns], lines), sep="\n")
 
 
 if __name__ == "__main__":
