@@ -34,18 +34,9 @@ class Benchmark:
 
     def as_json(self) -> dict[str, object]:
         """As in ``configs/benchmark``."""
-        framing = self.framing
-        return {
-            "name": self.name,
-            "root": self.root,
-            "source": self.reader,
-            "size": None if framing.size is None else list(framing.size),
-            "long_side": framing.long_side,
-            "fit": framing.fit,
-            "undistort": framing.undistort,
-            "expected_scenes": self.expected_scenes,
-            "rule": asdict(self.rule),
-        }
+        names = {"name": self.name, "root": self.root, "source": self.reader}
+        counted = {"expected_scenes": self.expected_scenes, "rule": asdict(self.rule)}
+        return {**names, **asdict(self.framing), **counted}
 
 
 @dataclass(frozen=True, kw_only=True)

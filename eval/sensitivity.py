@@ -10,7 +10,7 @@ from eval.run import joined, run_benchmark
 from eval.run_folder import Store
 from eval.score import Extra
 from eval.tables.formats import markdown_rows
-from eval.tables.rows import number, signed
+from eval.tables.rows import number
 from geometry.console import say
 from geometry.errors import InputError
 from nvs.metrics import Images, PerImage
@@ -127,7 +127,7 @@ def report(base: dict, base_split: Split, varied: list[tuple[Choice, dict, Split
 def _changed(metric: str, value: float | None, base: float | None) -> tuple[str, str]:
     if value is None or base is None:
         return number(metric, value), ""
-    return number(metric, value), signed(metric, value - base)
+    return number(metric, value), number(metric, value - base, "+")
 
 
 def _kept(base: Split, other: Split) -> str:

@@ -1,7 +1,8 @@
 """The configuration of `nvs-eval`, and the option records that it is parsed into."""
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable
+from dataclasses import fields
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -13,6 +14,7 @@ from eval.protocols.placement import Photometric
 from eval.protocols.selection import Rule
 from geometry.commands import configuration
 from geometry.commands.configuration import instantiate
+from geometry.errors import run_command
 from geometry.options import NetworkOptions
 from nvs.options import GaussianOptions
 
@@ -27,45 +29,47 @@ _METHODS = {
 }
 
 
-def _todays(words: list[str]) -> list[str]:
-    """Overrides with renamed words replaced, saying so."""
-    out: list[str] = []
-    for word in words:
-        key, equals, value = word.partition("=")
-        new = _METHODS.get(word) or (f"{_RENAMED.get(key, key)}{equals}{value}",)
-        if new != (word,):
-            warnings.warn(
-                f"{word} is now {' '.join(new)}; the old name goes in the next version", stacklevel=3
-            )
-        out += new
-    return out
+def command(usage: str, run: Callable[[list[str]], None]) -> Callable[[list[str]], int]:
+    """The ``main`` of a command of ``key=value`` words: without any it prints its usage."""
+
+    def main(argv: list[str]) -> int:
+        if not argv or argv[0] in ("-h", "--help"):
+            print(usage)
+            return 0 if argv else 2
+        return run_command(lambda: run(argv))
+
+    return main
 
 
-def compose(
-    overrides: list[str], values: Mapping[str, object] | None = None, *, complete: bool = True
-) -> Any:
+def compose(overrides: list[str], *, complete: bool = True) -> Any:
     """`configs/eval.yaml` under these overrides, as a dictionary-like config with every value resolved.
 
     Args:
         overrides: as typed, in Hydra's grammar.
-        values: set after them as they are, by dotted key; paths may have characters of Hydra's own.
         complete: as of `geometry.commands.configuration.compose`.
 
     Raises:
         InputError: no such entry, or a value that must be given is missing; the message names it.
     """
-    overrides = _todays(overrides)
+    overrides = [new for word in overrides for new in _todays(word)]
     # configs/model holds training's groups, among which Hydra would look for model=base.
     models = [text.removeprefix("model=") for text in overrides if text.startswith("model=")]
-    set_after = {**({"model": models[-1]} if models else {}), **(values or {})}
 
     def amend(config: DictConfig) -> None:
-        for key, value in set_after.items():
-            OmegaConf.update(config, key, value)
+        config.model = [config.model, *models][-1]
 
     return configuration.compose(
         "eval", [text for text in overrides if not text.startswith("model=")], amend=amend, complete=complete
     )
+
+
+def _todays(word: str) -> tuple[str, ...]:
+    """An override in today's words, saying so where it was renamed."""
+    key, equals, value = word.partition("=")
+    new = _METHODS.get(word) or (f"{_RENAMED.get(key, key)}{equals}{value}",)
+    if new != (word,):
+        warnings.warn(f"{word} is now {' '.join(new)}; the old name goes in the next version", stacklevel=4)
+    return new
 
 
 def run_options(config: Any) -> RunOptions:
@@ -76,44 +80,22 @@ def run_options(config: Any) -> RunOptions:
     """
     c = _plain(config)
     benchmark = benchmark_of(c["benchmark"])
-    return RunOptions(
-        out=c["out"],
-        benchmark=benchmark,
-        method=MethodOptions(
-            name=str(c["method"]),
-            model=c["model"],
-            network=NetworkOptions(reference=c["reference"], precision=c["precision"], chunk=c["chunk"]),
-            gaussians=GaussianOptions(
-                depth=c["depth"],
-                spacing=c["spacing"],
-                prune=c["prune"],
-                quality=c["quality"],
-                minutes=c["minutes"],
-                refine=c["refine"],
-                seed=c["seed"],
-                backend=c["backend"],
-            ),
-            warp_depth=c["warp"]["depth"],
-            sweep=c["sweep"],
-            **c["optimise"],
-            renders=c["renders"]["folder"],
-            weights=c["renders"]["weights"],
-            licence=c["renders"]["licence"],
-        ),
-        protocol=Protocol(
-            poses=c["poses"],
-            context_poses=c["context_poses"],
-            framing=benchmark.framing,
-            photometric=Photometric(**c["photometric"]),
-            process_res=c["process_res"],
-            backend=c["backend"],
-        ),
-        split=c["split"],
-        verify=c["verify"],
-        label=c["label"],
-        metrics=tuple(c["metrics"]),
-        device=c["device"],
+    method = MethodOptions(
+        name=str(c["method"]),
+        model=c["model"],
+        network=_named(NetworkOptions, c),
+        gaussians=_named(GaussianOptions, c),
+        warp_depth=c["warp"]["depth"],
+        sweep=c["sweep"],
+        **c["optimise"],
+        renders=c["renders"]["folder"],
+        weights=c["renders"]["weights"],
+        licence=c["renders"]["licence"],
     )
+    photometric = Photometric(**c["photometric"])
+    protocol = _named(Protocol, c | {"framing": benchmark.framing, "photometric": photometric})
+    records = {"benchmark": benchmark, "method": method, "protocol": protocol}
+    return _named(RunOptions, c | records | {"metrics": tuple(c["metrics"])})
 
 
 def benchmark_of(part: Any, *, root: str | None = None) -> Benchmark:
@@ -127,22 +109,16 @@ def benchmark_of(part: Any, *, root: str | None = None) -> Benchmark:
     """
     b = _plain(part)
     reader = b["source"] if root is None else {**b["source"], "root": root}
-    return Benchmark(
-        name=b["name"],
-        source=instantiate(reader),
-        framing=Framing(
-            size=None if b["size"] is None else tuple(b["size"]),
-            long_side=b["long_side"],
-            fit=b["fit"],
-            undistort=b["undistort"],
-        ),
-        rule=Rule(**b["rule"]),
-        expected_scenes=b["expected_scenes"],
-        root=b["root"] if root is None else root,
-        reader=reader,
-    )
+    framing = _named(Framing, b | {"size": b["size"] and tuple(b["size"])})
+    stated = {"source": instantiate(reader), "reader": reader, "framing": framing, "rule": Rule(**b["rule"])}
+    return _named(Benchmark, b | stated | {"root": root or b["root"]})
 
 
 def _plain(part: Any) -> Any:
     """A part of the config as ordinary dictionaries and lists."""
     return OmegaConf.to_container(part, resolve=True) if OmegaConf.is_config(part) else part
+
+
+def _named(record: Any, values: dict[str, Any]) -> Any:
+    """An option record from the values that have its fields' names."""
+    return record(**{f.name: values[f.name] for f in fields(record) if f.name in values})

@@ -1,10 +1,8 @@
 """`nvs-eval export`: a benchmark as photos and cameras for programs in any language."""
 
-import sys
-
-from eval.commands.config import benchmark_of, compose
+from eval.commands.config import benchmark_of, command, compose
 from eval.export import export_benchmark
-from geometry.errors import InputError, run_command
+from geometry.errors import InputError
 
 USAGE = """usage: nvs-eval export benchmark=NAME benchmark.root=DIR out=DIR [split=FILE] [key=value ...]
 
@@ -14,18 +12,12 @@ of the targets (targets.json, with the name of the picture that is expected). Sc
   split=       of nvs-eval split; none: made here       verify=      files, or cameras (another resolution)"""
 
 
-def main(argv: list[str] | None = None) -> int:
-    argv = sys.argv[1:] if argv is None else argv
-    return run_command(lambda: run(argv))
-
-
-def run(argv: list[str]) -> int:
-    if not argv or argv[0] in ("-h", "--help"):
-        print(USAGE)
-        return 0 if argv else 2
+def run(argv: list[str]) -> None:
     if not any(word.startswith("out=") for word in argv):  # the default is a run's folder
         raise InputError("configuration: expected out=DIR, the folder to write")
     config = compose(argv)
     export_benchmark(benchmark_of(config.benchmark), config.out, split=config.split, verify=config.verify)
     print(config.out)
-    return 0
+
+
+main = command(USAGE, run)

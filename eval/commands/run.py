@@ -1,13 +1,10 @@
 """`nvs-eval run`: a method on a benchmark."""
 
-import sys
-
 from omegaconf import OmegaConf
 
-from eval.commands.config import compose, run_options
+from eval.commands.config import command, compose, run_options
 from eval.run import run_benchmark
 from eval.summary import result_lines
-from geometry.errors import run_command
 
 USAGE = """usage: nvs-eval run benchmark=NAME benchmark.root=DIR out=DIR [key=value ...]
 
@@ -19,20 +16,13 @@ stopped; scoring again costs no prediction. Several processes: torchrun ... -m e
   label=       the row's name in tables                --cfg        print the whole config and stop"""
 
 
-def main(argv: list[str] | None = None) -> int:
-    argv = sys.argv[1:] if argv is None else argv
-    return run_command(lambda: run(argv))
-
-
-def run(argv: list[str]) -> int:
-    if not argv or argv[0] in ("-h", "--help"):
-        print(USAGE)
-        return 0 if argv else 2
+def run(argv: list[str]) -> None:
     if "--cfg" in argv:
         print(OmegaConf.to_yaml(compose([a for a in argv if a != "--cfg"], complete=False)), end="")
-        return 0
-    config = compose(argv)
-    summary = run_benchmark(run_options(config))
+        return
+    summary = run_benchmark(run_options(compose(argv)))
     if summary is not None:
         print("\n".join(result_lines(summary)))
-    return 0
+
+
+main = command(USAGE, run)

@@ -1,15 +1,17 @@
 """Tables as they are printed: one line a method, or one line a scene and one column a method."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from eval.tables.bootstrap import LEAST_SCENES, Difference
-from eval.tables.rows import Row, Table, number, signed
+from eval.tables.published import CITATION
+from eval.tables.rows import Table, number
 from geometry.errors import InputError
 from nvs.metrics import METRICS
 
 _HEADS = {"psnr": "PSNR", "ssim": "SSIM", "lpips_vgg": "LPIPS (VGG)", "lpips_alex": "LPIPS (Alex)"}
+_NETS = {"lpips_vgg": "VGG", "lpips_alex": "AlexNet"}
 MEANINGS = ("scenes", "protocol", "weights", "licence", "commit")
 COLUMNS = (*METRICS, "difference", *MEANINGS)
 
@@ -23,7 +25,7 @@ class Grid:
     heads: list[str]
     lines: list[list[str]]
     numbers: range  # columns of numbers
-    metrics: list[str | None]  # what each column measures, for arrows
+    metrics: Sequence[str] = ()  # what the columns of numbers measure, where each is a metric of its own
     best: set[tuple[int, int]]  # (line, column) of the best values, where there are several to compare
     notes: list[str]
 
@@ -46,14 +48,26 @@ def make_grids(tables: list[Table], columns: Sequence[str], per_scene: bool) -> 
         wanted = any(m in columns and None in (r.values.get(m) for r in table.rows) for m in table.metrics)
         notes = [n for n in table.notes if not n.startswith("missing") or (wanted and n not in said)]
         said |= set(notes)
-        made = _scene_grids(table, columns, notes) if per_scene else [_method_grid(table, columns, notes)]
-        grids += made
+        grids += (_scene_grids if per_scene else _method_grids)(table, columns, notes)
     return grids
 
 
-def _method_grid(table: Table, columns: Sequence[str], notes: list[str]) -> Grid:
+def known_metrics(table: Table, *, measured: bool = False) -> list[str]:
+    """Metrics that a row has a value of; ``measured``: one that is not published."""
+    rows = [row for row in table.rows if not (measured and row.weights == "published")]
+    return [m for m in METRICS if any(row.values.get(m) is not None for row in rows)]
+
+
+def paper_metrics(table: Table) -> list[str]:
+    """PSNR, SSIM and one LPIPS, of those that a run has."""
+    found = known_metrics(table, measured=True)
+    lpips = [m for m in found if m.startswith("lpips")]
+    return [m for m in found if m not in lpips[1:]]
+
+
+def _method_grids(table: Table, columns: Sequence[str], notes: list[str]) -> list[Grid]:
     """One line a method."""
-    metrics = [m for m in METRICS if m in columns and any(_known(row, m) for row in table.rows)]
+    metrics = [m for m in known_metrics(table) if m in columns]
     compared = [m for m in metrics if "difference" in columns and any(m in r.differences for r in table.rows)]
     meanings = [name for name in MEANINGS if name in columns]
     lines = []
@@ -64,28 +78,34 @@ def _method_grid(table: Table, columns: Sequence[str], notes: list[str]) -> Grid
         stated = [getattr(row, name) for name in meanings]
         lines.append([row.method + ("†" if published else ""), *values, *differences, *stated])
     interval = " [95 %]" if any(d.low is not None for r in table.rows for d in r.differences.values()) else ""
-    best = {
-        (i, j)
-        for j, metric in enumerate(metrics, start=1)
-        for i in _best(metric, [row.values.get(metric) for row in table.rows])
-    }
+    differences = [f"{_HEADS[m]} - {table.baseline}{interval}" for m in compared]
+    best = _best([(m, [row.values.get(m) for row in table.rows]) for m in metrics])
     if compared and len(table.scenes) < LEAST_SCENES:
         notes = [*notes, f"No interval of differences: it takes {LEAST_SCENES} scenes or more."]
-    return Grid(
-        title=table.title,
-        caption=_caption(table, metrics, best),
-        heads=[
-            "method",
-            *(_HEADS[m] for m in metrics),
-            *(f"{_HEADS[m]} - {table.baseline}{interval}" for m in compared),
-            *meanings,
-        ],
-        lines=lines,
-        numbers=range(1, 1 + len(metrics)),
-        metrics=[None, *metrics, *([None] * (len(compared) + len(meanings)))],
-        best=best,
-        notes=notes,
+    count = table.rows[-1].scenes
+    nets = " and ".join(_NETS[m] for m in metrics if m in _NETS)
+    caption = (
+        f"View synthesis on {table.benchmark}, {count} scene{'' if count == '1' else 's'}: {table.protocol}."
+        + (f" LPIPS: {nets}." if nets else "")
+        + (
+            f" †As printed in the {CITATION}; its split is not published."
+            if table.rows[0].weights == "published"
+            else ""
+        )
+        + (" Best in bold." if best else "")
     )
+    return [
+        Grid(
+            title=table.title,
+            caption=caption,
+            heads=["method", *(_HEADS[m] for m in metrics), *differences, *meanings],
+            lines=lines,
+            numbers=range(1, 1 + len(metrics)),
+            metrics=metrics,
+            best=best,
+            notes=notes,
+        )
+    ]
 
 
 def _scene_grids(table: Table, columns: Sequence[str], notes: list[str]) -> list[Grid]:
@@ -96,60 +116,34 @@ def _scene_grids(table: Table, columns: Sequence[str], notes: list[str]) -> list
         values = [[given[m].get(metric) for m in methods] for given in table.scenes.values()]
         if all(value is None for line in values for value in line):
             continue
-        lines = [
-            [s, *(number(metric, v) for v in line)] for s, line in zip(table.scenes, values, strict=True)
-        ]
         arrow = "lower" if metric.startswith("lpips") else "higher"
         grids.append(
             Grid(
                 title=f"{table.title}: {_HEADS[metric]} per scene",
                 caption=f"{_HEADS[metric]} on {table.benchmark} ({arrow} is better): {table.protocol}.",
                 heads=["scene", *methods],
-                lines=lines,
+                lines=[[s, *(number(metric, v) for v in line)] for s, line in zip(table.scenes, values)],
                 numbers=range(1, 1 + len(methods)),
-                metrics=[None] * (1 + len(methods)),
-                best={(i, 1 + j) for i, line in enumerate(values) for j in _best(metric, line)},
+                best={(line - 1, column + 1) for column, line in _best((metric, v) for v in values)},
                 notes=[] if grids else notes,
             )
         )
     return grids
 
 
-def _best(metric: str, values: Sequence[float | None]) -> list[int]:
-    """Indices of the best values as printed, equal ones included; none where there is one value alone."""
-    known = {i: float(number(metric, v)) for i, v in enumerate(values) if v is not None and math.isfinite(v)}
-    if len(known) < 2:
-        return []
-    best = (min if metric.startswith("lpips") else max)(known.values())
-    return [i for i, value in known.items() if value == best]
-
-
-def paper_metrics(table: Table) -> list[str]:
-    """PSNR, SSIM and one LPIPS, of those that a run has."""
-    found = [m for m in METRICS if any(_known(row, m) for row in table.rows if row.weights != "published")]
-    lpips = [m for m in found if m.startswith("lpips")]
-    return [m for m in found if m not in lpips[1:]]
-
-
-def _known(row: Row, metric: str) -> bool:
-    return row.values.get(metric) is not None
-
-
-def _caption(table: Table, metrics: Sequence[str], best: set) -> str:
-    """What a reader of a paper must know of the numbers."""
-    count = table.rows[-1].scenes
-    scenes = f"{count} scene{'' if count == '1' else 's'}"
-    text = f"View synthesis on {table.benchmark}, {scenes}: {table.protocol}."
-    nets = {"lpips_vgg": "VGG", "lpips_alex": "AlexNet"}
-    found = [nets[m] for m in metrics if m in nets]
-    text += f" LPIPS: {' and '.join(found)}." if found else ""
-    if any(row.weights == "published" for row in table.rows):
-        text += f" †As printed in the {table.source}; its split is not published."
-    return text + (" Best in bold." if best else "")
+def _best(columns: Iterable[tuple[str, list[float | None]]]) -> set[tuple[int, int]]:
+    """(index, column from 1) of each metric's best values as printed, where there are several values."""
+    found = set()
+    for j, (metric, values) in enumerate(columns, start=1):
+        finite = {i: v for i, v in enumerate(values) if v is not None and math.isfinite(v)}
+        printed = {i: float(number(metric, v)) for i, v in finite.items()}
+        best = (min if metric.startswith("lpips") else max)(printed.values(), default=None)
+        found |= {(i, j) for i, value in printed.items() if value == best and len(printed) > 1}
+    return found
 
 
 def _interval(metric: str, difference: Difference | None) -> str:
     if difference is None:
         return ""
-    mean, low, high = (signed(metric, value) for value in difference[:3])
+    mean, low, high = (number(metric, value, "+") for value in difference[:3])
     return mean if difference.low is None else f"{mean} [{low}, {high}]"

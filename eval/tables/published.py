@@ -17,7 +17,7 @@ class Published(NamedTuple):
     lpips: float
 
 
-PROTOCOL = {"poses": "gt", "context_poses": "given", "size": [270, 480], "context": 12}
+PROTOCOL = {"poses": "gt", "context_poses": "given", "sizes": [[270, 480]], "context": 12}
 CITATION = "DA3 paper, Table 5"
 
 PUBLISHED = (

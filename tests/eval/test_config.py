@@ -14,13 +14,6 @@ def test_weights_are_named_as_elsewhere():
     assert compose(["benchmark.root=x"]).model == "tiny"
 
 
-def test_values_are_taken_as_they_are():
-    path = "/my photos/a=b, (c) 'd'"
-    config = compose(["benchmark=dl3dv"], {"benchmark.root": path})
-    assert config.benchmark.source.root == path
-    assert config.benchmark.size == [270, 480]
-
-
 def test_the_configuration_is_shown_without_data(capsys):
     assert main(["run", "--cfg", "benchmark=tanks"]) == 0
     shown = OmegaConf.create(capsys.readouterr().out)
