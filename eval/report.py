@@ -10,8 +10,8 @@ from eval.options import Benchmark
 from eval.protocols.framing import Framing, framed_image
 from eval.protocols.splits import divided_scene, read_split
 from eval.run_folder import Store, read_json
-from eval.tables.grids import make_grids
-from eval.tables.html import START, Panel, details, heading, notes, page, panel, table
+from eval.tables.grids import known_metrics, make_grids
+from eval.tables.html import START, details, heading, notes, page, panel, table
 from eval.tables.rows import Table, make_tables, number
 from geometry.atomic import atomic_file
 from geometry.errors import InputError
@@ -43,7 +43,7 @@ class Run:
 
     name: str
     store: Store
-    summary: dict
+    reasons: dict[str, str]  # why a metric is missing
     targets: dict[tuple[str, str], dict]  # (scene, photo) -> its scores
 
 
@@ -61,46 +61,39 @@ def make_report(
         InputError: a run is not finished or lacks the metric, their protocols differ, or the data is not
             there any more.
     """
-    runs, compared = _opened(stores)
-    first = runs[0]
-    ranked = _ranked(first, metric)
-    count = min(count, max(1, (len(ranked) + 1) // 2))
-    worst, best = ranked[:count], ranked[count:][-count:][::-1]
-    frames = _photos(first.store, benchmark, {scene for scene, _ in (*worst, *best)})
-    of = f"{metric} of {first.name}" if len(runs) > 1 else metric
-    parts = _overview(runs, compared, metric)
-    sections = [(f"Worst targets by {of}", worst), (f"Best targets by {of}", best)]
-    if not best:
-        sections = [("Worst and best: the only target", worst)]
-    for title, chosen in sections:
-        parts.append(heading(title))
-        for scene, photo in chosen:
-            parts.append(panel(_side_by_side(runs, scene, photo, frames[scene, photo], benchmark.framing)))
-    return page(f"{', '.join(run.name for run in runs)} on {compared.benchmark}", parts)
-
-
-def _opened(stores: Sequence[Store]) -> tuple[list[Run], Table]:
-    """The runs, and the one table that they make."""
     summaries = [read_json(store.summary) for store in stores]
     tables = make_tables(summaries, published=False)
     if len(tables) > 1:
         raise InputError(f"expected runs of one protocol, got {' | '.join(t.title for t in tables)}")
-    runs = [
-        Run(
-            name=row.method,
-            store=store,
-            summary=summary,
-            targets={(s["scene"], t["name"]): t for s in summary["scenes"] for t in s["targets"]},
-        )
-        for row, store, summary in zip(tables[0].rows, stores, summaries, strict=True)
-    ]
-    return runs, tables[0]
+    (compared,) = tables
+    runs = []
+    for row, store, summary in zip(compared.rows, stores, summaries, strict=True):
+        targets = {(s["scene"], t["name"]): t for s in summary["scenes"] for t in s["targets"]}
+        runs.append(Run(name=row.method, store=store, reasons=summary["reasons"], targets=targets))
+    first = runs[0]
+    ranked = _ranked(first, metric)
+    count = min(count, max(1, (len(ranked) + 1) // 2))
+    worst, best = ranked[:count], ranked[count:][-count:][::-1]
+    of = f"{metric} of {first.name}" if len(runs) > 1 else metric
+    sections = {f"Worst targets by {of}": worst, f"Best targets by {of}": best}
+    if not best:
+        sections = {"Worst and best: the only target": worst}
+
+    split = read_split(first.store.split)  # photos are compared with it again
+    scenes = {scene for scene, _ in (*worst, *best)}
+    divided = [divided_scene(split.scene(name), benchmark.source, "cameras") for name in scenes]
+    frames = {(scene.split.name, frame.name): frame for scene in divided for frame in scene.targets}
+    parts = _overview(runs, compared, metric)
+    for title, chosen in sections.items():
+        parts.append(heading(title))
+        parts += [_side_by_side(runs, *key, frames[key], benchmark.framing) for key in chosen]
+    return page(f"{', '.join(run.name for run in runs)} on {compared.benchmark}", parts)
 
 
 def _ranked(run: Run, metric: str) -> list[tuple[str, str]]:
     """(scene, photo) from worst to best; a target without a finite value equals its photo: the best."""
     if any(metric not in target for target in run.targets.values()):
-        raise InputError(f"--metric {metric}: missing: {run.summary['reasons'].get(metric, 'not computed')}")
+        raise InputError(f"--metric {metric}: missing: {run.reasons.get(metric, 'not computed')}")
     sign = -1 if metric.startswith("lpips") else 1
 
     def quality(key: tuple[str, str]) -> float:
@@ -110,49 +103,34 @@ def _ranked(run: Run, metric: str) -> list[tuple[str, str]]:
     return sorted(run.targets, key=quality)
 
 
-def _photos(store: Store, benchmark: Benchmark, scenes: set[str]) -> dict[tuple[str, str], Frame]:
-    """Target frames of the scenes by (scene, photo), compared with the split again."""
-    split = read_split(store.split)
-    divided = {name: divided_scene(split.scene(name), benchmark.source, "cameras") for name in scenes}
-    return {(name, frame.name): frame for name, scene in divided.items() for frame in scene.targets}
-
-
 def _overview(runs: Sequence[Run], compared: Table, metric: str) -> list[str]:
     """Means of every method, of every scene and of every target."""
-    metrics = [m for m in compared.metrics if any(row.values.get(m) is not None for row in compared.rows)]
+    metrics = known_metrics(compared)
+    heads = ["method", *metrics, "weights", "licence", "commit"]
     means = [
         [row.method, *(number(m, row.values.get(m)) for m in metrics), row.weights, row.licence, row.commit]
         for row in compared.rows
     ]
-    parts = [
-        notes([compared.protocol]),
-        table(
-            ["method", *metrics, "weights", "licence", "commit"], means, numbers=range(1, 1 + len(metrics))
-        ),
-        notes(compared.notes),
-    ]
+    parts = [notes([compared.protocol]), table(heads, means, numbers=range(1, 1 + len(metrics)))]
+    parts.append(notes(compared.notes))
     for grid in make_grids([compared], metrics, per_scene=True):
-        parts += [
-            heading(grid.title.rpartition(": ")[2]),
-            table(grid.heads, grid.lines, numbers=grid.numbers),
-        ]
+        parts.append(heading(grid.title.rpartition(": ")[2]))
+        parts.append(table(grid.heads, grid.lines, numbers=grid.numbers))
     lines = [
         [" / ".join(key), *(_value(metric, run.targets.get(key, {})) for run in runs)]
         for key in runs[0].targets
     ]
     every = table(["target", *(run.name for run in runs)], lines, numbers=range(1, 1 + len(runs)))
-    error = f"Error: mean absolute difference over colours, dark 0, yellow {_BRIGHTEST} or more of 0..1."
-    depth = "Depth: near bright, far dark, grey where nothing is; each picture has its own scale."
-    return [
-        *parts,
-        details(f"{metric} of every target", every),
-        notes([error, *([depth] if len(runs) == 1 else [])]),
-    ]
+    legend = [f"Error: mean absolute difference over colours, dark 0, yellow {_BRIGHTEST} or more of 0..1."]
+    if len(runs) == 1:
+        legend.append("Depth: near bright, far dark, grey where nothing is; each picture has its own scale.")
+    return [*parts, details(f"{metric} of every target", every), notes(legend)]
 
 
-def _side_by_side(runs: Sequence[Run], scene: str, name: str, frame: Frame, framing: Framing) -> Panel:
+def _side_by_side(runs: Sequence[Run], scene: str, name: str, frame: Frame, framing: Framing) -> str:
     """Photo, rendering, error and depth of one run; photo and, over its error, the rendering of several."""
     pictures: dict[str, np.ndarray | None] = {}
+    title = f"{scene} / {name}"
     for run in runs:
         target = run.targets[scene, name]
         folder = run.store.predictions(scene)
@@ -168,8 +146,8 @@ def _side_by_side(runs: Sequence[Run], scene: str, name: str, frame: Frame, fram
         depth = folder / "depth" / target["render"]
         pictures |= {"rendering": rendering, "error": error}
         pictures["depth"] = read_image(depth, exif=False) if depth.is_file() else None
-    title = f"{scene} / {name}" + (f": {values}" if len(runs) == 1 else "")
-    return Panel(title=title, pictures=pictures)
+        title += f": {values}"
+    return panel(title, pictures)
 
 
 def _value(metric: str, target: dict) -> str:

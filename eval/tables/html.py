@@ -2,8 +2,7 @@
 
 import base64
 import html
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 
 import cv2
 import numpy as np
@@ -30,14 +29,6 @@ figure { margin: 0; } figcaption, .note { color: #666; font-size: 13px; }
   body { background: #181818; color: #ddd; } td, th { border-color: #444; }
   .missing { background: #2a2a2a; } }
 """
-
-
-@dataclass(frozen=True, kw_only=True)
-class Panel:
-    """Pictures in a row under one heading; None where a picture does not exist."""
-
-    title: str
-    pictures: dict[str, UInt8[np.ndarray, "H W 3"] | None]  # caption -> RGB
 
 
 def page(title: str, parts: Iterable[str]) -> str:
@@ -69,20 +60,18 @@ def notes(texts: Iterable[str]) -> str:
     return "".join(f'<p class="note">{_(text)}</p>' for text in texts)
 
 
-def panel(content: Panel) -> str:
-    """A row of pictures with captions."""
+def panel(title: str, pictures: Mapping[str, UInt8[np.ndarray, "H W 3"] | None]) -> str:
+    """A row of pictures under one heading, by their captions; None where a picture does not exist."""
     figures = []
-    for caption, picture in content.pictures.items():
+    for caption, picture in pictures.items():
         inside = '<div class="missing">none</div>' if picture is None else f'<img src="{_data(picture)}">'
         figures.append(f"<figure>{inside}<figcaption>{_(caption)}</figcaption></figure>")
-    columns = f'<div class="row" style="--columns:{len(figures)}">'
-    return f"<h3>{_(content.title)}</h3>{columns}{''.join(figures)}</div>"
+    return f'<h3>{_(title)}</h3><div class="row" style="--columns:{len(figures)}">{"".join(figures)}</div>'
 
 
 def _data(picture: UInt8[np.ndarray, "H W 3"]) -> str:
-    _, data = cv2.imencode(
-        ".jpg", np.ascontiguousarray(picture[..., ::-1]), [cv2.IMWRITE_JPEG_QUALITY, _QUALITY]
-    )
+    bgr = np.ascontiguousarray(picture[..., ::-1])
+    _, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
     return "data:image/jpeg;base64," + base64.b64encode(data.tobytes()).decode()
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from eval.__main__ import main
 from eval.run_folder import Store, read_json
-from eval.tables.html import Panel, page, panel, table
+from eval.tables.html import page, panel, table
 
 
 @pytest.fixture
@@ -102,7 +102,7 @@ def test_a_file_that_is_no_report_is_not_replaced(finished, capsys):
 
 
 def test_text_is_escaped():
-    text = page("<b>", [table(["a<"], [["&"]]), panel(Panel(title="x<y", pictures={"c>": None}))])
+    text = page("<b>", [table(["a<"], [["&"]]), panel("x<y", {"c>": None})])
     assert "<b>" not in text.replace("<body>", "")
     assert "x&lt;y" in text
     assert "c&gt;" in text
