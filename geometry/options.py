@@ -6,11 +6,12 @@ Commands parse into them, and nothing below `geometry.commands` knows a command 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypeVar, get_args
 
 from geometry.errors import InputError
 from geometry.models.reference_view import STRATEGIES
 
+Record = TypeVar("Record")
 CameraSource = Literal["auto", "given", "network", "sfm"]
 CAMERAS: tuple[str, ...] = get_args(CameraSource)
 PRECISIONS = ("auto", "float32", "bfloat16")
@@ -95,6 +96,11 @@ def override(records: tuple[Any, ...], given: Mapping[str, object]) -> tuple[Any
         known = ", ".join(field.name for record in records for field in fields(record))
         raise TypeError(f"unknown option {next(iter(rest))!r}; known are {known}")
     return tuple(out)
+
+
+def named(record: type[Record], values: Mapping[str, Any]) -> Record:
+    """An option record of the values that have its fields' names."""
+    return record(**{f.name: values[f.name] for f in fields(record) if f.name in values})  # type: ignore[arg-type]
 
 
 def _require_one_of(name: str, value: str, choices: Sequence[str]) -> None:

@@ -2,7 +2,6 @@
 
 import warnings
 from collections.abc import Callable
-from dataclasses import fields
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -15,7 +14,7 @@ from eval.protocols.selection import Rule
 from geometry.commands import configuration
 from geometry.commands.configuration import instantiate
 from geometry.errors import run_command
-from geometry.options import NetworkOptions
+from geometry.options import NetworkOptions, named
 from nvs.options import GaussianOptions
 
 # Words of version 0.1.0 -> today's; taken for one version, with a warning.
@@ -83,8 +82,8 @@ def run_options(config: Any) -> RunOptions:
     method = MethodOptions(
         name=str(c["method"]),
         model=c["model"],
-        network=_named(NetworkOptions, c),
-        gaussians=_named(GaussianOptions, c),
+        network=named(NetworkOptions, c),
+        gaussians=named(GaussianOptions, c),
         warp_depth=c["warp"]["depth"],
         sweep=c["sweep"],
         **c["optimise"],
@@ -93,9 +92,9 @@ def run_options(config: Any) -> RunOptions:
         licence=c["renders"]["licence"],
     )
     photometric = Photometric(**c["photometric"])
-    protocol = _named(Protocol, c | {"framing": benchmark.framing, "photometric": photometric})
+    protocol = named(Protocol, c | {"framing": benchmark.framing, "photometric": photometric})
     records = {"benchmark": benchmark, "method": method, "protocol": protocol}
-    return _named(RunOptions, c | records | {"metrics": tuple(c["metrics"])})
+    return named(RunOptions, c | records | {"metrics": tuple(c["metrics"])})
 
 
 def benchmark_of(part: Any, *, root: str | None = None) -> Benchmark:
@@ -109,16 +108,11 @@ def benchmark_of(part: Any, *, root: str | None = None) -> Benchmark:
     """
     b = _plain(part)
     reader = b["source"] if root is None else {**b["source"], "root": root}
-    framing = _named(Framing, b | {"size": b["size"] and tuple(b["size"])})
+    framing = named(Framing, b | {"size": b["size"] and tuple(b["size"])})
     stated = {"source": instantiate(reader), "reader": reader, "framing": framing, "rule": Rule(**b["rule"])}
-    return _named(Benchmark, b | stated | {"root": root or b["root"]})
+    return named(Benchmark, b | stated | {"root": root or b["root"]})
 
 
 def _plain(part: Any) -> Any:
     """A part of the config as ordinary dictionaries and lists."""
     return OmegaConf.to_container(part, resolve=True) if OmegaConf.is_config(part) else part
-
-
-def _named(record: Any, values: dict[str, Any]) -> Any:
-    """An option record from the values that have its fields' names."""
-    return record(**{f.name: values[f.name] for f in fields(record) if f.name in values})

@@ -1,7 +1,7 @@
 """`nvs finetune`: adapt a Gaussian head to one's own photos."""
 
 import argparse
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 from geometry.commands.arguments import (
@@ -58,7 +58,6 @@ def parser() -> argparse.ArgumentParser:
     g.add_argument(
         "--lpips",
         type=float,
-        default=None,
         metavar="W",
         help=f"weight of LPIPS (default {LPIPS_WEIGHT} where its trunk's weights are here, else 0)",
     )
@@ -94,27 +93,9 @@ def run(args: argparse.Namespace) -> int:
 def finetune_options(args: argparse.Namespace) -> FinetuneOptions:
     """What was typed, over the defaults of the device."""
     defaults = default_options(pick_device(args.device))
-    photos = replace(
-        photo_options(args),
-        context=args.context or defaults.photos.context,
-        max_views=args.max_views or defaults.photos.max_views,
-        process_res=args.process_res or defaults.photos.process_res,
-    )
-    return replace(
-        defaults,
-        model=args.model,
-        photos=photos,
-        network=replace(network_options(args), chunk=args.chunk or defaults.network.chunk),
-        steps=args.steps or defaults.steps,
-        lr=args.lr,
-        targets=args.targets or defaults.targets,
-        flavour=args.flavour,
-        depth=args.depth,
-        new_head=args.new_head,
-        backbone_factor=args.backbone_factor,
-        lpips=args.lpips,
-        context_sets=args.context_sets,
-        cache_gb=args.cache_gb,
-        validate_every=args.validate_every,
-        seed=args.seed,
-    )
+    typed = {name: value for name, value in vars(args).items() if value is not None}
+    by_device = {name: getattr(defaults.photos, name) for name in ("context", "max_views", "process_res")}
+    photos = replace(photo_options(args), **{name: typed.get(name, by_device[name]) for name in by_device})
+    network = replace(network_options(args), chunk=args.chunk or defaults.network.chunk)
+    typed |= {"photos": photos, "network": network}
+    return replace(defaults, **{f.name: typed[f.name] for f in fields(defaults) if f.name in typed})

@@ -12,6 +12,7 @@ from geometry.commands.arguments import (
     positive,
 )
 from geometry.errors import run_command
+from geometry.options import named
 from nvs.cameras import PATHS
 from nvs.cameras.fit import LONG_SIDE, VIDEO_SIDE
 from nvs.metrics import METRICS
@@ -81,7 +82,6 @@ def parser() -> argparse.ArgumentParser:
     g = p.add_argument_group("views")
     g.add_argument(
         "--path",
-        default=None,
         help=f"camera path: {', '.join(PATHS)}, or a file of cameras (transforms.json); "
         "default spline, for one photo wander",
     )
@@ -113,13 +113,9 @@ def parser() -> argparse.ArgumentParser:
         help="frame of every file written: opencv is the poses' own (unposed: the reference camera's, y "
         "down); y-up is turned so that y points up, for viewers that expect it",
     )
-    g.add_argument("--no-prune", action="store_true", help="keep border, far and transparent Gaussians")
-    g.add_argument(
-        "--backend",
-        choices=BACKENDS,
-        default="auto",
-        help="rasterizer (default auto)",
-    )
+    keep_all = "keep border, far and transparent Gaussians"
+    g.add_argument("--no-prune", dest="prune", action="store_false", help=keep_all)
+    g.add_argument("--backend", choices=BACKENDS, default="auto", help="rasterizer (default auto)")
     return p
 
 
@@ -137,43 +133,20 @@ def run(args: argparse.Namespace) -> int:
 
 def render_options(args: argparse.Namespace) -> RenderOptions:
     """What was typed, as records."""
+    typed = vars(args)
     return RenderOptions(
         model=args.model,
         photos=photo_options(args),
         network=network_options(args),
-        gaussians=gaussian_options(args),
-        views=ViewOptions(
-            path=args.path,
-            frames=args.frames,
-            fps=args.fps,
-            size=tuple(args.size) if args.size else None,
-            background=args.background,
-            world=args.world,
-        ),
-    )
-
-
-def gaussian_options(args: argparse.Namespace) -> GaussianOptions:
-    """What the group "Gaussians" holds."""
-    return GaussianOptions(
-        depth=args.depth,
-        spacing=args.spacing,
-        prune=not args.no_prune,
-        quality=args.quality,
-        minutes=args.minutes,
-        refine=args.refine,
-        refine_cameras=args.refine_cameras,
-        seed=args.seed,
-        backend=args.backend,
+        gaussians=named(GaussianOptions, typed),
+        views=named(ViewOptions, typed | {"size": args.size and tuple(args.size)}),
     )
 
 
 def print_metrics(metrics: dict[str, Any]) -> None:
     for name in METRICS:
-        value = metrics[name]
-        print(
-            f"{name} {value:.4f}" if value is not None else f"{name} not computed: {metrics['reasons'][name]}"
-        )
+        value, reasons = metrics[name], metrics["reasons"]
+        print(f"{name} {value:.4f}" if value is not None else f"{name} not computed: {reasons[name]}")
     print(f"over {len(metrics['targets'])} held-out photos; target poses: {metrics['alignment']}")
     refinement = metrics.get("refinement")
     if refinement and refinement["gain_db"] is not None:
