@@ -8,15 +8,8 @@ disjoint ranges, so no two threads ever touch the same word.
 import numpy as np
 from numba import njit
 
-from nvs.rasterizer.cpu.layout import (
-    OPTIONS,
-    PLACE,
-    PLACE_COLUMNS,
-    PLACE_DEPTH,
-    PLACE_ROWS,
-    PLACE_SLOT,
-    TILE_SHIFT,
-)
+from nvs.rasterizer.cpu import layout as L
+from nvs.rasterizer.cpu.layout import OPTIONS
 
 MOST_CHUNKS = 32
 
@@ -52,16 +45,16 @@ def place_chunks(histogram, chunk_entries, chunk_slots, offsets):
 @njit(**OPTIONS)
 def scatter(worker, workers, places, shift, histogram, tiles_x, entries):
     """Write every entry to its tile's range, in order of index."""
-    count = places.shape[0] // PLACE
+    count = places.shape[0] // L.PLACE
     for chunk in range(worker, histogram.shape[0], workers):
         for i in range(chunk << shift, min(count, (chunk + 1) << shift)):
-            at = PLACE * i
-            if places[at + PLACE_SLOT] < 0:
+            at = L.PLACE * i
+            if places[at + L.PLACE_SLOT] < 0:
                 continue
-            columns, rows = places[at + PLACE_COLUMNS], places[at + PLACE_ROWS]
-            key = np.int64(places[at + PLACE_DEPTH]) << 32 | i
-            for ty in range((rows & 0xFFFF) >> TILE_SHIFT, (rows >> 16 >> TILE_SHIFT) + 1):
-                for tx in range((columns & 0xFFFF) >> TILE_SHIFT, (columns >> 16 >> TILE_SHIFT) + 1):
+            columns, rows = places[at + L.PLACE_COLUMNS], places[at + L.PLACE_ROWS]
+            key = np.int64(places[at + L.PLACE_DEPTH]) << 32 | i
+            for ty in range((rows & 0xFFFF) >> L.TILE_SHIFT, (rows >> 16 >> L.TILE_SHIFT) + 1):
+                for tx in range((columns & 0xFFFF) >> L.TILE_SHIFT, (columns >> 16 >> L.TILE_SHIFT) + 1):
                     tile = ty * tiles_x + tx
                     position = histogram[chunk, tile]
                     entries[position] = key

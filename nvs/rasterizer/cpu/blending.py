@@ -7,6 +7,7 @@ blocks that its extent reaches and that are not yet opaque; the tile ends when a
 import numpy as np
 from numba import njit
 
+from nvs.rasterizer.cpu import layout as L
 from nvs.rasterizer.cpu.lanes import (
     LANES,
     element,
@@ -20,20 +21,7 @@ from nvs.rasterizer.cpu.lanes import (
     splat,
     store,
 )
-from nvs.rasterizer.cpu.layout import (
-    COLUMNS,
-    FEATURES,
-    LOG_OPACITY,
-    OPTIONS,
-    RECORD,
-    ROWS,
-    TILE,
-    XX,
-    XY,
-    YY,
-    X,
-    Y,
-)
+from nvs.rasterizer.cpu.layout import OPTIONS
 from nvs.rasterizer.cpu.sorting import MOST_BUCKETS, sort_range, split
 from nvs.rasterizer.settings import ALPHA_MIN, TRANSMITTANCE_MIN
 
@@ -52,7 +40,7 @@ INDEX = 0xFFFFFFFF
 def reached_blocks(first_last, origin):
     """First and last of the tile's four block columns (or rows) in a packed pixel range."""
     first = max((first_last & 0xFFFF) - origin, 0)
-    last = min((first_last >> 16) - origin, TILE - 1)
+    last = min((first_last >> 16) - origin, L.TILE - 1)
     return first >> 2, last >> 2
 
 
@@ -111,30 +99,30 @@ def blend_tile(
 
     ``order`` receives the entries, nearest first as far as they were used.
     """
-    x0, y0 = tile % tiles_x * TILE, tile // tiles_x * TILE
+    x0, y0 = tile % tiles_x * L.TILE, tile // tiles_x * L.TILE
     live = start_tile(state, STATE, x0, y0, height, width)
     begin, end = offsets[tile], offsets[tile + 1]
     if begin == end:
         return 0
     buckets = split(entries, order, begin, end, starts)
     for k in range(starts[0], starts[1]):
-        prefetch(records, RECORD * (order[k] & INDEX))
+        prefetch(records, L.RECORD * (order[k] & INDEX))
     for bucket in range(buckets):
         first, last = starts[bucket], starts[bucket + 1]
         if bucket + 1 < buckets:
             for k in range(last, min(starts[bucket + 2], last + 64)):
-                prefetch(records, RECORD * (order[k] & INDEX))
+                prefetch(records, L.RECORD * (order[k] & INDEX))
         sort_range(order, entries, first, last)
         for k in range(first, last):
-            at = RECORD * (order[k] & INDEX)
-            x = element(records, at + X) - F(x0) - HALF
-            y = element(records, at + Y) - F(y0) - HALF
-            xx, xy, yy = element(records, at + XX), element(records, at + XY), element(records, at + YY)
-            log_opacity = element(records, at + LOG_OPACITY)
-            red, green = element(records, at + FEATURES), element(records, at + FEATURES + 1)
-            blue, depth = element(records, at + FEATURES + 2), element(records, at + FEATURES + 3)
-            left, right = reached_blocks(element(record_ints, at + COLUMNS), x0)
-            top, bottom = reached_blocks(element(record_ints, at + ROWS), y0)
+            at = L.RECORD * (order[k] & INDEX)
+            x = element(records, at + L.X) - F(x0) - HALF
+            y = element(records, at + L.Y) - F(y0) - HALF
+            xx, xy, yy = element(records, at + L.XX), element(records, at + L.XY), element(records, at + L.YY)
+            log_opacity = element(records, at + L.LOG_OPACITY)
+            red, green = element(records, at + L.FEATURES), element(records, at + L.FEATURES + 1)
+            blue, depth = element(records, at + L.FEATURES + 2), element(records, at + L.FEATURES + 3)
+            left, right = reached_blocks(element(record_ints, at + L.COLUMNS), x0)
+            top, bottom = reached_blocks(element(record_ints, at + L.ROWS), y0)
             for row in range(top, bottom + 1):
                 for column in range(left, right + 1):
                     block = 4 * row + column
@@ -157,7 +145,7 @@ def blend(
 
     Tiles are dealt out in turn, so that a crowded corner of the image is shared.
     """
-    tiles_x, tiles = (width + TILE - 1) // TILE, offsets.shape[0] - 1
+    tiles_x, tiles = (width + L.TILE - 1) // L.TILE, offsets.shape[0] - 1
     state = states[worker]
     starts = np.empty(MOST_BUCKETS + 2, np.int64)
     for tile in range(worker, tiles, workers):
@@ -165,9 +153,9 @@ def blend(
             tile, tiles_x, height, width, records, record_ints, entries, order, offsets, state, starts,
             alpha_max,
         )  # fmt: skip
-        x0, y0 = tile % tiles_x * TILE, tile // tiles_x * TILE
-        for y in range(min(TILE, height - y0)):
-            for x in range(min(TILE, width - x0)):
+        x0, y0 = tile % tiles_x * L.TILE, tile // tiles_x * L.TILE
+        for y in range(min(L.TILE, height - y0)):
+            for x in range(min(L.TILE, width - x0)):
                 at = STATE * (4 * (y >> 2) + (x >> 2)) + 4 * (y & 3) + (x & 3)
                 rgb[0, y0 + y, x0 + x] = state[at + LANES]
                 rgb[1, y0 + y, x0 + x] = state[at + 2 * LANES]

@@ -11,6 +11,7 @@ With w = light * alpha and q = sum of channel gradients times the Gaussian's cha
 import numpy as np
 from numba import njit
 
+from nvs.rasterizer.cpu import layout as L
 from nvs.rasterizer.cpu.blending import (
     INDEX,
     LIGHT_MIN,
@@ -31,23 +32,7 @@ from nvs.rasterizer.cpu.lanes import (
     store,
     sums,
 )
-from nvs.rasterizer.cpu.layout import (
-    COLUMNS,
-    FEATURES,
-    LOG_OPACITY,
-    OPTIONS,
-    RECORD,
-    ROWS,
-    SLOT,
-    SUMS,
-    TILE,
-    TILE_SHIFT,
-    XX,
-    XY,
-    YY,
-    X,
-    Y,
-)
+from nvs.rasterizer.cpu.layout import OPTIONS
 
 F = np.float32
 ZERO, HALF, ONE = F(0), F(0.5), F(1)
@@ -65,8 +50,8 @@ def start_tile_backward(
 ):
     """Fill a tile's state from the image and its gradients; returns its live blocks."""
     live = start_tile(state, STATE, x0, y0, height, width)
-    for y in range(min(TILE, height - y0)):
-        for x in range(min(TILE, width - x0)):
+    for y in range(min(L.TILE, height - y0)):
+        for x in range(min(L.TILE, width - x0)):
             at = STATE * (4 * (y >> 2) + (x >> 2)) + 4 * (y & 3) + (x & 3)
             behind = depth_gradient[y0 + y, x0 + x] * depth[y0 + y, x0 + x]
             for channel in range(3):
@@ -86,19 +71,19 @@ def blend_tile_backward(
 ):  # fmt: skip
     """Walk one tile's used entries and store their sums, each in its own slot."""
     tile_x, tile_y = tile % tiles_x, tile // tiles_x
-    x0, y0 = tile_x * TILE, tile_y * TILE
+    x0, y0 = tile_x * L.TILE, tile_y * L.TILE
     for k in range(begin, end):
         if k + AHEAD < end:
-            prefetch(records, RECORD * (order[k + AHEAD] & INDEX))
+            prefetch(records, L.RECORD * (order[k + AHEAD] & INDEX))
         index = order[k] & INDEX
-        at = RECORD * index
-        x = element(records, at + X) - F(x0) - HALF
-        y = element(records, at + Y) - F(y0) - HALF
-        xx, xy, yy = element(records, at + XX), element(records, at + XY), element(records, at + YY)
-        log_opacity = element(records, at + LOG_OPACITY)
-        red, green = element(records, at + FEATURES), element(records, at + FEATURES + 1)
-        blue, depth = element(records, at + FEATURES + 2), element(records, at + FEATURES + 3)
-        columns, rows = element(record_ints, at + COLUMNS), element(record_ints, at + ROWS)
+        at = L.RECORD * index
+        x = element(records, at + L.X) - F(x0) - HALF
+        y = element(records, at + L.Y) - F(y0) - HALF
+        xx, xy, yy = element(records, at + L.XX), element(records, at + L.XY), element(records, at + L.YY)
+        log_opacity = element(records, at + L.LOG_OPACITY)
+        red, green = element(records, at + L.FEATURES), element(records, at + L.FEATURES + 1)
+        blue, depth = element(records, at + L.FEATURES + 2), element(records, at + L.FEATURES + 3)
+        columns, rows = element(record_ints, at + L.COLUMNS), element(record_ints, at + L.ROWS)
         left, right = reached_blocks(columns, x0)
         top, bottom = reached_blocks(rows, y0)
         hit = False
@@ -140,18 +125,18 @@ def blend_tile_backward(
                 if not some(light > ZERO):
                     live &= ~(1 << block)
         if hit:
-            first_x, last_x = (columns & 0xFFFF) >> TILE_SHIFT, columns >> 16 >> TILE_SHIFT
-            first_y = (rows & 0xFFFF) >> TILE_SHIFT
+            first_x, last_x = (columns & 0xFFFF) >> L.TILE_SHIFT, columns >> 16 >> L.TILE_SHIFT
+            first_y = (rows & 0xFFFF) >> L.TILE_SHIFT
             slot = (
                 chunk_slots[index >> chunk_shift]
-                + element(record_ints, at + SLOT)
+                + element(record_ints, at + L.SLOT)
                 + (tile_y - first_y) * (last_x - first_x + 1)
                 + tile_x - first_x
             )  # fmt: skip
             touched[slot] = 1
             store(
                 entry_sums,
-                SUMS * slot,
+                L.SUMS * slot,
                 sums((v, v_x, v_y, v_xx, v_xy, v_yy, v_red, v_green, v_blue, v_depth)),
             )
 
@@ -167,11 +152,11 @@ def blend_backward(
 
     ``touched`` comes zeroed and marks their slots; the other slots of ``entry_sums`` stay as they are.
     """
-    tiles_x, tiles = (width + TILE - 1) // TILE, offsets.shape[0] - 1
+    tiles_x, tiles = (width + L.TILE - 1) // L.TILE, offsets.shape[0] - 1
     state = states[worker]
     for tile in range(worker, tiles, workers):
         live = start_tile_backward(
-            state, tile % tiles_x * TILE, tile // tiles_x * TILE, height, width,
+            state, tile % tiles_x * L.TILE, tile // tiles_x * L.TILE, height, width,
             rgb, depth, alpha, rgb_gradient, depth_gradient, alpha_gradient,
         )  # fmt: skip
         blend_tile_backward(

@@ -11,8 +11,8 @@ from torch import Tensor
 from geometry.errors import InputError
 from geometry.views import Cameras
 from nvs.gaussians import Gaussians
+from nvs.rasterizer.cpu import layout as L
 from nvs.rasterizer.cpu.binning import chunk_shift
-from nvs.rasterizer.cpu.layout import CENTRE, CX, CY, FX, FY
 from nvs.rasterizer.cpu.view import (
     Binned,
     Scene,
@@ -159,6 +159,6 @@ def _unpack_cameras(packed: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     extrinsics[..., :3, :3] = packed[..., :9].unflatten(-1, (3, 3))
     extrinsics[..., :3, 3] = packed[..., 9:12]
     intrinsics = packed.new_zeros(*packed.shape[:-1], 3, 3)
-    intrinsics[..., 0, 0], intrinsics[..., 1, 1] = packed[..., FX], packed[..., FY]
-    intrinsics[..., 0, 2], intrinsics[..., 1, 2] = packed[..., CX], packed[..., CY]
-    return extrinsics, intrinsics, packed[..., CENTRE:]
+    intrinsics[..., 0, 0], intrinsics[..., 1, 1] = packed[..., L.FX], packed[..., L.FY]
+    intrinsics[..., 0, 2], intrinsics[..., 1, 2] = packed[..., L.CX], packed[..., L.CY]
+    return extrinsics, intrinsics, packed[..., L.CENTRE :]

@@ -9,34 +9,10 @@ import math
 import numpy as np
 from numba import njit
 
+from nvs.rasterizer.cpu import layout as L
 from nvs.rasterizer.cpu.harmonics import harmonic_color
 from nvs.rasterizer.cpu.lanes import element, float_bits
-from nvs.rasterizer.cpu.layout import (
-    CENTRE,
-    COLUMNS,
-    CX,
-    CY,
-    FEATURES,
-    FX,
-    FY,
-    LOG2_E,
-    LOG_OPACITY,
-    OPTIONS,
-    PLACE,
-    PLACE_COLUMNS,
-    PLACE_DEPTH,
-    PLACE_ROWS,
-    PLACE_SLOT,
-    RECORD,
-    ROWS,
-    SLOT,
-    TILE_SHIFT,
-    XX,
-    XY,
-    YY,
-    X,
-    Y,
-)
+from nvs.rasterizer.cpu.layout import OPTIONS
 from nvs.rasterizer.settings import ALPHA_MIN, EXTENT_SIGMAS
 
 F = np.float32
@@ -144,14 +120,14 @@ def project(
     """
     count = opacities.shape[0]
     chunks = chunk_entries.shape[0]
-    tiles_x = (width + (1 << TILE_SHIFT) - 1) >> TILE_SHIFT
+    tiles_x = (width + (1 << L.TILE_SHIFT) - 1) >> L.TILE_SHIFT
     stride = 3 * max(degree + 1, 1) ** 2
-    fx, fy, cx, cy = camera[FX], camera[FY], camera[CX], camera[CY]
+    fx, fy, cx, cy = camera[L.FX], camera[L.FY], camera[L.CX], camera[L.CY]
     w_side, h_side = F(width), F(height)
     for chunk in range(worker, chunks, workers):
         entries = 0
         for i in range(chunk << chunk_shift, min(count, (chunk + 1) << chunk_shift)):
-            places[PLACE * i + PLACE_SLOT] = -1
+            places[L.PLACE * i + L.PLACE_SLOT] = -1
             mx, my, mz = local_point(means, camera, i)
             if not (mz >= near and mz <= far):
                 continue
@@ -182,40 +158,42 @@ def project(
                 if not opacity >= LEAST_OPACITY:
                     continue
             log_opacity = np.log2(opacity)
-            sigmas = min(MOST_SIGMAS, math.sqrt(max(TWO / LOG2_E * (log_opacity - LOG_LEAST_OPACITY), ZERO)))
+            sigmas = min(
+                MOST_SIGMAS, math.sqrt(max(TWO / L.LOG2_E * (log_opacity - LOG_LEAST_OPACITY), ZERO))
+            )
             reach = sigmas * EXTENT_FACTOR
             left, right = pixel_range(px, reach * math.sqrt(xx + eps2d) + EXTENT_SLACK, width)
             top, bottom = pixel_range(py, reach * math.sqrt(yy + eps2d) + EXTENT_SLACK, height)
             if right < left or bottom < top:
                 continue
-            scale = LOG2_E / blurred
+            scale = L.LOG2_E / blurred
             k_xx, k_xy, k_yy = HALF * scale * (yy + eps2d), -scale * xy, HALF * scale * (xx + eps2d)
             if degree < 0:
                 red, green, blue = colors[3 * i], colors[3 * i + 1], colors[3 * i + 2]
             else:
                 red, green, blue = harmonic_color(
                     colors, stride * i, degree,
-                    means[3 * i] - camera[CENTRE],
-                    means[3 * i + 1] - camera[CENTRE + 1],
-                    means[3 * i + 2] - camera[CENTRE + 2],
+                    means[3 * i] - camera[L.CENTRE],
+                    means[3 * i + 1] - camera[L.CENTRE + 1],
+                    means[3 * i + 2] - camera[L.CENTRE + 2],
                 )  # fmt: skip
                 red, green, blue = max(red, ZERO), max(green, ZERO), max(blue, ZERO)
             # One sum tells whether all are finite.
             if not abs(px + py + k_xx + k_xy + k_yy + log_opacity + red + green + blue) < np.inf:
                 continue
 
-            at = RECORD * i
-            records[at + X], records[at + Y] = px, py
-            records[at + XX], records[at + XY], records[at + YY] = k_xx, k_xy, k_yy
-            records[at + LOG_OPACITY] = log_opacity
-            record_ints[at + COLUMNS] = places[PLACE * i + PLACE_COLUMNS] = left | right << 16
-            record_ints[at + ROWS] = places[PLACE * i + PLACE_ROWS] = top | bottom << 16
-            records[at + FEATURES], records[at + FEATURES + 1] = red, green
-            records[at + FEATURES + 2], records[at + FEATURES + 3] = blue, mz
-            record_ints[at + SLOT] = places[PLACE * i + PLACE_SLOT] = entries
-            places[PLACE * i + PLACE_DEPTH] = float_bits(mz)
-            for ty_ in range(top >> TILE_SHIFT, (bottom >> TILE_SHIFT) + 1):
-                for tx_ in range(left >> TILE_SHIFT, (right >> TILE_SHIFT) + 1):
+            at = L.RECORD * i
+            records[at + L.X], records[at + L.Y] = px, py
+            records[at + L.XX], records[at + L.XY], records[at + L.YY] = k_xx, k_xy, k_yy
+            records[at + L.LOG_OPACITY] = log_opacity
+            record_ints[at + L.COLUMNS] = places[L.PLACE * i + L.PLACE_COLUMNS] = left | right << 16
+            record_ints[at + L.ROWS] = places[L.PLACE * i + L.PLACE_ROWS] = top | bottom << 16
+            records[at + L.FEATURES], records[at + L.FEATURES + 1] = red, green
+            records[at + L.FEATURES + 2], records[at + L.FEATURES + 3] = blue, mz
+            record_ints[at + L.SLOT] = places[L.PLACE * i + L.PLACE_SLOT] = entries
+            places[L.PLACE * i + L.PLACE_DEPTH] = float_bits(mz)
+            for ty_ in range(top >> L.TILE_SHIFT, (bottom >> L.TILE_SHIFT) + 1):
+                for tx_ in range(left >> L.TILE_SHIFT, (right >> L.TILE_SHIFT) + 1):
                     histogram[chunk, ty_ * tiles_x + tx_] += 1
                     entries += 1
         chunk_entries[chunk] = entries

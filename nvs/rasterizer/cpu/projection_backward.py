@@ -10,30 +10,10 @@ import math
 import numpy as np
 from numba import njit
 
+from nvs.rasterizer.cpu import layout as L
 from nvs.rasterizer.cpu.harmonics import A0, basis, direction, harmonic_color
 from nvs.rasterizer.cpu.lanes import element, load, splat, store
-from nvs.rasterizer.cpu.layout import (
-    CAMERA,
-    CENTRE,
-    CX,
-    CY,
-    FX,
-    FY,
-    OPTIONS,
-    PLACE,
-    PLACE_COLUMNS,
-    PLACE_ROWS,
-    PLACE_SLOT,
-    SUMS,
-    TILE_SHIFT,
-    VFEATURES,
-    VX,
-    VXX,
-    VXY,
-    VY,
-    VYY,
-    V,
-)
+from nvs.rasterizer.cpu.layout import OPTIONS
 from nvs.rasterizer.cpu.projection import (
     HALF,
     ONE,
@@ -54,15 +34,15 @@ F = np.float32
 @njit(**OPTIONS)
 def add_entries(places, i, first_slot, entry_sums, touched, total):
     """Add up the sums of one Gaussian's entries into ``total``; returns whether there were any."""
-    columns, rows = places[PLACE * i + PLACE_COLUMNS], places[PLACE * i + PLACE_ROWS]
-    wide = (columns >> 16 >> TILE_SHIFT) - ((columns & 0xFFFF) >> TILE_SHIFT) + 1
-    high = (rows >> 16 >> TILE_SHIFT) - ((rows & 0xFFFF) >> TILE_SHIFT) + 1
-    start = first_slot + places[PLACE * i + PLACE_SLOT]
+    columns, rows = places[L.PLACE * i + L.PLACE_COLUMNS], places[L.PLACE * i + L.PLACE_ROWS]
+    wide = (columns >> 16 >> L.TILE_SHIFT) - ((columns & 0xFFFF) >> L.TILE_SHIFT) + 1
+    high = (rows >> 16 >> L.TILE_SHIFT) - ((rows & 0xFFFF) >> L.TILE_SHIFT) + 1
+    start = first_slot + places[L.PLACE * i + L.PLACE_SLOT]
     found, added = False, splat(ZERO)
     for slot in range(start, start + wide * high):
         if touched[slot]:
             found = True
-            added = added + load(entry_sums, SUMS * slot)
+            added = added + load(entry_sums, L.SUMS * slot)
     store(total, 0, added)
     return found
 
@@ -75,6 +55,13 @@ def to_world(camera, x, y, z):
         camera[1] * x + camera[4] * y + camera[7] * z,
         camera[2] * x + camera[5] * y + camera[8] * z,
     )
+
+
+@njit(forceinline=True, **OPTIONS)
+def put(array, at, values, fresh):
+    """Write gradients, or add them to those of an earlier view unless ``fresh``."""
+    for k in range(len(values)):
+        array[at + k] = values[k] if fresh else array[at + k] + values[k]
 
 
 @njit(**OPTIONS)
@@ -97,12 +84,7 @@ def harmonics_backward(sh, at, degree, x, y, z, v_red, v_green, v_blue, v_sh, fr
         v_x += v_basis * by_x
         v_y += v_basis * by_y
         v_z += v_basis * by_z
-        if fresh:
-            v_sh[j], v_sh[j + 1], v_sh[j + 2] = value * v_red, value * v_green, value * v_blue
-        else:
-            v_sh[j] += value * v_red
-            v_sh[j + 1] += value * v_green
-            v_sh[j + 2] += value * v_blue
+        put(v_sh, j, (value * v_red, value * v_green, value * v_blue), fresh)
     # The basis sees the unit vector: only the part across it counts.
     along = v_x * x + v_y * y + v_z * z
     return (v_x - along * x) * inverse, (v_y - along * y) * inverse, (v_z - along * z) * inverse
@@ -122,13 +104,13 @@ def project_backward(
     """
     count = opacities.shape[0]
     stride = 3 * max(degree + 1, 1) ** 2
-    fx, fy, cx, cy = camera[FX], camera[FY], camera[CX], camera[CY]
+    fx, fy, cx, cy = camera[L.FX], camera[L.FY], camera[L.CX], camera[L.CY]
     w_side, h_side = F(width), F(height)
     for chunk in range(worker, chunk_slots.shape[0], workers):
-        total = np.zeros(SUMS, np.float32)
-        v_cam = np.zeros(CAMERA, np.float64)
+        total = np.zeros(L.SUMS, np.float32)
+        v_cam = np.zeros(L.CAMERA, np.float64)
         for i in range(chunk << chunk_shift, min(count, (chunk + 1) << chunk_shift)):
-            if places[PLACE * i + PLACE_SLOT] < 0 or not add_entries(
+            if places[L.PLACE * i + L.PLACE_SLOT] < 0 or not add_entries(
                 places, i, chunk_slots[chunk], entry_sums, touched, total
             ):
                 if fresh:
@@ -162,20 +144,20 @@ def project_backward(
 
             # From the sums over pixels to mean, conic and opacity. Alpha is opacity * exp(-sigma), so
             # d loss / d sigma = -v.
-            v_px = -(k_xx * total[VX] + k_xy * total[VY])
-            v_py = -(k_xy * total[VX] + k_yy * total[VY])
-            v_kxx, v_kxy, v_kyy = -HALF * total[VXX], -HALF * total[VXY], -HALF * total[VYY]
+            v_px = -(k_xx * total[L.VX] + k_xy * total[L.VY])
+            v_py = -(k_xy * total[L.VX] + k_yy * total[L.VY])
+            v_kxx, v_kxy, v_kyy = -HALF * total[L.VXX], -HALF * total[L.VXY], -HALF * total[L.VYY]
             # A conic is an inverse: d = -K (d conic) K, with the off-diagonal entry counted once per side.
             m00, m01 = v_kxx * k_xx + v_kxy * k_xy, v_kxx * k_xy + v_kxy * k_yy
             m10, m11 = v_kxy * k_xx + v_kyy * k_xy, v_kxy * k_xy + v_kyy * k_yy
             v_xx, v_xy = -(k_xx * m00 + k_xy * m10), -(k_xx * m01 + k_xy * m11)
             v_yy = -(k_xy * m01 + k_yy * m11)
-            v_opacity = total[V] / opacities[i]
+            v_opacity = total[L.V] / opacities[i]
             if antialiased:
-                # total[V] / opacity is d loss / d (opacity * factor) * factor already.
+                # total[L.V] / opacity is d loss / d (opacity * factor) * factor already.
                 ratio = det * inverse_det
                 if math.sqrt(ratio) > compensation_min:
-                    v_ratio = HALF * total[V] / ratio
+                    v_ratio = HALF * total[L.V] / ratio
                     v_det = v_ratio * inverse_det
                     v_xx += v_det * (yy - ratio * (yy + eps2d))
                     v_xy -= v_det * (xy - ratio * xy)
@@ -214,7 +196,7 @@ def project_backward(
 
             # The mean in camera axes: through its pixel, the Jacobian and the depth channel.
             v_mx, v_my = jx * v_px, jy * v_py
-            v_mz = total[VFEATURES + 3] - (jx * ux * v_px + jy * uy * v_py)
+            v_mz = total[L.VFEATURES + 3] - (jx * ux * v_px + jy * uy * v_py)
             v_mz -= (jx * v_jx + jy * v_jy + jxz * v_jxz + jyz * v_jyz) * rz
             v_fx, v_fy = ux * v_px + rz * v_jx, uy * v_py + rz * v_jy
             v_cx, v_cy = v_px, v_py
@@ -233,18 +215,13 @@ def project_backward(
             wx, wy, wz = to_world(camera, v_mx, v_my, v_mz)
 
             # Colours.
-            v_red, v_green, v_blue = total[VFEATURES], total[VFEATURES + 1], total[VFEATURES + 2]
+            v_red, v_green, v_blue = total[L.VFEATURES], total[L.VFEATURES + 1], total[L.VFEATURES + 2]
             if degree < 0:
-                if fresh:
-                    v_colors[3 * i], v_colors[3 * i + 1], v_colors[3 * i + 2] = v_red, v_green, v_blue
-                else:
-                    v_colors[3 * i] += v_red
-                    v_colors[3 * i + 1] += v_green
-                    v_colors[3 * i + 2] += v_blue
+                put(v_colors, 3 * i, (v_red, v_green, v_blue), fresh)
             else:
-                dx = means[3 * i] - camera[CENTRE]
-                dy = means[3 * i + 1] - camera[CENTRE + 1]
-                dz = means[3 * i + 2] - camera[CENTRE + 2]
+                dx = means[3 * i] - camera[L.CENTRE]
+                dy = means[3 * i + 1] - camera[L.CENTRE + 1]
+                dz = means[3 * i + 2] - camera[L.CENTRE + 2]
                 red, green, blue = harmonic_color(colors, stride * i, degree, dx, dy, dz)
                 # Colours below 0 were clamped.
                 v_red = v_red if red >= ZERO else ZERO
@@ -254,28 +231,12 @@ def project_backward(
                     colors, stride * i, degree, dx, dy, dz, v_red, v_green, v_blue, v_colors, fresh
                 )
                 wx, wy, wz = wx + dx, wy + dy, wz + dz
-                v_cam[CENTRE] -= dx
-                v_cam[CENTRE + 1] -= dy
-                v_cam[CENTRE + 2] -= dz
+                put(v_cam, L.CENTRE, (-dx, -dy, -dz), False)
 
-            if fresh:
-                v_means[3 * i], v_means[3 * i + 1], v_means[3 * i + 2] = wx, wy, wz
-                v_scales[3 * i], v_scales[3 * i + 1], v_scales[3 * i + 2] = v_s0, v_s1, v_s2
-                v_quats[4 * i], v_quats[4 * i + 1] = v_qw * inverse, v_qx * inverse
-                v_quats[4 * i + 2], v_quats[4 * i + 3] = v_qy * inverse, v_qz * inverse
-                v_opacities[i] = v_opacity
-            else:
-                v_means[3 * i] += wx
-                v_means[3 * i + 1] += wy
-                v_means[3 * i + 2] += wz
-                v_scales[3 * i] += v_s0
-                v_scales[3 * i + 1] += v_s1
-                v_scales[3 * i + 2] += v_s2
-                v_quats[4 * i] += v_qw * inverse
-                v_quats[4 * i + 1] += v_qx * inverse
-                v_quats[4 * i + 2] += v_qy * inverse
-                v_quats[4 * i + 3] += v_qz * inverse
-                v_opacities[i] += v_opacity
+            put(v_means, 3 * i, (wx, wy, wz), fresh)
+            put(v_scales, 3 * i, (v_s0, v_s1, v_s2), fresh)
+            put(v_quats, 4 * i, (v_qw * inverse, v_qx * inverse, v_qy * inverse, v_qz * inverse), fresh)
+            put(v_opacities, i, (v_opacity,), fresh)
 
             # The camera's rotation turns the mean and the three axes.
             x, y, z = means[3 * i], means[3 * i + 1], means[3 * i + 2]
@@ -291,11 +252,5 @@ def project_backward(
             v_cam[6] += v_mz * x + v_c0 * o0x + v_c1 * o1x + v_c2 * o2x
             v_cam[7] += v_mz * y + v_c0 * o0y + v_c1 * o1y + v_c2 * o2y
             v_cam[8] += v_mz * z + v_c0 * o0z + v_c1 * o1z + v_c2 * o2z
-            v_cam[9] += v_mx
-            v_cam[10] += v_my
-            v_cam[11] += v_mz
-            v_cam[FX] += v_fx
-            v_cam[FY] += v_fy
-            v_cam[CX] += v_cx
-            v_cam[CY] += v_cy
+            put(v_cam, 9, (v_mx, v_my, v_mz, v_fx, v_fy, v_cx, v_cy), False)
         v_camera[chunk] = v_cam

@@ -4,11 +4,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from nvs.rasterizer.cpu import layout as L
 from nvs.rasterizer.cpu.binning import chunk_shift, place_chunks, scatter
 from nvs.rasterizer.cpu.blending import STATE, blend
 from nvs.rasterizer.cpu.blending_backward import STATE as STATE_BACKWARD
 from nvs.rasterizer.cpu.blending_backward import blend_backward
-from nvs.rasterizer.cpu.layout import CAMERA, PLACE, RECORD, SUMS, TILE
 from nvs.rasterizer.cpu.projection import project
 from nvs.rasterizer.cpu.projection_backward import project_backward
 from nvs.rasterizer.cpu.threads import run, worker_count
@@ -51,10 +51,10 @@ def chunk_count(scene: Scene) -> int:
 def project_view(scene: Scene, camera: np.ndarray, settings: Settings) -> tuple[Binned, np.ndarray]:
     """Project and bin; returns what is known so far (``order`` not filled) and the unsorted entries."""
     H, W = settings.image_size
-    tiles_x, tiles_y = -(-W // TILE), -(-H // TILE)
+    tiles_x, tiles_y = -(-W // L.TILE), -(-H // L.TILE)
     shift, chunks = chunk_shift(scene.count), chunk_count(scene)
-    records = workspace.take(scene.count * RECORD)
-    places = workspace.take(scene.count * PLACE, np.int32)
+    records = workspace.take(scene.count * L.RECORD)
+    places = workspace.take(scene.count * L.PLACE, np.int32)
     histogram = np.zeros((chunks, tiles_x * tiles_y), np.int64)
     chunk_entries, chunk_slots = np.empty(chunks, np.int64), np.empty(chunks, np.int64)
     offsets = np.empty(tiles_x * tiles_y + 1, np.int64)
@@ -96,7 +96,7 @@ def blend_view_backward(
     """Sums per entry, and which of them were touched; image and gradients are (rgb, depth, alpha)."""
     total = int(binned.offsets[-1])
     states = workspace.take((worker_count(), 16 * STATE_BACKWARD))
-    entry_sums, touched = workspace.take(total * SUMS), workspace.take(total, np.uint8)
+    entry_sums, touched = workspace.take(total * L.SUMS), workspace.take(total, np.uint8)
     touched.fill(0)
     run(
         blend_backward,
@@ -120,7 +120,7 @@ def project_view_backward(
     fresh: bool,
 ) -> np.ndarray:
     """Write (or add) the gradients of means, quats, scales, opacities, colours; returns the camera's."""
-    camera_gradient = np.empty((chunk_count(scene), CAMERA), np.float64)
+    camera_gradient = np.empty((chunk_count(scene), L.CAMERA), np.float64)
     run(
         project_backward,
         scene.means, scene.quats, scene.scales, scene.opacities, scene.colors, scene.degree, camera,
