@@ -75,7 +75,6 @@ class GaussianObjective(Objective):
         rgb: Float[Tensor, "B V 3 H W"],
         target: Float[Tensor, "B V 3 H W"],
         *,
-        mask: Bool[Tensor, "B V H W"] | None = None,
         lpips_model: nn.Module | None = None,
         depth: Float[Tensor, "B C h w"] | None = None,
         label: Float[Tensor, "B C h w"] | None = None,
@@ -85,7 +84,6 @@ class GaussianObjective(Objective):
 
         Args:
             rgb, target: rendered and true target views, 0..1.
-            mask: target pixels that count for the colour error (LPIPS sees whole images); None is all.
             depth: of the Gaussians at the context views.
             label, label_valid: aligned teacher depth there; None where a batch has no labels, and the term
                 is then absent.
@@ -95,8 +93,7 @@ class GaussianObjective(Objective):
         """
         terms = {}
         if self.on("mse"):
-            error = colour_error(rgb, target)
-            terms["mse"] = error.mean() if mask is None else masked_mean(error, mask)
+            terms["mse"] = colour_error(rgb, target).mean()
         if self.on("lpips"):
             if lpips_model is None:
                 raise ValueError(

@@ -20,7 +20,6 @@ def orbit(
     *,
     depth: Float[Tensor, "B V H W"] | None = None,
     frames: int = 120,
-    sweep_deg: float | None = None,
 ) -> Cameras:
     """A closed loop around what the cameras look at, as far as they have seen it.
 
@@ -31,15 +30,12 @@ def orbit(
 
     Args:
         depth: z-depth of the inputs; needed where their optical axes do not meet, as for one view.
-        sweep_deg: range of azimuth instead of the inputs' own; 360 is a full circle.
 
     Raises:
         ValueError: see `focus_point`.
     """
     focus, up = focus_point(cameras, depth).double(), up_axis(cameras).double()
-    scenes = [
-        _orbit(cameras.extrinsics[b].double(), focus[b], up[b], frames, sweep_deg) for b in range(len(focus))
-    ]
+    scenes = [_orbit(E, f, u, frames) for E, f, u in zip(cameras.extrinsics.double(), focus, up)]
     # Contiguous: torch's median of an expanded tensor returns uninitialised memory (2.12, CPU).
     intrinsics = cameras.intrinsics.contiguous().median(dim=1, keepdim=True).values
     return Cameras(
@@ -49,7 +45,7 @@ def orbit(
 
 
 def _orbit(
-    extrinsics: Float[Tensor, "V 4 4"], focus: Tensor, up: Tensor, frames: int, sweep_deg: float | None
+    extrinsics: Float[Tensor, "V 4 4"], focus: Tensor, up: Tensor, frames: int
 ) -> Float[Tensor, "F 4 4"]:
     # Azimuth is measured from the first camera's side of the focus.
     offset = se3.centres(extrinsics) - focus
@@ -63,9 +59,7 @@ def _orbit(
     elevation = torch.asin((offset @ up / distance).clamp(-1, 1)).median().clamp(-_STEEPEST, _STEEPEST)
 
     middle, sweep = _covered(azimuth)
-    if sweep_deg is not None:
-        sweep = math.radians(sweep_deg)
-    elif sweep > _FULL_CIRCLE_FROM:
+    if sweep > _FULL_CIRCLE_FROM:
         sweep = 2 * math.pi
     sweep = max(sweep, _LEAST_SWEEP)
     phase = torch.arange(frames, dtype=offset.dtype) * (2 * math.pi / frames)

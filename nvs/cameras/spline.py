@@ -12,14 +12,11 @@ from geometry.ops.rotations import angle_between, matrix_from_quat_xyzw, quat_xy
 from geometry.views import Cameras
 
 
-def spline(cameras: Cameras, *, frames: int = 120, closed: bool = False) -> Cameras:
+def spline(cameras: Cameras, *, frames: int = 120) -> Cameras:
     """A Catmull-Rom path that meets every input camera and has no kinks, at nearly constant speed.
 
     Centres, rotations and intrinsics change together, with continuous first derivatives. Views are visited
     in `visiting_order`.
-
-    Args:
-        closed: come back to the first view; the last frame is then one step before it, so a video loops.
 
     Raises:
         InputError: fewer than two views.
@@ -27,14 +24,14 @@ def spline(cameras: Cameras, *, frames: int = 120, closed: bool = False) -> Came
     count = cameras.extrinsics.shape[1]
     if count < 2:
         raise InputError(f"camera path spline: expected two or more views, got {count}")
-    scenes = [_spline(cameras[b : b + 1], frames, closed) for b in range(len(cameras.extrinsics))]
+    scenes = [_spline(cameras[b : b + 1], frames) for b in range(len(cameras.extrinsics))]
     return Cameras(
         extrinsics=torch.cat([s.extrinsics for s in scenes]),
         intrinsics=torch.cat([s.intrinsics for s in scenes]),
     )
 
 
-def visiting_order(cameras: Cameras, *, closed: bool = False) -> Int[Tensor, "B V"]:
+def visiting_order(cameras: Cameras) -> Int[Tensor, "B V"]:
     """Indices of the views along a short walk through them.
 
     The given order stands if it is nearly as short (a video, a walk around): at most 1.5 times. Otherwise
@@ -44,18 +41,13 @@ def visiting_order(cameras: Cameras, *, closed: bool = False) -> Int[Tensor, "B 
     for extrinsics in cameras.extrinsics.double():
         distance = _pose_distance(extrinsics)
         given = list(range(len(distance)))
-        short = _improved(_nearest_walk(distance), distance, closed)
-        orders.append(
-            given if _length(given, distance, closed) <= 1.5 * _length(short, distance, closed) else short
-        )
+        short = _improved(_nearest_walk(distance), distance)
+        orders.append(given if _length(given, distance) <= 1.5 * _length(short, distance) else short)
     return torch.tensor(orders)
 
 
-def _spline(cameras: Cameras, frames: int, closed: bool) -> Cameras:
-    order = visiting_order(cameras, closed=closed)[0].tolist()
-    if closed:
-        # One view more than needed at either side: a loop's tangents look across its seam.
-        order = [order[-1], *order, order[0], order[1 % len(order)]]
+def _spline(cameras: Cameras, frames: int) -> Cameras:
+    order = visiting_order(cameras)[0].tolist()
     extrinsics, K = cameras.extrinsics[0, order].double(), cameras.intrinsics[0, order].double()
     distance = _pose_distance(extrinsics)
     steps = distance.diagonal(offset=1)
@@ -76,10 +68,7 @@ def _spline(cameras: Cameras, frames: int, closed: bool) -> Cameras:
         ),
         dim=-1,
     )
-    if closed:
-        way = torch.linspace(float(travelled[1]), float(travelled[-2]), frames + 1, dtype=times.dtype)[:-1]
-    else:
-        way = torch.linspace(0, float(travelled[-1]), frames, dtype=times.dtype)
+    way = torch.linspace(0, float(travelled[-1]), frames, dtype=times.dtype)
     # Frames are even in distance; the monotone cubic from distance to time keeps the speed free of jumps.
     at = torch.from_numpy(PchipInterpolator(travelled.numpy(), times.numpy())(way.numpy()))
     centre, quat, log_focal, principal = _hermite(times, knots, at).split((3, 4, 2, 2), dim=-1)
@@ -132,7 +121,7 @@ def _nearest_walk(distance: Float[Tensor, "V V"]) -> list[int]:
     return order
 
 
-def _improved(order: list[int], distance: Float[Tensor, "V V"], closed: bool) -> list[int]:
+def _improved(order: list[int], distance: Float[Tensor, "V V"]) -> list[int]:
     """2-opt: reverse stretches while that shortens the walk; the first view stays first."""
     D, n = distance.tolist(), len(order)
     improved = True
@@ -141,8 +130,8 @@ def _improved(order: list[int], distance: Float[Tensor, "V V"], closed: bool) ->
         for i in range(1, n - 1):
             for j in range(i + 1, n):
                 before, after = D[order[i - 1]][order[i]], D[order[i - 1]][order[j]]
-                if j + 1 < n or closed:
-                    following = order[(j + 1) % n]
+                if j + 1 < n:
+                    following = order[j + 1]
                     before, after = before + D[order[j]][following], after + D[order[i]][following]
                 if after < before - 1e-12:
                     order[i : j + 1] = order[i : j + 1][::-1]
@@ -150,6 +139,5 @@ def _improved(order: list[int], distance: Float[Tensor, "V V"], closed: bool) ->
     return order
 
 
-def _length(order: list[int], distance: Float[Tensor, "V V"], closed: bool) -> float:
-    after = order[1:] + order[:1] if closed else order[1:]
-    return float(distance[order[: len(after)], after].sum())
+def _length(order: list[int], distance: Float[Tensor, "V V"]) -> float:
+    return float(distance[order[:-1], order[1:]].sum())
