@@ -9,12 +9,12 @@ from torch import Tensor
 
 from geometry.errors import InputError
 from geometry.ops.align import DegenerateAlignment
-from geometry.ops.pinhole import resize_intrinsics
 from geometry.predict import Network, predict_geometry
 from geometry.views import Cameras, Views
 from nvs.cameras.transform import carry_cameras
 from nvs.gaussians import Gaussians
 from nvs.metrics import Scores
+from nvs.model.pooling import resize_cameras
 from nvs.rasterizer import rasterize
 
 
@@ -48,28 +48,15 @@ def place_targets(
         photos: what ``targets`` show, at the size to compare at.
         options: for `predict_geometry`.
     """
-    second = None
-    if targets.cameras is None:
+    cameras, alignment = targets.cameras, "given poses"
+    if cameras is None:
         together = Views(images=torch.cat((context.images, targets.images), dim=1))
         second = predict_geometry(network, together, **options).cameras
-    # Autocast is for the network alone: in bfloat16 cameras would turn by up to half a degree.
-    with torch.autocast(targets.images.device.type, enabled=False):
-        return _placed(context_cameras, targets, second, names, photos)
-
-
-def _placed(
-    context_cameras: Cameras,
-    targets: Views,
-    second: Cameras | None,
-    names: list[str],
-    photos: Float[Tensor, "1 T 3 H W"],
-) -> Holdout:
-    if second is None:
-        cameras, alignment = targets.cameras, "given poses"
-    else:
         V = context_cameras.extrinsics.shape[1]
         try:
-            cameras = carry_cameras(second[:, V:], second[:, :V], context_cameras)
+            # Autocast is for the network alone: in bfloat16 cameras would turn by up to half a degree.
+            with torch.autocast(targets.images.device.type, enabled=False):
+                cameras = carry_cameras(second[:, V:], second[:, :V], context_cameras)
         except DegenerateAlignment as error:
             raise InputError(
                 "hold-out without poses: expected two or more input photos from different places, "
@@ -78,9 +65,8 @@ def _placed(
         alignment = (
             "umeyama: targets placed by a second pass over all photos, carried over by context cameras"
         )
-    H, W = photos.shape[-2:]
-    K = resize_intrinsics(cameras.intrinsics, targets.image_size, (H, W))
-    placed = Cameras(extrinsics=cameras.extrinsics, intrinsics=K)
+    with torch.autocast(targets.images.device.type, enabled=False):
+        placed = resize_cameras(cameras, targets.image_size, photos.shape[-2:])
     return Holdout(names, photos, placed, alignment)
 
 

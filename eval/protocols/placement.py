@@ -19,12 +19,10 @@ from torch import Tensor
 
 from eval.methods.base import Splatted, Task
 from geometry.errors import InputError
-from geometry.ops import se3
 from geometry.ops.align import DegenerateAlignment
 from geometry.ops.pinhole import resize_intrinsics
-from geometry.ops.rotations import matrix_from_quat_xyzw
 from geometry.views import Cameras
-from nvs.cameras.transform import carry_cameras
+from nvs.cameras.transform import carry_cameras, small_motion
 from nvs.gaussians import Gaussians
 from nvs.rasterizer import rasterize
 
@@ -106,7 +104,7 @@ def optimise_pose(
     )
     with torch.enable_grad():
         for step in range(settings.steps + 1):
-            moved = replace(camera, extrinsics=_step_matrix(move, distance) @ camera.extrinsics)
+            moved = replace(camera, extrinsics=small_motion(move, distance) @ camera.extrinsics)
             coarse = step < settings.steps // 2
             view = rasterize(
                 gaussians,
@@ -127,9 +125,3 @@ def optimise_pose(
             optimizer.step()
             schedule.step()
     return best, best_error
-
-
-def _step_matrix(move: Float[Tensor, " 6"], distance: float) -> Float[Tensor, "4 4"]:
-    # Half the rotation vector is the quaternion's vector part, to first order.
-    quat = torch.cat((0.5 * move[:3], move.new_ones(1)))
-    return se3.from_rotation_translation(matrix_from_quat_xyzw(quat), move[3:] * distance)

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from jaxtyping import Float
 from torch import Tensor
@@ -25,10 +24,6 @@ class Gaussians(TensorRecord):
     scales: Float[Tensor, "B N 3"]  # standard deviations, scene units
     opacities: Float[Tensor, "B N"]  # 0..1
     sh: Float[Tensor, "B N K 3"]
-
-    def __getitem__(self, index: Any) -> "Gaussians":
-        """Select on the leading axes: ``gaussians[:, mask]`` are some Gaussians of every scene."""
-        return self.map(lambda t: t[index])
 
     @property
     def sh_degree(self) -> int:

@@ -88,9 +88,7 @@ class GaussianAdapter:
             # Relative to depth, so that the offset means the same at every scene scale and cannot
             # bring a point behind its camera.
             depth = depth * offset[..., 2].clamp(-5, 5).exp()
-        focal, principal = _focal_and_principal(cameras)
-        slope = (pixels - principal[:, :, None, None]) / focal[:, :, None, None]
-        direction = torch.cat((slope, torch.ones_like(slope[..., :1])), dim=-1)
+        direction, focal = _rays(pixels, cameras)
         local = depth[..., None] * direction
         means = torch.einsum("bvij,bvhwj->bvhwi", rotation, local) + cam_to_world[:, :, None, None, :3, 3]
 
@@ -108,7 +106,7 @@ class GaussianAdapter:
         sh = torch.cat(
             (sh[..., :1, :] + rgb_to_sh(images.movedim(2, -1))[..., None, :], sh[..., 1:, :]), dim=-2
         )
-        return _flatten(means, quats, scales, density, sh)
+        return _flattened(means=means, quats=quats, scales=scales, opacities=density, sh=sh)
 
 
 class ReleasedAdapter:
@@ -162,9 +160,7 @@ class ReleasedAdapter:
         rotation, centre = cam_to_world[..., :3, :3], cam_to_world[..., :3, 3] * factor[:, None, None]
 
         pixels = pixel_grid((H, W), device=depth.device, dtype=depth.dtype) + offset
-        focal, principal = _focal_and_principal(cameras)
-        slope = (pixels - principal[:, :, None, None]) / focal[:, :, None, None]
-        direction = torch.cat((slope, torch.ones_like(slope[..., :1])), dim=-1)
+        direction, focal = _rays(pixels, cameras)
         direction = direction / direction.norm(dim=-1, keepdim=True)
         direction = torch.einsum("bvij,bvhwj->bvhwi", rotation, direction)
         means = centre[:, :, None, None] + direction * depth[..., None]
@@ -178,7 +174,7 @@ class ReleasedAdapter:
         )
 
         sh = rotate_sh(_damp(sh.unflatten(-1, (3, 9)).mT), rotation[:, :, None, None])
-        return _flatten(means, quats, scales, density, sh)
+        return _flattened(means=means, quats=quats, scales=scales, opacities=density, sh=sh)
 
 
 def pose_adapted(geometry: Geometry, given: Cameras | None) -> tuple[Float[Tensor, "B V H W"], Cameras]:
@@ -189,9 +185,13 @@ def pose_adapted(geometry: Geometry, given: Cameras | None) -> tuple[Float[Tenso
     return geometry.depth * factor[:, None, None, None], given
 
 
-def _focal_and_principal(cameras: Cameras) -> tuple[Float[Tensor, "B V 2"], Float[Tensor, "B V 2"]]:
-    K = cameras.intrinsics
-    return torch.stack((K[..., 0, 0], K[..., 1, 1]), dim=-1), K[..., :2, 2]
+def _rays(
+    pixels: Float[Tensor, "B V H W 2"], cameras: Cameras
+) -> tuple[Float[Tensor, "B V H W 3"], Float[Tensor, "B V 2"]]:
+    """Directions through pixels in camera axes, z = 1, and the focal lengths."""
+    focal, principal = cameras.intrinsics[..., [0, 1], [0, 1]], cameras.intrinsics[..., :2, 2]
+    slope = (pixels - principal[:, :, None, None]) / focal[:, :, None, None]
+    return torch.cat((slope, torch.ones_like(slope[..., :1])), dim=-1), focal
 
 
 def released_world_quats(
@@ -212,11 +212,6 @@ def _damp(sh: Float[Tensor, "*batch K 3"]) -> Float[Tensor, "*batch K 3"]:
     return sh * factor[:, None].to(sh.dtype)
 
 
-def _flatten(means: Tensor, quats: Tensor, scales: Tensor, density: Tensor, sh: Tensor) -> Gaussians:
-    return Gaussians(
-        means=means.flatten(1, 3),
-        quats=quats.flatten(1, 3),
-        scales=scales.flatten(1, 3),
-        opacities=density.flatten(1, 3),
-        sh=sh.flatten(1, 3),
-    )
+def _flattened(**fields: Tensor) -> Gaussians:
+    """Gaussians from fields [B, V, H, W, ...]."""
+    return Gaussians(**{name: values.flatten(1, 3) for name, values in fields.items()})

@@ -4,7 +4,6 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -90,13 +89,9 @@ class Splatter(nn.Module):
         depth = depth or NetworkDepth()
         encoding = None
         if depth.from_network or self.head is not None:
-            options: dict[str, Any] = {
-                "reference": reference,
-                "chunk": chunk,
-                "rays": rays,
-                "geometry": depth.from_network,
-            }
-            encoding = encode_views(self.network, views, **options)
+            encoding = encode_views(
+                self.network, views, reference=reference, chunk=chunk, rays=rays, geometry=depth.from_network
+            )
         return self.splat(encoding, views, depth=depth, spacing=spacing, chunk=chunk)
 
     def splat(
@@ -188,13 +183,7 @@ def join_views(parts: Sequence[Splats], views: Sequence[Sequence[int]]) -> Splat
         each = [getattr(part.gaussians, name).unflatten(1, (len(v), -1)) for part, v in zip(parts, views)]
         return joined(each).flatten(1, 2)
 
-    gaussians = Gaussians(
-        means=by_view("means"),
-        quats=by_view("quats"),
-        scales=by_view("scales"),
-        opacities=by_view("opacities"),
-        sh=by_view("sh"),
-    )
+    gaussians = Gaussians(**{name: by_view(name) for name in vars(parts[0].gaussians)})
     geometries = [part.geometry for part in parts]
     cameras = Cameras(
         extrinsics=joined([g.cameras.extrinsics for g in geometries]),

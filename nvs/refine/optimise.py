@@ -12,8 +12,8 @@ from torch import Tensor
 
 from geometry.errors import InputError
 from geometry.ops import se3
-from geometry.ops.rotations import matrix_from_quat_xyzw
 from geometry.views import Cameras, Views
+from nvs.cameras.transform import small_motion
 from nvs.gaussians import Gaussians
 from nvs.metrics import psnr
 from nvs.rasterizer import rasterize
@@ -103,7 +103,8 @@ def refine(
         raise InputError(f"refine: expected photos with cameras and at least one step, got {steps} steps")
     photos = photos.map(torch.clone)  # tensors of an inference mode cannot take part in a gradient
     V = photos.images.shape[1]
-    state = _State(gaussians, photos, rates or Rates(), optimise_cameras)
+    drawn = {"background": background, "backend": backend}
+    state = _State(gaussians, photos, rates or Rates(), optimise_cameras, drawn)
     targets = [Photo(image) for image in photos.images[0]]
     order = _in_turns(V, torch.Generator().manual_seed(seed))
     interval = max(10, round(steps / _REPORTS))
@@ -111,26 +112,14 @@ def refine(
     latest: deque[Tensor] = deque(maxlen=V)  # PSNR of the last round
     start, interrupted, done = time.perf_counter(), False, 0
 
-    def learn(step: int, view: int) -> None:
-        state.set_rates(step / steps)
-        camera = state.cameras()[:, view : view + 1]
-        drawn = rasterize(
-            state.gaussians(), camera, photos.image_size, background=background, backend=backend
-        )
-        rgb, photo = drawn.rgb[0, 0], targets[view]
-        loss = (1 - dissimilar) * (rgb - photo.image).abs().mean()
-        if dissimilar > 0:
-            loss = loss + dissimilar * dissimilarity(rgb, photo)
-        state.advance(loss)
-        latest.append(psnr(rgb.detach().clamp(0, 1)[None], photo.image[None])[0])
-
     with torch.inference_mode(False), torch.enable_grad():
         try:
             for step in range(steps):
                 if most_seconds is not None and time.perf_counter() - start > most_seconds:
                     report(f"refine: out of time at step {step} of {steps}")
                     break
-                learn(step, next(order))
+                view = next(order)
+                latest.append(state.learn(view, targets[view], step / steps, dissimilar))
                 done = step + 1
                 if done == min(V, steps):
                     first = list(latest)
@@ -168,19 +157,10 @@ def step_seconds(
     views = sorted({round(i * (V - 1) / 3) for i in range(4)})
     seconds: list[float] = []
     with torch.inference_mode(False), torch.enable_grad():
-        state = _State(gaussians, photos, Rates(), False)
+        state = _State(gaussians, photos, Rates(), False, {"background": background, "backend": backend})
         for view in (views[0], *views):  # the first one compiles kernels
             start = time.perf_counter()
-            drawn = rasterize(
-                state.gaussians(),
-                photos.cameras[:, view : view + 1],
-                photos.image_size,
-                background=background,
-                backend=backend,
-            )
-            loss = dissimilarity(drawn.rgb[0, 0], Photo(photos.images[0, view]))
-            state.set_rates(0.0)
-            state.advance(loss)
+            state.learn(view, Photo(photos.images[0, view]), 0.0, dissimilar=0.2)
             seconds.append(time.perf_counter() - start)
     return sorted(seconds[1:])[len(seconds[1:]) // 2]
 
@@ -194,7 +174,15 @@ def _in_turns(count: int, generator: torch.Generator) -> Iterator[int]:
 class _State:
     """What is optimised, as free numbers, and the optimizer."""
 
-    def __init__(self, gaussians: Gaussians, photos: Views, rates: Rates, optimise_cameras: bool) -> None:
+    def __init__(
+        self,
+        gaussians: Gaussians,
+        photos: Views,
+        rates: Rates,
+        optimise_cameras: bool,
+        drawn: dict[str, Any],
+    ) -> None:
+        self._drawn = drawn
         start = gaussians.map(lambda t: t.detach().clone())
         self._start, self._photos, self._rates = start, photos, rates
         self._width = start.scales.mean(dim=-1, keepdim=True)
@@ -233,20 +221,23 @@ class _State:
         if "cameras" not in self._free:
             return given
         move = self._free["cameras"]
-        # Half the rotation vector is the quaternion's vector part, to first order.
-        quat = torch.cat((0.5 * move[:, :3], torch.ones_like(move[:, :1])), dim=-1)
-        step = se3.from_rotation_translation(matrix_from_quat_xyzw(quat), move[:, 3:] * self._distance)
+        step = small_motion(move, self._distance)
         first, others = given.extrinsics.split((1, len(move)), dim=1)
         return replace(given, extrinsics=torch.cat((first, step[None] @ others), dim=1))
 
-    def set_rates(self, progress: float) -> None:
+    def learn(self, view: int, photo: Photo, progress: float, dissimilar: float) -> Float[Tensor, ""]:
+        """One gradient step on a photo; its PSNR before it."""
+        camera = self.cameras()[:, view : view + 1]
+        rgb = rasterize(self.gaussians(), camera, self._photos.image_size, **self._drawn).rgb[0, 0]
+        loss = (1 - dissimilar) * (rgb - photo.image).abs().mean()
+        if dissimilar > 0:
+            loss = loss + dissimilar * dissimilarity(rgb, photo)
         for group in self._optimizer.param_groups:
             group["lr"] = getattr(self._rates, group["name"]) * self._rates.last**progress
-
-    def advance(self, loss: Float[Tensor, ""]) -> None:
         self._optimizer.zero_grad()
         loss.backward()
         self._optimizer.step()
+        return psnr(rgb.detach().clamp(0, 1)[None], photo.image[None])[0]
 
     @torch.no_grad()
     def result(self) -> tuple[Gaussians, Cameras]:

@@ -18,7 +18,7 @@ from nvs.data.example import NovelViewExample
 from nvs.gaussians import Gaussians
 from nvs.holdout import Holdout, evaluate, place_targets
 from nvs.metrics import METRICS
-from nvs.model.prune import prune
+from nvs.model.prune import worth_keeping
 from nvs.model.splatter import Splats, Splatter
 from nvs.outputs import render_frames
 
@@ -67,7 +67,7 @@ def score_case(
         reference: how the network's reference view is chosen when it places photos without poses.
     """
     splats = lift(case.context)
-    kept = prune(splats) if case.pruned else splats.gaussians
+    kept = splats.gaussians[:, worth_keeping(splats)] if case.pruned else splats.gaussians
     background = case.context.images.mean(dim=(0, 1, 3, 4))  # as `nvs render`
     if placed is None:
         placed = place_targets(
