@@ -12,20 +12,18 @@ Cameras are in nerfstudio's form, pinhole, for images of the scored size. A prog
 renders.folder=<folder>``. Photos of targets are not there.
 """
 
-from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from eval.options import Benchmark
 from eval.protocols.framing import Framing, framed_cameras, framed_image
-from eval.protocols.splits import DividedScene, Split, divided_scene, read_split, write_split
+from eval.protocols.splits import DividedScene, Split, checksum, divided_scene, read_split, write_split
 from eval.run import chosen_split, make_split_file
 from geometry.console import say
 from geometry.errors import InputError
 from geometry.results import file_names, keep_apart, require_results, result_folder
 from geometry.scenes import transforms_json
-from geometry.scenes.scene import Frame
 from geometry.visualize import to_bytes, write_image
 
 _FILES = ("context/*.png", "transforms.json", "targets.json")
@@ -51,9 +49,12 @@ def export_benchmark(
     divided = chosen_split(read_split(path), benchmark, path)
     for scene in divided.scenes:  # before any photo is decoded
         require_results(out / scene.name, _FILES, [benchmark.root])
-    if not (out / "split.json").is_file() or read_split(out / "split.json") != divided:
-        _require_new(out, divided)
+    if not (out / "split.json").is_file():
         write_split(out / "split.json", divided)
+    elif read_split(out / "split.json") != divided:  # pictures of both would lie side by side
+        raise InputError(
+            f"{out}: holds an export of another split than {checksum(divided)[:8]}; give another out="
+        )
     for scene in divided.scenes:
         with result_folder(out / scene.name) as folder:
             _write_scene(folder, divided_scene(scene, benchmark.source, verify), benchmark.framing)
@@ -62,43 +63,23 @@ def export_benchmark(
 
 
 def _write_scene(folder: Path, scene: DividedScene, framing: Framing) -> None:
-    size = framing.image_size((*scene.context, *scene.targets))
+    size, split = framing.image_size((*scene.context, *scene.targets)), scene.split
     (folder / "context").mkdir()
-    name, photos = scene.split.name, scene.split.context
-    about = {"scene": name}
-    paths = [f"context/{stem}.png" for stem in file_names(photos)]
+    paths = [f"context/{stem}.png" for stem in file_names(split.context)]
     for frame, path in zip(scene.context, paths):
         write_image(folder / path, to_bytes(framed_image(frame, framing, size)[0]))
-    _write_cameras(folder / "transforms.json", paths, scene.context, framing, size, about, photos)
-    about["picture"] = f"draw {name}/<file_path>, h x w pixels, for method=renders"
-    renders, photos = scene.split.renders, scene.split.targets
-    _write_cameras(folder / "targets.json", renders, scene.targets, framing, size, about, photos)
-
-
-def _write_cameras(
-    path: Path,
-    file_paths: Sequence[str],
-    frames: Sequence[Frame],
-    framing: Framing,
-    size: tuple[int, int],
-    about: dict[str, str],
-    photos: Iterable[str],
-) -> None:
-    cameras = framed_cameras(frames, framing, size)
-    transforms_json.write_scene(
-        path,
-        file_paths,
-        np.stack([frame.extrinsics for frame in frames]),
-        cameras.intrinsics[0].double().numpy(),
-        [size] * len(frames),
-        per_frame=[{"photo": name} for name in photos],
-        extra=about,
+    draw = {"picture": f"draw {split.name}/<file_path>, h x w pixels, for method=renders"}
+    sets = (
+        ("transforms.json", paths, scene.context, {}),
+        ("targets.json", split.renders, scene.targets, draw),
     )
-
-
-def _require_new(out: Path, divided: Split) -> None:
-    """Refuse a folder that holds an export of another split: pictures of both would lie side by side."""
-    if (out / "split.json").exists():
-        raise InputError(
-            f"{out}: holds an export of another split than {divided.checksum[:8]}; give another out="
+    for name, files, frames, more in sets:
+        transforms_json.write_scene(
+            folder / name,
+            files,
+            np.stack([frame.extrinsics for frame in frames]),
+            framed_cameras(frames, framing, size).intrinsics[0].double().numpy(),
+            [size] * len(frames),
+            per_frame=[{"photo": frame.name} for frame in frames],
+            extra={"scene": split.name, **more},
         )

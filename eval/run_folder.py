@@ -112,8 +112,8 @@ def write_json(path: Path, content: object) -> None:
         temporary.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
 
 
-def read_json(path: Path) -> dict:
-    """A JSON object that a run wrote.
+def read_json(path: Path, what: str = "a run") -> dict:
+    """A JSON object that a run wrote, or a split.
 
     Raises:
         InputError: no such file, or damaged.
@@ -121,9 +121,11 @@ def read_json(path: Path) -> dict:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise InputError(f"{path}: expected a file of a run, could not read it ({error.strerror})") from error
+        raise InputError(
+            f"{path}: expected a file of {what}, could not read it ({error.strerror})"
+        ) from error
     except ValueError as error:
-        raise InputError(f"{path}: expected JSON of a run, could not read it ({error})") from error
+        raise InputError(f"{path}: expected JSON of {what}, could not read it ({error})") from error
     if not isinstance(content, dict):
-        raise InputError(f"{path}: expected a JSON object of a run, got {type(content).__name__}")
+        raise InputError(f"{path}: expected a JSON object of {what}, got {type(content).__name__}")
     return content

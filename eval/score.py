@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
 
@@ -24,11 +23,7 @@ DEFINITIONS = {
 }
 
 
-class Extra(NamedTuple):
-    """A further metric under a name of its own, for measuring the effect of a choice."""
-
-    name: str
-    function: Callable[[Images, Images], PerImage]
+Extra = Callable[[Images, Images], PerImage]  # a further metric, named as its function
 
 
 def require_metrics(metrics: tuple[str, ...]) -> None:
@@ -59,7 +54,7 @@ def score_scene(
     Raises:
         InputError: the predictions are not there, or a picture is damaged.
     """
-    settings = {"metrics": [*metrics, *(e.name for e in extras)], "definitions": DEFINITIONS}
+    settings = {"metrics": [*metrics, *(e.__name__ for e in extras)], "definitions": DEFINITIONS}
     if path.is_file():
         stored = read_json(path)
         if stored.get("settings") == settings and not stored["reasons"]:
@@ -67,7 +62,7 @@ def score_scene(
     about = read_json(predictions / "scene.json")
     size = tuple(about["size"])
     scores = Scores(metrics)
-    more: dict[str, list[float]] = {extra.name: [] for extra in extras}
+    more: dict[str, list[float]] = {extra.__name__: [] for extra in extras}
     for frame, target in zip(scene.targets, about["targets"]):
         photo = framed_image(frame, framing, size).to(device)
         file = predictions / target["render"]
@@ -77,7 +72,7 @@ def score_scene(
             raise InputError(f"{file}: expected size (H, W) {size}, got {tuple(picture.shape[-2:])}")
         scores.add(picture, photo)
         for extra in extras:
-            more[extra.name].append(float(extra.function(picture, photo)))
+            more[extra.__name__].append(float(extra(picture, photo)))
     values = {name: list(v) for name, v in scores.per_image.items() if name not in scores.reasons} | more
     targets = [
         {"name": target["name"], "render": target["render"]}
@@ -92,10 +87,7 @@ def score_scene(
         "settings": settings,
         "means": means,
         "reasons": summary["reasons"],
-        "commit": about["commit"],
-        "gaussians": about["gaussians"],
-        "predict_s": about["predict_s"],
-        "size": about["size"],
+        **{name: about[name] for name in ("commit", "gaussians", "predict_s", "size")},
         "targets": targets,
     }
     write_json(path, result)

@@ -8,7 +8,6 @@ from eval.options import RunOptions
 from eval.protocols.splits import Split, read_split
 from eval.run import joined, run_benchmark
 from eval.run_folder import Store
-from eval.score import Extra
 from eval.tables.formats import markdown_rows
 from eval.tables.rows import number
 from geometry.console import say
@@ -70,8 +69,8 @@ def _torchmetrics_ssim(pred: Images, target: Images, **window: Any) -> PerImage:
 
 # Other definitions of a metric: measured on the pictures of the base run, so that no other choice enters.
 DEFINITIONS = (
-    ("ssim", "SSIM, mirrored borders count (torchmetrics)", Extra("ssim_with_borders", ssim_with_borders)),
-    ("ssim", "SSIM, 7 x 7 uniform window, mirrored borders", Extra("ssim_uniform_7", ssim_uniform_7)),
+    ("ssim", "SSIM, mirrored borders count (torchmetrics)", ssim_with_borders),
+    ("ssim", "SSIM, 7 x 7 uniform window, mirrored borders", ssim_uniform_7),
 )
 
 
@@ -115,7 +114,7 @@ def report(base: dict, base_split: Split, varied: list[tuple[Choice, dict, Split
     lines += markdown_rows(heads, rows, "r" * (len(heads) - 1))
     other = []
     for metric, text, extra in DEFINITIONS:
-        other.append([text, *_changed(metric, base["means"][extra.name], base["means"][metric])])
+        other.append([text, *_changed(metric, base["means"][extra.__name__], base["means"][metric])])
     if {"lpips_vgg", "lpips_alex"} <= {*metrics}:
         alex, vgg = base["means"]["lpips_alex"], base["means"]["lpips_vgg"]
         other.append(["LPIPS on AlexNet instead of VGG", *_changed("lpips_alex", alex, vgg)])

@@ -13,19 +13,20 @@ upright photo, so that they hold at every resolution.
 import hashlib
 import json
 import warnings
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from eval.protocols.selection import Rule, divide
+from eval.run_folder import read_json
 from geometry.atomic import atomic_file
 from geometry.datasets.sources import SceneSource
 from geometry.errors import InputError
 from geometry.formats.images import natural_key
 from geometry.ops import se3
+from geometry.options import named
 from geometry.results import file_names
 from geometry.scenes.scene import Frame, Scene
 
@@ -60,7 +61,6 @@ class Split:
     benchmark: str
     rule: Rule
     scenes: tuple[SceneSplit, ...]
-    checksum: str = field(compare=False, default="")
 
     def scene(self, name: str) -> SceneSplit:
         return next(scene for scene in self.scenes if scene.name == name)
@@ -193,37 +193,25 @@ def read_split(path: Path | str) -> Split:
         InputError: no such file, another format or version, or content that was changed by hand.
     """
     path = Path(path).expanduser()
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"{path}: expected a split, could not read it ({error.strerror})") from error
-    except ValueError as error:
-        raise InputError(f"{path}: expected a split as JSON, could not read it ({error})") from error
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
+    content = read_json(path, "a split")
+    if content.get("format") != FORMAT:
         raise InputError(f"{path}: expected a split made by nvs-eval split, got other JSON")
     if content.get("version") != VERSION:
         raise InputError(
             f"{path}: expected a split of version {VERSION}, got version {content.get('version')}"
         )
-    stated = content.pop("checksum", None)
-    if stated != _digest(content):
+    if content.pop("checksum", None) != _digest(content):
         raise InputError(f"{path}: the checksum does not fit the content: the file was changed or cut short")
-    rule = {key: content["rule"][key] for key in Rule.__dataclass_fields__}
     scenes = []
     for scene in content["scenes"]:
-        targets = scene["targets"]
-        scenes.append(
-            SceneSplit(
-                name=scene["name"],
-                frames=tuple(scene["frames"]),
-                context=tuple(scene["context"]),
-                targets=tuple(target["name"] for target in targets),
-                renders=tuple(target["render"] for target in targets),
-                cameras=scene["cameras"],
-                files=scene["files"],
-            )
-        )
-    return Split(benchmark=content["benchmark"], rule=Rule(**rule), scenes=tuple(scenes), checksum=stated)
+        lists = {
+            "frames": tuple(scene["frames"]),
+            "context": tuple(scene["context"]),
+            "targets": tuple(target["name"] for target in scene["targets"]),
+            "renders": tuple(target["render"] for target in scene["targets"]),
+        }
+        scenes.append(SceneSplit(**{**scene, **lists}))
+    return Split(benchmark=content["benchmark"], rule=named(Rule, content["rule"]), scenes=tuple(scenes))
 
 
 def checksum(split: Split) -> str:
@@ -262,8 +250,7 @@ def _rounded(value: float) -> float:
     return float(f"{float(value):.{_DIGITS}g}") + 0.0
 
 
-def _check_cameras(frames: Iterable[Frame], stated: Iterable[dict[str, list[float]]], where: str) -> None:
-    frames, stated = list(frames), list(stated)
+def _check_cameras(frames: list[Frame], stated: list[dict[str, list[float]]], where: str) -> None:
     bottom = np.array([[0.0, 0.0, 0.0, 1.0]])
     wanted = np.stack([np.concatenate((np.reshape(c["extrinsics"], (3, 4)), bottom)) for c in stated])
     came = np.stack([frame.extrinsics for frame in frames])
