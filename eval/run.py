@@ -12,7 +12,6 @@ from eval.methods.build import build_method
 from eval.options import Benchmark, RunOptions
 from eval.predict import Protocol, predict_scene
 from eval.protocols.splits import (
-    DividedScene,
     Split,
     checksum,
     divided_scene,
@@ -63,12 +62,16 @@ def run_benchmark(options: RunOptions, *, extras: tuple[Extra, ...] = ()) -> dic
         mine = []
         for index in range(process.rank, len(split.scenes), process.world_size):
             scene = divided_scene(split.scenes[index], benchmark.source, options.verify)
-            if not store.predicted(scene.split.name):
-                store.scores(scene.split.name).unlink(missing_ok=True)  # of pictures that are no more
-                folder = store.predictions(scene.split.name)
-                say(f"{scene.split.name}: predicting, {len(scene.context)} context views")
+            name = scene.split.name
+            folder, path = store.predictions(name), store.scores(name)
+            if not store.predicted(name):
+                path.unlink(missing_ok=True)  # scores of pictures that are no more
+                say(f"{name}: predicting, {len(scene.context)} context views")
                 predict_scene(scene, method, protocol, process.device, folder)
-            mine.append((index, _scored(options, scene, store, extras, process)))
+            wanted = {"metrics": options.metrics, "extras": extras, "device": process.device}
+            found = score_scene(scene, folder, protocol.framing, path, **wanted)
+            say(f"{name}: " + ", ".join(f"{m} {v:.4f}" for m, v in found["means"].items() if v is not None))
+            mine.append((index, found))
         everyone = chain.from_iterable(gather(process, mine))
         scores = [scene for _, scene in sorted(everyone, key=itemgetter(0))]
         if not process.is_first:
@@ -98,8 +101,17 @@ def make_split_file(benchmark: Benchmark, path: Path | str) -> Split:
             raise InputError(f"{error}; it is not replaced: give another split=") from error
     split = make_split(benchmark.source, benchmark.name, benchmark.rule)
     write_split(path, split)
-    for line in _described(split, benchmark.expected_scenes):
-        say(line)
+    targets, count = sum(len(scene.targets) for scene in split.scenes), len(split.scenes)
+    say(f"{split.benchmark}: {count} scenes, {targets} targets; checksum {checksum(split)}")
+    for scene in split.scenes:
+        found, wanted = len(scene.context), split.rule.context
+        if found < wanted:
+            say(f"{scene.name}: only {found} context views instead of {wanted}: the capture has no more")
+    if benchmark.expected_scenes and count != benchmark.expected_scenes:
+        say(
+            f"WARNING: the benchmark has {benchmark.expected_scenes} scenes, {count} are here: means over "
+            "these are not its numbers"
+        )
     return split
 
 
@@ -149,24 +161,6 @@ def chosen_split(split: Split, benchmark: Benchmark, path: Path) -> Split:
     return split
 
 
-def _described(split: Split, expected_scenes: int | None) -> list[str]:
-    """What was divided, and in what it falls short of the benchmark."""
-    targets = sum(len(scene.targets) for scene in split.scenes)
-    lines = [f"{split.benchmark}: {len(split.scenes)} scenes, {targets} targets; checksum {checksum(split)}"]
-    wanted = split.rule.context
-    lines += [
-        f"{scene.name}: only {len(scene.context)} context views instead of {wanted}: the capture has no more"
-        for scene in split.scenes
-        if len(scene.context) < wanted
-    ]
-    if expected_scenes and len(split.scenes) != expected_scenes:
-        lines.append(
-            f"WARNING: the benchmark has {expected_scenes} scenes, {len(split.scenes)} are here: means over "
-            "these are not its numbers"
-        )
-    return lines
-
-
 def _on_first(process: Process, action: Callable[[], None]) -> None:
     """Do it on the first process; its `InputError` is raised on all."""
     trouble = None
@@ -178,21 +172,3 @@ def _on_first(process: Process, action: Callable[[], None]) -> None:
     trouble = from_first(process, trouble)
     if trouble:
         raise InputError(trouble)
-
-
-def _scored(
-    options: RunOptions, scene: DividedScene, store: Store, extras: tuple[Extra, ...], process: Process
-) -> dict:
-    """Scores of a predicted scene."""
-    name = scene.split.name
-    scores = score_scene(
-        scene,
-        store.predictions(name),
-        options.protocol.framing,
-        store.scores(name),
-        metrics=options.metrics,
-        extras=extras,
-        device=process.device,
-    )
-    say(f"{name}: " + ", ".join(f"{m} {v:.4f}" for m, v in scores["means"].items() if v is not None))
-    return scores
