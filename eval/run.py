@@ -11,14 +11,7 @@ from eval.methods.base import Method
 from eval.methods.build import build_method
 from eval.options import Benchmark, RunOptions
 from eval.predict import Protocol, predict_scene
-from eval.protocols.splits import (
-    Split,
-    checksum,
-    divided_scene,
-    make_split,
-    read_split,
-    write_split,
-)
+from eval.protocols.splits import Split, checksum, divided_scene, make_split, read_split, write_split
 from eval.run_folder import Store, write_json
 from eval.score import Extra, require_metrics, score_scene
 from eval.summary import summarise

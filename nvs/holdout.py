@@ -95,12 +95,7 @@ def evaluate(
         {"name": name} | {m: finite(values[t]) for m, values in scores.per_image.items() if len(values) > t}
         for t, name in enumerate(holdout.names)
     ]
-    return {
-        **scores.as_json(),
-        "alignment": holdout.alignment,
-        "size": list(size),
-        "targets": per_image,
-    }
+    return {**scores.as_json(), "alignment": holdout.alignment, "size": list(size), "targets": per_image}
 
 
 def finite(value: float) -> float | None:

@@ -154,8 +154,5 @@ class Pipeline:
         self.report(refined.summary)
         cameras = replace(scene.cameras, extrinsics=refined.cameras.extrinsics)
         return replace(
-            scene,
-            gaussians=refined.gaussians,
-            views=replace(scene.views, cameras=cameras),
-            refined=refined,
+            scene, gaussians=refined.gaussians, views=replace(scene.views, cameras=cameras), refined=refined
         )

@@ -128,10 +128,7 @@ def render_photos(
     )
     with watch("cameras"):
         capture = find_cameras(
-            capture,
-            taken.camera_source,
-            trust_network=splatter.knows_depth,
-            seed=options.gaussians.seed,
+            capture, taken.camera_source, trust_network=splatter.knows_depth, seed=options.gaussians.seed
         )
         if not capture.scene.posed:  # the network places them, in one pass
             capture = capture.limited(most_views(taken, device))

@@ -65,8 +65,7 @@ class NearestView:
     def predict(self, task: Task) -> Pictured:
         nearest = nearest_views(task)
         return Pictured(
-            render=lambda target: (task.photos.images[0, nearest[target]], None),
-            notes={"nearest": nearest},
+            render=lambda target: (task.photos.images[0, nearest[target]], None), notes={"nearest": nearest}
         )
 
 

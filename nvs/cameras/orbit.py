@@ -15,12 +15,7 @@ _LEAST_SWEEP = math.radians(16)
 _STEEPEST = math.radians(80)  # nearer the pole the heading is unstable
 
 
-def orbit(
-    cameras: Cameras,
-    *,
-    depth: Float[Tensor, "B V H W"] | None = None,
-    frames: int = 120,
-) -> Cameras:
+def orbit(cameras: Cameras, *, depth: Float[Tensor, "B V H W"] | None = None, frames: int = 120) -> Cameras:
     """A closed loop around what the cameras look at, as far as they have seen it.
 
     Inputs that surround the scene give a full circle at their median distance and height. Otherwise the

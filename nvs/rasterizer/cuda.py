@@ -108,10 +108,7 @@ def _check_constants(settings: Settings) -> None:
 
 
 def render(
-    gaussians: Gaussians,
-    colors: Float[Tensor, "B N 3"] | None,
-    cameras: Cameras,
-    settings: Settings,
+    gaussians: Gaussians, colors: Float[Tensor, "B N 3"] | None, cameras: Cameras, settings: Settings
 ) -> tuple[Float[Tensor, "B V 3 H W"], Float[Tensor, "B V H W"], Float[Tensor, "B V H W"]]:
     """Colour over black, accumulated depth, alpha.
 

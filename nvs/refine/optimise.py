@@ -175,12 +175,7 @@ class _State:
     """What is optimised, as free numbers, and the optimizer."""
 
     def __init__(
-        self,
-        gaussians: Gaussians,
-        photos: Views,
-        rates: Rates,
-        optimise_cameras: bool,
-        drawn: dict[str, Any],
+        self, gaussians: Gaussians, photos: Views, rates: Rates, optimise_cameras: bool, drawn: dict[str, Any]
     ) -> None:
         self._drawn = drawn
         start = gaussians.map(lambda t: t.detach().clone())

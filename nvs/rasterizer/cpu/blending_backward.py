@@ -12,26 +12,8 @@ import numpy as np
 from numba import njit
 
 from nvs.rasterizer.cpu import layout as L
-from nvs.rasterizer.cpu.blending import (
-    INDEX,
-    LIGHT_MIN,
-    LOG_ALPHA_MIN,
-    exponents,
-    reached_blocks,
-    start_tile,
-)
-from nvs.rasterizer.cpu.lanes import (
-    LANES,
-    element,
-    exp2,
-    load,
-    prefetch,
-    select,
-    some,
-    splat,
-    store,
-    sums,
-)
+from nvs.rasterizer.cpu.blending import INDEX, LIGHT_MIN, LOG_ALPHA_MIN, exponents, reached_blocks, start_tile
+from nvs.rasterizer.cpu.lanes import LANES, element, exp2, load, prefetch, select, some, splat, store, sums
 from nvs.rasterizer.cpu.layout import OPTIONS
 
 F = np.float32

@@ -29,10 +29,7 @@ MOST_GAUSSIANS = 1 << 31  # an entry keeps the index in 32 bits
 
 
 def render(
-    gaussians: Gaussians,
-    colors: Float[Tensor, "B N 3"] | None,
-    cameras: Cameras,
-    settings: Settings,
+    gaussians: Gaussians, colors: Float[Tensor, "B N 3"] | None, cameras: Cameras, settings: Settings
 ) -> tuple[Float[Tensor, "B V 3 H W"], Float[Tensor, "B V H W"], Float[Tensor, "B V H W"]]:
     """Colour over black, accumulated depth, alpha.
 
