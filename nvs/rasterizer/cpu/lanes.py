@@ -8,6 +8,7 @@ giving `Mask`, ``&`` of masks, and the functions below. A float64 operand is a t
 """
 
 import operator
+from functools import partial
 
 import numpy as np
 from llvmlite import ir
@@ -28,11 +29,15 @@ _FUSE = ("contract",)
 
 
 class LanesType(types.Type):
+    vector = _VECTOR
+
     def __init__(self) -> None:
         super().__init__(name="Float32x16")
 
 
 class MaskType(types.Type):
+    vector = _BITS
+
     def __init__(self) -> None:
         super().__init__(name="Bool16")
 
@@ -41,19 +46,19 @@ lanes, mask = LanesType(), MaskType()
 
 
 @register_model(LanesType)
-class _LanesModel(models.PrimitiveModel):
-    def __init__(self, manager, kind) -> None:
-        super().__init__(manager, kind, _VECTOR)
-
-
 @register_model(MaskType)
-class _MaskModel(models.PrimitiveModel):
+class _VectorModel(models.PrimitiveModel):
     def __init__(self, manager, kind) -> None:
-        super().__init__(manager, kind, _BITS)
+        super().__init__(manager, kind, kind.vector)
 
 
 def _constant(values) -> ir.Constant:
-    return ir.Constant(_VECTOR, [ir.Constant(_FLOAT, float(v)) for v in values])
+    """A vector of these numbers; one number stands in every lane."""
+    return ir.Constant(_VECTOR, [ir.Constant(_FLOAT, float(v)) for v in np.broadcast_to(values, LANES)])
+
+
+def _whole(number: int) -> ir.Constant:
+    return ir.Constant(_INTS, [number] * LANES)
 
 
 def _splat(builder, value):
@@ -61,7 +66,7 @@ def _splat(builder, value):
     if value.type == _VECTOR:
         return value
     first = builder.insert_element(ir.Constant(_VECTOR, ir.Undefined), value, ir.Constant(ir.IntType(32), 0))
-    return builder.shuffle_vector(first, ir.Constant(_VECTOR, ir.Undefined), ir.Constant(_INTS, [0] * LANES))
+    return builder.shuffle_vector(first, ir.Constant(_VECTOR, ir.Undefined), _whole(0))
 
 
 def _register(operation, emit, result, operands) -> None:
@@ -80,26 +85,19 @@ def _register(operation, emit, result, operands) -> None:
         lower_builtin(operation, *kinds)(lower)
 
 
+def _arithmetic(name, builder, a, b):
+    return getattr(builder, name)(_splat(builder, a), _splat(builder, b), flags=_FUSE)
+
+
+def _comparison(symbol, builder, a, b):
+    return builder.fcmp_ordered(symbol, _splat(builder, a), _splat(builder, b))
+
+
 _PAIRS = [(lanes, lanes), (lanes, types.float32), (types.float32, lanes)]
-for _operation, _name in (
-    (operator.add, "fadd"),
-    (operator.sub, "fsub"),
-    (operator.mul, "fmul"),
-    (operator.truediv, "fdiv"),
-):
-
-    def _arithmetic(builder, a, b, name=_name):
-        return getattr(builder, name)(_splat(builder, a), _splat(builder, b), flags=_FUSE)
-
-    _register(_operation, _arithmetic, lanes, _PAIRS)
-
-for _operation, _symbol in ((operator.lt, "<"), (operator.le, "<="), (operator.gt, ">"), (operator.ge, ">=")):
-
-    def _comparison(builder, a, b, symbol=_symbol):
-        return builder.fcmp_ordered(symbol, _splat(builder, a), _splat(builder, b))
-
-    _register(_operation, _comparison, mask, _PAIRS)
-
+for _operation, _name in {"add": "fadd", "sub": "fsub", "mul": "fmul", "truediv": "fdiv"}.items():
+    _register(getattr(operator, _operation), partial(_arithmetic, _name), lanes, _PAIRS)
+for _operation, _name in {"lt": "<", "le": "<=", "gt": ">", "ge": ">="}.items():
+    _register(getattr(operator, _operation), partial(_comparison, _name), mask, _PAIRS)
 _register(operator.neg, lambda builder, a: builder.fneg(a), lanes, [(lanes,)])
 _register(operator.and_, lambda builder, a, b: builder.and_(a, b), mask, [(mask, mask)])
 
@@ -158,47 +156,54 @@ def prefetch(typing, array, index):
     return types.void(array, types.intp), codegen
 
 
+def _inline(emit):
+    """The code generator of an intrinsic that needs its operands alone."""
+    return lambda context, builder, sig, args: emit(builder, *args)
+
+
 @intrinsic
 def splat(typing, value):
     """The same float32 in every lane."""
-
-    def codegen(context, builder, sig, args):
-        return _splat(builder, args[0])
-
-    return lanes(types.float32), codegen
+    return lanes(types.float32), _inline(_splat)
 
 
 @intrinsic
 def lane_x(typing):
     """Column of each lane in its block."""
-    return lanes(), lambda context, builder, sig, args: _constant(np.arange(LANES) % BLOCK)
+    return lanes(), _inline(lambda builder: _constant(np.arange(LANES) % BLOCK))
 
 
 @intrinsic
 def lane_y(typing):
     """Row of each lane in its block."""
-    return lanes(), lambda context, builder, sig, args: _constant(np.arange(LANES) // BLOCK)
+    return lanes(), _inline(lambda builder: _constant(np.arange(LANES) // BLOCK))
 
 
 @intrinsic
 def select(typing, condition, yes, no):
     """``yes`` where the mask holds, ``no`` elsewhere; each lanes or float32."""
 
-    def codegen(context, builder, sig, args):
-        return builder.select(args[0], _splat(builder, args[1]), _splat(builder, args[2]))
+    def emit(builder, condition, yes, no):
+        return builder.select(condition, _splat(builder, yes), _splat(builder, no))
 
-    return lanes(mask, yes, no), codegen
+    return lanes(mask, yes, no), _inline(emit)
 
 
 @intrinsic
 def some(typing, condition):
     """Whether the mask holds in any lane."""
 
-    def codegen(context, builder, sig, args):
-        bits = builder.bitcast(args[0], ir.IntType(LANES))
+    def emit(builder, condition):
+        bits = builder.bitcast(condition, ir.IntType(LANES))
         return builder.icmp_unsigned("!=", bits, ir.Constant(bits.type, 0))
 
-    return types.boolean(mask), codegen
+    return types.boolean(mask), _inline(emit)
+
+
+@intrinsic
+def float_bits(typing, value):
+    """The bit pattern of a float32: for positive floats it sorts as they do."""
+    return types.int32(types.float32), _inline(lambda builder, value: builder.bitcast(value, ir.IntType(32)))
 
 
 # Minimax polynomial of 2^x on [0, 1), relative error 1.6e-7 in float32 arithmetic.
@@ -209,23 +214,18 @@ _EXP2 = (0.99999994, 0.6931531, 0.24015361, 0.05582632, 0.00898934, 0.00187758)
 def exp2(typing, value):
     """2 to the power of each lane, for -15 <= lane < 100; outside that the lane is unspecified."""
 
-    def codegen(context, builder, sig, args):
-        (x,) = args
-        shift = ir.Constant(_INTS, [LANES] * LANES)
+    def emit(builder, x):
         # Truncation rounds down once the number is made positive.
-        whole = builder.sub(builder.fptosi(builder.fadd(x, _constant([float(LANES)] * LANES)), _INTS), shift)
+        whole = builder.sub(builder.fptosi(builder.fadd(x, _constant(LANES)), _INTS), _whole(LANES))
         rest = builder.fsub(x, builder.sitofp(whole, _VECTOR))
-        power = _constant([_EXP2[-1]] * LANES)
+        power = _constant(_EXP2[-1])
         for coefficient in _EXP2[-2::-1]:
-            power = builder.fadd(
-                builder.fmul(power, rest, flags=_FUSE), _constant([coefficient] * LANES), flags=_FUSE
-            )
-        exponent = builder.shl(
-            builder.add(whole, ir.Constant(_INTS, [127] * LANES)), ir.Constant(_INTS, [23] * LANES)
-        )
+            product = builder.fmul(power, rest, flags=_FUSE)
+            power = builder.fadd(product, _constant(coefficient), flags=_FUSE)
+        exponent = builder.shl(builder.add(whole, _whole(127)), _whole(23))
         return builder.fmul(power, builder.bitcast(exponent, _VECTOR))
 
-    return lanes(lanes), codegen
+    return lanes(lanes), _inline(emit)
 
 
 @intrinsic
@@ -236,32 +236,20 @@ def sums(typing, vectors):
     about a third of the work of separate reductions, and the sums come out ready to be stored together.
     """
 
-    def codegen(context, builder, sig, args):
-        level = cgutils.unpack_tuple(builder, args[0])
-        level += [_constant([0.0] * LANES)] * (LANES - len(level))
+    def emit(builder, vectors):
+        level = cgutils.unpack_tuple(builder, vectors)
+        level += [_constant(0.0)] * (LANES - len(level))
         for step in (8, 4, 2, 1):
             # Vector k and vector k + step share a register afterwards: lanes whose bit ``step`` is clear
             # belong to the first, the others to the second.
-            low, high = [], []
-            for lane in range(LANES):
-                source = 0 if lane & step == 0 else LANES
-                low.append(source + (lane & ~step))
-                high.append(source + (lane | step))
+            source = [0 if lane & step == 0 else LANES for lane in range(LANES)]
+            low = ir.Constant(_INTS, [source[lane] + (lane & ~step) for lane in range(LANES)])
+            high = ir.Constant(_INTS, [source[lane] + (lane | step) for lane in range(LANES)])
+            pairs = list(zip(level[:step], level[step:]))
             level = [
-                builder.fadd(
-                    builder.shuffle_vector(level[k], level[k + step], ir.Constant(_INTS, low)),
-                    builder.shuffle_vector(level[k], level[k + step], ir.Constant(_INTS, high)),
-                )
-                for k in range(step)
+                builder.fadd(builder.shuffle_vector(*pair, low), builder.shuffle_vector(*pair, high))
+                for pair in pairs
             ]
         return level[0]
 
-    return lanes(vectors), codegen
-
-
-@intrinsic
-def float_bits(typing, value):
-    """The bit pattern of a float32: for positive floats it sorts as they do."""
-    return types.int32(types.float32), lambda context, builder, sig, args: builder.bitcast(
-        args[0], ir.IntType(32)
-    )
+    return lanes(vectors), _inline(emit)
