@@ -13,31 +13,19 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from geometry import __version__
-    from geometry.views import Cameras, Views
-    from nvs.api import Model, load, render
-    from nvs.gaussians import Gaussians
-    from nvs.model.splatter import Splatter
-    from nvs.options import GaussianOptions, ViewOptions
-    from nvs.pipeline import Pipeline
-    from nvs.rasterizer import rasterize
-    from nvs.scene import SplatScene
-
-__all__ = [
-    "Cameras",
-    "GaussianOptions",
-    "Gaussians",
-    "Model",
-    "Pipeline",
-    "SplatScene",
-    "Splatter",
-    "ViewOptions",
-    "Views",
-    "__version__",
-    "load",
-    "rasterize",
-    "render",
-]
+    from geometry import __version__ as __version__
+    from geometry.views import Cameras as Cameras
+    from geometry.views import Views as Views
+    from nvs.api import Model as Model
+    from nvs.api import load as load
+    from nvs.api import render as render
+    from nvs.gaussians import Gaussians as Gaussians
+    from nvs.model.splatter import Splatter as Splatter
+    from nvs.options import GaussianOptions as GaussianOptions
+    from nvs.options import ViewOptions as ViewOptions
+    from nvs.pipeline import Pipeline as Pipeline
+    from nvs.rasterizer import rasterize as rasterize
+    from nvs.scene import SplatScene as SplatScene
 
 _HOMES = {
     "Cameras": "geometry.views",
@@ -54,6 +42,7 @@ _HOMES = {
     "rasterize": "nvs.rasterizer",
     "render": "nvs.api",
 }
+__all__ = [*_HOMES]
 
 
 def __getattr__(name: str) -> object:

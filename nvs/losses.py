@@ -19,18 +19,6 @@ def colour_error(
     return (rgb - target).square().mean(dim=2)
 
 
-def perceptual_distance(
-    rgb: Float[Tensor, "B V 3 H W"], target: Float[Tensor, "B V 3 H W"], model: nn.Module
-) -> Float[Tensor, "B V"]:
-    """LPIPS of every view.
-
-    Args:
-        model: of `nvs.metrics.load_lpips`, which raises where the trunk's weights are missing: nothing here
-            replaces or silently drops it.
-    """
-    return lpips(rgb.flatten(0, 1), target.flatten(0, 1), model).unflatten(0, rgb.shape[:2])
-
-
 def scale_shift_invariant_error(
     depth: Float[Tensor, "*views H W"], label: Float[Tensor, "*views H W"], valid: Bool[Tensor, "*views H W"]
 ) -> Float[Tensor, "*views H W"]:
@@ -99,7 +87,7 @@ class GaussianObjective(Objective):
                 raise ValueError(
                     "the lpips weight is not 0: hand in nvs.metrics.load_lpips(), or set it to 0"
                 )
-            terms["lpips"] = perceptual_distance(rgb, target, lpips_model).mean()
+            terms["lpips"] = lpips(rgb.flatten(0, 1), target.flatten(0, 1), lpips_model).mean()
         if self.on("depth") and label is not None:
             if depth is None or label_valid is None:
                 raise ValueError("the depth term needs depth and label_valid beside the labels")

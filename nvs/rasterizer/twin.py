@@ -5,7 +5,11 @@ only as CUDA kernels stands here in plain tensor code: which pixels a Gaussian t
 front to back. Any floating dtype, any device; float64 passes gradcheck. Autograd does the backward pass.
 """
 
+import importlib.util
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from types import ModuleType
 
 import torch
 from jaxtyping import Float, Int
@@ -14,8 +18,27 @@ from torch import Tensor
 from geometry.ops.pinhole import intrinsics_matrix
 from geometry.views import Cameras
 from nvs.gaussians import Gaussians
-from nvs.rasterizer.gsplat_functions import gsplat_functions
 from nvs.rasterizer.settings import ALPHA_MIN, TRANSMITTANCE_MIN, Settings
+
+
+@cache
+def gsplat_functions() -> ModuleType:
+    """gsplat's own PyTorch functions, loaded without importing gsplat.
+
+    Importing the package is not safe without CUDA: 1.5.3 starts its compiler at the first touch of the
+    kernels wherever nvcc is on the machine, 1.6 already on import. The file with the PyTorch functions
+    needs nothing but torch, so it is loaded alone.
+    """
+    package = importlib.util.find_spec("gsplat")
+    if package is None or package.origin is None:
+        raise ImportError("the PyTorch rasterizer is built on gsplat's functions: pip install gsplat==1.5.3")
+    path = Path(package.origin).parent / "cuda" / "_torch_impl.py"
+    if not path.is_file():
+        raise ImportError(f"{path} is absent: this gsplat is not 1.5.3. pip install gsplat==1.5.3")
+    spec = importlib.util.spec_from_file_location("nvs.rasterizer._gsplat_torch_impl", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 @dataclass(frozen=True, kw_only=True)
