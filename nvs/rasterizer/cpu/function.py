@@ -44,37 +44,17 @@ def render(
     # As gsplat does: the centre is the last column of the inverse, so the extrinsics' gradient through the
     # viewing directions is that of a general 4 x 4 matrix.
     centres = torch.inverse(cameras.extrinsics)[..., :3, 3]
-    return _Rasterize.apply(
-        gaussians.means,
-        gaussians.quats,
-        gaussians.scales,
-        gaussians.opacities,
-        gaussians.sh if colors is None else colors,
-        cameras.extrinsics,
-        cameras.intrinsics,
-        centres,
-        gaussians.sh_degree if colors is None else -1,
-        settings,
-    )
+    g, degree = gaussians, gaussians.sh_degree if colors is None else -1
+    fields = g.means, g.quats, g.scales, g.opacities, g.sh if colors is None else colors
+    return _Rasterize.apply(degree, settings, *fields, cameras.extrinsics, cameras.intrinsics, centres)
 
 
 class _Rasterize(torch.autograd.Function):
     @staticmethod
-    def forward(
-        ctx: Any,
-        means: Tensor,
-        quats: Tensor,
-        scales: Tensor,
-        opacities: Tensor,
-        colors: Tensor,
-        extrinsics: Tensor,
-        intrinsics: Tensor,
-        centres: Tensor,
-        degree: int,
-        settings: Settings,
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(ctx: Any, degree: int, settings: Settings, *tensors: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        *fields, extrinsics, intrinsics, centres = tensors
         (B, V), (H, W) = extrinsics.shape[:2], settings.image_size
-        inputs = [t.detach().contiguous() for t in (means, quats, scales, opacities, colors)]
+        inputs = [t.detach().contiguous() for t in fields]
         packed = pack_cameras(extrinsics, intrinsics, centres)
         rgb, depth, alpha = (
             torch.from_numpy(workspace.take(shape)) for shape in ((B, V, 3, H, W), (B, V, H, W), (B, V, H, W))
@@ -97,11 +77,8 @@ class _Rasterize(torch.autograd.Function):
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, *image_gradients: Tensor) -> tuple[Tensor | None, ...]:
-        inputs, (packed, *image), views = (
-            ctx.saved_tensors[:5],
-            ctx.saved_tensors[5:9],
-            ctx.saved_tensors[9:],
-        )
+        saved = ctx.saved_tensors
+        inputs, (packed, *image), views = saved[:5], saved[5:9], saved[9:]
         B, V = packed.shape[:2]
         given = [t.contiguous() for t in image_gradients]
         gradients = [torch.from_numpy(workspace.take(tuple(t.shape))) for t in inputs]
@@ -114,28 +91,16 @@ class _Rasterize(torch.autograd.Function):
                 for output in outputs:
                     output.fill(0)
             for v in range(V):
-                first = per_view * (b * V + v)
-                binned = Binned(*(t.numpy() for t in views[first : first + per_view]))
-                entry_sums, touched = blend_view_backward(
-                    binned,
-                    ctx.settings,
-                    chunk_shift(scene.count),
-                    [t[b, v].numpy() for t in image],
-                    [t[b, v].numpy() for t in given],
+                at = per_view * (b * V + v)
+                binned = Binned(*(t.numpy() for t in views[at : at + per_view]))
+                planes = ([t[b, v].numpy() for t in tensors] for tensors in (image, given))
+                shift = chunk_shift(scene.count)
+                sums = blend_view_backward(binned, ctx.settings, shift, *planes)
+                of_camera = project_view_backward(
+                    scene, packed[b, v].numpy(), binned, ctx.settings, *sums, outputs, fresh=v == 0
                 )
-                camera_gradients[b, v] = torch.from_numpy(
-                    project_view_backward(
-                        scene,
-                        packed[b, v].numpy(),
-                        binned,
-                        ctx.settings,
-                        entry_sums,
-                        touched,
-                        outputs,
-                        fresh=v == 0,
-                    )
-                )
-        return *gradients, *_unpack_cameras(camera_gradients.to(torch.float32)), None, None
+                camera_gradients[b, v] = torch.from_numpy(of_camera)
+        return None, None, *gradients, *_unpack_cameras(camera_gradients.to(torch.float32))
 
 
 def _scene(inputs: Sequence[Tensor], b: int, degree: int) -> Scene:
