@@ -34,9 +34,7 @@ def export_benchmark(
 ) -> Split:
     """Write a benchmark's scenes into the folder ``out``; the same call again replaces what it wrote.
 
-    Args:
-        split: a file of `nvs-eval split`; None divides the data now.
-        verify: how the split is compared with the data, see `eval.protocols.splits.fit_scene`.
+    ``split`` and ``verify`` are as in `eval.options.RunOptions`.
 
     Raises:
         InputError: the data or the split do not fit, or ``out`` holds files of others.

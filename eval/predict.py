@@ -61,11 +61,7 @@ class Protocol:
         return self.context_poses == "given" or (self.context_poses == "auto" and self.poses == "gt")
 
     def require_for(self, method: Method) -> None:
-        """Refuse a mode that the method does not support.
-
-        Raises:
-            InputError: a method that needs given poses would get none.
-        """
+        """Refuse a method that needs given poses and would get none."""
         if method.given_poses == "needed" and not self.posed_context:
             raise InputError(
                 f"{method.about.name} needs given context poses, which poses={self.poses} keeps back: take "
@@ -96,9 +92,6 @@ def predict_scene(
     """Call the method and write the scene's folder: pictures as 8-bit PNG, coloured depth, scene.json.
 
     One target is in memory at a time, so neither its number nor the capture's matters.
-
-    Raises:
-        InputError: the method fails, or does not support this pose mode.
     """
     task = make_task(scene, protocol, device)
     start = time.perf_counter()

@@ -24,11 +24,7 @@ _BRIGHTEST = 0.3  # mean absolute difference of colours in 0..1 at the bright en
 
 
 def write_report(path: Path, text: str) -> None:
-    """Write a page, in the place of an earlier one at most.
-
-    Raises:
-        InputError: another file is there.
-    """
+    """Write a page, in the place of an earlier one at most."""
     if path.is_file() and not path.read_bytes().startswith(START.encode()):
         raise InputError(
             f"{path}: expected no file or an earlier report, got another file; give another --out"

@@ -126,11 +126,7 @@ def run_settings(benchmark: Benchmark, method: Method, protocol: Protocol, split
 
 
 def _shared_split(options: RunOptions, store: Store, process: Process) -> Split:
-    """The split: the file that the options name, else the run's own, made by the first process.
-
-    Raises:
-        InputError: it is of another benchmark or rule, or cannot be read.
-    """
+    """The split: the file that the options name, else the run's own, made by the first process."""
     benchmark = options.benchmark
     path = store.split if options.split is None else Path(options.split)
     if process.is_first and options.split is None and not path.is_file():
@@ -139,11 +135,7 @@ def _shared_split(options: RunOptions, store: Store, process: Process) -> Split:
 
 
 def chosen_split(split: Split, benchmark: Benchmark, path: Path) -> Split:
-    """The split read from ``path``, once it was found to be the benchmark's and by its rule.
-
-    Raises:
-        InputError: it is not.
-    """
+    """The split read from ``path``, once it was found to be the benchmark's and by its rule."""
     if split.benchmark != benchmark.name:
         raise InputError(f"{path}: expected a split of {benchmark.name}, got one of {split.benchmark}")
     if split.rule != benchmark.rule:

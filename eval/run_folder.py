@@ -55,14 +55,7 @@ class Store:
         return any(self.folder.glob("predictions/*/scene.json")) or any(self.folder.glob("scores/*.json"))
 
     def require_own(self, root: Path | str | None = None) -> None:
-        """Refuse a folder that is the data's, or holds files of these names and is no run's.
-
-        Args:
-            root: folder of the data.
-
-        Raises:
-            InputError: the message names what is in the way.
-        """
+        """Refuse a folder that is the data's (``root``), or holds files of these names and is no run's."""
         keep_apart(self.folder, [root])
         path = self.folder / "run.json"
         for place in (self.folder / "predictions", self.folder / "scores", self.summary, self.benchmark):
@@ -77,9 +70,6 @@ class Store:
         Args:
             settings: all that decides the pictures.
             benchmark: the config's part about the data, which may lie elsewhere the next time.
-
-        Raises:
-            InputError: it holds predictions or scores of other settings; the message names what differs.
         """
         path = self.folder / "run.json"
         wanted = json.loads(json.dumps({"version": VERSION, **settings}))
@@ -113,11 +103,7 @@ def write_json(path: Path, content: object) -> None:
 
 
 def read_json(path: Path, what: str = "a run") -> dict:
-    """A JSON object that a run wrote, or a split.
-
-    Raises:
-        InputError: no such file, or damaged.
-    """
+    """A JSON object that a run wrote, or a split."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:

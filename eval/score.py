@@ -27,11 +27,7 @@ Extra = Callable[[Images, Images], PerImage]  # a further metric, named as its f
 
 
 def require_metrics(metrics: tuple[str, ...]) -> None:
-    """Refuse a name that is no metric, before anything is predicted.
-
-    Raises:
-        InputError: an unknown name, or none at all.
-    """
+    """Refuse a name that is no metric, or none at all, before anything is predicted."""
     if not metrics:
         raise InputError(f"metrics: expected some of {', '.join(METRICS)}, got none")
     Scores(metrics)

@@ -9,11 +9,7 @@ from eval.tables.rows import missing_line
 
 
 def summarise(options: RunOptions, about: About, split: Split, scores: list[dict]) -> dict[str, object]:
-    """Content of ``scores.json``.
-
-    Args:
-        scores: of every scene, as `score_scene` returns them.
-    """
+    """Content of ``scores.json``, from the scores of every scene."""
     means, reasons = mean_over_scenes(scores)
     protocol = options.protocol
     return {

@@ -40,11 +40,10 @@ def place_targets(
     """Targets at their cameras: given ones as they are, others by the network and a similarity.
 
     Without poses a second pass over context and targets together places the targets, in a world of its
-    own. The similarity between the context cameras of both passes (Umeyama on camera centres) carries
-    them over. Gaussians come from the first pass, so no target pixel enters them.
+    own. The similarity between its context cameras and those of the first pass carries them over. Gaussians
+    come from the first pass, so no target pixel enters them.
 
     Args:
-        context_cameras: of the first pass.
         photos: what ``targets`` show, at the size to compare at.
         options: for `predict_geometry`.
     """
@@ -80,9 +79,6 @@ def evaluate(
     """Mean and per-image metrics of renderings against the targets, ready for JSON.
 
     A metric that cannot be computed is None, and ``reasons`` says why.
-
-    Args:
-        background: colour where no Gaussian is; black if None.
     """
     size = tuple(holdout.images.shape[-2:])
     scores = Scores()

@@ -32,14 +32,7 @@ MOST_GAUSSIANS = 4_000_000  # of a draft
 
 
 def choose_depth(wanted: str, views: Views, *, knows_depth: bool) -> str:
-    """``network`` or ``sweep``, with ``auto`` resolved.
-
-    Args:
-        knows_depth: the network's depth is worth more than a sweep's; where it is not, auto sweeps if it can.
-
-    Raises:
-        InputError: a sweep is asked for, and cameras are missing.
-    """
+    """``network`` or ``sweep``; ``auto`` sweeps, if it can, unless the network ``knows_depth`` better."""
     possible = views.cameras is not None and views.images.shape[1] > 1
     if wanted == "sweep" and not possible:
         raise InputError("--depth sweep: expected two or more photos with poses")

@@ -189,12 +189,7 @@ def render_path(options: ViewOptions, scene: SplatScene, size: tuple[int, int]) 
 def refinement_photos(
     capture: Capture, maps: Sequence[PixelMap], views: Views, cameras: Cameras, size: tuple[int, int]
 ) -> Views:
-    """The context photos with cameras, in their own shape, as large as the rendered views.
-
-    Args:
-        maps: what ``views`` show, as `load_views` says.
-        cameras: of ``views``, in the Gaussians' world.
-    """
+    """The context photos in their own shape, as large as what is rendered, with the ``cameras`` of ``views``."""
     target = scaled_size(window_size(maps), max(size))
     photos = show_views(capture, capture.context, maps, target).to(views.images)
     return replace(photos, cameras=resize_cameras(cameras, views.image_size, target))

@@ -21,23 +21,14 @@ _LARGER = "use a larger model (--model small)"
 
 @dataclass(frozen=True, kw_only=True)
 class Circumstances:
-    """What the photos and options were, as far as a verdict needs it.
+    """What the photos and options were, as far as a verdict needs it."""
 
-    Args:
-        asked: photos of which cameras were wanted.
-        cameras: `PhotoOptions.camera_source`.
-        sfm_installed: structure from motion could be tried.
-        model: name of the network's size.
-        knows_depth: its depth and cameras are worth more than those of classical matching.
-        trained: False for random weights.
-    """
-
-    asked: int
-    cameras: str
-    sfm_installed: bool
-    model: str
-    knows_depth: bool
-    trained: bool = True
+    asked: int  # photos of which cameras were wanted
+    cameras: str  # `PhotoOptions.camera_source`
+    sfm_installed: bool  # structure from motion could be tried
+    model: str  # the network's size
+    knows_depth: bool  # its depth and cameras are worth more than those of classical matching
+    trained: bool = True  # False for random weights
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,11 +66,7 @@ class Verdict:
 
 
 def judge(scene: SplatScene, capture: Capture, facts: Circumstances) -> Verdict:
-    """What speaks against trusting a scene that was made of a capture.
-
-    Args:
-        capture: after its cameras were looked for.
-    """
+    """What speaks against trusting a scene made of a capture whose cameras were looked for."""
     problems, notes = [], []
     guessed = scene.depth_kind == "network" and not facts.knows_depth
     if guessed and not facts.trained:

@@ -41,15 +41,7 @@ def command(usage: str, run: Callable[[list[str]], None]) -> Callable[[list[str]
 
 
 def compose(overrides: list[str], *, complete: bool = True) -> Any:
-    """`configs/eval.yaml` under these overrides, as a dictionary-like config with every value resolved.
-
-    Args:
-        overrides: as typed, in Hydra's grammar.
-        complete: as of `geometry.commands.configuration.compose`.
-
-    Raises:
-        InputError: no such entry, or a value that must be given is missing; the message names it.
-    """
+    """`configs/eval.yaml` under these overrides, as `geometry.commands.configuration.compose` gives it."""
     overrides = [new for word in overrides for new in _todays(word)]
     # configs/model holds training's groups, among which Hydra would look for model=base.
     models = [text.removeprefix("model=") for text in overrides if text.startswith("model=")]
@@ -72,11 +64,7 @@ def _todays(word: str) -> tuple[str, ...]:
 
 
 def run_options(config: Any) -> RunOptions:
-    """The options of a run that a composed config states.
-
-    Raises:
-        InputError: a value that cannot be, or data that is not there.
-    """
+    """The options of a run that a composed config states."""
     c = _plain(config)
     benchmark = benchmark_of(c["benchmark"])
     method = MethodOptions(
@@ -102,9 +90,6 @@ def benchmark_of(part: Any, *, root: str | None = None) -> Benchmark:
 
     Args:
         root: folder of the data instead of the stated one.
-
-    Raises:
-        InputError: the data is not there.
     """
     b = _plain(part)
     reader = b["source"] if root is None else {**b["source"], "root": root}

@@ -17,11 +17,7 @@ WARP_DEPTHS = ("sweep", "model")
 
 
 def build_method(options: MethodOptions, device: torch.device) -> Method:
-    """A name of `NAMES`, or ``package.module:function``, as an object.
-
-    Raises:
-        InputError: no such method, or what it needs is not there.
-    """
+    """A name of `NAMES`, or ``package.module:function``, as an object."""
     name, backend = options.name, options.gaussians.backend
     if name == "model":
         return _model(options, device)

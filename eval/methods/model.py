@@ -100,11 +100,7 @@ def load_model(
     options: GaussianOptions | None = None,
     network: NetworkOptions | None = None,
 ) -> Model:
-    """The method of a checkpoint.
-
-    Args:
-        model: as ``nvs render --model``.
-    """
+    """The method of a checkpoint, named as for ``nvs render --model``."""
     checkpoint = find_checkpoint(model)
     announce(checkpoint)
     splatter = load_splatter(checkpoint).to(device)

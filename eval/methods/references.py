@@ -30,11 +30,7 @@ class DepthSource(Protocol):
 
 
 class Swept:
-    """Depth with no network: a plane sweep between the given poses.
-
-    Args:
-        settings: of `nvs.stereo.StereoDepth`.
-    """
+    """Depth with no network: a plane sweep between the given poses, by settings of `StereoDepth`."""
 
     def __init__(self, **settings: float) -> None:
         self._stereo = StereoDepth(**settings)
@@ -74,9 +70,6 @@ class WarpedView:
 
     Each pixel is a small opaque blob on the surface, as wide as the pixel is there; what the photo does not
     show takes its mean colour.
-
-    Args:
-        depth: where the context's depth comes from.
     """
 
     given_poses = "needed"

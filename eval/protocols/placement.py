@@ -51,11 +51,7 @@ class Photometric:
 
 
 def starting_cameras(mode: str, prediction: Splatted, task: Task) -> Cameras:
-    """The targets' cameras in the Gaussians' world, before any optimisation.
-
-    Raises:
-        InputError: the predicted context cameras all lie in one place, so nothing fixes the scale.
-    """
+    """The targets' cameras in the Gaussians' world, before any optimisation."""
     if prediction.cameras is None or task.context.cameras is not None:
         return task.targets
     try:

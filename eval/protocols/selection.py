@@ -52,13 +52,7 @@ class Rule:
 
 
 def divide(extrinsics: Float[np.ndarray, "V 4 4"], rule: Rule) -> tuple[list[int], list[int]]:
-    """Indices (context, targets) of views in natural order, each in that order.
-
-    Scenes with fewer candidates than ``rule.context`` give them all.
-
-    Raises:
-        InputError: too few views for one target and one context view.
-    """
+    """Indices (context, targets) of views in natural order; all candidates where the rule wants more."""
     total = len(extrinsics)
     targets = list(range(rule.offset, total, rule.every))
     candidates = [i for i in range(total) if i % rule.every != rule.offset]

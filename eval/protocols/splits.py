@@ -150,11 +150,7 @@ def fit_scene(split: SceneSplit, scene: Scene, *, verify: str = "files") -> Divi
 
 
 def divided_scene(split: SceneSplit, source: SceneSource, verify: str) -> DividedScene:
-    """`fit_scene` of a scene read now; what its reader warns of is said once.
-
-    Raises:
-        InputError: the split does not fit the data.
-    """
+    """`fit_scene` of a scene read now; what its reader warns of is said once."""
     with warnings.catch_warnings():
         warnings.simplefilter("once")
         return fit_scene(split, source.read(split.name), verify=verify)

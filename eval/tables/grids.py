@@ -31,11 +31,7 @@ class Grid:
 
 
 def require_columns(columns: Sequence[str] | None) -> None:
-    """Refuse what is no column.
-
-    Raises:
-        InputError: the message names it.
-    """
+    """Refuse what is no column."""
     unknown = [name for name in columns or () if name not in COLUMNS]
     if unknown:
         raise InputError(f"--columns: expected some of {', '.join(COLUMNS)}, got {', '.join(unknown)}")

@@ -25,10 +25,9 @@ Path = tuple[Poses, Matrices]
 
 
 def released(mode: str, cameras: Cameras, image_size: tuple[int, int]) -> Cameras:
-    """One of `RELEASED_MODES` through or around the given cameras.
+    """One of `RELEASED_MODES` through or around the given cameras, in their world.
 
-    The result has F frames, of every scene alike; its intrinsics are in pixels of ``image_size``. The world
-    is the cameras' own.
+    The result has F frames, of every scene alike.
 
     Args:
         image_size: (H, W) to which the intrinsics refer; the radius of ``wander`` depends on it.

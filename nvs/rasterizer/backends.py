@@ -11,14 +11,10 @@ BACKENDS = ("auto", "cuda", "cpu", "torch")
 
 
 def choose_backend(wanted: str, device: torch.device) -> str:
-    """Name of the backend: the one asked for if it can serve tensors on this device, else by device.
+    """Name of the backend that serves tensors on this device, or an `InputError` that says why none can.
 
     Commands call it before any work, so that a machine that cannot render says so at once. On CUDA it loads
     gsplat's kernels; without them "auto" warns once and takes the CPU's.
-
-    Raises:
-        InputError: the name is unknown, that backend cannot work on tensors of this device, or "cuda" was
-            asked for and its kernels cannot be loaded.
     """
     if wanted not in BACKENDS:
         raise InputError(f"backend must be one of {', '.join(BACKENDS)}, got {wanted!r}")

@@ -35,11 +35,7 @@ class NoKernels(InputError):
 
 
 def import_gsplat() -> ModuleType:
-    """gsplat with its kernels loaded, which compiles them on a machine's first use (minutes).
-
-    Raises:
-        NoKernels: they cannot be loaded.
-    """
+    """gsplat with its kernels loaded, which compiles them on a machine's first use (minutes)."""
     loaded = _load()
     if isinstance(loaded, str):
         raise NoKernels(
@@ -110,12 +106,7 @@ def _check_constants(settings: Settings) -> None:
 def render(
     gaussians: Gaussians, colors: Float[Tensor, "B N 3"] | None, cameras: Cameras, settings: Settings
 ) -> tuple[Float[Tensor, "B V 3 H W"], Float[Tensor, "B V H W"], Float[Tensor, "B V H W"]]:
-    """Colour over black, accumulated depth, alpha.
-
-    Raises:
-        NoKernels: gsplat's kernels cannot be loaded.
-        InputError: the installed gsplat has other constants than those asked for.
-    """
+    """Colour over black, accumulated depth, alpha."""
     gsplat = import_gsplat()  # first: without gsplat it has no version either
     _check_constants(settings)
     if gaussians.means.numel() == 0 or cameras.extrinsics.numel() == 0:

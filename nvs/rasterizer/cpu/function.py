@@ -31,11 +31,7 @@ MOST_GAUSSIANS = 1 << 31  # an entry keeps the index in 32 bits
 def render(
     gaussians: Gaussians, colors: Float[Tensor, "B N 3"] | None, cameras: Cameras, settings: Settings
 ) -> tuple[Float[Tensor, "B V 3 H W"], Float[Tensor, "B V H W"], Float[Tensor, "B V H W"]]:
-    """Colour over black, accumulated depth, alpha.
-
-    Raises:
-        InputError: the image or the number of Gaussians is too large.
-    """
+    """Colour over black, accumulated depth, alpha."""
     H, W = settings.image_size
     if max(H, W) > LARGEST_SIDE:
         raise InputError(f"the CPU rasterizer draws at most {LARGEST_SIDE} pixels a side, got {H} x {W}")
