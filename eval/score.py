@@ -5,11 +5,10 @@ from pathlib import Path
 
 import torch
 
-from eval.protocols.framing import Framing, framed_image
+from eval.protocols.framing import Framing, framed_image, stored_image
 from eval.protocols.splits import DividedScene
 from eval.run_folder import read_json, write_json
 from geometry.errors import InputError
-from geometry.formats.images import read_image
 from nvs.holdout import finite
 from nvs.metrics import METRICS, Images, PerImage, Scores
 
@@ -61,11 +60,7 @@ def score_scene(
     more: dict[str, list[float]] = {extra.__name__: [] for extra in extras}
     for frame, target in zip(scene.targets, about["targets"]):
         photo = framed_image(frame, framing, size).to(device)
-        file = predictions / target["render"]
-        pixels = torch.tensor(read_image(file, exif=False), device=device)
-        picture = pixels.permute(2, 0, 1)[None].float() / 255
-        if picture.shape != photo.shape:
-            raise InputError(f"{file}: expected size (H, W) {size}, got {tuple(picture.shape[-2:])}")
+        picture = stored_image(predictions / target["render"], size)[None].to(device)
         scores.add(picture, photo)
         for extra in extras:
             more[extra.__name__].append(float(extra(picture, photo)))

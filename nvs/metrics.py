@@ -9,6 +9,7 @@ import warnings
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -172,26 +173,18 @@ class Scores:
             except InputError as error:
                 self.reasons[metric] = str(error)
 
-    @property
-    def means(self) -> dict[str, float | None]:
-        """Mean over images; None where there is a reason."""
-        return {m: self._mean(m) for m in self.metrics}
-
-    def as_json(self) -> dict[str, object]:
-        """For metrics.json: the means, the number of images, and the reason of every null."""
-        reasons = dict(self.reasons)
-        for metric, mean in self.means.items():
-            if mean is None and metric not in reasons:
-                images = len(self.per_image[metric])
-                reasons[metric] = "infinite: an image equals its photo" if images else "no images"
-        return {**self.means, "images": max(map(len, self.per_image.values()), default=0), "reasons": reasons}
-
-    def _mean(self, metric: str) -> float | None:
-        values = self.per_image[metric]
-        if metric in self.reasons or not values:
-            return None
-        mean = sum(values) / len(values)
-        return mean if mean < float("inf") else None
+    def as_json(self) -> dict[str, Any]:
+        """For metrics.json: the means over images, their number, and the reason of every null."""
+        means, reasons = dict.fromkeys(self.metrics), dict(self.reasons)
+        for metric, values in self.per_image.items():
+            mean = sum(values) / max(len(values), 1)
+            if metric in reasons:
+                continue
+            if values and mean < float("inf"):
+                means[metric] = mean
+            else:
+                reasons[metric] = "infinite: an image equals its photo" if values else "no images"
+        return {**means, "images": max(map(len, self.per_image.values()), default=0), "reasons": reasons}
 
 
 def _measure(metric: str, pred: Float[Tensor, "1 3 H W"], target: Float[Tensor, "1 3 H W"]) -> float:

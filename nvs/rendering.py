@@ -189,7 +189,7 @@ def render_path(options: ViewOptions, scene: SplatScene, size: tuple[int, int]) 
 def refinement_photos(
     capture: Capture, maps: Sequence[PixelMap], views: Views, cameras: Cameras, size: tuple[int, int]
 ) -> Views:
-    """The context photos in their own shape, as large as what is rendered, with the ``cameras`` of ``views``."""
+    """The context photos in their own shape, as large as the novel views, at the ``cameras`` of ``views``."""
     target = scaled_size(window_size(maps), max(size))
     photos = show_views(capture, capture.context, maps, target).to(views.images)
     return replace(photos, cameras=resize_cameras(cameras, views.image_size, target))
@@ -229,15 +229,11 @@ def score(scene: SplatScene, holdout: Holdout) -> dict[str, Any]:
 
 def gained(before: dict[str, Any], after: dict[str, Any], refined: Refined) -> dict[str, Any]:
     """Metrics after refinement, with those from before it and the gain a second."""
-    gain, per_second = None, None
-    if before["psnr"] is not None and after["psnr"] is not None:
-        gain = after["psnr"] - before["psnr"]
-        per_second = gain / max(refined.seconds, 1e-9)
+    known = before["psnr"] is not None and after["psnr"] is not None
+    gain = after["psnr"] - before["psnr"] if known else None
+    gained = {"gain_db": gain, "gain_db_per_s": gain / max(refined.seconds, 1e-9) if known else None}
     first = {name: before[name] for name in METRICS}
-    return {
-        **after,
-        "refinement": {**refined.as_json(), "before": first, "gain_db": gain, "gain_db_per_s": per_second},
-    }
+    return {**after, "refinement": {**refined.as_json(), "before": first, **gained}}
 
 
 def y_up(scene: SplatScene, path: Cameras) -> tuple[SplatScene, Cameras]:

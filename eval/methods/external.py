@@ -8,12 +8,11 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from eval.methods.base import About, Pictured, Splatted, Task
+from eval.protocols.framing import stored_image
 from geometry.errors import InputError
-from geometry.formats.images import read_image
 from geometry.views import Cameras
 from nvs.gaussians import Gaussians
 
@@ -108,16 +107,7 @@ class Renders:
                 f"{len(missing)} are missing ({missing[0]}, ...)"
             )
 
-        def render(target: int) -> tuple[Tensor, None]:
-            path = folder / task.renders[target]
-            pixels = torch.tensor(read_image(path, exif=False))
-            if tuple(pixels.shape[:2]) != tuple(task.size):
-                raise InputError(
-                    f"{path}: expected size (H, W) {tuple(task.size)}, got {tuple(pixels.shape[:2])}"
-                )
-            return pixels.permute(2, 0, 1).float() / 255, None
-
-        return Pictured(render=render)
+        return Pictured(render=lambda target: (stored_image(folder / task.renders[target], task.size), None))
 
 
 def _import(path: str) -> Callable:

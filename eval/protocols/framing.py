@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -9,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from geometry.errors import InputError
+from geometry.formats.images import read_image
 from geometry.sampling.framing import frame_window, show_frames
 from geometry.sampling.preprocess import PATCH, PixelMap, released_size
 from geometry.scenes.scene import Frame, turn_intrinsics
@@ -97,6 +99,18 @@ def framed_cameras(frames: Sequence[Frame], framing: Framing, size: tuple[int, i
     return Cameras(
         extrinsics=torch.from_numpy(extrinsics)[None].float(), intrinsics=torch.from_numpy(K)[None].float()
     )
+
+
+def stored_image(path: Path, size: tuple[int, int]) -> Float[Tensor, "3 H W"]:
+    """A rendering as it is scored, from its file.
+
+    Raises:
+        InputError: no such image, or not of (H, W).
+    """
+    pixels = torch.tensor(read_image(path, exif=False))
+    if tuple(pixels.shape[:2]) != tuple(size):
+        raise InputError(f"{path}: expected size (H, W) {tuple(size)}, got {tuple(pixels.shape[:2])}")
+    return pixels.permute(2, 0, 1).float() / 255
 
 
 def framed_image(frame: Frame, framing: Framing, size: tuple[int, int]) -> Float[Tensor, "1 3 H W"]:

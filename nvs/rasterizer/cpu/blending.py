@@ -45,18 +45,31 @@ def reached_blocks(first_last, origin):
 
 
 @njit(forceinline=True, **OPTIONS)
-def exponents(x, y, xx, xy, yy, log_opacity):
+def read_record(records, record_ints, at, x0, y0):
+    """Mean from the first pixel's centre, conic and log opacity, features, packed columns and rows."""
+    x, y = element(records, at + L.X) - F(x0) - HALF, element(records, at + L.Y) - F(y0) - HALF
+    conic = element(records, at + L.XX), element(records, at + L.XY), element(records, at + L.YY)
+    red, green = element(records, at + L.FEATURES), element(records, at + L.FEATURES + 1)
+    blue, depth = element(records, at + L.FEATURES + 2), element(records, at + L.FEATURES + 3)
+    shape = *conic, element(records, at + L.LOG_OPACITY)
+    ranges = element(record_ints, at + L.COLUMNS), element(record_ints, at + L.ROWS)
+    return x, y, shape, (red, green, blue, depth), ranges
+
+
+@njit(forceinline=True, **OPTIONS)
+def exponents(x, y, shape):
     """Pixel offsets of the mean, and the base-2 logarithm of alpha, in every lane."""
+    xx, xy, yy, log_opacity = shape
     dx, dy = x - lane_x(), y - lane_y()
     return dx, dy, log_opacity - (dx * (xx * dx + xy * dy) + yy * dy * dy)
 
 
 @njit(forceinline=True, **OPTIONS)
-def blend_block(state, at, x, y, xx, xy, yy, log_opacity, red, green, blue, depth, alpha_max):
+def blend_block(state, at, x, y, shape, features, alpha_max):
     """Lay one Gaussian over one block; returns whether any pixel is not yet opaque."""
     light = load(state, at)
-    _, _, power = exponents(x, y, xx, xy, yy, log_opacity)
-    reached = (power >= LOG_ALPHA_MIN) & (power <= log_opacity) & (light > ZERO)
+    _, _, power = exponents(x, y, shape)
+    reached = (power >= LOG_ALPHA_MIN) & (power <= shape[3]) & (light > ZERO)
     if not some(reached):
         return True
     alpha = exp2(select(reached, power, ZERO))
@@ -64,10 +77,9 @@ def blend_block(state, at, x, y, xx, xy, yy, log_opacity, red, green, blue, dept
     left = light - light * alpha
     used = reached & (left > LIGHT_MIN)
     weight = select(used, light * alpha, ZERO)
-    store(state, at + LANES, load(state, at + LANES) + weight * red)
-    store(state, at + 2 * LANES, load(state, at + 2 * LANES) + weight * green)
-    store(state, at + 3 * LANES, load(state, at + 3 * LANES) + weight * blue)
-    store(state, at + 4 * LANES, load(state, at + 4 * LANES) + weight * depth)
+    for k in range(4):
+        channel = at + (k + 1) * LANES
+        store(state, channel, load(state, channel) + weight * features[k])
     light = select(used, left, select(reached, -light, light))
     store(state, at, light)
     return some(light > ZERO)
@@ -115,21 +127,15 @@ def blend_tile(
         sort_range(order, entries, first, last)
         for k in range(first, last):
             at = L.RECORD * (order[k] & INDEX)
-            x = element(records, at + L.X) - F(x0) - HALF
-            y = element(records, at + L.Y) - F(y0) - HALF
-            xx, xy, yy = element(records, at + L.XX), element(records, at + L.XY), element(records, at + L.YY)
-            log_opacity = element(records, at + L.LOG_OPACITY)
-            red, green = element(records, at + L.FEATURES), element(records, at + L.FEATURES + 1)
-            blue, depth = element(records, at + L.FEATURES + 2), element(records, at + L.FEATURES + 3)
-            left, right = reached_blocks(element(record_ints, at + L.COLUMNS), x0)
-            top, bottom = reached_blocks(element(record_ints, at + L.ROWS), y0)
+            x, y, shape, features, (columns, rows) = read_record(records, record_ints, at, x0, y0)
+            left, right = reached_blocks(columns, x0)
+            top, bottom = reached_blocks(rows, y0)
             for row in range(top, bottom + 1):
                 for column in range(left, right + 1):
                     block = 4 * row + column
                     if live >> block & 1 and not blend_block(
-                        state, STATE * block, x - F(4 * column), y - F(4 * row),
-                        xx, xy, yy, log_opacity, red, green, blue, depth, alpha_max,
-                    ):  # fmt: skip
+                        state, STATE * block, x - F(4 * column), y - F(4 * row), shape, features, alpha_max
+                    ):
                         live &= ~(1 << block)
             if live == 0:
                 return k + 1 - begin

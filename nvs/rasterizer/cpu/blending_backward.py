@@ -12,7 +12,15 @@ import numpy as np
 from numba import njit
 
 from nvs.rasterizer.cpu import layout as L
-from nvs.rasterizer.cpu.blending import INDEX, LIGHT_MIN, LOG_ALPHA_MIN, exponents, reached_blocks, start_tile
+from nvs.rasterizer.cpu.blending import (
+    INDEX,
+    LIGHT_MIN,
+    LOG_ALPHA_MIN,
+    exponents,
+    reached_blocks,
+    read_record,
+    start_tile,
+)
 from nvs.rasterizer.cpu.lanes import LANES, element, exp2, load, prefetch, select, some, splat, store, sums
 from nvs.rasterizer.cpu.layout import OPTIONS
 
@@ -59,13 +67,9 @@ def blend_tile_backward(
             prefetch(records, L.RECORD * (order[k + AHEAD] & INDEX))
         index = order[k] & INDEX
         at = L.RECORD * index
-        x = element(records, at + L.X) - F(x0) - HALF
-        y = element(records, at + L.Y) - F(y0) - HALF
-        xx, xy, yy = element(records, at + L.XX), element(records, at + L.XY), element(records, at + L.YY)
-        log_opacity = element(records, at + L.LOG_OPACITY)
-        red, green = element(records, at + L.FEATURES), element(records, at + L.FEATURES + 1)
-        blue, depth = element(records, at + L.FEATURES + 2), element(records, at + L.FEATURES + 3)
-        columns, rows = element(record_ints, at + L.COLUMNS), element(record_ints, at + L.ROWS)
+        x, y, shape, (red, green, blue, depth), (columns, rows) = read_record(
+            records, record_ints, at, x0, y0
+        )
         left, right = reached_blocks(columns, x0)
         top, bottom = reached_blocks(rows, y0)
         hit = False
@@ -78,8 +82,8 @@ def blend_tile_backward(
                     continue
                 word = STATE * block
                 light = load(state, word)
-                dx, dy, power = exponents(x - F(4 * column), y - F(4 * row), xx, xy, yy, log_opacity)
-                reached = (power >= LOG_ALPHA_MIN) & (power <= log_opacity) & (light > ZERO)
+                dx, dy, power = exponents(x - F(4 * column), y - F(4 * row), shape)
+                reached = (power >= LOG_ALPHA_MIN) & (power <= shape[3]) & (light > ZERO)
                 if not some(reached):
                     continue
                 hit = True

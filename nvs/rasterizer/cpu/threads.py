@@ -25,18 +25,10 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_pool)
 
 
-SHARES = 2  # per thread
-
-
-def thread_count() -> int:
-    """As many threads as torch uses: one knob, ``torch.set_num_threads``."""
-    return max(1, torch.get_num_threads())
-
-
 def worker_count() -> int:
-    """Into how many shares work is divided."""
-    threads = thread_count()
-    return SHARES * threads if threads > 1 else 1
+    """Into how many shares work is divided: two for each of torch's threads, if there are several."""
+    threads = torch.get_num_threads()
+    return 2 * threads if threads > 1 else 1
 
 
 def run(kernel: Callable[..., None], *arguments: Any, workers: int | None = None) -> None:
@@ -46,11 +38,9 @@ def run(kernel: Callable[..., None], *arguments: Any, workers: int | None = None
     results do not depend on the number of workers: by default `worker_count`.
     """
     global _pool
-    threads, workers = thread_count(), workers or worker_count()
+    threads, workers = torch.get_num_threads(), workers or worker_count()
     if threads > 1 and _pool is None:
-        _pool = ThreadPoolExecutor(
-            max_workers=max(threads, os.cpu_count() or 1), thread_name_prefix="rasterize"
-        )
+        _pool = ThreadPoolExecutor(max(threads, os.cpu_count() or 1), thread_name_prefix="rasterize")
     shares = iter(range(workers))
 
     def work() -> None:
