@@ -3,6 +3,7 @@
 import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -17,6 +18,7 @@ from geometry import __version__
 from geometry.atomic import atomic_folder
 from geometry.errors import InputError
 from geometry.ops import se3
+from geometry.options import require_one_of
 from geometry.version import commit
 from geometry.views import Cameras
 from geometry.visualize import colour_depth, to_bytes, write_image
@@ -45,12 +47,8 @@ class Protocol:
     backend: str = "auto"
 
     def __post_init__(self) -> None:
-        if self.poses not in MODES:
-            raise InputError(f"poses: expected one of {', '.join(MODES)}, got {self.poses!r}")
-        if self.context_poses not in CONTEXT_POSES:
-            raise InputError(
-                f"context_poses: expected one of {', '.join(CONTEXT_POSES)}, got {self.context_poses!r}"
-            )
+        require_one_of("poses", self.poses, MODES)
+        require_one_of("context_poses", self.context_poses, CONTEXT_POSES)
         if self.poses == "gt" and self.context_poses == "none":
             raise InputError("poses=gt renders in the given world, which context_poses=none hides")
         if self.poses == "umeyama" and self.context_poses == "given":
@@ -97,11 +95,8 @@ def predict_scene(
     start = time.perf_counter()
     prediction = method.predict(task)
     predict_s = time.perf_counter() - start
-    if (
-        protocol.poses == "photometric"
-        and isinstance(prediction, Pictured)
-        and method.given_poses != "unused"
-    ):
+    pictured = isinstance(prediction, Pictured)
+    if protocol.poses == "photometric" and pictured and method.given_poses != "unused":
         raise InputError(
             f"{method.about.name} returns images, so no camera can be moved: poses=photometric is for "
             "methods that return Gaussians"
@@ -117,7 +112,6 @@ def predict_scene(
                 coloured = colour_depth(depth.float().cpu().numpy())
                 write_image(temporary / "depth" / task.renders[index], coloured)
             targets.append({"name": name, "render": task.renders[index], **notes})
-        gaussians = prediction.gaussians.means.shape[1] if isinstance(prediction, Splatted) else None
         write_json(
             temporary / "scene.json",
             {
@@ -125,7 +119,7 @@ def predict_scene(
                 "size": list(task.size),
                 "network_size": list(task.context.image_size),
                 "context": list(scene.split.context),
-                "gaussians": gaussians,
+                "gaussians": None if pictured else prediction.gaussians.means.shape[1],
                 "predict_s": round(predict_s, 2),
                 "render_s": round(time.perf_counter() - start, 2),
                 "commit": commit() or f"version {__version__}",
@@ -143,27 +137,15 @@ def _picture(
         with torch.no_grad():
             return *prediction.render(index), {}
     camera = starting_cameras(protocol.poses, prediction, task)[:, index : index + 1]
+    drawn: dict[str, Any] = {"background": prediction.background, "backend": protocol.backend}
     notes = {}
     if protocol.poses == "photometric":
         photo = framed_image(scene.targets[index], protocol.framing, task.size).to(camera.extrinsics.device)
-        found, _ = optimise_pose(
-            prediction.gaussians,
-            camera,
-            photo,
-            protocol.photometric,
-            background=prediction.background,
-            backend=protocol.backend,
-        )
+        found, _ = optimise_pose(prediction.gaussians, camera, photo, protocol.photometric, **drawn)
         notes = _moved(camera, found)
         camera = found
     with torch.no_grad():
-        view = rasterize(
-            prediction.gaussians,
-            camera,
-            task.size,
-            background=prediction.background,
-            backend=protocol.backend,
-        )
+        view = rasterize(prediction.gaussians, camera, task.size, **drawn)
     depth = torch.where(view.alpha[0, 0] > 0.5, view.depth[0, 0], 0)
     return view.rgb[0, 0], depth, notes
 

@@ -45,7 +45,7 @@ class PhotoOptions:
     released_crop: bool = False
 
     def __post_init__(self) -> None:
-        _require_one_of("cameras", self.cameras, CAMERAS)
+        require_one_of("cameras", self.cameras, CAMERAS)
         for name in ("context", "max_views", "process_res"):
             _require_positive(name, getattr(self, name))
 
@@ -77,8 +77,8 @@ class NetworkOptions:
     chunk: int = 8
 
     def __post_init__(self) -> None:
-        _require_one_of("reference", self.reference, STRATEGIES)
-        _require_one_of("precision", self.precision, PRECISIONS)
+        require_one_of("reference", self.reference, STRATEGIES)
+        require_one_of("precision", self.precision, PRECISIONS)
         _require_positive("chunk", self.chunk)
 
 
@@ -103,7 +103,8 @@ def named(record: type[Record], values: Mapping[str, Any]) -> Record:
     return record(**{f.name: values[f.name] for f in fields(record) if f.name in values})  # type: ignore[arg-type]
 
 
-def _require_one_of(name: str, value: str, choices: Sequence[str]) -> None:
+def require_one_of(name: str, value: str, choices: Sequence[str]) -> None:
+    """Refuse an option's value that is none of its choices."""
     if value not in choices:
         raise InputError(f"{name}: expected one of {', '.join(choices)}, got {value!r}")
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from geometry.errors import InputError
+from geometry.options import require_one_of
 
 DEPTHS = ("auto", "network", "sweep")
 QUALITIES = ("draft", "good", "best")
@@ -42,12 +43,10 @@ class GaussianOptions:
     backend: str = "auto"
 
     def __post_init__(self) -> None:
-        if self.depth not in DEPTHS:
-            raise InputError(f"depth: expected one of {', '.join(DEPTHS)}, got {self.depth!r}")
+        require_one_of("depth", self.depth, DEPTHS)
         if self.spacing is not None and not self.spacing >= 1:
             raise InputError(f"spacing: expected a number from 1 on, got {self.spacing}")
-        if self.quality not in QUALITIES:
-            raise InputError(f"quality: expected one of {', '.join(QUALITIES)}, got {self.quality!r}")
+        require_one_of("quality", self.quality, QUALITIES)
         if self.refine is not None and self.refine < 0:
             raise InputError(f"refine: expected 0 steps or more, got {self.refine}")
         if self.minutes is not None and not self.minutes > 0:
@@ -85,7 +84,5 @@ class ViewOptions:
     world: Literal["opencv", "y-up"] = "opencv"
 
     def __post_init__(self) -> None:
-        if self.background not in BACKGROUNDS:
-            raise InputError(f"background: expected one of {', '.join(BACKGROUNDS)}, got {self.background!r}")
-        if self.world not in WORLDS:
-            raise InputError(f"world: expected one of {', '.join(WORLDS)}, got {self.world!r}")
+        require_one_of("background", self.background, BACKGROUNDS)
+        require_one_of("world", self.world, WORLDS)

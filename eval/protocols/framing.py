@@ -11,6 +11,7 @@ from torch import Tensor
 
 from geometry.errors import InputError
 from geometry.formats.images import read_image
+from geometry.options import require_one_of
 from geometry.sampling.framing import frame_window, show_frames
 from geometry.sampling.preprocess import PATCH, PixelMap, released_size
 from geometry.scenes.scene import Frame, turn_intrinsics
@@ -37,8 +38,7 @@ class Framing:
     undistort: bool = True
 
     def __post_init__(self) -> None:
-        if self.fit not in FITS:
-            raise InputError(f"benchmark.fit: expected one of {', '.join(FITS)}, got {self.fit!r}")
+        require_one_of("benchmark.fit", self.fit, FITS)
         if self.size is not None and (len(self.size) != 2 or min(self.size) < 16):
             raise InputError(f"benchmark.size: expected [H, W] of at least 16 pixels, got {list(self.size)}")
         if self.long_side < 16:

@@ -11,6 +11,7 @@ Intrinsics are the given ones in every mode.
 """
 
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -87,8 +88,9 @@ def optimise_pose(
     half = (max(1, size[0] // 2), max(1, size[1] // 2))
     small = F.interpolate(photo, size=half, mode="area")
     K_half = resize_intrinsics(camera.intrinsics, size, half)  # type: ignore[arg-type]
+    draw = partial(rasterize, gaussians, background=background, backend=backend)
     with torch.no_grad():
-        first = rasterize(gaussians, camera, size, background=background, backend=backend)  # type: ignore[arg-type]
+        first = draw(camera, size)  # type: ignore[arg-type]
         best, best_error = camera, float((first.rgb[0] - photo).square().mean())
         seen = first.depth[first.alpha > 0.5]
     distance = float(seen.median()) if len(seen) else 1.0
@@ -102,13 +104,7 @@ def optimise_pose(
         for step in range(settings.steps + 1):
             moved = replace(camera, extrinsics=small_motion(move, distance) @ camera.extrinsics)
             coarse = step < settings.steps // 2
-            view = rasterize(
-                gaussians,
-                replace(moved, intrinsics=K_half) if coarse else moved,
-                half if coarse else size,  # type: ignore[arg-type]
-                background=background,
-                backend=backend,
-            )
+            view = draw(replace(moved, intrinsics=K_half), half) if coarse else draw(moved, size)  # type: ignore[arg-type]
             error = (view.rgb[0] - (small if coarse else photo)).square().mean()
             if not coarse and error.detach() < best_error:
                 best, best_error = moved.detach(), float(error.detach())

@@ -8,6 +8,7 @@ from jaxtyping import Float
 
 from geometry.errors import InputError
 from geometry.ops import se3
+from geometry.options import require_one_of
 from geometry.scenes.view_selection import farthest_point_sampling, pose_distances
 
 STARTS = ("centre", "first", "last")
@@ -34,8 +35,7 @@ class Rule:
                 f"rule: expected every >= 2, 0 <= offset < every and context >= 1, got every {self.every}, "
                 f"offset {self.offset}, context {self.context}"
             )
-        if self.start not in STARTS:
-            raise InputError(f"rule.start: expected one of {', '.join(STARTS)}, got {self.start!r}")
+        require_one_of("rule.start", self.start, STARTS)
         if min(self.translation, self.rotation) < 0 or self.translation + self.rotation == 0:
             raise InputError(
                 f"rule: expected weights >= 0, not both 0, got translation {self.translation}, rotation "

@@ -26,7 +26,7 @@ from geometry.datasets.sources import SceneSource
 from geometry.errors import InputError
 from geometry.formats.images import natural_key
 from geometry.ops import se3
-from geometry.options import named
+from geometry.options import named, require_one_of
 from geometry.results import file_names
 from geometry.scenes.scene import Frame, Scene
 
@@ -121,8 +121,7 @@ def fit_scene(split: SceneSplit, scene: Scene, *, verify: str = "files") -> Divi
     Raises:
         InputError: it does not; the message says in what.
     """
-    if verify not in VERIFY:
-        raise InputError(f"verify: expected one of {', '.join(VERIFY)}, got {verify!r}")
+    require_one_of("verify", verify, VERIFY)
     where = f"scene {scene.name}: the split does not fit the data:"
     frames = {frame.name: frame for frame in scene.frames}
     names = sorted(frames, key=natural_key)
