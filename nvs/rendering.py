@@ -150,12 +150,9 @@ def render_photos(
         if holdout is not None:
             with watch("hold-out"):
                 metrics = gained(metrics, score(scene, holdout), scene.refined)
-    if metrics is not None:
-        metrics["context"] = capture.names
-
     verdict = judge(scene, capture, facts)
     if metrics is not None:
-        metrics |= verdict.as_json()
+        metrics |= {"context": capture.names, **verdict.as_json()}
     size = options.views.size or scaled_size(window_size(maps), VIDEO_SIDE)
     path = render_path(options.views, scene, size)
     if options.views.world == "y-up":

@@ -55,7 +55,7 @@ def parser() -> argparse.ArgumentParser:
     )
     g.add_argument(
         "--spacing",
-        type=_at_least_one,
+        type=float,
         metavar="PX",
         help="one Gaussian every PX pixels of the network's images (default 1; 2 with swept depth, 4 where "
         "they are refined; wider where photos are many)",
@@ -72,7 +72,7 @@ def parser() -> argparse.ArgumentParser:
     )
     g.add_argument(
         "--refine",
-        type=_zero_or_more,
+        type=int,
         metavar="STEPS",
         help="optimise for STEPS steps, instead of what quality and minutes come to: the same number gives "
         "the same Gaussians on every run; 0 is a draft",
@@ -155,16 +155,3 @@ def print_metrics(metrics: dict[str, Any]) -> None:
             f"{refinement['steps']} steps: {refinement['gain_db']:+.2f} dB in {refinement['seconds']:.1f} s, "
             f"{refinement['gain_db_per_s']:.3f} dB/s"
         )
-
-
-def _zero_or_more(text: str) -> int:
-    """argparse type: a whole number from 0 on."""
-    return 0 if text == "0" else positive(text)
-
-
-def _at_least_one(text: str) -> float:
-    """argparse type: a number from 1 on."""
-    value = float(text)
-    if not value >= 1:
-        raise argparse.ArgumentTypeError(f"expected a number from 1 on, got {text}")
-    return value
