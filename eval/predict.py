@@ -112,6 +112,7 @@ def predict_scene(
                 coloured = colour_depth(depth.float().cpu().numpy())
                 write_image(temporary / "depth" / task.renders[index], coloured)
             targets.append({"name": name, "render": task.renders[index], **notes})
+        gaussians = prediction.gaussians.means.shape[1] if isinstance(prediction, Splatted) else None
         write_json(
             temporary / "scene.json",
             {
@@ -119,7 +120,7 @@ def predict_scene(
                 "size": list(task.size),
                 "network_size": list(task.context.image_size),
                 "context": list(scene.split.context),
-                "gaussians": None if pictured else prediction.gaussians.means.shape[1],
+                "gaussians": gaussians,
                 "predict_s": round(predict_s, 2),
                 "render_s": round(time.perf_counter() - start, 2),
                 "commit": commit() or f"version {__version__}",

@@ -6,6 +6,7 @@ from dataclasses import asdict
 from itertools import chain
 from operator import itemgetter
 from pathlib import Path
+from typing import Any
 
 from eval.methods.base import Method
 from eval.methods.build import build_method
@@ -61,7 +62,7 @@ def run_benchmark(options: RunOptions, *, extras: tuple[Extra, ...] = ()) -> dic
                 path.unlink(missing_ok=True)  # scores of pictures that are no more
                 say(f"{name}: predicting, {len(scene.context)} context views")
                 predict_scene(scene, method, protocol, process.device, folder)
-            wanted = {"metrics": options.metrics, "extras": extras, "device": process.device}
+            wanted: Any = {"metrics": options.metrics, "extras": extras, "device": process.device}
             found = score_scene(scene, folder, protocol.framing, path, **wanted)
             say(f"{name}: " + ", ".join(f"{m} {v:.4f}" for m, v in found["means"].items() if v is not None))
             mine.append((index, found))

@@ -65,7 +65,8 @@ def place_targets(
             "umeyama: targets placed by a second pass over all photos, carried over by context cameras"
         )
     with torch.autocast(targets.images.device.type, enabled=False):
-        placed = resize_cameras(cameras, targets.image_size, photos.shape[-2:])
+        H, W = photos.shape[-2:]
+        placed = resize_cameras(cameras, targets.image_size, (H, W))
     return Holdout(names, photos, placed, alignment)
 
 
