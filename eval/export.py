@@ -67,8 +67,11 @@ def _write_scene(folder: Path, scene: DividedScene, framing: Framing) -> None:
     for frame, path in zip(scene.context, paths):
         write_image(folder / path, to_bytes(framed_image(frame, framing, size)[0]))
     draw = {"picture": f"draw {split.name}/<file_path>, h x w pixels, for method=renders"}
-    context, targets = (paths, scene.context, {}), (split.renders, scene.targets, draw)
-    for name, (files, frames, more) in {"transforms.json": context, "targets.json": targets}.items():
+    sets: dict[str, tuple] = {
+        "transforms.json": (paths, scene.context, {}),
+        "targets.json": (split.renders, scene.targets, draw),
+    }
+    for name, (files, frames, more) in sets.items():
         transforms_json.write_scene(
             folder / name,
             files,
