@@ -10,10 +10,10 @@ from eval.methods.model import Model, load_model, optimised
 from eval.methods.references import MeanColour, NearestView, Swept, WarpedView
 from eval.options import MethodOptions
 from geometry.errors import InputError
+from geometry.options import require_one_of
 from nvs.options import GaussianOptions
 
 NAMES = ("model", "nearest", "mean_colour", "warp", "optimise", "renders")
-WARP_DEPTHS = ("sweep", "model")
 
 
 def build_method(options: MethodOptions, device: torch.device) -> Method:
@@ -22,8 +22,7 @@ def build_method(options: MethodOptions, device: torch.device) -> Method:
     if name == "model":
         return _model(options, device)
     if name == "warp":
-        if options.warp_depth not in WARP_DEPTHS:
-            raise InputError(f"warp.depth: expected {' or '.join(WARP_DEPTHS)}, got {options.warp_depth!r}")
+        require_one_of("warp.depth", options.warp_depth, ("sweep", "model"))
         depth = Swept(**options.sweep) if options.warp_depth == "sweep" else _model(options, device)
         return WarpedView(depth, backend=backend)
     if name == "nearest":
@@ -43,4 +42,4 @@ def build_method(options: MethodOptions, device: torch.device) -> Method:
 
 def _model(options: MethodOptions, device: torch.device) -> Model:
     network = replace(options.network, device=str(device))  # each process has its own
-    return load_model(options.model, device=device, options=options.gaussians, network=network)
+    return load_model(options.model, device, options.gaussians, network)

@@ -23,25 +23,12 @@ from nvs.scene import SplatScene
 
 
 class Model:
-    """Context to Gaussians as `nvs render` makes them, with its defaults.
-
-    Args:
-        splatter: on the run's device.
-        about: what a table says; what changes results is added to its identity.
-    """
-
-    given_poses = "optional"
+    """Context to Gaussians as `nvs render` makes them; ``about``'s identity gets what changes results."""
 
     def __init__(
-        self,
-        splatter: Splatter,
-        about: About,
-        *,
-        options: GaussianOptions | None = None,
-        network: NetworkOptions | None = None,
+        self, splatter: Splatter, about: About, options: GaussianOptions, network: NetworkOptions
     ) -> None:
-        self._splatter = splatter
-        self._options, self._network = options or GaussianOptions(), network or NetworkOptions()
+        self._splatter, self._options, self._network = splatter, options, network
         self.given_poses = "optional" if splatter.network is not None else "needed"
         stated = asdict(self._options)
         stated.pop("backend")
@@ -93,13 +80,7 @@ def refinement_photos(task: Task, scene: SplatScene) -> Views:
     )
 
 
-def load_model(
-    model: str,
-    *,
-    device: torch.device,
-    options: GaussianOptions | None = None,
-    network: NetworkOptions | None = None,
-) -> Model:
+def load_model(model: str, device: torch.device, options: GaussianOptions, network: NetworkOptions) -> Model:
     """The method of a checkpoint, named as for ``nvs render --model``."""
     checkpoint = find_checkpoint(model)
     announce(checkpoint)
@@ -114,11 +95,11 @@ def load_model(
         trained=checkpoint.trained,
         identity={"weights_sha256": fingerprint(checkpoint.state | checkpoint.gaussian_head)},
     )
-    return Model(splatter, about, options=options, network=network)
+    return Model(splatter, about, options, network)
 
 
 def optimised(options: GaussianOptions, device: torch.device) -> Model:
     """The pipeline without a network: the photos' colours at swept depth, optimised per scene."""
     name = f"3DGS per scene, plane sweep + {options.refine} steps"
     about = About(name=name, weights="no weights", licence="-")
-    return Model(photo_colours().to(device), about, options=replace(options, depth="sweep"))
+    return Model(photo_colours().to(device), about, replace(options, depth="sweep"), NetworkOptions())
