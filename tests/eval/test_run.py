@@ -181,7 +181,7 @@ def test_a_changed_rendering_size_or_split_is_refused(tmp_path, captures, capsys
         (["method=renders"], "renders.folder=DIR"),
         (["method=optimise", "poses=umeyama"], "needs given context poses"),
         (["method=optimise", "optimise.steps=-1"], "refine: expected 0 steps"),
-        (["warp.depth=truth", "method=warp"], "expected sweep or model"),
+        (["warp.depth=truth", "method=warp"], "expected one of sweep, model"),
         (["benchmark.root=/nowhere"], "/nowhere"),
     ],
 )
