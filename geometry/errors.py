@@ -4,7 +4,8 @@ import errno
 import os
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from geometry.console import listening
 
@@ -15,6 +16,23 @@ class InputError(ValueError):
     The message is one line that names the file, what was expected and what was given. Commands print it
     and exit with status 2; a traceback would only hide it.
     """
+
+
+@contextmanager
+def reading(where: object, expected: str) -> Iterator[None]:
+    """What a missing, damaged or foreign file makes a parser raise becomes one `InputError`.
+
+    Args:
+        where: file, and what in it.
+        expected: what should have been there.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except (OSError, EOFError, SyntaxError, ValueError, TypeError, LookupError, RuntimeError) as error:
+        reason = repr(error) if isinstance(error, LookupError) else getattr(error, "strerror", None) or error
+        raise InputError(f"{where}: expected {expected}, could not read it ({reason})") from error
 
 
 def run_command(main: Callable[[], int | None]) -> int:

@@ -18,8 +18,6 @@ Source: apple/ARKitScenes ``DATA.md``, ``raw/README.md``, ``threedod/benchmark_s
 preprocessing for orientation. Not yet tested on a real video.
 """
 
-from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -27,19 +25,18 @@ import cv2
 import numpy as np
 from jaxtyping import Float
 
-from geometry.datasets.sources import SceneSource, existing_folder, scene_names
-from geometry.errors import InputError
+from geometry.datasets.sources import Choice, DataSet, if_there, rigid
+from geometry.errors import InputError, reading
 from geometry.formats.depth_files import read_png_depth
 from geometry.formats.images import read_header, read_map, turned_size
 from geometry.formats.text import read_table
-from geometry.scenes.scene import Frame, Scene, check_pose, turn_extrinsics, turn_intrinsics
+from geometry.scenes.scene import Frame, Scene, turn_extrinsics, turn_intrinsics
 
 ASSETS = ("lowres_wide", "vga_wide", "wide")
 _POSE_TOLERANCE_S = 0.005
-_SPLITS = ("Training", "Validation")
 
 
-class ARKitScenes(SceneSource):
+class ARKitScenes(DataSet):
     """Videos of ARKitScenes; scene names are video ids.
 
     Args:
@@ -48,8 +45,9 @@ class ARKitScenes(SceneSource):
         depth: ``lowres_depth`` (LiDAR) or ``highres_depth`` (laser scan, with ``wide``).
         least_confidence: LiDAR depth of lower ARKit confidence (0, 1, 2) is unknown, where confidence is
             there.
-        scenes: video ids to take, or a file with one per line; None takes all.
     """
+
+    holds = "ARKitScenes videos with lowres_wide.traj and the asset's folder"
 
     def __init__(
         self,
@@ -58,53 +56,43 @@ class ARKitScenes(SceneSource):
         asset: Literal["lowres_wide", "vga_wide", "wide"] = "vga_wide",
         depth: Literal["lowres_depth", "highres_depth"] = "lowres_depth",
         least_confidence: int = 1,
-        scenes: str | Path | Sequence[str] | None = None,
+        scenes: Choice = None,
     ) -> None:
-        self.root = existing_folder(root, "ARKitScenes")
         if asset not in ASSETS:
-            raise InputError(f"{self.root}: expected an asset among {', '.join(ASSETS)}, got {asset}")
+            raise InputError(f"{root}: expected an asset among {', '.join(ASSETS)}, got {asset}")
         self.asset, self.depth, self.least_confidence = asset, depth, least_confidence
-        self._folders = _find_videos(self.root)
-        names = [name for name, folder in sorted(self._folders.items()) if (folder / asset).is_dir()]
-        self.names = scene_names(names, scenes, self.root, f"videos with lowres_wide.traj and {asset}")
+        super().__init__(root, scenes=scenes)
 
     @classmethod
-    def recognises(cls, root: Path) -> bool:
-        """Whether videos with ARKit trajectories are there."""
-        return bool(_find_videos(root))
+    def find(cls, root: Path) -> dict[str, Path]:
+        found: dict[str, Path] = {}
+        for base in (root, root / "raw", root / "3dod"):
+            for place in (base, base / "Training", base / "Validation"):
+                for inner in ("*/*_frames/lowres_wide.traj", "*/lowres_wide.traj"):
+                    for traj in place.glob(inner):
+                        found.setdefault(traj.parent.name.removesuffix("_frames"), traj.parent)
+        return dict(sorted(found.items()))
 
-    def read(self, name: str) -> Scene:
-        folder = self._folders[self._require(name, self.root)]
-        traj = folder / "lowres_wide.traj"
+    def _list(self) -> dict[str, Path]:
+        return {name: p for name, p in self.find(self.root).items() if (p / self.asset).is_dir()}
+
+    def _read(self, name: str, place: Path) -> Scene:
+        traj = place / "lowres_wide.traj"
         times, poses = read_traj(traj)
         turns = quarter_turns_upright(poses)
         frames = []
-        for photo in sorted((folder / self.asset).glob("*.png")):
-            stamp = photo.stem.removeprefix(f"{name}_")
-            try:
-                time = float(stamp)
-            except ValueError:
-                raise InputError(f"{photo}: expected a name <video>_<timestamp>.png") from None
+        for photo in sorted((place / self.asset).glob("*.png")):
+            with reading(photo, "a name <video>_<timestamp>.png"):
+                time = float(photo.stem.removeprefix(f"{name}_"))
             nearest = int(np.abs(times - time).argmin())
             if abs(times[nearest] - time) <= _POSE_TOLERANCE_S:
-                frames.append(self._frame(folder, photo, name, time, poses[nearest], turns))
-        if not frames:
-            raise InputError(
-                f"{traj}: expected poses of {folder / self.asset}, none is within 5 ms of a photo"
-            )
-        return Scene(name=name, frames=tuple(frames), source=str(traj), metric=True, folder=folder)
+                frames.append(self._frame(photo, name, time, poses[nearest], turns))
+        return Scene(name=name, frames=tuple(frames), source=str(traj), metric=True, folder=place)
 
-    def _frame(
-        self, folder: Path, photo: Path, name: str, time: float, pose: np.ndarray, turns: int
-    ) -> Frame:
-        size = read_header(photo).stored_size
+    def _frame(self, photo: Path, name: str, time: float, pose: np.ndarray, turns: int) -> Frame:
+        folder, size = photo.parents[1], read_header(photo).stored_size
         K = read_pincam(_find_pincam(folder / f"{self.asset}_intrinsics", name, time), size)
-        depth = folder / self.depth / photo.name
-        confidence = folder / "confidence" / photo.name
-        checked = self.depth == "lowres_depth" and self.least_confidence > 0 and confidence.is_file()
-        reader = partial(
-            read_lidar, depth, confidence if checked else None, least_confidence=self.least_confidence
-        )
+        least = self.least_confidence if self.depth == "lowres_depth" else 0
         return Frame(
             name=photo.name,
             image=photo,
@@ -113,18 +101,17 @@ class ARKitScenes(SceneSource):
             intrinsics=turn_intrinsics(K, size, turns),
             exif=False,
             quarter_turns=turns,
-            depth=reader if depth.is_file() else None,
+            depth=if_there(read_lidar, folder / self.depth / photo.name, least),
         )
 
 
 def read_traj(path: Path) -> tuple[Float[np.ndarray, " N"], Float[np.ndarray, "N 4 4"]]:
     """Times in seconds and world-to-camera poses of a .traj file."""
     rows = read_table(path, 7, "time, rotation and translation")
-    poses = np.tile(np.eye(4), (len(rows), 1, 1))
-    for pose, row in zip(poses, rows):
-        pose[:3, :3], pose[:3, 3] = cv2.Rodrigues(row[1:4])[0], row[4:7]
-    check_pose(poses[0], f"{path}, line 1")
-    return rows[:, 0], poses
+    poses = [
+        rigid(cv2.Rodrigues(row[1:4])[0], row[4:7], f"{path}, line {i}") for i, row in enumerate(rows, 1)
+    ]
+    return rows[:, 0], np.stack(poses)
 
 
 def quarter_turns_upright(poses: Float[np.ndarray, "N 4 4"]) -> int:
@@ -136,18 +123,17 @@ def quarter_turns_upright(poses: Float[np.ndarray, "N 4 4"]) -> int:
 
 def read_pincam(path: Path, image_size: tuple[int, int]) -> Float[np.ndarray, "3 3"]:
     """Intrinsics of a .pincam file, scaled to the photo where it describes another resolution."""
-    try:
+    with reading(path, "width height fx fy cx cy"):
         w, h, fx, fy, cx, cy = (float(word) for word in path.read_text(encoding="utf-8").split())
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: expected width height fx fy cx cy, could not read it ({error})") from error
     H, W = image_size
     return np.array([[fx * W / w, 0, cx * W / w], [0, fy * H / h, cy * H / h], [0, 0, 1]])
 
 
-def read_lidar(path: Path, confidence: Path | None, *, least_confidence: int) -> Float[np.ndarray, "H W"]:
-    """z-depth in metres, 0 where unknown or of low confidence."""
+def read_lidar(path: Path, least_confidence: int) -> Float[np.ndarray, "H W"]:
+    """z-depth in metres, 0 where unknown or, where confidence is there, of a lower one."""
     depth = read_png_depth(path, unit=1e-3)
-    if confidence is not None:
+    confidence = path.parents[1] / "confidence" / path.name
+    if least_confidence > 0 and confidence.is_file():
         trust = read_map(confidence)
         if trust.shape != depth.shape:
             raise InputError(f"{confidence}: expected the depth's size {depth.shape}, got {trust.shape}")
@@ -158,23 +144,4 @@ def read_lidar(path: Path, confidence: Path | None, *, least_confidence: int) ->
 def _find_pincam(folder: Path, name: str, time: float) -> Path:
     """The file of this time, to the millisecond before or after: the set rounds differently."""
     candidates = [folder / f"{name}_{time + shift:.3f}.pincam" for shift in (0, -0.001, 0.001)]
-    found = next((path for path in candidates if path.is_file()), None)
-    if found is None:
-        raise InputError(
-            f"{candidates[0]}: expected intrinsics of the photo at {time:.3f} s, found no such file"
-        )
-    return found
-
-
-def _find_videos(root: Path) -> dict[str, Path]:
-    """Video id -> folder of its assets."""
-    found: dict[str, Path] = {}
-    for base in (root, root / "raw", root / "3dod"):
-        for place in (base, *(base / split for split in _SPLITS)):
-            for traj in sorted(
-                [*place.glob("*/lowres_wide.traj"), *place.glob("*/*_frames/lowres_wide.traj")]
-            ):
-                folder = traj.parent
-                name = folder.name.removesuffix("_frames")
-                found.setdefault(name, folder)
-    return found
+    return next((path for path in candidates if path.is_file()), candidates[0])

@@ -11,79 +11,43 @@ Source: YoYo000/BlendedMVS README, YoYo000/MVSNet's formats; map-anything's conv
 yet seen on a real scene.
 """
 
-from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float
 
-from geometry.datasets.sources import SceneSource, existing_folder, scene_names
-from geometry.errors import InputError
+from geometry.datasets.sources import DataSet, if_there, stored_frame
+from geometry.errors import reading
 from geometry.formats.depth_files import read_pfm
-from geometry.formats.images import read_header
-from geometry.scenes.scene import Frame, Scene, check_pose
+from geometry.scenes.scene import Scene, check_pose
 
 
-class BlendedMVS(SceneSource):
-    """Projects of BlendedMVS or BlendedMVG.
+class BlendedMVS(DataSet):
+    """Projects of BlendedMVS or BlendedMVG; the set's lists of projects can be given as ``scenes``."""
 
-    Args:
-        root: folder of the projects.
-        scenes: project ids to take, or a file with one per line (the set's lists); None takes all.
-    """
-
-    def __init__(self, root: str | Path, *, scenes: str | Path | Sequence[str] | None = None) -> None:
-        self.root = existing_folder(root, "BlendedMVS projects")
-        names = [p.name for p in sorted(self.root.iterdir()) if (p / "blended_images").is_dir()]
-        self.names = scene_names(names, scenes, self.root, "projects with blended_images")
+    holds = "BlendedMVS projects (<project>/blended_images)"
 
     @classmethod
-    def recognises(cls, root: Path) -> bool:
-        """Whether projects with blended images are there."""
-        return any(root.glob("*/blended_images"))
+    def find(cls, root: Path) -> dict[str, Path]:
+        return {p.parent.name: p.parent for p in sorted(root.glob("*/blended_images"))}
 
-    def read(self, name: str) -> Scene:
-        folder = self.root / self._require(name, self.root)
+    def _read(self, name: str, place: Path) -> Scene:
         frames = []
-        for photo in sorted((folder / "blended_images").glob("*.jpg")):
-            if photo.stem.endswith("_masked"):
-                continue
-            pose, K = read_cam(folder / "cams" / f"{photo.stem}_cam.txt")
-            depth = folder / "rendered_depth_maps" / f"{photo.stem}.pfm"
-            frames.append(
-                Frame(
-                    name=photo.name,
-                    image=photo,
-                    image_size=read_header(photo).stored_size,
-                    extrinsics=pose,
-                    intrinsics=K,
-                    exif=False,
-                    depth=partial(read_pfm, depth) if depth.is_file() else None,
-                )
-            )
-        if not frames:
-            raise InputError(f"{folder}: expected photos blended_images/*.jpg, found none")
-        return Scene(name=name, frames=tuple(frames), source=str(folder / "cams"), folder=folder)
+        for photo in sorted((place / "blended_images").glob("*.jpg")):
+            if not photo.stem.endswith("_masked"):
+                pose, K = read_cam(place / "cams" / f"{photo.stem}_cam.txt")
+                depth = if_there(read_pfm, place / "rendered_depth_maps" / f"{photo.stem}.pfm")
+                frames.append(stored_frame(photo, pose, K, depth=depth))
+        return Scene(name=name, frames=tuple(frames), source=str(place / "cams"), folder=place)
 
 
 def read_cam(path: Path) -> tuple[Float[np.ndarray, "4 4"], Float[np.ndarray, "3 3"]]:
-    """World-to-camera pose and intrinsics of an MVSNet cam file.
-
-    Raises:
-        InputError: the file is missing or has another form.
-    """
-    try:
+    """World-to-camera pose and intrinsics of an MVSNet cam file."""
+    with reading(path, "an MVSNet camera file"):
         words = path.read_text(encoding="utf-8").split()
-        if words[0] != "extrinsic" or words[17] != "intrinsic":
+        if (words[0], words[17]) != ("extrinsic", "intrinsic"):
             raise ValueError("the words extrinsic and intrinsic are not where they belong")
-        pose = np.array(words[1:17], dtype=np.float64).reshape(4, 4)
-        K = np.array(words[18:27], dtype=np.float64).reshape(3, 3)
-    except OSError as error:
-        raise InputError(
-            f"{path}: expected an MVSNet camera file, could not read it ({error.strerror})"
-        ) from error
-    except (ValueError, IndexError) as error:
-        raise InputError(f"{path}: expected an MVSNet camera file, got another form ({error})") from None
+        pose, K = np.array(words[1:17], dtype=np.float64), np.array(words[18:27], dtype=np.float64)
+        pose, K = pose.reshape(4, 4), K.reshape(3, 3)
     check_pose(pose, str(path))
     return pose, K

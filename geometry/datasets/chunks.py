@@ -14,7 +14,6 @@ Source: cvg/depthsplat ``src/scripts/convert_dl3dv_train.py`` and its loader. No
 import io
 import pickle
 import zipfile
-from collections.abc import Sequence
 from functools import lru_cache, partial
 from pathlib import Path
 
@@ -23,19 +22,14 @@ import torch
 from jaxtyping import UInt8
 from PIL import Image
 
-from geometry.datasets.sources import (
-    SCENE_HASH,
-    SceneSource,
-    existing_folder,
-    read_hashes,
-    scene_names,
-)
-from geometry.errors import InputError
+from geometry.datasets.sources import SCENE_HASH, Choice, DataSet, read_hashes, rigid
+from geometry.errors import InputError, reading
+from geometry.formats.images import decode
 from geometry.formats.text import read_json
-from geometry.scenes.scene import Frame, Scene, check_pose
+from geometry.scenes.scene import Frame, Scene
 
 
-class Chunks(SceneSource):
+class Chunks(DataSet):
     """Scenes of chunk files.
 
     Args:
@@ -45,24 +39,28 @@ class Chunks(SceneSource):
         scenes: keys to take, or a file with one per line; None takes all.
     """
 
+    holds = "chunk files with scenes in their index.json"
+
     def __init__(
         self,
         root: str | Path,
         split: str = "train",
         *,
         exclude: str | Path | None = None,
-        scenes: str | Path | Sequence[str] | None = None,
+        scenes: Choice = None,
     ) -> None:
-        root = existing_folder(root, "chunk files")
-        self.root = root if (root / "index.json").is_file() else root / split
-        index = self.root / "index.json"
-        content = read_json(index, "the index of the chunk files")
-        if not isinstance(content, dict) or not all(isinstance(v, str) for v in content.values()):
+        self.split, self.exclude = split, exclude
+        super().__init__(root, scenes=scenes)
+
+    def _list(self) -> dict[str, Path]:
+        folder = self.root if (self.root / "index.json").is_file() else self.root / self.split
+        index = folder / "index.json"
+        chunk_of = read_json(index, "the index of the chunk files")
+        if not isinstance(chunk_of, dict) or not all(isinstance(v, str) for v in chunk_of.values()):
             raise InputError(f"{index}: expected an object of scene key: chunk file")
-        self._chunk_of = content
-        hashes = frozenset() if exclude is None else read_hashes(exclude)
-        names = [key for key in sorted(content) if not hashes.intersection(SCENE_HASH.findall(key))]
-        self.names = scene_names(names, scenes, index, "scenes in the index")
+        left_out = read_hashes(self.exclude)
+        kept = (key for key in sorted(chunk_of) if not left_out.intersection(SCENE_HASH.findall(key)))
+        return {key: folder / chunk_of[key] for key in kept}
 
     @classmethod
     def recognises(cls, root: Path) -> bool:
@@ -70,37 +68,33 @@ class Chunks(SceneSource):
         places = (root, root / "train", root / "test")
         return any((p / "index.json").is_file() and any(p.glob("*.torch")) for p in places)
 
-    def read(self, name: str) -> Scene:
-        path = self.root / self._chunk_of[self._require(name, self.root)]
-        scenes = _load_chunk(path)
+    def _read(self, name: str, place: Path) -> Scene:
+        scenes = _load_chunk(place)
         for content in scenes:
             if isinstance(content, dict) and content.get("key") == name:
-                return _scene(content, name, path)
+                frames = _frames(content, f"{place}, scene {name}")
+                return Scene(name=name, frames=tuple(frames), source=str(place), folder=place.parent)
         raise InputError(
-            f"{path}: expected scene {name}, which the index places there, found {len(scenes)} others"
+            f"{place}: expected scene {name}, which the index places there, found {len(scenes)} others"
         )
 
 
 @lru_cache(maxsize=2)  # the mapped file and its list of tensors, no pixels
 def _load_chunk(path: Path) -> list:
-    if not path.is_file():
-        raise InputError(f"{path}: expected a chunk file, found no such file")
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
-    except pickle.UnpicklingError as error:
-        reason = str(error).strip().splitlines()[0]
-        raise InputError(
-            f"{path}: expected tensors and plain values only, got something else ({reason})"
-        ) from error
-    except (RuntimeError, EOFError, ValueError, OSError) as error:
-        raise InputError(f"{path}: expected a .torch chunk, could not read it ({error})") from error
+    with reading(path, "a .torch chunk"):
+        try:
+            content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+        except pickle.UnpicklingError as error:
+            reason = str(error).strip().splitlines()[0]
+            raise InputError(
+                f"{path}: expected tensors and plain values only, got something else ({reason})"
+            ) from error
     if not isinstance(content, list):
         raise InputError(f"{path}: expected a list of scenes, got a {type(content).__name__}")
     return content
 
 
-def _scene(content: dict, name: str, path: Path) -> Scene:
-    where = f"{path}, scene {name}"
+def _frames(content: dict, where: str) -> list[Frame]:
     cameras, images = content.get("cameras"), content.get("images")
     if not isinstance(cameras, torch.Tensor) or cameras.ndim != 2 or cameras.shape[1] != 18:
         raise InputError(f"{where}: expected cameras [N, 18], got {getattr(cameras, 'shape', cameras)!r:.60}")
@@ -109,40 +103,29 @@ def _scene(content: dict, name: str, path: Path) -> Scene:
     frames = []
     for i, (camera, image) in enumerate(zip(cameras.double().numpy(), images)):
         frame = f"{where}, frame {i}"
-        H, W = _decoded_size(image, frame)
-        pose = np.eye(4)
-        pose[:3] = camera[6:].reshape(3, 4)
-        check_pose(pose, frame)
+        with _open(image, frame) as opened:
+            W, H = opened.size
+        pose = camera[6:].reshape(3, 4)
         fx, fy, cx, cy = camera[:4] * (W, H, W, H)
         frames.append(
             Frame(
                 name=f"{i:06d}",
                 image=partial(_decode, image, frame),
                 image_size=(H, W),
-                extrinsics=pose,
+                extrinsics=rigid(pose[:, :3], pose[:, 3], frame),
                 intrinsics=np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]]),
             )
         )
-    return Scene(name=name, frames=tuple(frames), source=str(path), folder=path.parent)
+    return frames
 
 
 def _open(image: torch.Tensor, where: str) -> Image.Image:
     if not isinstance(image, torch.Tensor) or image.dtype != torch.uint8 or image.ndim != 1:
         raise InputError(f"{where}: expected the bytes of a JPEG or PNG as uint8, got {type(image).__name__}")
-    try:
+    with reading(where, "a JPEG or PNG"):
         return Image.open(io.BytesIO(image.numpy().tobytes()))
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise InputError(f"{where}: expected a JPEG or PNG, could not read it ({error})") from error
-
-
-def _decoded_size(image: torch.Tensor, where: str) -> tuple[int, int]:
-    with _open(image, where) as opened:
-        return opened.height, opened.width
 
 
 def _decode(image: torch.Tensor, where: str) -> UInt8[np.ndarray, "H W 3"]:
     with _open(image, where) as opened:
-        try:
-            return np.array(opened.convert("RGB"))
-        except (OSError, SyntaxError, ValueError, EOFError) as error:
-            raise InputError(f"{where}: expected a whole image, got a damaged one ({error})") from error
+        return decode(opened, where, exif=False)

@@ -26,18 +26,18 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Float
 
-from geometry.datasets.sources import SceneSource, existing_folder, scene_names
-from geometry.errors import InputError
-from geometry.formats.images import read_header, read_map
+from geometry.datasets.sources import Choice, DataSet, rigid, stored_frame
+from geometry.errors import InputError, reading
+from geometry.formats.images import read_map
 from geometry.formats.text import read_json
-from geometry.scenes.scene import Frame, Scene, check_pose
+from geometry.scenes.scene import Frame, Scene
 
 INDEX_FOLDER = "_sequences"  # where `geometry data prepare co3d` puts its files by default
 _PREPARED = "a file of geometry data prepare co3d"
 _TO_OPENCV = np.diag([-1.0, -1.0, 1.0])
 
 
-class CO3D(SceneSource):
+class CO3D(DataSet):
     """Sequences of CO3D v2; scene names are ``<category>/<sequence>``.
 
     Args:
@@ -47,8 +47,9 @@ class CO3D(SceneSource):
         categories: names to take; None takes all.
         least_quality: leave out sequences whose camera quality score is lower, or absent; None keeps all.
             The set says only that more is better; public loaders take 0.5.
-        scenes: names to take, or a file with one per line; None takes all.
     """
+
+    holds = "CO3D sequences (<category>/frame_annotations.jgz)"
 
     def __init__(
         self,
@@ -57,58 +58,49 @@ class CO3D(SceneSource):
         index: str | Path | None = None,
         categories: Sequence[str] | None = None,
         least_quality: float | None = None,
-        scenes: str | Path | Sequence[str] | None = None,
+        scenes: Choice = None,
     ) -> None:
-        self.root = existing_folder(root, "CO3D categories")
-        index = self.root / INDEX_FOLDER if index is None else Path(index).expanduser()
+        index = Path(root, INDEX_FOLDER).expanduser() if index is None else Path(index).expanduser()
         self.index = index if index.is_dir() else None
-        if categories is None:
-            categories = [p.parent.name for p in sorted(self.root.glob("*/frame_annotations.jgz"))]
-        names = []
-        for category in categories:
-            quality = self._qualities(category)
-            names += [
-                f"{category}/{sequence}"
-                for sequence, score in sorted(quality.items())
-                if least_quality is None or (score is not None and score >= least_quality)
-            ]
-        self.names = scene_names(
-            names, scenes, self.root, "CO3D sequences (<category>/frame_annotations.jgz)"
-        )
+        self.categories, self.least_quality = categories, least_quality
+        super().__init__(root, scenes=scenes)
 
     @classmethod
     def recognises(cls, root: Path) -> bool:
         """Whether a sub-folder has CO3D's annotations."""
         return any(root.glob("*/frame_annotations.jgz"))
 
-    def read(self, name: str) -> Scene:
-        category, sequence = self._require(name, self.root).split("/", 1)
+    def _list(self) -> dict[str, Path]:
+        categories = self.categories
+        if categories is None:
+            categories = [p.parent.name for p in sorted(self.root.glob("*/frame_annotations.jgz"))]
+        found = {}
+        for category in categories:
+            if self.index is not None:
+                scores = read_json(self.index / f"{category}.json", _PREPARED)
+            else:
+                scores = read_qualities(self.root / category / "sequence_annotations.jgz")
+            for sequence, score in sorted(scores.items()):
+                if self.least_quality is None or (score is not None and score >= self.least_quality):
+                    found[f"{category}/{sequence}"] = self.root / category
+        return found
+
+    def _read(self, name: str, place: Path) -> Scene:
+        category, sequence = name.split("/", 1)
         if self.index is not None:
             path = self.index / category / f"{sequence}.json"
             entries = read_json(path, _PREPARED)
         else:
-            path = self.root / category / "frame_annotations.jgz"
+            path = place / "frame_annotations.jgz"
             entries = read_frames(path).get(sequence, [])
-        frames = [
-            self._frame(entry, path)
-            for entry in sorted(entries, key=lambda e: e["frame_number"])
-            if entry.get("viewpoint") is not None
-        ]
-        if not frames:
-            raise InputError(f"{path}: expected posed frames of {sequence}, found none")
-        return Scene(name=name, frames=tuple(frames), source=str(path), folder=self.root / category)
-
-    def _qualities(self, category: str) -> dict[str, float | None]:
-        """Sequence -> camera quality."""
-        if self.index is not None:
-            return read_json(self.index / f"{category}.json", _PREPARED)
-        return read_qualities(self.root / category / "sequence_annotations.jgz")
+        posed = (entry for entry in entries if entry.get("viewpoint") is not None)
+        frames = [self._frame(entry, path) for entry in sorted(posed, key=lambda e: e["frame_number"])]
+        return Scene(name=name, frames=tuple(frames), source=str(path), folder=place)
 
     def _frame(self, entry: Mapping, path: Path) -> Frame:
-        try:
+        with reading(f"{path}, frame {entry.get('frame_number')}", "CO3D's annotation"):
             image, viewpoint = entry["image"], entry["viewpoint"]
             name, size = image["path"], (int(image["size"][0]), int(image["size"][1]))
-            where = f"{path}, frame {name}"
             R = np.asarray(viewpoint["R"], dtype=np.float64).reshape(3, 3)
             T = np.asarray(viewpoint["T"], dtype=np.float64).reshape(3)
             K = intrinsics_from_ndc(
@@ -117,37 +109,19 @@ class CO3D(SceneSource):
                 viewpoint.get("intrinsics_format", "ndc_norm_image_bounds"),
                 size,
             )
-        except (KeyError, TypeError, ValueError, IndexError) as error:
-            number = entry.get("frame_number") if isinstance(entry, Mapping) else None
-            raise InputError(
-                f"{path}, frame {number}: expected CO3D's annotation, got another ({error})"
-            ) from None
-        pose = np.eye(4)
-        pose[:3, :3], pose[:3, 3] = _TO_OPENCV @ R.T, _TO_OPENCV @ T
-        check_pose(pose, where)
-        photo = self.root / name
-        stored = read_header(photo).stored_size
-        if stored != size:
-            raise InputError(f"{where}: expected size (H, W) {size} as annotated, got {stored}")
-        depth, mask = entry.get("depth"), entry.get("mask")
-        return Frame(
-            name=name,
-            image=photo,
+            depth, mask = entry.get("depth"), entry.get("mask")
+            if depth is not None:
+                usable = None if depth.get("mask_path") is None else self.root / depth["mask_path"]
+                scale = float(depth["scale_adjustment"])
+                depth = partial(read_co3d_depth, self.root / depth["path"], scale, usable)
+        return stored_frame(
+            self.root / name,
+            rigid(_TO_OPENCV @ R.T, _TO_OPENCV @ T, f"{path}, frame {name}"),
+            K,
             image_size=size,
-            extrinsics=pose,
-            intrinsics=K,
-            exif=False,
-            depth=None if depth is None else self._depth(depth),
+            name=name,
+            depth=depth,
             objects=None if mask is None else partial(read_mask, self.root / mask["path"]),
-        )
-
-    def _depth(self, depth: Mapping) -> partial:
-        mask = depth.get("mask_path")
-        return partial(
-            read_co3d_depth,
-            self.root / depth["path"],
-            float(depth["scale_adjustment"]),
-            None if mask is None else self.root / mask,
         )
 
 
@@ -156,18 +130,12 @@ def intrinsics_from_ndc(
 ) -> Float[np.ndarray, "3 3"]:
     """Pixel intrinsics, first pixel centre at (0.5, 0.5), from PyTorch3D's normalised ones."""
     H, W = image_size
-    if form.lower() == "ndc_isotropic":
-        units = (min(W, H) / 2, min(W, H) / 2)
-    elif form.lower() == "ndc_norm_image_bounds":
-        units = (W / 2, H / 2)
-    else:
+    units = {"ndc_isotropic": (min(W, H) / 2, min(W, H) / 2), "ndc_norm_image_bounds": (W / 2, H / 2)}
+    if form.lower() not in units:
         raise ValueError(f"unknown intrinsics_format {form!r}")
+    x, y = units[form.lower()]
     return np.array(
-        [
-            [focal[0] * units[0], 0, W / 2 - principal[0] * units[0]],
-            [0, focal[1] * units[1], H / 2 - principal[1] * units[1]],
-            [0, 0, 1],
-        ]
+        [[focal[0] * x, 0, W / 2 - principal[0] * x], [0, focal[1] * y, H / 2 - principal[1] * y], [0, 0, 1]]
     )
 
 
@@ -205,11 +173,8 @@ def read_qualities(path: Path) -> dict[str, float | None]:
 
 
 def _read_jgz(path: Path) -> list[dict]:
-    try:
-        with gzip.open(path, "rt", encoding="utf-8") as file:
-            content = json.load(file)
-    except (OSError, EOFError, ValueError) as error:
-        raise InputError(f"{path}: expected gzipped JSON, could not read it ({error})") from error
+    with reading(path, "gzipped JSON"), gzip.open(path, "rt", encoding="utf-8") as file:
+        content = json.load(file)
     if not isinstance(content, list) or not all(
         isinstance(e, dict) and "sequence_name" in e for e in content
     ):

@@ -4,18 +4,18 @@ A scene is a folder with a model (in it, ``sparse/0``, ``sparse`` or ``colmap``)
 ``input`` or the folder itself. Conventions are COLMAP's, which are ours (`geometry.formats.colmap`).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from geometry.datasets.sources import SceneSource, existing_folder, scene_names
+from geometry.datasets.sources import Choice, DataSet, existing_folder, photo_folder
 from geometry.formats import colmap
 from geometry.formats.depth_files import find_depth
 from geometry.scenes.colmap import read_colmap
 from geometry.scenes.scene import Scene
 
 
-class ColmapFolders(SceneSource):
+class ColmapFolders(DataSet):
     """Scenes with COLMAP models.
 
     Args:
@@ -25,8 +25,9 @@ class ColmapFolders(SceneSource):
         depth_unit: scene units of one step of integer depth; the default suits metric worlds with
             depth in millimetres.
         metric: poses and depth are in metres; COLMAP alone never gives that.
-        scenes: names to take, or a file with one per line; None takes all.
     """
+
+    holds = "folders with a COLMAP model"
 
     def __init__(
         self,
@@ -36,39 +37,29 @@ class ColmapFolders(SceneSource):
         depth: str | None = None,
         depth_unit: float = 1e-3,
         metric: bool = False,
-        scenes: str | Path | Sequence[str] | None = None,
+        scenes: Choice = None,
     ) -> None:
-        self.root = existing_folder(root, "COLMAP scenes")
         self.images, self.depth, self.depth_unit, self.metric = images, depth, depth_unit, metric
-        self._folders = scene_folders(self.root, lambda folder: colmap.find_model(folder) is not None)
-        self.names = scene_names(sorted(self._folders), scenes, self.root, "folders with a COLMAP model")
+        super().__init__(root, scenes=scenes)
 
     @classmethod
-    def recognises(cls, root: Path) -> bool:
-        """Whether the folder, or one in it, has a COLMAP model."""
-        return bool(scene_folders(root, lambda folder: colmap.find_model(folder) is not None))
+    def find(cls, root: Path) -> dict[str, Path]:
+        return scene_folders(root, lambda folder: colmap.find_model(folder) is not None)
 
-    def read(self, name: str) -> Scene:
-        folder = self._folders[self._require(name, self.root)]
-        scene = read_colmap(colmap.find_model(folder), self._image_folder(folder))
+    def _read(self, name: str, place: Path) -> Scene:
+        given = self.images and existing_folder(place / self.images, "photos")
+        scene = read_colmap(colmap.find_model(place), given or photo_folder(place, ("images", "input")))
         frames = scene.frames
         if self.depth is not None:
-            depths = existing_folder(folder / self.depth, "depth maps")
+            depths = existing_folder(place / self.depth, "depth maps")
             frames = tuple(
                 replace(f, depth=find_depth(depths, Path(f.name).stem, unit=self.depth_unit)) for f in frames
             )
         return replace(scene, name=name, frames=frames, metric=self.metric)
 
-    def _image_folder(self, folder: Path) -> Path:
-        if self.images is not None:
-            return existing_folder(folder / self.images, "photos")
-        return next((folder / n for n in ("images", "input") if (folder / n).is_dir()), folder)
-
 
 def scene_folders(root: Path, is_scene: Callable[[Path], bool]) -> dict[str, Path]:
     """Name -> folder of the scenes that ``root`` is or holds."""
-    if not root.is_dir():
-        return {}
     if is_scene(root):
         return {root.resolve().name: root}
     return {p.name: p for p in sorted(root.iterdir()) if p.is_dir() and is_scene(p)}

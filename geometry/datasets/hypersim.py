@@ -20,8 +20,6 @@ seen; no image or depth yet.
 """
 
 import csv
-from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
 import h5py
@@ -29,97 +27,69 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from geometry.datasets.sources import SceneSource, existing_folder, scene_names
-from geometry.errors import InputError
+from geometry.datasets.sources import Choice, DataSet, if_there, inverted, rigid, stored_frame
+from geometry.errors import InputError, reading
 from geometry.formats.depth_files import read_h5_depth
 from geometry.formats.images import read_header
-from geometry.ops import se3
 from geometry.ops.pinhole import pixel_rays
-from geometry.scenes.scene import Frame, Scene, check_pose
+from geometry.scenes.scene import Frame, Scene
 
 LENS_TABLE = "metadata_camera_parameters.csv"
 _GL_TO_CV = np.diag([1.0, -1.0, -1.0])
 
 
-class Hypersim(SceneSource):
+class Hypersim(DataSet):
     """Camera paths of Hypersim; scene names are ``<scene>/cam_XX``.
 
     Args:
         root: folder of the scenes.
         lens_table: the set's ``metadata_camera_parameters.csv``; None looks for it in the root.
-        scenes: names to take, or a file with one per line; None takes all.
     """
 
+    holds = "Hypersim scenes with _detail/cam_*/camera_keyframe_positions.hdf5"
+
     def __init__(
-        self,
-        root: str | Path,
-        *,
-        lens_table: str | Path | None = None,
-        scenes: str | Path | Sequence[str] | None = None,
+        self, root: str | Path, *, lens_table: str | Path | None = None, scenes: Choice = None
     ) -> None:
-        self.root = existing_folder(root, "Hypersim scenes")
+        super().__init__(root, scenes=scenes)
         path = self.root / LENS_TABLE if lens_table is None else Path(lens_table).expanduser()
         self._lenses = read_lens_table(path)
-        names = [
-            f"{p.parents[2].name}/{p.parent.name}"
-            for p in sorted(self.root.glob("*/_detail/cam_*/camera_keyframe_positions.hdf5"))
-        ]
-        self.names = scene_names(
-            names, scenes, self.root, "scenes with _detail/cam_*/camera_keyframe_positions.hdf5"
-        )
 
     @classmethod
-    def recognises(cls, root: Path) -> bool:
-        """Whether scenes with V-Ray camera paths are there."""
-        return any(root.glob("*/_detail/cam_*/camera_keyframe_positions.hdf5"))
+    def find(cls, root: Path) -> dict[str, Path]:
+        cameras = [p.parent for p in sorted(root.glob("*/_detail/cam_*/camera_keyframe_positions.hdf5"))]
+        return {f"{p.parents[1].name}/{p.name}": p for p in cameras}
 
-    def read(self, name: str) -> Scene:
-        scene, camera = self._require(name, self.root).split("/")
+    def _read(self, name: str, place: Path) -> Scene:
+        scene, camera = name.split("/")
         if scene not in self._lenses:
             raise InputError(f"{self.root}: expected a row of {scene} in {LENS_TABLE}, found none")
         folder = self.root / scene
-        detail = folder / "_detail" / camera
         unit = _read_unit(folder / "_detail" / "metadata_scene.csv")
-        rotations = _read_dataset(detail / "camera_keyframe_orientations.hdf5", (3, 3))
-        centres = _read_dataset(detail / "camera_keyframe_positions.hdf5", (3,)) * unit
-        indices = detail / "camera_keyframe_frame_indices.hdf5"
+        rotations = _read_dataset(place / "camera_keyframe_orientations.hdf5", (3, 3))
+        centres = _read_dataset(place / "camera_keyframe_positions.hdf5", (3,)) * unit
+        indices = place / "camera_keyframe_frame_indices.hdf5"
         numbers = _read_dataset(indices, ()).astype(int) if indices.is_file() else np.arange(len(centres))
         if not len(rotations) == len(centres) == len(numbers):
             raise InputError(
-                f"{detail}: expected one orientation, position and number per frame, got {len(rotations)}, "
+                f"{place}: expected one orientation, position and number per frame, got {len(rotations)}, "
                 f"{len(centres)}, {len(numbers)}"
             )
         frames = []
         for number, rotation, centre in zip(numbers, rotations, centres):
-            stem = f"frame.{number:04d}"
-            photo = folder / "images" / f"scene_{camera}_final_preview" / f"{stem}.tonemap.jpg"
-            if not photo.is_file():
-                continue  # the set leaves out frames that were rendered badly
-            depth = folder / "images" / f"scene_{camera}_geometry_hdf5" / f"{stem}.depth_meters.hdf5"
-            frames.append(self._frame(scene, photo, depth, rotation, centre))
-        if not frames:
-            raise InputError(
-                f"{folder}: expected images/scene_{camera}_final_preview/*.tonemap.jpg, found none"
-            )
-        return Scene(name=name, frames=tuple(frames), source=str(detail), metric=True, folder=folder)
+            base = folder / "images" / f"scene_{camera}_"
+            photo = Path(f"{base}final_preview/frame.{number:04d}.tonemap.jpg")
+            depth = Path(f"{base}geometry_hdf5/frame.{number:04d}.depth_meters.hdf5")
+            if photo.is_file():  # the set leaves out frames that were rendered badly
+                frames.append(self._frame(scene, photo, depth, rotation, centre))
+        return Scene(name=name, frames=tuple(frames), source=str(place), metric=True, folder=folder)
 
     def _frame(self, scene: str, photo: Path, depth: Path, rotation: np.ndarray, centre: np.ndarray) -> Frame:
         size = read_header(photo).stored_size
         K, turn = pinhole_from_uv(self._lenses[scene], size)
-        cam_to_world = np.eye(4)
-        cam_to_world[:3, :3], cam_to_world[:3, 3] = rotation @ _GL_TO_CV, centre
-        check_pose(cam_to_world, f"{photo}")
-        extrinsics = se3.invert(torch.from_numpy(cam_to_world)).numpy()
+        extrinsics = inverted(rigid(rotation @ _GL_TO_CV, centre, str(photo)))
         extrinsics[:3] = turn @ extrinsics[:3]
-        return Frame(
-            name=photo.name,
-            image=photo,
-            image_size=size,
-            extrinsics=extrinsics,
-            intrinsics=K,
-            exif=False,
-            depth=partial(read_ray_distance, depth, K, size) if depth.is_file() else None,
-        )
+        return stored_frame(photo, extrinsics, K, depth=if_there(read_ray_distance, depth, K, size))
 
 
 def pinhole_from_uv(
@@ -154,48 +124,31 @@ def read_ray_distance(
 
 
 def read_lens_table(path: Path) -> dict[str, Float[np.ndarray, "3 3"]]:
-    """Scene -> M_cam_from_uv.
-
-    Raises:
-        InputError: the table is missing or has other columns.
-    """
+    """Scene -> M_cam_from_uv."""
     columns = [f"M_cam_from_uv_{i}{j}" for i in range(3) for j in range(3)]
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            return {
-                row["scene_name"]: np.array([float(row[c]) for c in columns]).reshape(3, 3)
-                for row in csv.DictReader(file)
-            }
-    except OSError as error:
-        raise InputError(
-            f"{path}: expected Hypersim's table of lenses (contrib/mikeroberts3000 of its repository), could "
-            f"not read it ({error.strerror})"
-        ) from error
-    except (KeyError, ValueError, TypeError) as error:
-        raise InputError(
-            f"{path}: expected columns scene_name and {columns[0]} ..., got others ({error})"
-        ) from None
+    with reading(
+        path,
+        "Hypersim's table of lenses (contrib/mikeroberts3000 of its repository) with columns scene_name and "
+        f"{columns[0]} ...",
+    ):
+        rows = _read_csv(path)
+        return {row["scene_name"]: np.reshape([float(row[c]) for c in columns], (3, 3)) for row in rows}
 
 
 def _read_unit(path: Path) -> float:
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            rows = {row["parameter_name"]: row["parameter_value"] for row in csv.DictReader(file)}
-        return float(rows["meters_per_asset_unit"])
-    except (OSError, KeyError, ValueError, TypeError) as error:
-        raise InputError(f"{path}: expected meters_per_asset_unit, could not read it ({error})") from error
+    with reading(path, "meters_per_asset_unit"):
+        values = {row["parameter_name"]: row["parameter_value"] for row in _read_csv(path)}
+        return float(values["meters_per_asset_unit"])
+
+
+def _read_csv(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
 
 
 def _read_dataset(path: Path, shape: tuple[int, ...]) -> np.ndarray:
-    try:
-        with h5py.File(path, "r") as file:
-            values = np.asarray(file["dataset"], dtype=np.float64)
-    except (OSError, KeyError) as error:
-        raise InputError(
-            f"{path}: expected an HDF5 dataset 'dataset', could not read it ({error})"
-        ) from error
+    with reading(path, "an HDF5 dataset 'dataset'"), h5py.File(path, "r") as file:
+        values = np.asarray(file["dataset"], dtype=np.float64)
     if values.shape[1:] != shape:
-        raise InputError(
-            f"{path}: expected shape [N, {', '.join(map(str, shape))}], got {list(values.shape)}"
-        )
+        raise InputError(f"{path}: expected shape {['N', *shape]}, got {list(values.shape)}")
     return values

@@ -25,20 +25,19 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from geometry.datasets.sources import SceneSource, existing_folder, scene_names
-from geometry.errors import InputError
+from geometry.datasets.sources import Choice, DataSet, existing_folder, if_there, stored_frame
+from geometry.errors import InputError, reading
 from geometry.formats import colmap
 from geometry.formats.depth_files import read_h5_depth
-from geometry.formats.images import read_header
 from geometry.formats.safe_pickle import load_objects
 from geometry.scenes.colmap import read_colmap
-from geometry.scenes.scene import Frame, Scene, check_pose
+from geometry.scenes.scene import Scene, check_pose
 
 DEPTHS = "phoenix/S6/zl548/MegaDepth_v1"
 _KEYS = ("image_paths", "depth_paths", "intrinsics", "poses")
 
 
-class MegaDepthIndex(SceneSource):
+class MegaDepthIndex(DataSet):
     """MegaDepth through index files, D2-Net's or LoFTR's; each file is one scene.
 
     Args:
@@ -48,61 +47,44 @@ class MegaDepthIndex(SceneSource):
         exclude: place numbers to leave out, for example those of the usual test scenes ("0015", "0022").
     """
 
-    def __init__(
-        self,
-        root: str | Path,
-        index: str | Path,
-        *,
-        scenes: str | Path | Sequence[str] | None = None,
-        exclude: Sequence[str] = (),
-    ) -> None:
-        self.root = existing_folder(root, "the MegaDepth photos")
-        index = Path(index).expanduser()
-        files = [index] if index.is_file() else sorted(existing_folder(index, "index files").glob("*.npz"))
-        self._files = {file.stem: file for file in files if file.stem.split("_")[0] not in exclude}
-        self.names = scene_names(sorted(self._files), scenes, index, "MegaDepth index files (.npz)")
+    holds = "photos of MegaDepth with index files (.npz)"
 
-    def read(self, name: str) -> Scene:
-        path = self._files[self._require(name, self.root)]
-        index = load_objects(path)
+    def __init__(
+        self, root: str | Path, index: str | Path, *, scenes: Choice = None, exclude: Sequence[str] = ()
+    ) -> None:
+        self.index, self.exclude = Path(index).expanduser(), exclude
+        super().__init__(root, scenes=scenes)
+
+    def _list(self) -> dict[str, Path]:
+        files = [self.index]
+        if not self.index.is_file():
+            files = sorted(existing_folder(self.index, "index files").glob("*.npz"))
+        found = {file.stem: file for file in files if file.stem.split("_")[0] not in self.exclude}
+        return dict(sorted(found.items()))
+
+    def _read(self, name: str, place: Path) -> Scene:
+        index = load_objects(place)
         missing = [key for key in _KEYS if key not in index]
         if missing:
-            raise InputError(f"{path}: expected arrays {', '.join(_KEYS)}, found no {missing[0]}")
-        count = len(index["image_paths"])
-        if any(len(index[key]) != count for key in _KEYS):
-            raise InputError(
-                f"{path}: expected as many of each as the {count} image_paths, got fewer or more"
-            )
+            raise InputError(f"{place}: expected arrays {', '.join(_KEYS)}, found no {missing[0]}")
+        counts = [len(index[key]) for key in _KEYS]
+        if len(set(counts)) > 1:
+            raise InputError(f"{place}: expected as many of each of {', '.join(_KEYS)}, got {counts}")
         frames = []
-        for i in range(count):
-            image, depth, K, pose = (index[key][i] for key in _KEYS)
+        for image, depth, K, pose in zip(*(index[key] for key in _KEYS)):
             if image is None or K is None or pose is None:
                 continue  # the index keeps a slot for every photo of the model, usable or not
-            frames.append(self._frame(path, str(image), depth, K, pose))
-        if not frames:
-            raise InputError(f"{path}: expected photos with cameras, all {count} slots are empty")
-        return Scene(name=name, frames=tuple(frames), source=str(path), folder=self.root)
-
-    def _frame(self, path: Path, image: str, depth: object, K: object, pose: object) -> Frame:
-        where = f"{path}, frame {image}"
-        try:
-            K, pose = np.asarray(K, dtype=np.float64), np.asarray(pose, dtype=np.float64)
-        except (TypeError, ValueError):
-            raise InputError(f"{where}: expected numeric intrinsics and pose, got {K!r:.40}") from None
-        check_pose(pose, where)
-        photo = self.root / image
-        return Frame(
-            name=image,
-            image=photo,
-            image_size=read_header(photo).stored_size,
-            extrinsics=pose,
-            intrinsics=K,
-            exif=False,  # COLMAP undistorted the stored pixels
-            depth=None if depth is None else partial(read_megadepth, self.root / str(depth)),
-        )
+            where = f"{place}, frame {image}"
+            with reading(where, "numeric intrinsics and pose"):
+                K, pose = np.asarray(K, dtype=np.float64), np.asarray(pose, dtype=np.float64)
+            check_pose(pose, where)
+            map_of = None if depth is None else partial(read_megadepth, self.root / str(depth))
+            # COLMAP undistorted the stored pixels.
+            frames.append(stored_frame(self.root / str(image), pose, K, name=str(image), depth=map_of))
+        return Scene(name=name, frames=tuple(frames), source=str(place), folder=self.root)
 
 
-class MegaDepthColmap(SceneSource):
+class MegaDepthColmap(DataSet):
     """MegaDepth undistorted by COLMAP: ``<root>/Undistorted_SfM/<scene>/{images, sparse}``.
 
     Sparse points and their observations are read too; depth where its file is there.
@@ -114,35 +96,32 @@ class MegaDepthColmap(SceneSource):
         dense: which reconstruction of the place; the public splits use 0 only.
     """
 
+    holds = "MegaDepth scenes with a COLMAP model (Undistorted_SfM/<scene>)"
+
     def __init__(
-        self,
-        root: str | Path,
-        *,
-        scenes: str | Path | Sequence[str] | None = None,
-        exclude: Sequence[str] = (),
-        dense: int = 0,
+        self, root: str | Path, *, scenes: Choice = None, exclude: Sequence[str] = (), dense: int = 0
     ) -> None:
-        self.root = existing_folder(root, "MegaDepth")
-        self.dense = dense
-        models = existing_folder(self.root / "Undistorted_SfM", "undistorted COLMAP models")
-        names = [p.name for p in sorted(models.iterdir()) if p.is_dir() and p.name not in exclude]
-        names = [name for name in names if colmap.find_model(models / name) is not None]
-        self.names = scene_names(names, scenes, models, "MegaDepth scenes with a COLMAP model")
+        self.exclude, self.dense = exclude, dense
+        super().__init__(root, scenes=scenes)
 
     @classmethod
     def recognises(cls, root: Path) -> bool:
         """Whether the folder has MegaDepth's undistorted models."""
         return (root / "Undistorted_SfM").is_dir()
 
-    def read(self, name: str) -> Scene:
-        folder = self.root / "Undistorted_SfM" / self._require(name, self.root)
-        scene = read_colmap(colmap.find_model(folder), folder / "images")
+    def _list(self) -> dict[str, Path]:
+        models = existing_folder(self.root / "Undistorted_SfM", "undistorted COLMAP models")
+        places = [p for p in sorted(models.iterdir()) if p.is_dir() and p.name not in self.exclude]
+        return {p.name: p for p in places if colmap.find_model(p) is not None}
+
+    def _read(self, name: str, place: Path) -> Scene:
+        scene = read_colmap(colmap.find_model(place), place / "images")
         depths = self.root / DEPTHS / name / f"dense{self.dense}" / "depths"
-        frames = []
-        for frame in scene.frames:
-            depth = depths / f"{Path(frame.name).stem}.h5"
-            frames.append(replace(frame, depth=partial(read_megadepth, depth)) if depth.is_file() else frame)
-        return replace(scene, name=name, frames=tuple(frames))
+        frames = tuple(
+            replace(f, depth=if_there(read_megadepth, depths / f"{Path(f.name).stem}.h5"))
+            for f in scene.frames
+        )
+        return replace(scene, name=name, frames=frames)
 
 
 def read_megadepth(path: Path) -> Float[np.ndarray, "H W"]:

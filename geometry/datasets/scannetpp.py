@@ -17,13 +17,11 @@ real scene.
 """
 
 import json
-from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from geometry.datasets.sources import SceneSource, existing_folder, scene_names
+from geometry.datasets.sources import Choice, DataSet, existing_folder, if_there
 from geometry.errors import InputError
 from geometry.formats.depth_files import read_png_depth
 from geometry.scenes import transforms_json
@@ -33,7 +31,7 @@ _IMAGES = {"dslr": "resized_images", "iphone": "rgb"}
 _MASKS = {"dslr": "resized_anon_masks", "iphone": "rgb_masks"}
 
 
-class ScanNetPP(SceneSource):
+class ScanNetPP(DataSet):
     """Scenes of ScanNet++, one device at a time.
 
     Args:
@@ -45,6 +43,8 @@ class ScanNetPP(SceneSource):
         scenes: names to take, or a file with one per line (the set's split files); None takes all.
     """
 
+    holds = "ScanNet++ scenes with <device>/nerfstudio/transforms.json"
+
     def __init__(
         self,
         root: str | Path,
@@ -53,48 +53,35 @@ class ScanNetPP(SceneSource):
         split: str = "frames",
         depth: bool | None = None,
         keep_bad: bool = False,
-        scenes: str | Path | Sequence[str] | None = None,
+        scenes: Choice = None,
     ) -> None:
-        root = existing_folder(root, "ScanNet++ scenes")
-        self.root = root / "data" if (root / "data").is_dir() else root
         if device not in _IMAGES:
             raise InputError(f"{root}: expected device dslr or iphone, got {device}")
         self.device, self.split, self.depth, self.keep_bad = device, split, depth, keep_bad
-        names = [p.parents[2].name for p in sorted(self.root.glob(f"*/{device}/nerfstudio/transforms.json"))]
-        self.names = scene_names(names, scenes, self.root, f"scenes with {device}/nerfstudio/transforms.json")
+        super().__init__(root, scenes=scenes)
 
     @classmethod
-    def recognises(cls, root: Path) -> bool:
-        """Whether scenes with a DSLR capture are there."""
-        places = (root, root / "data")
-        return any(any(p.glob("*/dslr/nerfstudio/transforms.json")) for p in places)
+    def find(cls, root: Path, device: str = "dslr") -> dict[str, Path]:
+        base = root / "data" if (root / "data").is_dir() else root
+        return {p.parents[2].name: p for p in sorted(base.glob(f"*/{device}/nerfstudio/transforms.json"))}
 
-    def read(self, name: str) -> Scene:
-        folder = self.root / self._require(name, self.root) / self.device
-        path = folder / "nerfstudio" / "transforms.json"
+    def _list(self) -> dict[str, Path]:
+        return self.find(self.root, self.device)
+
+    def _read(self, name: str, place: Path) -> Scene:
+        folder = place.parents[1]
         images = existing_folder(folder / _IMAGES[self.device], "photos (iPhone frames must be extracted)")
-        scene = transforms_json.read_scene(path, images, split=self.split)
-        bad = set() if self.keep_bad else _bad_frames(path, self.split)
+        scene = transforms_json.read_scene(place, images, split=self.split)
+        # `read_scene` has already checked that this is a list of objects with a file_path.
+        listed = json.loads(place.read_text(encoding="utf-8"))[self.split]
+        bad = {entry["file_path"] for entry in listed if entry.get("is_bad") and not self.keep_bad}
         frames = tuple(self._with_maps(f, folder) for f in scene.frames if f.name not in bad)
-        if not frames:
-            raise InputError(f"{path}: expected usable frames, all {len(scene)} are marked is_bad")
         return replace(scene, name=name, frames=frames, metric=True)
 
     def _with_maps(self, frame: Frame, folder: Path) -> Frame:
         stem = Path(frame.name).stem
-        depth = folder / "render_depth" / f"{stem}.png"
-        mask = folder / _MASKS[self.device] / f"{stem}.png"
-        wanted = depth.is_file() if self.depth is None else self.depth
-        if wanted and not depth.is_file():
+        mask, depth = folder / _MASKS[self.device] / f"{stem}.png", folder / "render_depth" / f"{stem}.png"
+        there = None if self.depth is False else if_there(read_png_depth, depth, unit=1e-3)
+        if self.depth and there is None:
             raise InputError(f"{depth}: expected rendered depth of {frame.name}, found no such file")
-        return replace(
-            frame,
-            depth=partial(read_png_depth, depth, unit=1e-3) if wanted else None,
-            mask=mask if mask.is_file() else None,
-        )
-
-
-def _bad_frames(path: Path, split: str) -> set[str]:
-    # `read_scene` has already checked that this is a list of objects with a file_path.
-    listed = json.loads(path.read_text(encoding="utf-8"))[split]
-    return {entry["file_path"] for entry in listed if entry.get("is_bad")}
+        return replace(frame, depth=there, mask=mask if mask.is_file() else None)

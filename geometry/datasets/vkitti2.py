@@ -17,103 +17,80 @@ Licence: CC BY-NC-SA 3.0. Source: the set's page at Naver Labs Europe, and publi
 a real scene.
 """
 
-from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool
 from PIL import Image
 
-from geometry.datasets.sources import SceneSource, existing_folder, scene_names
-from geometry.errors import InputError
+from geometry.datasets.sources import DataSet, if_there, stored_frame
+from geometry.errors import InputError, reading
 from geometry.formats.depth_files import read_png_depth
-from geometry.formats.images import read_header, read_map
+from geometry.formats.images import read_map
 from geometry.formats.text import read_table
-from geometry.scenes.scene import Frame, Scene, check_pose
+from geometry.scenes.scene import Scene, check_pose
 
 _SKY = (90, 200, 255)
 _FAR = 65535
 
 
-class VirtualKitti2(SceneSource):
+class VirtualKitti2(DataSet):
     """Drives of Virtual KITTI 2; scene names are ``SceneXX/<variation>/Camera_C``.
 
-    Args:
-        root: folder of the ``vkitti_2.0.3_*`` folders, or of the merged ``SceneXX`` folders.
-        scenes: names to take, or a file with one per line; None takes all.
+    The root is the folder of the ``vkitti_2.0.3_*`` folders, or of the merged ``SceneXX`` folders.
     """
 
-    def __init__(self, root: str | Path, *, scenes: str | Path | Sequence[str] | None = None) -> None:
-        self.root = existing_folder(root, "Virtual KITTI 2")
-        rgb = self._part("rgb")
-        names = [
-            f"{p.parents[3].name}/{p.parents[2].name}/{p.name}"
-            for p in sorted(rgb.glob("Scene*/*/frames/rgb/Camera_*"))
-        ]
-        self.names = scene_names(names, scenes, rgb, "drives (Scene*/*/frames/rgb/Camera_*)")
+    holds = "drives of Virtual KITTI 2 (Scene*/*/frames/rgb/Camera_*)"
+
+    @classmethod
+    def find(cls, root: Path) -> dict[str, Path]:
+        places = sorted(_part(root, "rgb").glob("Scene*/*/frames/rgb/Camera_*"))
+        return {f"{p.parents[3].name}/{p.parents[2].name}/{p.name}": p for p in places}
 
     @classmethod
     def recognises(cls, root: Path) -> bool:
-        """Whether drives are there."""
+        """Whether drives are there, in archives' folders or merged."""
         return any(root.glob("Scene*/*/frames/rgb")) or (root / "vkitti_2.0.3_rgb").is_dir()
 
-    def _part(self, kind: str) -> Path:
-        folder = self.root / f"vkitti_2.0.3_{kind}"
-        return folder if folder.is_dir() else self.root
-
-    def read(self, name: str) -> Scene:
-        scene, variation, camera = self._require(name, self.root).split("/")
-        number = int(camera.split("_")[1])
-        text = self._part("textgt") / scene / variation
-        intrinsics = _read_table(text / "intrinsic.txt", 4, number)
-        extrinsics = _read_table(text / "extrinsic.txt", 16, number)
+    def _read(self, name: str, place: Path) -> Scene:
+        scene, variation, camera = name.split("/")
+        text = _part(self.root, "textgt") / scene / variation
+        intrinsics = _read_numbers(text / "intrinsic.txt", 4, camera)
+        extrinsics = _read_numbers(text / "extrinsic.txt", 16, camera)
         frames = []
-        folder = self._part("rgb") / scene / variation / "frames" / "rgb" / camera
-        for photo in sorted(folder.glob("rgb_*.jpg")):
+        for photo in sorted(place.glob("rgb_*.jpg")):
             stem = photo.stem.removeprefix("rgb_")
-            place = int(stem)
-            if place not in intrinsics or place not in extrinsics:
-                raise InputError(f"{text}: expected a camera of frame {place} of {camera}, found none")
-            pose = extrinsics[place].reshape(4, 4)
-            check_pose(pose, f"{text / 'extrinsic.txt'}, frame {place}")
-            fx, fy, cx, cy = intrinsics[place]
-            maps = Path(scene) / variation / "frames"
-            depth = self._part("depth") / maps / "depth" / camera / f"depth_{stem}.png"
-            classes = (
-                self._part("classSegmentation") / maps / "classSegmentation" / camera / f"classgt_{stem}.png"
+            number = int(stem)
+            if number not in intrinsics or number not in extrinsics:
+                raise InputError(f"{text}: expected a camera of frame {number} of {camera}, found none")
+            pose = extrinsics[number].reshape(4, 4)
+            check_pose(pose, f"{text / 'extrinsic.txt'}, frame {number}")
+            fx, fy, cx, cy = intrinsics[number]
+            depth, classes = (
+                _part(self.root, kind) / scene / variation / "frames" / kind / camera / f"{prefix}_{stem}.png"
+                for kind, prefix in (("depth", "depth"), ("classSegmentation", "classgt"))
             )
-            there = depth.is_file()
             frames.append(
-                Frame(
-                    name=photo.name,
-                    image=photo,
-                    image_size=read_header(photo).stored_size,
-                    extrinsics=pose,
-                    intrinsics=np.array([[fx, 0, cx + 0.5], [0, fy, cy + 0.5], [0, 0, 1]]),
-                    exif=False,
-                    depth=partial(read_png_depth, depth, unit=1e-2, beyond=_FAR) if there else None,
-                    sky=_sky(depth, classes),
+                stored_frame(
+                    photo,
+                    pose,
+                    np.array([[fx, 0, cx + 0.5], [0, fy, cy + 0.5], [0, 0, 1]]),
+                    depth=if_there(read_png_depth, depth, unit=1e-2, beyond=_FAR),
+                    sky=if_there(read_class_sky, classes) or if_there(read_far, depth),
                 )
             )
-        if not frames:
-            raise InputError(f"{folder}: expected photos rgb_*.jpg, found none")
-        return Scene(name=name, frames=tuple(frames), source=str(text), metric=True, folder=folder)
+        return Scene(name=name, frames=tuple(frames), source=str(text), metric=True, folder=place)
 
 
-def _sky(depth: Path, classes: Path) -> partial | None:
-    if classes.is_file():
-        return partial(read_class_sky, classes)
-    return partial(read_far, depth) if depth.is_file() else None
+def _part(root: Path, kind: str) -> Path:
+    folder = root / f"vkitti_2.0.3_{kind}"
+    return folder if folder.is_dir() else root
 
 
 def read_class_sky(path: Path) -> Bool[np.ndarray, "H W"]:
     """True on pixels of the sky's colour."""
-    try:
-        with Image.open(path) as image:
-            return (np.asarray(image.convert("RGB")) == _SKY).all(-1)
-    except (OSError, SyntaxError, ValueError) as error:
-        raise InputError(f"{path}: expected class colours, could not read them ({error})") from error
+    with reading(path, "class colours"), Image.open(path) as image:
+        return (np.asarray(image.convert("RGB")) == _SKY).all(-1)
 
 
 def read_far(path: Path) -> Bool[np.ndarray, "H W"]:
@@ -121,7 +98,7 @@ def read_far(path: Path) -> Bool[np.ndarray, "H W"]:
     return read_map(path) == _FAR
 
 
-def _read_table(path: Path, columns: int, camera: int) -> dict[int, np.ndarray]:
+def _read_numbers(path: Path, columns: int, camera: str) -> dict[int, np.ndarray]:
     """Frame -> numbers of one camera."""
     rows = read_table(path, columns + 2, f"frame, camera and {columns} numbers", header=1)
-    return {int(row[0]): row[2:] for row in rows if int(row[1]) == camera}
+    return {int(row[0]): row[2:] for row in rows if f"Camera_{int(row[1])}" == camera}

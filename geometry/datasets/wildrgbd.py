@@ -9,22 +9,20 @@ Source: wildrgbd/wildrgbd README; naver/dust3r's preprocessing for K's order. No
 """
 
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
 import numpy as np
-import torch
+from jaxtyping import Bool
 
-from geometry.datasets.sources import SceneSource, existing_folder, scene_names
-from geometry.errors import InputError
+from geometry.datasets.sources import Choice, DataSet, if_there, inverted, stored_frame
+from geometry.errors import InputError, reading
 from geometry.formats.depth_files import read_png_depth
-from geometry.formats.images import read_header, read_map
+from geometry.formats.images import read_map
 from geometry.formats.text import read_json, read_table
-from geometry.ops import se3
-from geometry.scenes.scene import Frame, Scene, check_pose
+from geometry.scenes.scene import Scene, check_pose
 
 
-class WildRGBD(SceneSource):
+class WildRGBD(DataSet):
     """Scenes of WildRGB-D; names are ``<category>/scenes_<id>``.
 
     Args:
@@ -32,8 +30,9 @@ class WildRGBD(SceneSource):
         categories: names to take; None takes all.
         kinds: of ``types.json``, kinds to take. Objects held in a hand move against their background, so
             they are left out unless asked for. Scenes of a category without the file are all taken.
-        scenes: names to take, or a file with one per line; None takes all.
     """
+
+    holds = "scenes of WildRGB-D (<category>/scenes/*/cam_poses.txt)"
 
     def __init__(
         self,
@@ -41,69 +40,57 @@ class WildRGBD(SceneSource):
         *,
         categories: Sequence[str] | None = None,
         kinds: Sequence[str] = ("single", "multi"),
-        scenes: str | Path | Sequence[str] | None = None,
+        scenes: Choice = None,
     ) -> None:
-        self.root = existing_folder(root, "WildRGB-D categories")
-        names = []
-        for folder in sorted(p.parent for p in self.root.glob("*/scenes")):
-            if categories is None or folder.name in categories:
-                names += [f"{folder.name}/{scene}" for scene in _scenes(folder, kinds)]
-        self.names = scene_names(names, scenes, self.root, "scenes (<category>/scenes/*/cam_poses.txt)")
+        self.categories, self.kinds = categories, kinds
+        super().__init__(root, scenes=scenes)
 
     @classmethod
-    def recognises(cls, root: Path) -> bool:
-        """Whether scenes with cam_poses.txt are there."""
-        return any(root.glob("*/scenes/*/cam_poses.txt"))
+    def find(cls, root: Path) -> dict[str, Path]:
+        places = [p.parent for p in sorted(root.glob("*/scenes/*/cam_poses.txt"))]
+        return {f"{p.parents[1].name}/{p.name}": p for p in places}
 
-    def read(self, name: str) -> Scene:
-        category, scene = self._require(name, self.root).split("/")
-        folder = self.root / category / "scenes" / scene
-        path = folder / "cam_poses.txt"
-        K, size = _read_camera(folder / "metadata")
+    def _list(self) -> dict[str, Path]:
+        found = self.find(self.root)
+        if self.categories is not None:
+            found = {name: p for name, p in found.items() if p.parents[1].name in self.categories}
+        kind_of = {c: _kinds(c / "types.json") for c in {p.parents[1] for p in found.values()}}
+        kinds = {name: kind_of[p.parents[1]] for name, p in found.items()}
+        return {
+            name: p
+            for name, p in found.items()
+            if kinds[name] is None or kinds[name].get(p.name) in self.kinds
+        }
+
+    def _read(self, name: str, place: Path) -> Scene:
+        path = place / "cam_poses.txt"
+        content = read_json(place / "metadata", "K, w and h")
+        with reading(place / "metadata", "JSON with K, w and h"):
+            K = np.asarray(content["K"], dtype=np.float64).reshape(3, 3).T  # stored column by column
+            size = (round(content["h"]), round(content["w"]))
         frames = []
         for row in read_table(path, 17, "a frame's number and its pose"):
-            stem = f"{int(row[0]):05d}"
-            cam_to_world = row[1:].reshape(4, 4)
+            stem, cam_to_world = f"{int(row[0]):05d}", row[1:].reshape(4, 4)
             check_pose(cam_to_world, f"{path}, frame {stem}")
-            photo = folder / "rgb" / f"{stem}.png"
-            stored = read_header(photo).stored_size
-            if stored != size:
-                raise InputError(f"{photo}: expected size (H, W) {size} as in metadata, got {stored}")
-            depth, mask = folder / "depth" / f"{stem}.png", folder / "masks" / f"{stem}.png"
-            frames.append(
-                Frame(
-                    name=photo.name,
-                    image=photo,
-                    image_size=size,
-                    extrinsics=se3.invert(torch.from_numpy(cam_to_world)).numpy(),
-                    intrinsics=K,
-                    exif=False,
-                    depth=partial(read_png_depth, depth, unit=1e-3) if depth.is_file() else None,
-                    objects=partial(_read_object, mask) if mask.is_file() else None,
-                )
-            )
-        return Scene(name=name, frames=tuple(frames), source=str(path), metric=True, folder=folder)
+            photo, depth, mask = (place / kind / f"{stem}.png" for kind in ("rgb", "depth", "masks"))
+            maps = {
+                "depth": if_there(read_png_depth, depth, unit=1e-3),
+                "objects": if_there(read_object, mask),
+            }
+            frames.append(stored_frame(photo, inverted(cam_to_world), K, image_size=size, **maps))
+        return Scene(name=name, frames=tuple(frames), source=str(path), metric=True, folder=place)
 
 
-def _read_object(path: Path) -> np.ndarray:
+def read_object(path: Path) -> Bool[np.ndarray, "H W"]:
+    """True on the object."""
     return read_map(path) > 0
 
 
-def _scenes(category: Path, kinds: Sequence[str]) -> list[str]:
-    names = [p.parent.name for p in sorted((category / "scenes").glob("*/cam_poses.txt"))]
-    types = category / "types.json"
-    if not types.is_file():
-        return names
-    kind_of = read_json(types, "an object of scene: kind")
-    if not isinstance(kind_of, dict):
-        raise InputError(f"{types}: expected an object of scene: kind, got a {type(kind_of).__name__}")
-    return [name for name in names if kind_of.get(name) in kinds]
-
-
-def _read_camera(path: Path) -> tuple[np.ndarray, tuple[int, int]]:
-    content = read_json(path, "K, w and h")
-    try:
-        K = np.asarray(content["K"], dtype=np.float64).reshape(3, 3).T  # stored column by column
-        return K, (round(content["h"]), round(content["w"]))
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path}: expected JSON with K, w and h, could not read it ({error})") from error
+def _kinds(path: Path) -> dict[str, str] | None:
+    """Scene -> kind of a category; None without the file."""
+    if not path.is_file():
+        return None
+    kinds = read_json(path, "an object of scene: kind")
+    if not isinstance(kinds, dict):
+        raise InputError(f"{path}: expected an object of scene: kind, got a {type(kinds).__name__}")
+    return kinds

@@ -107,7 +107,7 @@ def test_co3d(tmp_path, room, form):
     assert_images(scene, room, atol=3)
     assert_consistent(scene)
     assert (scene.frames[0].load_objects() == (room[0].depth < 4)).all()
-    with pytest.raises(InputError, match="expected posed frames of other"):
+    with pytest.raises(InputError, match="expected posed frames of cup/other"):
         CO3D(tmp_path).read("cup/other")
 
 
