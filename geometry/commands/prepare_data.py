@@ -12,21 +12,26 @@ from geometry.errors import run_command
 
 # Set -> benchmark whose split is written once nothing is missing (megadepth: with --benchmark).
 SPLITS = {"dl3dv_benchmark": "dl3dv", "megadepth": "megadepth", "tanks_and_temples": "tanks"}
+
+
+def _flag(text: str) -> dict[str, Any]:
+    return {"action": "store_true", "help": text}
+
+
+def _path(text: str, **more: Any) -> dict[str, Any]:
+    return {"type": Path, "help": text, **more}
+
+
 OPTIONS: dict[str, dict[str, dict]] = {
-    "co3d": {"--out": {"type": Path, "help": "folder of the index (default ROOT/_sequences)"}},
+    "co3d": {"--out": _path("folder of the index (default ROOT/_sequences)")},
     "dl3dv": {
-        "--benchmark": {
-            "type": Path,
-            "required": True,
-            "help": "file with the benchmark's hashes: the metadata table of DL3DV/DL3DV-Benchmark",
-        },
-        "--delete-archives": {"action": "store_true", "help": "delete each .zip once it is unpacked"},
+        "--benchmark": _path(
+            "file with the benchmark's hashes: the metadata table of DL3DV/DL3DV-Benchmark", required=True
+        ),
+        "--delete-archives": _flag("delete each .zip once it is unpacked"),
     },
     "dl3dv_benchmark": {
-        "--fetch": {
-            "action": "store_true",
-            "help": "download poses and one resolution of photos with your access; can be stopped",
-        },
+        "--fetch": _flag("download poses and one resolution of photos with your access; can be stopped"),
         "--resolution": {
             "choices": tuple(IMAGE_FOLDERS),
             "default": "480P",
@@ -34,19 +39,17 @@ OPTIONS: dict[str, dict[str, dict]] = {
         },
     },
     "megadepth": {
-        "--undistort": {"action": "store_true", "help": "run COLMAP; without, its commands are printed"},
+        "--undistort": _flag("run COLMAP; without, its commands are printed"),
         "--scenes": {"nargs": "*", "help": "place numbers, for example 0004; default: those with depth"},
-        "--benchmark": {
-            "action": "store_true",
-            "help": "scenes 5000 to 5018, which need no depth; writes ROOT/split.json once all can be read",
-        },
+        "--benchmark": _flag(
+            "scenes 5000 to 5018, which need no depth; writes ROOT/split.json once all can be read"
+        ),
     },
     "scannetpp": {"--device": {"choices": ("dslr", "iphone"), "default": "dslr"}},
     "tanks_and_temples": {
-        "--intrinsics": {
-            "type": Path,
-            "help": "JSON: scene name -> fl_x, fl_y, cx, cy, w, h, distortion; for the official form",
-        }
+        "--intrinsics": _path(
+            "JSON: scene name -> fl_x, fl_y, cx, cy, w, h, distortion; for the official form"
+        )
     },
 }
 

@@ -17,7 +17,7 @@ from geometry.datasets.dl3dv import DL3DV, IMAGE_FOLDERS
 from geometry.datasets.megadepth import DEPTHS, MegaDepthColmap
 from geometry.datasets.registry import READERS
 from geometry.datasets.scannetpp import ScanNetPP
-from geometry.datasets.sources import SceneSource, read_hashes
+from geometry.datasets.sources import SceneSource, existing_folder, photo_folder, read_hashes
 from geometry.datasets.tanks_and_temples import TRAINING_SCENES, TanksAndTemples
 from geometry.errors import InputError
 from geometry.formats import colmap
@@ -28,6 +28,11 @@ _SCANNETPP_NEEDS = {
     "dslr": "common/render.py, which renders depth of the DSLR photos",
     "iphone": "iphone/prepare_iphone_data.py for the frames, then common/render.py for their depth",
 }
+_COLMAP_COMMANDS = """  colmap feature_extractor --image_path {images} --database_path {folder}/database.db \
+--ImageReader.single_camera 1 --ImageReader.camera_model OPENCV
+  colmap exhaustive_matcher --database_path {folder}/database.db
+  mkdir -p {folder}/sparse && colmap mapper --image_path {images} --database_path {folder}/database.db \
+--output_path {folder}/sparse"""
 
 
 def count(kind: str, what: str) -> Callable[[Path], list[str]]:
@@ -47,8 +52,7 @@ def index_co3d(root: Path, *, out: Path | None = None) -> list[str]:
     if not annotations:
         raise InputError(f"{root}: expected <category>/frame_annotations.jgz, found none")
     for path in annotations:
-        category = path.parent.name
-        frames = read_frames(path)
+        category, frames = path.parent.name, read_frames(path)
         qualities = read_qualities(path.parent / "sequence_annotations.jgz")
         there = sorted(name for name in frames if (path.parent / name / "images").is_dir())
         for name in there:
@@ -62,13 +66,10 @@ def index_co3d(root: Path, *, out: Path | None = None) -> list[str]:
 
 def list_dl3dv(root: Path, *, benchmark: Path) -> list[str]:
     """Write ``train.txt``: the scenes that can be read and whose hashes are not in ``benchmark``."""
-    source = DL3DV(root, exclude=benchmark)
-    path = root / "train.txt"
-    readable, faults = _write_readable(source, path)
-    for fault in faults:
-        say(f"left out: {fault}")
+    source, path = DL3DV(root, exclude=benchmark), root / "train.txt"
+    listed = _list_readable(source, path, "left out")
     say(
-        f"{len(readable)} scenes in {path}; {len(faults)} cannot be read; {len(source.excluded)} benchmark "
+        f"{listed} scenes in {path}; {len(source) - listed} cannot be read; {len(source.excluded)} benchmark "
         "scenes are left out"
     )
     return []
@@ -76,12 +77,10 @@ def list_dl3dv(root: Path, *, benchmark: Path) -> list[str]:
 
 def list_scannetpp(root: Path, *, device: str = "dslr") -> list[str]:
     """Write ``ready_<device>.txt``: the scenes for which the set's toolbox has done its work."""
-    path = root / f"ready_{device}.txt"
-    ready, faults = _write_readable(ScanNetPP(root, device=device, depth=True), path)  # type: ignore[arg-type]
-    for fault in faults:
-        say(f"not ready: {fault}")
-    say(f"{len(ready)} scenes ready, listed in {path}; {len(faults)} not")
-    if faults:
+    source, path = ScanNetPP(root, device=device, depth=True), root / f"ready_{device}.txt"  # type: ignore[arg-type]
+    listed = _list_readable(source, path, "not ready")
+    say(f"{listed} scenes ready, listed in {path}; {len(source) - listed} not")
+    if listed < len(source):
         say(f"still to run in the set's toolbox: {_SCANNETPP_NEEDS[device]}")
     return []
 
@@ -92,10 +91,10 @@ def check_dl3dv_benchmark(root: Path, *, fetch: bool = False, resolution: str = 
         _fetch_dl3dv_benchmark(root, IMAGE_FOLDERS[resolution])
     source = DL3DV(root, exclude=None, resolution=resolution, points=False)
     meta = root / DL3DV_BENCHMARK_META
-    if not meta.is_file():
-        faults = [f"{meta}: missing, so nobody knows which scenes should be here; fetch it too"]
-    else:
+    if meta.is_file():
         faults = [f"{name}: missing" for name in sorted(read_hashes(meta) - set(source.names))]
+    else:
+        faults = [f"{meta}: missing, so nobody knows which scenes should be here; fetch it too"]
     return faults + [fault for name in source.names for fault in _faults(source, name)]
 
 
@@ -109,10 +108,9 @@ def _fetch_dl3dv_benchmark(root: Path, images: str) -> None:
     try:
         snapshot_download(DL3DV_BENCHMARK, repo_type="dataset", local_dir=root, allow_patterns=wanted)
     except (HfHubHTTPError, LocalTokenNotFoundError) as error:
-        reason = str(error).strip().splitlines()[0]
         raise InputError(
-            f"https://huggingface.co/datasets/{DL3DV_BENCHMARK}: could not fetch ({reason}); accept the "
-            "terms there and log in with `hf auth login`"
+            f"https://huggingface.co/datasets/{DL3DV_BENCHMARK}: could not fetch "
+            f"({str(error).strip().splitlines()[0]}); accept the terms there and log in with `hf auth login`"
         ) from error
 
 
@@ -124,9 +122,8 @@ def check_tanks(root: Path, *, intrinsics: Path | None = None) -> list[str]:
         if not folder.is_dir():
             faults.append(f"{name}: missing: no {folder}")
         elif colmap.find_model(folder) is None and intrinsics is None:
-            images = folder / "images" if (folder / "images").is_dir() else folder
             faults.append(f"{name}: no COLMAP model and no --intrinsics; to do:")
-            faults += _colmap_commands(images, folder)
+            faults.append(_COLMAP_COMMANDS.format(images=photo_folder(folder), folder=folder))
         else:
             try:
                 source = TanksAndTemples(root, intrinsics=intrinsics, scenes=[name])
@@ -135,17 +132,6 @@ def check_tanks(root: Path, *, intrinsics: Path | None = None) -> list[str]:
             else:
                 faults += _faults(source, name)
     return faults
-
-
-def _colmap_commands(images: Path, folder: Path) -> list[str]:
-    database, sparse = folder / "database.db", folder / "sparse"
-    return [
-        f"  colmap feature_extractor --image_path {images} --database_path {database} "
-        "--ImageReader.single_camera 1 --ImageReader.camera_model OPENCV",
-        f"  colmap exhaustive_matcher --database_path {database}",
-        f"  mkdir -p {sparse} && colmap mapper --image_path {images} --database_path {database} "
-        f"--output_path {sparse}",
-    ]
 
 
 def undistort_megadepth(
@@ -161,49 +147,46 @@ def undistort_megadepth(
         scenes: place numbers; by default those with depth.
         benchmark: take the benchmark's scenes, all of which must be there in the end.
     """
-    scenes = MEGADEPTH_BENCHMARK if benchmark else scenes or _scenes_with_depth(root / DEPTHS)
     undistorted = root / "Undistorted_SfM"
-    for scene in scenes:
-        if colmap.find_model(undistorted / scene) is not None:
-            continue
-        model = root / "MegaDepth_v1_SfM" / scene
-        if (model / "sparse/manhattan/0").is_dir():
-            _undistort(model, undistorted / scene, run=undistort)
-        else:
-            say(f"{scene}: left out, no model in {model / 'sparse/manhattan/0'}")
+    if benchmark:
+        scenes = MEGADEPTH_BENCHMARK
+    elif not scenes:
+        depths = existing_folder(root / DEPTHS, "MegaDepth's depth")
+        scenes = sorted(p.name for p in depths.iterdir() if (p / "dense0/depths").is_dir())
+
+    def missing() -> list[str]:
+        return [scene for scene in scenes if colmap.find_model(undistorted / scene) is None]
+
+    for scene in missing():
+        _undistort(root / "MegaDepth_v1_SfM" / scene, undistorted / scene, run=undistort)
     faults = _compare_sizes(root, scenes) if undistorted.is_dir() else []
-    missing = [scene for scene in scenes if colmap.find_model(undistorted / scene) is None]
-    if benchmark and missing and not faults:
-        faults = [f"no split yet: {len(missing)} of {len(scenes)} scenes are missing ({missing[0]}, ...)"]
+    still = missing()
+    if benchmark and still and not faults:
+        faults = [f"no split yet: {len(still)} of {len(scenes)} scenes are missing ({still[0]}, ...)"]
     return faults
 
 
-def _scenes_with_depth(depths: Path) -> list[str]:
-    if not depths.is_dir():
-        raise InputError(f"{depths}: expected MegaDepth's depth, found no such folder")
-    return sorted(p.name for p in depths.iterdir() if (p / "dense0/depths").is_dir())
-
-
-def _undistort(model: Path, out: Path, *, run: bool) -> None:
-    command = ["colmap", "image_undistorter", "--image_path", model / "images"]
-    command += ["--input_path", model / "sparse/manhattan/0", "--output_path"]
-    command = [str(part) for part in command]
-    if not run:
+def _undistort(place: Path, out: Path, *, run: bool) -> None:
+    model = place / "sparse/manhattan/0"
+    command = ["colmap", "image_undistorter", "--image_path", str(place / "images")]
+    command += ["--input_path", str(model), "--output_path"]
+    if not model.is_dir():
+        say(f"{place.name}: left out, no model in {model}")
+    elif not run:
         say(f"to do: {' '.join(command)} {out}")
-        return
-    if shutil.which("colmap") is None:
-        raise InputError(f"colmap: expected the program on the path to undistort {model.name}, found none")
-    with atomic_folder(out) as folder:  # a model that is half there must not look whole
-        done = subprocess.run([*command, str(folder)], capture_output=True, text=True, check=False)
-        if done.returncode != 0:
-            raise InputError(f"{model}: colmap image_undistorter failed: {done.stderr.strip()[-300:]}")
-    say(f"{model.name}: undistorted")
+    elif shutil.which("colmap") is None:
+        raise InputError(f"colmap: expected the program on the path to undistort {place.name}, found none")
+    else:
+        with atomic_folder(out) as folder:  # a model that is half there must not look whole
+            done = subprocess.run([*command, str(folder)], capture_output=True, text=True)
+            if done.returncode != 0:
+                raise InputError(f"{place}: colmap image_undistorter failed: {done.stderr.strip()[-300:]}")
+        say(f"{place.name}: undistorted")
 
 
 def _compare_sizes(root: Path, scenes: Sequence[str]) -> list[str]:
     """Depth and photo of a frame have one shape, or the undistortion used another size."""
-    source = MegaDepthColmap(root)
-    faults = []
+    source, faults = MegaDepthColmap(root), []
     for name in sorted(set(scenes).intersection(source.names)):
         scene = source.read(name)
         frames = [frame for frame in scene.frames if frame.depth is not None]
@@ -217,26 +200,27 @@ def _compare_sizes(root: Path, scenes: Sequence[str]) -> list[str]:
 
 def _faults(source: SceneSource, name: str) -> list[str]:
     """What keeps a scene from being read whole; a reader warns of photos that it leaves out."""
+    faults = []
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
         try:
             say(f"{name}: {len(source.read(name))} photos with poses")
         except InputError as error:
-            return [f"{name}: {error}", *(f"{name}: {warning.message}" for warning in said)]
-    return [f"{name}: {warning.message}" for warning in said]
+            faults.append(f"{name}: {error}")
+    return faults + [f"{name}: {warning.message}" for warning in said]
 
 
-def _write_readable(source: SceneSource, path: Path) -> tuple[list[str], list[str]]:
-    """Write the names of the scenes that can be read, one a line; they, and what is wrong with the others."""
-    names, faults = [], []
+def _list_readable(source: SceneSource, path: Path, otherwise: str) -> int:
+    """Write the names of the scenes that can be read, one a line; how many, and what is wrong with others."""
+    readable = []
     for name in source.names:
         try:
             source.read(name)
-            names.append(name)
+            readable.append(name)
         except InputError as error:
-            faults.append(str(error))
-    _write(path, "".join(f"{name}\n" for name in names))
-    return names, faults
+            say(f"{otherwise}: {error}")
+    _write(path, "".join(f"{name}\n" for name in readable))
+    return len(readable)
 
 
 def _write(path: Path, text: str) -> None:

@@ -69,6 +69,7 @@ def prepare(
 
 
 _TARTANAIR = below("Easy", "Hard", "Data_easy", "Data_hard")
+_SCENES = below("Scene*", keep=0)
 _BLENDED_MVS = below("blended_images", "cams", "rendered_depth_maps")
 _HYPERSIM = re.compile(
     r"(_detail/metadata_scene\.csv"
@@ -92,10 +93,8 @@ def _tanks(path: PurePosixPath, archive: PurePosixPath) -> PurePosixPath | None:
 
 
 def _vkitti2(path: PurePosixPath, archive: PurePosixPath) -> PurePosixPath | None:
-    for i, part in enumerate(path.parts):
-        if part.startswith("Scene"):
-            return PurePosixPath(archive.name.split(".tar")[0], *path.parts[i:])
-    return None
+    scene = _SCENES(path)
+    return None if scene is None else PurePosixPath(archive.name.split(".tar")[0], scene)
 
 
 PREPARATIONS = {

@@ -5,6 +5,7 @@ import shutil
 import tarfile
 import zipfile
 from collections.abc import Callable, Iterator
+from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 from typing import IO
 
@@ -57,14 +58,14 @@ def unpack(archive: Path, root: Path, place: Place) -> tuple[int, int]:
 
 
 def below(*markers: str, keep: int = 1) -> Place:
-    """Cut what lies above the first folder whose name is a marker, but for ``keep`` folders before it.
+    """Cut what lies above the first folder whose name fits a marker, but for ``keep`` folders before it.
 
     ``below("blended_images", "cams")`` puts ``dataset/low/5a3c/cams/0.txt`` at ``5a3c/cams/0.txt``.
     """
 
     def place(path: PurePosixPath) -> PurePosixPath | None:
         for i, part in enumerate(path.parts):
-            if part in markers:
+            if any(fnmatchcase(part, marker) for marker in markers):
                 return PurePosixPath(*path.parts[i - keep :]) if i >= keep else None
         return None
 
