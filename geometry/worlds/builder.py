@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -56,6 +57,14 @@ def random_turn(rng: np.random.Generator) -> NDArray:
     return q * np.sign(np.linalg.det(q))
 
 
+class Stage(NamedTuple):
+    """What a layout tells the camera sampler."""
+
+    stand: NDArray  # [2, 3] low and high corner of where camera centres are drawn
+    focus: NDArray  # [n, 3] points worth looking at
+    near: float  # nearest distance to a surface
+
+
 class Builder:
     """A world under construction; every random choice comes from ``rng``.
 
@@ -77,6 +86,18 @@ class Builder:
         self._heights: list[NDArray] = []
         self._lights: list[NDArray] = []
 
+    # -- random numbers -------------------------------------------------------------------------
+
+    def pick(self, materials: list[int]) -> int:
+        return int(materials[self.rng.integers(len(materials))])
+
+    def times(self, low: int, high: int) -> range:
+        """To repeat something a random number of times, below ``high``."""
+        return range(int(self.rng.integers(low, high)))
+
+    def log_uniform(self, low: float, high: float) -> float:
+        return math.exp(self.rng.uniform(math.log(low), math.log(high)))
+
     # -- materials ------------------------------------------------------------------------------
 
     def material(
@@ -93,12 +114,10 @@ class Builder:
         colour, height, gloss = textures.compose(rng, self.texture_size, pattern, colours)
         self._textures.append(textures.bake(colour, height, gloss))
         row = np.zeros(MATERIAL_COLUMNS, np.float32)
-        row[TEXTURE_SCALE] = (
-            scale if scale is not None else math.exp(rng.uniform(math.log(0.4), math.log(2.5)))
-        )
+        row[TEXTURE_SCALE] = self.log_uniform(0.4, 2.5) if scale is None else scale
         shiny = rng.random()
         row[SPECULAR] = 0.0 if shiny < 0.45 else rng.uniform(0.05, 0.9)
-        row[GLOSS] = math.exp(rng.uniform(math.log(6), math.log(200)))
+        row[GLOSS] = self.log_uniform(6, 200)
         row[EMISSION] = emission
         row[BUMP] = rng.choice([0.0, rng.uniform(0.1, 0.5), rng.uniform(0.5, 1.2)], p=[0.35, 0.4, 0.25])
         row[MACRO] = rng.uniform(0.0, 0.5)

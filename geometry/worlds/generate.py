@@ -13,14 +13,7 @@ from geometry.worlds.rendering import render
 from geometry.worlds.world import EXPOSURE, World
 
 KINDS = tuple(LAYOUTS)
-KIND_SHARES = {
-    "room": 0.25,
-    "objects": 0.2,
-    "tabletop": 0.12,
-    "shapes": 0.18,
-    "outdoor": 0.13,
-    "street": 0.12,
-}
+KIND_SHARES = dict(zip(KINDS, (0.25, 0.2, 0.12, 0.18, 0.13, 0.12)))
 METRIC_KINDS = frozenset({"room", "tabletop", "outdoor", "street"})  # elsewhere sizes mean nothing
 DRAWS = 8
 
@@ -53,13 +46,7 @@ def procedural_world(
         name = kind or str(drawn)
         builder = Builder(rng, texture_size)
         stage = LAYOUTS[name](builder)
-        world = builder.finish(
-            name=name,
-            seed=entropy[-2],
-            stand=stage.stand,
-            focus=stage.focus,
-            near=stage.near,
-        )
+        world = builder.finish(name=name, seed=entropy[-2], **stage._asdict())
         try:
             return _exposed(world, int(rng.integers(2**31)))
         except RuntimeError:

@@ -4,12 +4,42 @@ import math
 
 import numpy as np
 
-from geometry.worlds.kernel.arrays import compiled
+from geometry.worlds.kernel.arrays import compiled, inlined
 from geometry.worlds.kernel.shading import radiance
+from geometry.worlds.kernel.vectors import dot
 from geometry.worlds.world import TEXTURE_CHANNELS
 
 SUBROWS = (0.375, 0.875, 0.125, 0.625)
 EDGE_COSINE = 0.9  # neighbouring normals further apart than this make an edge
+
+
+@inlined
+def _direction(to_world, x, y):
+    """World direction of a pixel."""
+    return (
+        to_world[0, 0] * x + to_world[0, 1] * y + to_world[0, 2],
+        to_world[1, 0] * x + to_world[1, 1] * y + to_world[1, 2],
+        to_world[2, 0] * x + to_world[2, 1] * y + to_world[2, 2],
+    )
+
+
+@inlined
+def _pixel_width(to_world):
+    """Of a pixel one metre ahead, mean over both sides."""
+    return 0.5 * (
+        math.sqrt(to_world[0, 0] ** 2 + to_world[1, 0] ** 2 + to_world[2, 0] ** 2)
+        + math.sqrt(to_world[0, 1] ** 2 + to_world[1, 1] ** 2 + to_world[2, 1] ** 2)
+    )
+
+
+@inlined
+def _differs(index, visible, normal, i, j, row, column):
+    """Whether pixels (i, j) and (row, column) show another primitive, another light or another side."""
+    if index[i, j] != index[row, column] or visible[i, j] != visible[row, column]:
+        return True
+    here = (normal[row, column, 0], normal[row, column, 1], normal[row, column, 2])
+    there = (normal[i, j, 0], normal[i, j, 1], normal[i, j, 2])
+    return index[i, j] >= 0 and dot(there, here) < EDGE_COSINE
 
 
 @compiled
@@ -17,24 +47,17 @@ def render_rows(S, size, origin, to_world, first, last, rgb, depth, index, norma
     """One ray through every pixel centre of rows first..last of one view; ``to_world`` maps (x, y, 1)."""
     stack = np.empty(64, np.int64)
     texel = np.empty(TEXTURE_CHANNELS, np.float32)
-    pixel = 0.5 * (
-        math.sqrt(to_world[0, 0] ** 2 + to_world[1, 0] ** 2 + to_world[2, 0] ** 2)
-        + math.sqrt(to_world[0, 1] ** 2 + to_world[1, 1] ** 2 + to_world[2, 1] ** 2)
-    )
+    pixel = _pixel_width(to_world)
+    centre = (origin[0], origin[1], origin[2])
     for row in range(first, last):
         for column in range(index.shape[1]):
-            x, y = column + 0.5, row + 0.5
-            dx = to_world[0, 0] * x + to_world[0, 1] * y + to_world[0, 2]
-            dy = to_world[1, 0] * x + to_world[1, 1] * y + to_world[1, 2]
-            dz = to_world[2, 0] * x + to_world[2, 1] * y + to_world[2, 2]
-            r, g, b, t, i, nx, ny, nz, bits = radiance(
-                S, size, stack, texel, origin[0], origin[1], origin[2], dx, dy, dz, pixel
-            )
-            rgb[0, row, column], rgb[1, row, column], rgb[2, row, column] = r, g, b
+            d = _direction(to_world, column + 0.5, row + 0.5)
+            colour, t, i, n, bits = radiance(S, size, stack, texel, centre, d, pixel)
+            rgb[0, row, column], rgb[1, row, column], rgb[2, row, column] = colour
             depth[row, column] = t if i >= 0 else 0.0
             index[row, column] = i
             visible[row, column] = bits
-            normal[row, column, 0], normal[row, column, 1], normal[row, column, 2] = nx, ny, nz
+            normal[row, column, 0], normal[row, column, 1], normal[row, column, 2] = n
 
 
 @compiled
@@ -43,45 +66,22 @@ def smooth_rows(S, size, origin, to_world, first, last, rgb, index, normal, visi
     stack = np.empty(64, np.int64)
     texel = np.empty(TEXTURE_CHANNELS, np.float32)
     height, width = index.shape
-    pixel = 0.5 * (
-        math.sqrt(to_world[0, 0] ** 2 + to_world[1, 0] ** 2 + to_world[2, 0] ** 2)
-        + math.sqrt(to_world[0, 1] ** 2 + to_world[1, 1] ** 2 + to_world[2, 1] ** 2)
-    )
+    pixel = _pixel_width(to_world)
+    centre = (origin[0], origin[1], origin[2])
     for row in range(first, last):
         for column in range(width):
             edge = False
-            for k in range(4):
-                i = row + (1 if k == 0 else (-1 if k == 1 else 0))
-                j = column + (1 if k == 2 else (-1 if k == 3 else 0))
-                if i < 0 or j < 0 or i >= height or j >= width:
-                    continue
-                if (
-                    index[i, j] != index[row, column]
-                    or visible[i, j] != visible[row, column]
-                    or (
-                        index[i, j] >= 0
-                        and normal[i, j, 0] * normal[row, column, 0]
-                        + normal[i, j, 1] * normal[row, column, 1]
-                        + normal[i, j, 2] * normal[row, column, 2]
-                        < EDGE_COSINE
-                    )
-                ):
-                    edge = True
-                    break
+            for i, j in ((row + 1, column), (row - 1, column), (row, column + 1), (row, column - 1)):
+                if 0 <= i < height and 0 <= j < width:
+                    edge = edge or _differs(index, visible, normal, i, j, row, column)
             if not edge:
                 for c in range(3):
                     smooth[c, row, column] = rgb[c, row, column]
                 continue
             red, green, blue = 0.0, 0.0, 0.0
             for k in range(4):  # a rotated grid: four different rows and columns
-                x = column + 0.125 + 0.25 * k
-                y = row + SUBROWS[k]
-                dx = to_world[0, 0] * x + to_world[0, 1] * y + to_world[0, 2]
-                dy = to_world[1, 0] * x + to_world[1, 1] * y + to_world[1, 2]
-                dz = to_world[2, 0] * x + to_world[2, 1] * y + to_world[2, 2]
-                r, g, b, _, _, _, _, _, _ = radiance(
-                    S, size, stack, texel, origin[0], origin[1], origin[2], dx, dy, dz, pixel
-                )
+                d = _direction(to_world, column + 0.125 + 0.25 * k, row + SUBROWS[k])
+                (r, g, b), _, _, _, _ = radiance(S, size, stack, texel, centre, d, pixel)
                 # Bright highlights are bounded before averaging, or their edges stay jagged after clipping.
                 red, green, blue = red + min(r, 4.0), green + min(g, 4.0), blue + min(b, 4.0)
             smooth[0, row, column] = 0.25 * red

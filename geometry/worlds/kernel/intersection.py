@@ -15,33 +15,41 @@ from geometry.worlds.kernel.arrays import (
     SHAPE,
     inlined,
 )
-from geometry.worlds.kernel.shapes import distance_to, height_at, to_local
+from geometry.worlds.kernel.shapes import distance_to, height_at, plane
+from geometry.worlds.kernel.vectors import along, divided, dot, less, row, to_local
 
 MARCH_STEPS = 80
 
 
 @inlined
-def intersect(S, i, ox, oy, oz, dx, dy, dz, tmin, tmax):
+def _above(S, which, sx, sy, q, e, t):
+    """Height of the ray's point at t over a sheet's map."""
+    x, y, z = along(q, t, e)
+    return z - height_at(S.heights, which, x * sx + 0.5, y * sy + 0.5)
+
+
+@inlined
+def intersect(S, i, o, d, tmin, tmax):
     """Nearest parameter in (tmin, tmax) at which the ray meets primitive i, from either side; else inf."""
     P = S.primitives
-    px, py, pz = ox - P[i, CENTRE], oy - P[i, CENTRE + 1], oz - P[i, CENTRE + 2]
+    p = less(o, row(P, i, CENTRE))
     # Start at the point nearest the primitive's centre: quadratics then keep their digits from afar.
-    shift = -(px * dx + py * dy + pz * dz) / (dx * dx + dy * dy + dz * dz)
-    px, py, pz = px + shift * dx, py + shift * dy, pz + shift * dz
-    qx, qy, qz = to_local(P, i, px, py, pz)
-    ex, ey, ez = to_local(P, i, dx, dy, dz)
+    shift = -dot(p, d) / dot(d, d)
+    q, e = to_local(P, i, along(p, shift, d)), to_local(P, i, d)
     lo, hi = tmin - shift, tmax - shift
     kind = int(P[i, KIND])
+    half = row(P, i, HALF)
 
     if kind in (ELLIPSOID, FRUSTUM, POLYTOPE):
-        qx, qy, qz = qx / P[i, HALF], qy / P[i, HALF + 1], qz / P[i, HALF + 2]
-        ex, ey, ez = ex / P[i, HALF], ey / P[i, HALF + 1], ez / P[i, HALF + 2]
+        q, e = divided(q, half), divided(e, half)
+    qx, qy, qz = q
+    ex, ey, ez = e
 
     if kind == ELLIPSOID:
-        aa = ex * ex + ey * ey + ez * ez
-        middle = -(qx * ex + qy * ey + qz * ez) / aa
-        lx, ly, lz = qx + middle * ex, qy + middle * ey, qz + middle * ez
-        disc = (1.0 - (lx * lx + ly * ly + lz * lz)) / aa
+        aa = dot(e, e)
+        middle = -dot(q, e) / aa
+        nearest = along(q, middle, e)
+        disc = (1.0 - dot(nearest, nearest)) / aa
         if disc < 0:
             return INF
         root = math.sqrt(disc)
@@ -78,14 +86,8 @@ def intersect(S, i, ox, oy, oz, dx, dy, dz, tmin, tmax):
     enter, leave = -INF, INF
     if kind == POLYTOPE:
         for k in range(int(P[i, SHAPE])):
-            nx, ny, nz, d = (
-                P[i, SHAPE + 1 + 4 * k],
-                P[i, SHAPE + 2 + 4 * k],
-                P[i, SHAPE + 3 + 4 * k],
-                P[i, SHAPE + 4 + 4 * k],
-            )
-            speed = nx * ex + ny * ey + nz * ez
-            gap = d - (nx * qx + ny * qy + nz * qz)
+            normal, offset = plane(P, i, k)
+            speed, gap = dot(normal, e), offset - dot(normal, q)
             if speed < 0:
                 enter = max(enter, gap / speed)
             elif speed > 0:
@@ -93,15 +95,15 @@ def intersect(S, i, ox, oy, oz, dx, dy, dz, tmin, tmax):
             elif gap < 0:
                 return INF
     else:
-        for q, e, h in ((qx, ex, P[i, HALF]), (qy, ey, P[i, HALF + 1]), (qz, ez, P[i, HALF + 2])):
-            if e == 0.0:
-                if abs(q) > h:
+        for a, b, h in ((qx, ex, half[0]), (qy, ey, half[1]), (qz, ez, half[2])):
+            if b == 0.0:
+                if abs(a) > h:
                     return INF
             else:
-                inv = 1.0 / e
-                a, b = (-h - q) * inv, (h - q) * inv
-                enter = max(enter, min(a, b))
-                leave = min(leave, max(a, b))
+                inv = 1.0 / b
+                first, second = (-h - a) * inv, (h - a) * inv
+                enter = max(enter, min(first, second))
+                leave = min(leave, max(first, second))
     if enter > leave or leave <= lo or enter >= hi:
         return INF
     if kind in (BOX, POLYTOPE):
@@ -110,30 +112,20 @@ def intersect(S, i, ox, oy, oz, dx, dy, dz, tmin, tmax):
 
     t, end = max(enter, lo), min(leave, hi)
     if kind == HEIGHT:
-        which = int(P[i, SHAPE])
         flat = math.sqrt(ex * ex + ey * ey)
         bound = abs(ez) + P[i, SHAPE + 1] * flat + 1e-12
         # Never less than a quarter of a cell on: peaks thinner than that do not exist in the map.
-        least = 0.5 * min(P[i, HALF], P[i, HALF + 1]) / (S.heights.shape[1] - 1) / (flat + abs(ez) + 1e-12)
-        sx, sy = 0.5 / P[i, HALF], 0.5 / P[i, HALF + 1]
-        above = qz + t * ez - height_at(S.heights, which, (qx + t * ex) * sx + 0.5, (qy + t * ey) * sy + 0.5)
+        least = 0.5 * min(half[0], half[1]) / (S.heights.shape[1] - 1) / (flat + abs(ez) + 1e-12)
+        which, sx, sy = int(P[i, SHAPE]), 0.5 / half[0], 0.5 / half[1]
+        above = _above(S, which, sx, sy, q, e, t)
         for _ in range(4 * MARCH_STEPS):
             last, last_above = t, above
             t = min(t + max(abs(above) / bound, least), end)
-            above = (
-                qz + t * ez - height_at(S.heights, which, (qx + t * ex) * sx + 0.5, (qy + t * ey) * sy + 0.5)
-            )
+            above = _above(S, which, sx, sy, q, e, t)
             if above * last_above <= 0.0:
                 for _ in range(20):
                     middle = 0.5 * (last + t)
-                    value = (
-                        qz
-                        + middle * ez
-                        - height_at(
-                            S.heights, which, (qx + middle * ex) * sx + 0.5, (qy + middle * ey) * sy + 0.5
-                        )
-                    )
-                    if value * last_above > 0.0:
+                    if _above(S, which, sx, sy, q, e, middle) * last_above > 0.0:
                         last = middle
                     else:
                         t = middle
@@ -143,13 +135,13 @@ def intersect(S, i, ox, oy, oz, dx, dy, dz, tmin, tmax):
                 return INF
         return INF
 
-    speed = math.sqrt(ex * ex + ey * ey + ez * ez)
-    close = 2e-5 * max(P[i, HALF], max(P[i, HALF + 1], P[i, HALF + 2]))
+    speed = math.sqrt(dot(e, e))
+    close = 2e-5 * max(half[0], max(half[1], half[2]))
     for _ in range(MARCH_STEPS):
-        d = abs(distance_to(P, i, kind, qx + t * ex, qy + t * ey, qz + t * ez))
-        t += d / speed
+        gap = abs(distance_to(P, i, kind, along(q, t, e)))
+        t += gap / speed
         if t >= end:
             return INF
-        if d < close:
+        if gap < close:
             return t + shift if lo < t < hi else INF
     return INF

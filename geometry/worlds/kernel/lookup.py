@@ -9,19 +9,37 @@ from geometry.worlds.world import TEXTURE_CHANNELS
 
 
 @inlined
-def _bilinear(pixels, m, offset, size, u, v, weight, out):
-    """Add ``weight`` times one level's lookup to ``out``, all eight channels side by side."""
+def _levels(size, footprint):
+    """Mip levels of a footprint in tiles: offset and side of the finer, of the coarser, and its share."""
+    last = 0
+    while (size >> last) > 1:
+        last += 1
+    level = min(max(math.log2(max(footprint * size, 1e-6)), 0.0), float(last))
+    base = min(int(level), last - 1)
+    top, fine, coarse = size * size, size >> base, size >> (base + 1)
+    return (4 * top - 4 * fine * fine) // 3, fine, (4 * top - 4 * coarse * coarse) // 3, coarse, level - base
+
+
+@inlined
+def _around(offset, size, u, v):
+    """Numbers of the four texels around a point of a level, and its place between them."""
     x, y = u * size - 0.5, v * size - 0.5
     fx, fy = math.floor(x), math.floor(y)
-    a, b = np.float32(x - fx), np.float32(y - fy)
     mask = size - 1
     i0, j0 = int(fx) & mask, int(fy) & mask
-    i1, j1 = (i0 + 1) & mask, (j0 + 1) & mask
+    low, high = offset + j0 * size, offset + ((j0 + 1) & mask) * size
+    i1 = (i0 + 1) & mask
+    return low + i0, low + i1, high + i0, high + i1, x - fx, y - fy
+
+
+@inlined
+def _bilinear(pixels, m, offset, size, u, v, weight, out):
+    """Add ``weight`` times one level's lookup to ``out``, all eight channels side by side."""
+    k00, k10, k01, k11, a, b = _around(offset, size, u, v)
+    a, b = np.float32(a), np.float32(b)
     one, scale = np.float32(1.0), np.float32(weight / 255.0)
     w00, w10 = (one - a) * (one - b) * scale, a * (one - b) * scale
     w01, w11 = (one - a) * b * scale, a * b * scale
-    k00, k10 = offset + j0 * size + i0, offset + j0 * size + i1
-    k01, k11 = offset + j1 * size + i0, offset + j1 * size + i1
     for c in range(TEXTURE_CHANNELS):
         out[c] += (
             w00 * np.float32(pixels[m, k00, c])
@@ -31,62 +49,44 @@ def _bilinear(pixels, m, offset, size, u, v, weight, out):
         )
 
 
-@inlined
-def _level(size, footprint):
-    """Mip level of a footprint in tiles: the finer of the two levels, and the share of the coarser."""
-    last = 0
-    while (size >> last) > 1:
-        last += 1
-    level = min(max(math.log2(max(footprint * size, 1e-6)), 0.0), float(last))
-    base = min(int(level), last - 1)
-    return base, level - base
-
-
 @compiled
 def sample(pixels, m, size, u, v, footprint, out):
     """Trilinear lookup in mip pyramid m of values 0..255, scaled to 0..1; ``footprint`` in tiles."""
     for c in range(TEXTURE_CHANNELS):
         out[c] = 0.0
-    base, part = _level(size, footprint)
-    top, fine, coarse = size * size, size >> base, size >> (base + 1)
+    at, fine, at_coarse, coarse, part = _levels(size, footprint)
     if part < 1.0:
-        _bilinear(pixels, m, (4 * top - 4 * fine * fine) // 3, fine, u, v, 1.0 - part, out)
+        _bilinear(pixels, m, at, fine, u, v, 1.0 - part, out)
     if part > 0.0:
-        _bilinear(pixels, m, (4 * top - 4 * coarse * coarse) // 3, coarse, u, v, part, out)
+        _bilinear(pixels, m, at_coarse, coarse, u, v, part, out)
 
 
 @inlined
 def _bilinear_noise(noise, offset, size, u, v):
-    x, y = u * size - 0.5, v * size - 0.5
-    fx, fy = math.floor(x), math.floor(y)
-    a, b = x - fx, y - fy
-    mask = size - 1
-    i0, j0 = int(fx) & mask, int(fy) & mask
-    i1, j1 = (i0 + 1) & mask, (j0 + 1) & mask
-    low = (1 - a) * noise[offset + j0 * size + i0] + a * noise[offset + j0 * size + i1]
-    high = (1 - a) * noise[offset + j1 * size + i0] + a * noise[offset + j1 * size + i1]
+    k00, k10, k01, k11, a, b = _around(offset, size, u, v)
+    low = (1 - a) * noise[k00] + a * noise[k10]
+    high = (1 - a) * noise[k01] + a * noise[k11]
     return ((1 - b) * low + b * high) / 255.0
 
 
 @compiled
 def sample_noise(noise, size, u, v, footprint):
     """As `sample`, of the shared noise."""
-    base, part = _level(size, footprint)
-    top, fine, coarse = size * size, size >> base, size >> (base + 1)
+    at, fine, at_coarse, coarse, part = _levels(size, footprint)
     total = 0.0
     if part < 1.0:
-        total += (1.0 - part) * _bilinear_noise(noise, (4 * top - 4 * fine * fine) // 3, fine, u, v)
+        total += (1.0 - part) * _bilinear_noise(noise, at, fine, u, v)
     if part > 0.0:
-        total += part * _bilinear_noise(noise, (4 * top - 4 * coarse * coarse) // 3, coarse, u, v)
+        total += part * _bilinear_noise(noise, at_coarse, coarse, u, v)
     return total
 
 
 @compiled
-def sky_colour(sky, dx, dy, dz):
+def sky_colour(sky, d):
     """Bilinear lookup of the sky along a unit direction, linear colour."""
     rows, columns = sky.shape[0], sky.shape[1]
-    x = (math.atan2(dy, dx) * (0.5 / math.pi) + 0.5) * columns - 0.5
-    y = math.acos(min(max(dz, -1.0), 1.0)) / math.pi * rows - 0.5
+    x = (math.atan2(d[1], d[0]) * (0.5 / math.pi) + 0.5) * columns - 0.5
+    y = math.acos(min(max(d[2], -1.0), 1.0)) / math.pi * rows - 0.5
     y = min(max(y, 0.0), rows - 1.0)
     fx = math.floor(x)
     a = x - fx

@@ -15,8 +15,9 @@ from geometry.worlds.kernel.arrays import (
     inlined,
 )
 from geometry.worlds.kernel.lookup import sample, sample_noise, sky_colour
-from geometry.worlds.kernel.shapes import local_normal, to_local, to_world
+from geometry.worlds.kernel.shapes import local_normal
 from geometry.worlds.kernel.traversal import trace
+from geometry.worlds.kernel.vectors import along, dot, less, row, scaled, to_local, to_world, unit
 from geometry.worlds.world import (
     AMBIENT_DOWN,
     AMBIENT_UP,
@@ -37,54 +38,63 @@ from geometry.worlds.world import (
 )
 
 
+@inlined
+def _texture_axes(P, i, q, n):
+    """Texture coordinates in metres, and the local directions in which they grow.
+
+    Around the axis of a frustum, else along the axes that the normal faces least.
+    """
+    ax, ay, az = abs(n[0]), abs(n[1]), abs(n[2])
+    if int(P[i, KIND]) == FRUSTUM and az < 0.99:
+        angle = math.atan2(q[1], q[0])
+        u, v = angle * P[i, HALF], q[2]
+        a, b = (-math.sin(angle), math.cos(angle), 0.0), (0.0, 0.0, 1.0)
+    elif az >= ax and az >= ay:
+        u, v, a, b = q[0], q[1], (1.0, 0.0, 0.0), (0.0, 1.0, 0.0)
+    elif ax >= ay:
+        u, v, a, b = q[1], q[2], (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)
+    else:
+        u, v, a, b = q[0], q[2], (1.0, 0.0, 0.0), (0.0, 0.0, 1.0)
+    c, s = P[i, UV], P[i, UV + 1]
+    u, v = c * u - s * v + P[i, UV + 2], s * u + c * v + P[i, UV + 3]
+    turned = (c * a[0] - s * b[0], c * a[1] - s * b[1], c * a[2] - s * b[2])
+    return u, v, turned, (s * a[0] + c * b[0], s * a[1] + c * b[1], s * a[2] + c * b[2])
+
+
+@inlined
+def _open_share(S, i, p, n):
+    """Share of the sky's light that the occluders near a point let through."""
+    o, strength = S.occluders, S.air[OCCLUSION]
+    share = 1.0
+    for k in range(o.shape[0]):
+        v = less(row(o, k, 0), p)
+        square, size = dot(v, v), o[k, 3] * o[k, 3]
+        if square < 16.0 * o[k, 3] * o[k, 3] and int(o[k, 4]) != i:
+            up = dot(v, n) / math.sqrt(square + 1e-12)
+            share *= 1.0 - min(0.9, strength * max(up, 0.0) * o[k, 3] * o[k, 3] / max(square, size))
+    return share
+
+
 @compiled
-def shade(S, size, stack, texel, i, x, y, z, dx, dy, dz, width, shadows):
-    """Colour of primitive i at world point x, y, z seen along unit direction d, without mirror or fog.
+def shade(S, size, stack, texel, i, p, d, width, shadows):
+    """Colour of primitive i at world point p seen along unit direction d, without mirror or fog.
 
     ``width`` is the pixel's width there in metres. Returns colour, shading normal, geometric normal,
     which lights are visible (as bits), and the share of the mirrored ray.
     """
-    P = S.primitives
-    px, py, pz = x - P[i, CENTRE], y - P[i, CENTRE + 1], z - P[i, CENTRE + 2]
-    qx, qy, qz = to_local(P, i, px, py, pz)
-    lx, ly, lz = local_normal(S, i, qx, qy, qz)
+    P, M, air, light = S.primitives, S.materials, S.air, S.lights
+    q = to_local(P, i, less(p, row(P, i, CENTRE)))
+    local = local_normal(S, i, q)
+    u, v, a, b = _texture_axes(P, i, q, local)
 
-    # Texture coordinates in metres: around the axis of a frustum, else along the axes that the normal
-    # faces least. a, b are the local directions in which u and v grow.
-    ax, ay, az, bx, by, bz = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
-    if int(P[i, KIND]) == FRUSTUM and abs(lz) < 0.99:
-        angle = math.atan2(qy, qx)
-        u, v = angle * P[i, HALF], qz
-        ax, ay, bz = -math.sin(angle), math.cos(angle), 1.0
-    elif abs(lz) >= abs(lx) and abs(lz) >= abs(ly):
-        u, v = qx, qy
-        ax, by = 1.0, 1.0
-    elif abs(lx) >= abs(ly):
-        u, v = qy, qz
-        ay, bz = 1.0, 1.0
-    else:
-        u, v = qx, qz
-        ax, bz = 1.0, 1.0
-    c, s = P[i, UV], P[i, UV + 1]
-    u, v = c * u - s * v + P[i, UV + 2], s * u + c * v + P[i, UV + 3]
-    ax, ay, az, bx, by, bz = (
-        c * ax - s * bx,
-        c * ay - s * by,
-        c * az - s * bz,
-        s * ax + c * bx,
-        s * ay + c * by,
-        s * az + c * bz,
-    )
-
-    gx, gy, gz = to_world(P, i, lx, ly, lz)
-    facing = gx * dx + gy * dy + gz * dz
+    g = to_world(P, i, local)
+    facing = dot(g, d)
     side = 1.0
     if facing > 0:  # seen from inside: an open tube, the under-side of a sheet
-        gx, gy, gz, side = -gx, -gy, -gz, -1.0
+        g, side = (-g[0], -g[1], -g[2]), -1.0
     cosine = max(abs(facing), 0.08)
 
     m = int(P[i, MATERIAL])
-    M = S.materials
     scale = M[m, TEXTURE_SCALE]
     # Between the footprint's two widths: sharper than the long one, calmer than the short one.
     footprint = width * scale / math.sqrt(cosine)
@@ -101,127 +111,80 @@ def shade(S, size, stack, texel, i, x, y, z, dx, dy, dz, width, shadows):
     mask = texel[5]
 
     su, sv = side * M[m, BUMP] * (2.0 * texel[3] - 1.0), side * M[m, BUMP] * (2.0 * texel[4] - 1.0)
-    tx, ty, tz = su * ax + sv * bx, su * ay + sv * by, su * az + sv * bz
-    wx, wy, wz = to_world(P, i, tx, ty, tz)
-    nx, ny, nz = gx - wx, gy - wy, gz - wz
-    inv = 1.0 / math.sqrt(nx * nx + ny * ny + nz * nz + 1e-30)
-    nx, ny, nz = nx * inv, ny * inv, nz * inv
+    tilt = (su * a[0] + sv * b[0], su * a[1] + sv * b[1], su * a[2] + sv * b[2])
+    n = unit(less(g, to_world(P, i, tilt)))
 
-    air = S.air
-    open_share = 1.0
-    o = S.occluders
-    for k in range(o.shape[0]):
-        vx, vy, vz = o[k, 0] - x, o[k, 1] - y, o[k, 2] - z
-        square = vx * vx + vy * vy + vz * vz
-        if square < 16.0 * o[k, 3] * o[k, 3] and int(o[k, 4]) != i:
-            up = (vx * gx + vy * gy + vz * gz) / math.sqrt(square + 1e-12)
-            open_share *= 1.0 - min(
-                0.9, air[OCCLUSION] * max(up, 0.0) * o[k, 3] * o[k, 3] / max(square, o[k, 3] * o[k, 3])
-            )
-    up = 0.5 + 0.5 * nz
+    open_share = _open_share(S, i, p, g)
+    up = 0.5 + 0.5 * n[2]
     lr = (air[AMBIENT_DOWN] + (air[AMBIENT_UP] - air[AMBIENT_DOWN]) * up) * open_share
     lg = (air[AMBIENT_DOWN + 1] + (air[AMBIENT_UP + 1] - air[AMBIENT_DOWN + 1]) * up) * open_share
     lb = (air[AMBIENT_DOWN + 2] + (air[AMBIENT_UP + 2] - air[AMBIENT_DOWN + 2]) * up) * open_share
 
     sr, sg, sb = 0.0, 0.0, 0.0
     visible = 0
-    lift = 1e-3 + 5e-4 * width
-    sx, sy, sz = x + lift * gx, y + lift * gy, z + lift * gz
-    light = S.lights
+    lifted = along(p, 1e-3 + 5e-4 * width, g)
     for k in range(light.shape[0]):
         if light[k, 0] == SUN:
-            vx, vy, vz, reach, fall = light[k, 1], light[k, 2], light[k, 3], 1e6, 1.0
+            to, reach, fall = row(light, k, 1), 1e6, 1.0
         else:
-            vx, vy, vz = light[k, 1] - x, light[k, 2] - y, light[k, 3] - z
-            square = vx * vx + vy * vy + vz * vz
+            to = less(row(light, k, 1), p)
+            square = dot(to, to)
             reach = math.sqrt(square)
-            vx, vy, vz = vx / reach, vy / reach, vz / reach
+            to = (to[0] / reach, to[1] / reach, to[2] / reach)
             fall = 1.0 / (square + light[k, 7] * light[k, 7])
-        if vx * gx + vy * gy + vz * gz <= 0.0:
+        if dot(to, g) <= 0.0:
             continue
-        lambert = vx * nx + vy * ny + vz * nz
+        lambert = dot(to, n)
         if lambert <= 0.0:  # a bump faces away: dark, but no shadow's edge that would need more rays
             visible |= 1 << k
             continue
-        if shadows and trace(S, stack, sx, sy, sz, vx, vy, vz, 1e-4, reach - 2e-3, True)[1] >= 0:
+        if shadows and trace(S, stack, lifted, to, 1e-4, reach - 2e-3, True)[1] >= 0:
             continue
         visible |= 1 << k
         power = lambert * fall
-        lr, lg, lb = lr + power * light[k, 4], lg + power * light[k, 5], lb + power * light[k, 6]
+        lr, lg, lb = along((lr, lg, lb), power, row(light, k, 4))
         if M[m, SPECULAR] > 0.0:
-            hx, hy, hz = vx - dx, vy - dy, vz - dz
-            inv = 1.0 / math.sqrt(hx * hx + hy * hy + hz * hz + 1e-30)
-            shine = max((hx * nx + hy * ny + hz * nz) * inv, 0.0) ** M[m, GLOSS]
+            h = less(to, d)
+            inv = 1.0 / math.sqrt(dot(h, h) + 1e-30)
+            shine = max(dot(h, n) * inv, 0.0) ** M[m, GLOSS]
             shine *= M[m, SPECULAR] * mask * (M[m, GLOSS] + 8.0) * 0.04 * power
-            sr, sg, sb = sr + shine * light[k, 4], sg + shine * light[k, 5], sb + shine * light[k, 6]
+            sr, sg, sb = along((sr, sg, sb), shine, row(light, k, 4))
     glow = M[m, EMISSION]
-    grazing = 1.0 - min(abs(dx * nx + dy * ny + dz * nz), 1.0)
+    grazing = 1.0 - min(abs(dot(d, n)), 1.0)
     mirror = M[m, MIRROR] * mask * (0.25 + 0.75 * grazing**4)
-    return (
-        red * (lr + glow) + sr,
-        green * (lg + glow) + sg,
-        blue * (lb + glow) + sb,
-        nx,
-        ny,
-        nz,
-        gx,
-        gy,
-        gz,
-        visible,
-        mirror,
-    )
+    colour = (red * (lr + glow) + sr, green * (lg + glow) + sg, blue * (lb + glow) + sb)
+    return colour, n, g, visible, mirror
 
 
 @inlined
-def _fogged(air, r, g, b, distance):
-    keep = math.exp(-air[FOG_DENSITY] * distance)
-    return (
-        air[FOG] + (r - air[FOG]) * keep,
-        air[FOG + 1] + (g - air[FOG + 1]) * keep,
-        air[FOG + 2] + (b - air[FOG + 2]) * keep,
-    )
+def _mixed(a, b, share):
+    return along(a, share, less(b, a))
 
 
 @compiled
-def radiance(S, size, stack, texel, ox, oy, oz, dx, dy, dz, pixel):
+def radiance(S, size, stack, texel, o, d, pixel):
     """One camera ray, whole: (colour, t, primitive, geometric normal, light bits).
 
     d is not unit; t is in its units. ``pixel`` is a pixel's width one metre ahead.
     """
-    t, i = trace(S, stack, ox, oy, oz, dx, dy, dz, 1e-4, INF, False)
-    length = math.sqrt(dx * dx + dy * dy + dz * dz)
-    ux, uy, uz = dx / length, dy / length, dz / length
+    t, i = trace(S, stack, o, d, 1e-4, INF, False)
+    length = math.sqrt(dot(d, d))
+    u = (d[0] / length, d[1] / length, d[2] / length)
     if i < 0:
-        r, g, b = sky_colour(S.sky, ux, uy, uz)
-        return r, g, b, INF, -1, 0.0, 0.0, 0.0, 0
-    x, y, z = ox + t * dx, oy + t * dy, oz + t * dz
-    r, g, b, nx, ny, nz, gx, gy, gz, visible, mirror = shade(
-        S, size, stack, texel, i, x, y, z, ux, uy, uz, t * pixel, True
-    )
+        return sky_colour(S.sky, u), INF, -1, (0.0, 0.0, 0.0), 0
+    p = along(o, t, d)
+    colour, n, g, visible, mirror = shade(S, size, stack, texel, i, p, u, t * pixel, True)
     if mirror > 0.01:
-        twice = 2.0 * (ux * nx + uy * ny + uz * nz)
-        rx, ry, rz = ux - twice * nx, uy - twice * ny, uz - twice * nz
-        inv = 1.0 / math.sqrt(rx * rx + ry * ry + rz * rz)
-        rx, ry, rz = rx * inv, ry * inv, rz * inv
-        s, j = trace(S, stack, x + 1e-3 * gx, y + 1e-3 * gy, z + 1e-3 * gz, rx, ry, rz, 1e-4, INF, False)
+        twice = 2.0 * dot(u, n)
+        r = less(u, scaled(n, twice))
+        r = scaled(r, 1.0 / math.sqrt(dot(r, r)))
+        s, j = trace(S, stack, along(p, 1e-3, g), r, 1e-4, INF, False)
         if j < 0:
-            mr, mg, mb = sky_colour(S.sky, rx, ry, rz)
+            seen = sky_colour(S.sky, r)
         else:
-            mr, mg, mb, _, _, _, _, _, _, _, _ = shade(
-                S,
-                size,
-                stack,
-                texel,
-                j,
-                x + s * rx,
-                y + s * ry,
-                z + s * rz,
-                rx,
-                ry,
-                rz,
-                (t * length + s) * pixel,
-                False,
-            )
-        r, g, b = r + (mr - r) * mirror, g + (mg - g) * mirror, b + (mb - b) * mirror
-    r, g, b = _fogged(S.air, r, g, b, t * length)
-    return r, g, b, t, i, gx, gy, gz, visible
+            reach = (t * length + s) * pixel
+            seen, _, _, _, _ = shade(S, size, stack, texel, j, along(p, s, r), r, reach, False)
+        colour = _mixed(colour, seen, mirror)
+    keep = math.exp(-S.air[FOG_DENSITY] * (t * length))
+    haze = (S.air[FOG], S.air[FOG + 1], S.air[FOG + 2])
+    return _mixed(haze, colour, keep), t, i, g, visible

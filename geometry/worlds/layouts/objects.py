@@ -1,12 +1,12 @@
 """Objects to walk around: a group on the ground, a table close up, or shapes filling a space."""
 
 import math
+from itertools import product
 
 import numpy as np
 
-from geometry.worlds.builder import Builder, random_turn, turn
+from geometry.worlds.builder import Builder, Stage, random_turn, turn
 from geometry.worlds.layouts import things
-from geometry.worlds.layouts.base import Stage
 
 
 def _lamps(b: Builder, radius: float, count: int) -> None:
@@ -22,7 +22,7 @@ def _lamps(b: Builder, radius: float, count: int) -> None:
 def build(b: Builder) -> Stage:
     """A group of objects on a patch of ground under the sky, as a person films it from around."""
     rng = b.rng
-    size = math.exp(rng.uniform(math.log(0.25), math.log(1.5)))  # radius of the main object
+    size = b.log_uniform(0.25, 1.5)  # radius of the main object
     reach = size * rng.uniform(12, 30)
     ground = b.material(scale=rng.uniform(0.15, 0.8) / size)
     if rng.random() < 0.4:
@@ -30,49 +30,39 @@ def build(b: Builder) -> Stage:
         b.sheet((0, 0, -0.15 * size), (reach, reach, size), heights, ground, foreground=False)
     else:
         b.box((0, 0, -0.5 * size), (reach, reach, 0.5 * size), ground, foreground=False)
-    materials = [b.material(scale=rng.uniform(0.2, 1.5) / size) for _ in range(int(rng.integers(5, 11)))]
+    materials = [b.material(scale=rng.uniform(0.2, 1.5) / size) for _ in b.times(5, 11)]
     style = rng.integers(4)
     if style == 0:
         things.pile(b, (0, 0, 0), 2.5 * size, 0.45 * size, int(rng.integers(10, 40)), materials)
     elif style == 1:  # a tower
         z, first = 0.0, b.count
-        for _ in range(int(rng.integers(2, 6))):
+        for _ in b.times(2, 6):
             radius = size * rng.uniform(0.4, 0.8)
-            things.standing_shape(
-                b,
-                (rng.normal(0, 0.1) * size, rng.normal(0, 0.1) * size, z),
-                radius,
-                things.pick(rng, materials),
-            )
+            place = (rng.normal(0, 0.1) * size, rng.normal(0, 0.1) * size, z)
+            things.standing_shape(b, place, radius, b.pick(materials))
             z = b.highest(first) - 0.05 * size
     elif style == 2:  # one thing on a plinth
         tall = size * rng.uniform(0.2, 1.0)
         b.frustum((0, 0, tall / 2), (size, size, tall / 2), materials[0], top=rng.uniform(0.7, 1))
-        for _ in range(int(rng.integers(2, 7))):
+        for _ in b.times(2, 7):
             offset = rng.normal(0, 0.25, 3) * size + (0, 0, tall + 0.5 * size)
-            things.random_shape(b, offset, size * rng.uniform(0.3, 0.7), things.pick(rng, materials))
+            things.random_shape(b, offset, size * rng.uniform(0.3, 0.7), b.pick(materials))
     else:  # a ring
         count = int(rng.integers(5, 12))
         for k in range(count):
             angle = 2 * np.pi * k / count
             place = (2 * size * np.cos(angle), 2 * size * np.sin(angle), 0)
-            things.standing_shape(b, place, size * rng.uniform(0.4, 0.9), things.pick(rng, materials))
-        things.standing_shape(b, (0, 0, 0), size, things.pick(rng, materials))
-    for _ in range(int(rng.integers(4, 25))):  # what stands around
+            things.standing_shape(b, place, size * rng.uniform(0.4, 0.9), b.pick(materials))
+        things.standing_shape(b, (0, 0, 0), size, b.pick(materials))
+    for _ in b.times(4, 25):  # what stands around
         angle, away = rng.uniform(0, 2 * np.pi), size * rng.uniform(3.5, 11)
         place = (away * np.cos(angle), away * np.sin(angle), 0)
         if rng.random() < 0.3:
             tall = size * rng.uniform(0.5, 3)
-            b.box(
-                (*place[:2], tall),
-                (size * rng.uniform(0.1, 2), size * rng.uniform(0.1, 0.5), tall),
-                things.pick(rng, materials),
-                rotation=turn(angle + np.pi / 2),
-            )
+            half = (size * rng.uniform(0.1, 2), size * rng.uniform(0.1, 0.5), tall)
+            b.box((*place[:2], tall), half, b.pick(materials), rotation=turn(angle + np.pi / 2))
         else:
-            things.standing_shape(
-                b, place, size * math.exp(rng.normal(-0.3, 0.6)), things.pick(rng, materials)
-            )
+            things.standing_shape(b, place, size * math.exp(rng.normal(-0.3, 0.6)), b.pick(materials))
     if rng.random() < 0.5:
         _lamps(b, size, int(rng.integers(1, 4)))
     stand = np.array(((-4.5, -4.5, 0.25), (4.5, 4.5, 3.5))) * size
@@ -87,37 +77,30 @@ def build_tabletop(b: Builder) -> Stage:
     height = 0.75
     b.box((0, 0, height - 0.02), (rng.uniform(0.5, 0.9), rng.uniform(0.4, 0.7), 0.02), top, foreground=False)
     legs = b.material("grain")
-    for sx in (-0.4, 0.4):
-        for sy in (-0.3, 0.3):
-            b.box((sx, sy, height / 2 - 0.02), (0.03, 0.03, height / 2 - 0.02), legs)
+    for sx, sy in things.CORNERS:
+        b.box((0.4 * sx, 0.3 * sy, height / 2 - 0.02), (0.03, 0.03, height / 2 - 0.02), legs)
     b.box((0, 0, -0.1), (4, 4, 0.1), b.material(), foreground=False)
-    for k in range(int(rng.integers(2, 5))):
+    for k in b.times(2, 5):
         angle = k * np.pi / 2
         away = rng.uniform(1.6, 3.0)
-        b.box(
+        middle, wall = (
             (away * np.cos(angle), away * np.sin(angle), 1.4),
-            (0.1, 4, 1.5),
             b.material(rng.choice(["clouds", None])),
-            rotation=turn(angle),
-            foreground=False,
         )
-    materials = [b.material(scale=math.exp(rng.uniform(0.5, 2.3))) for _ in range(int(rng.integers(6, 12)))]
-    for _ in range(int(rng.integers(10, 40))):
+        b.box(middle, (0.1, 4, 1.5), wall, rotation=turn(angle), foreground=False)
+    materials = [b.material(scale=math.exp(rng.uniform(0.5, 2.3))) for _ in b.times(6, 12)]
+    for _ in b.times(10, 40):
         away = np.clip(rng.normal(0, 0.18, 2), -0.4, 0.4)
-        radius = math.exp(rng.uniform(math.log(0.02), math.log(0.14)))
-        things.standing_shape(b, (*away, height), radius, things.pick(rng, materials))
+        radius = b.log_uniform(0.02, 0.14)
+        things.standing_shape(b, (*away, height), radius, b.pick(materials))
     if rng.random() < 0.35:
         things.cloth(b, (0, 0, height), 0.35, 0.05, b.material(scale=3.0), rng.uniform(0, 3))
-    for _ in range(int(rng.integers(3, 12))):  # the room behind
+    for _ in b.times(3, 12):  # the room behind
         angle, away = rng.uniform(0, 2 * np.pi), rng.uniform(1.2, 1.5)
-        things.standing_shape(
-            b,
-            (away * np.cos(angle), away * np.sin(angle), 0),
-            rng.uniform(0.2, 0.6),
-            things.pick(rng, materials),
-        )
+        place = (away * np.cos(angle), away * np.sin(angle), 0)
+        things.standing_shape(b, place, rng.uniform(0.2, 0.6), b.pick(materials))
     b.ambient *= rng.uniform(0.4, 0.9)
-    for _ in range(int(rng.integers(1, 4))):
+    for _ in b.times(1, 4):
         spot = rng.uniform((-1.2, -1.2, 1.6), (1.2, 1.2, 2.6))
         b.lamp(spot, b.warm_white(rng.uniform(0.6, 2.5)), 0.2)
     stand = np.array(((-0.95, -0.95, 0.85), (0.95, 0.95, 1.6)))
@@ -129,48 +112,40 @@ def build_shapes(b: Builder) -> Stage:
     """Random shapes of all sizes in a box-shaped space: no meaning, all the variety."""
     rng = b.rng
     half = rng.uniform(2, 6, 3) * (1, 1, 0.7)
-    scale = math.exp(rng.uniform(math.log(0.3), math.log(3)))  # the whole world may be small or large
+    scale = b.log_uniform(0.3, 3)  # the whole world may be small or large
     half = half * scale
-    materials = [
-        b.material(scale=math.exp(rng.normal(-0.3, 0.7)) / scale) for _ in range(int(rng.integers(8, 15)))
-    ]
+    materials = [b.material(scale=math.exp(rng.normal(-0.3, 0.7)) / scale) for _ in b.times(8, 15)]
     open_sides = rng.random(6) < rng.choice([0.0, 0.3, 0.7])
-    for axis in range(3):
-        for s in (-1, 1):
-            if open_sides[2 * axis + (s > 0)] and (axis, s) != (2, -1):
-                continue
-            centre, size = np.zeros(3), half + 0.2 * scale
-            centre[axis], size[axis] = s * (half[axis] + 0.1 * scale), 0.1 * scale
-            if rng.random() < 0.25 and axis == 2 and s < 0:
-                relief = b.relief(rng.uniform(0.1, 0.5) * scale)
-                b.sheet(
-                    (0, 0, -half[2]),
-                    (*size[:2], 0.6 * scale),
-                    relief,
-                    things.pick(rng, materials),
-                    foreground=False,
-                )
-            else:
-                b.box(centre, size, things.pick(rng, materials), foreground=False)
-    for _ in range(int(rng.integers(25, 90))):
+    for axis, s in product(range(3), (-1, 1)):
+        floor = (axis, s) == (2, -1)
+        if open_sides[2 * axis + (s > 0)] and not floor:
+            continue
+        centre, size = np.zeros(3), half + 0.2 * scale
+        centre[axis], size[axis] = s * (half[axis] + 0.1 * scale), 0.1 * scale
+        if rng.random() < 0.25 and floor:
+            relief, size = b.relief(rng.uniform(0.1, 0.5) * scale), (*size[:2], 0.6 * scale)
+            b.sheet((0, 0, -half[2]), size, relief, b.pick(materials), foreground=False)
+        else:
+            b.box(centre, size, b.pick(materials), foreground=False)
+    for _ in b.times(25, 90):
         # Nothing large in the middle, where the cameras are; small things anywhere.
-        radius = scale * math.exp(rng.uniform(math.log(0.08), math.log(1.3)))
+        radius = scale * b.log_uniform(0.08, 1.3)
         spot = rng.uniform(-1, 1, 3) * half
         if np.abs(spot / half).max() < 0.5 and radius > 0.3 * scale:
             spot *= 0.75 / max(np.abs(spot / half).max(), 1e-3)
-        things.random_shape(b, spot, radius, things.pick(rng, materials))
-    for _ in range(int(rng.integers(2, 14))):  # wires and poles
+        things.random_shape(b, spot, radius, b.pick(materials))
+    for _ in b.times(2, 14):  # wires and poles
         spot = rng.uniform(-1, 1, 3) * half
         thick = scale * rng.uniform(0.01, 0.06)
         size = (thick, thick, half[2] * rng.uniform(0.3, 2))
         rotation = random_turn(rng) if rng.random() < 0.5 else None
-        b.frustum(spot, size, things.pick(rng, materials), rotation=rotation)
-    for _ in range(int(rng.integers(1, 4))):
+        b.frustum(spot, size, b.pick(materials), rotation=rotation)
+    for _ in b.times(1, 4):
         spot = rng.uniform(-0.7, 0.7, 3) * half
         b.lamp(spot, b.warm_white(float((0.4 * half.max()) ** 2) * rng.uniform(0.6, 2.0)), 0.3 * scale)
     if rng.random() < 0.5:
         glow = b.glowing(rng.uniform(0.8, 2))
-        for _ in range(int(rng.integers(1, 4))):
+        for _ in b.times(1, 4):
             things.random_shape(b, rng.uniform(-0.9, 0.9, 3) * half, 0.2 * scale, glow)
     stand = np.stack((-half, half)) * 0.8
     focus = rng.uniform(-0.9, 0.9, (12, 3)) * half

@@ -4,9 +4,8 @@ import math
 
 import numpy as np
 
-from geometry.worlds.builder import HEIGHT_CELLS, Builder, turn
+from geometry.worlds.builder import HEIGHT_CELLS, Builder, Stage, turn
 from geometry.worlds.layouts import things
-from geometry.worlds.layouts.base import Stage
 from geometry.worlds.textures import palette
 
 
@@ -45,33 +44,21 @@ def build(b: Builder) -> Stage:
     ]
     bark = b.material("grain", scale=1.0, mirror=0.0)
     stone = b.materials(int(rng.integers(2, 5)))
-    for _ in range(int(rng.integers(0, 30))):
+    for _ in b.times(0, 30):
         things.tree(b, spot(4, 0.8 * reach), rng.uniform(2.5, 8), bark, leaf)
-    for _ in range(int(rng.integers(3, 25))):
+    for _ in b.times(3, 25):
         x, y, z = spot(1.5, 15)
         size = math.exp(rng.normal(-0.6, 0.6))
-        b.rock(
-            (x, y, z + 0.3 * size),
-            size * rng.uniform(0.5, 1.1, 3),
-            things.pick(rng, stone),
-            rotation=turn(rng.uniform(0, 6)),
-            occludes=True,
-        )
-    for _ in range(int(rng.integers(0, 4))):
-        x, y, z = spot(9, 22)
+        half, material, rotation = size * rng.uniform(0.5, 1.1, 3), b.pick(stone), turn(rng.uniform(0, 6))
+        b.rock((x, y, z + 0.3 * size), half, material, rotation=rotation, occludes=True)
+    for _ in b.times(0, 4):
+        place = spot(9, 22)
         half = np.array((rng.uniform(2, 5), rng.uniform(2, 4), rng.uniform(1.3, 3)))
         wall = b.material(rng.choice(["bricks", "clouds", "planks", "slabs", None]), mirror=0.0)
-        things.house(
-            b,
-            (x, y, z),
-            half,
-            wall,
-            b.material(rng.choice(["bricks", "stripes", "cells"])),
-            things.pick(rng, stone),
-            rng.uniform(0, 6),
-        )
-    for _ in range(int(rng.integers(2, 18))):
-        things.standing_shape(b, spot(2, 12), math.exp(rng.normal(-0.6, 0.5)), things.pick(rng, stone))
+        roof = b.material(rng.choice(["bricks", "stripes", "cells"]))
+        things.house(b, place, half, wall, roof, b.pick(stone), rng.uniform(0, 6))
+    for _ in b.times(2, 18):
+        things.standing_shape(b, spot(2, 12), math.exp(rng.normal(-0.6, 0.5)), b.pick(stone))
     if rng.random() < 0.5:  # a fence or a row of posts
         angle, away, gap = rng.uniform(0, 2 * np.pi), rng.uniform(4, 10), rng.uniform(0.8, 2.5)
         along, out = np.array((-np.sin(angle), np.cos(angle))), np.array((np.cos(angle), np.sin(angle)))
@@ -95,16 +82,8 @@ def build_street(b: Builder) -> Stage:
         kerb = b.material("slabs", scale=0.5)
         for s in (-1, 1):
             b.box((s * (width - 0.7), 0, 0.06), (0.9, length, 0.07), kerb, foreground=False)
-    facades = [
-        b.material(p, scale=s, mirror=0.0)
-        for p, s in (
-            ("windows", rng.uniform(0.12, 0.25)),
-            ("bricks", 0.5),
-            ("clouds", 0.3),
-            (None, 0.4),
-            ("slabs", 0.3),
-        )
-    ]
+    scales = {"windows": rng.uniform(0.12, 0.25), "bricks": 0.5, "clouds": 0.3, None: 0.4, "slabs": 0.3}
+    facades = [b.material(pattern, scale=scale, mirror=0.0) for pattern, scale in scales.items()]
     roof, trim, stone = b.material("stripes"), b.material(), b.materials(4)
     for s in (-1, 1):
         y = -length
@@ -115,13 +94,11 @@ def build_street(b: Builder) -> Stage:
                 set_back = rng.choice([0.0, rng.uniform(0, 2.5)])
                 place = (s * (width + half[0] + set_back), y, 0.0)
                 if rng.random() < 0.5:
-                    things.house(
-                        b, place, half[[1, 0, 2]], things.pick(rng, facades), roof, trim, -s * np.pi / 2
-                    )
+                    things.house(b, place, half[[1, 0, 2]], b.pick(facades), roof, trim, -s * np.pi / 2)
                 else:
-                    b.box((*place[:2], half[2]), half, things.pick(rng, facades), foreground=False)
+                    b.box((*place[:2], half[2]), half, b.pick(facades), foreground=False)
             y += half[1] + rng.choice([0.0, rng.uniform(0, 2)])
-    for _ in range(int(rng.integers(8, 30))):
+    for _ in b.times(8, 30):
         s = rng.choice([-1, 1])
         place = (s * rng.uniform(0.55, 0.95) * width, rng.uniform(-0.7, 0.7) * length, 0.1)
         what = rng.integers(4)
@@ -130,22 +107,18 @@ def build_street(b: Builder) -> Stage:
         elif what == 1:
             tall = rng.uniform(1.5, 3)
             b.frustum((*place[:2], tall), (0.06, 0.06, tall), stone[0])
-            b.box(
-                (*place[:2], 2 * tall),
-                (0.3, 0.1, 0.3),
-                things.pick(rng, stone),
-                rotation=turn(rng.uniform(0, 6)),
-            )
+            sign = b.pick(stone)
+            b.box((*place[:2], 2 * tall), (0.3, 0.1, 0.3), sign, rotation=turn(rng.uniform(0, 6)))
         else:
-            things.standing_shape(b, place, math.exp(rng.normal(-0.7, 0.5)), things.pick(rng, stone))
-    for _ in range(int(rng.integers(0, 5))):  # parked boxes on wheels
+            things.standing_shape(b, place, math.exp(rng.normal(-0.7, 0.5)), b.pick(stone))
+    for _ in b.times(0, 5):  # parked boxes on wheels
         s, y = rng.choice([-1, 1]), rng.uniform(-0.6, 0.6) * length
         x, paint = s * (width - 2.0), b.material(mirror=rng.uniform(0.05, 0.4))
         b.round_box((x, y, 0.6), (0.8, 1.9, 0.38), paint, 0.2)
         b.round_box((x, y - 0.2, 1.15), (0.7, 1.0, 0.35), stone[0], 0.25)
-        for sx in (-0.75, 0.75):
-            for sy in (-1.2, 1.2):
-                b.frustum((x + sx, y + sy, 0.32), (0.32, 0.32, 0.12), stone[1], rotation=turn(0, np.pi / 2))
+        for sx, sy in things.CORNERS:
+            wheel = (x + 0.75 * sx, y + 1.2 * sy, 0.32)
+            b.frustum(wheel, (0.32, 0.32, 0.12), stone[1], rotation=turn(0, np.pi / 2))
     b.fog_density = rng.choice([0.0, rng.uniform(0.001, 0.015)])
     stand = np.array(((-0.6 * width, -0.6 * length, 0.6), (0.6 * width, 0.6 * length, 2.6)))
     focus = rng.uniform((-width, -0.6 * length, 0.3), (width, 0.6 * length, 2.5), (14, 3))

@@ -2,9 +2,8 @@
 
 import numpy as np
 
-from geometry.worlds.builder import Builder
+from geometry.worlds.builder import Builder, Stage
 from geometry.worlds.layouts import things
-from geometry.worlds.layouts.base import Stage
 
 WALL = 0.08  # half thickness
 
@@ -18,14 +17,15 @@ def _wall(
     low, high = sorted((start[axis], end[axis]))
     other = start[1 - axis]
 
+    def placed(along: float, across: float, up: float) -> things.Place:
+        return (along, across, up) if axis == 0 else (across, along, up)
+
     def block(a: float, c: float, bottom: float, top: float) -> None:
         if c - a < 1e-3 or top - bottom < 1e-3:
             return
         along, mid = 0.5 * (a + c), 0.5 * (bottom + top)
-        centre = (along, other, mid) if axis == 0 else (other, along, mid)
-        half = (
-            ((c - a) / 2, WALL, (top - bottom) / 2) if axis == 0 else (WALL, (c - a) / 2, (top - bottom) / 2)
-        )
+        centre = placed(along, other, mid)
+        half = placed((c - a) / 2, WALL, (top - bottom) / 2)
         # The offset makes the texture run on across the blocks of one wall.
         b.box(centre, half, material, foreground=False, uv=(1, 0, along, mid), tint=(1, 1, 1))
 
@@ -47,9 +47,12 @@ def _wall(
                 ((middle, (top + bottom) / 2), (wide / 2, 0.025)),
                 ((middle, bottom), (wide / 2 + 0.05, 0.03)),
             ):
-                place = (centre[0], other, centre[1]) if axis == 0 else (other, centre[0], centre[1])
-                size = (half[0], 0.04, half[1]) if axis == 0 else (0.04, half[0], half[1])
-                b.box(place, size, frame, foreground=False)
+                b.box(
+                    placed(centre[0], other, centre[1]),
+                    placed(half[0], 0.04, half[1]),
+                    frame,
+                    foreground=False,
+                )
         at = c
     block(at, high + WALL, 0, height)
 
@@ -58,7 +61,7 @@ def build(b: Builder) -> Stage:
     rng = b.rng
     w, d, h = rng.uniform(1.6, 4.0), rng.uniform(1.6, 4.0), rng.uniform(2.3, 3.4)
     plain = rng.random() < 0.4
-    walls = [b.material("clouds" if plain else None, mirror=0.0) for _ in range(int(rng.integers(1, 4)))]
+    walls = [b.material("clouds" if plain else None, mirror=0.0) for _ in b.times(1, 4)]
     floor = b.material(
         rng.choice(["planks", "slabs", "checker", "weave", None], p=[0.35, 0.2, 0.1, 0.1, 0.25])
     )
@@ -71,7 +74,7 @@ def build(b: Builder) -> Stage:
     for k in range(4):
         if k != missing:
             openings = int(rng.choice([0, 1, 2], p=[0.5, 0.35, 0.15]))
-            _wall(b, corners[k], corners[(k + 1) % 4], h, things.pick(rng, walls), openings)
+            _wall(b, corners[k], corners[(k + 1) % 4], h, b.pick(walls), openings)
             if rng.random() < 0.5:
                 skirting = b.material("grain")
                 side = corners[k] * 0.5 + corners[(k + 1) % 4] * 0.5
@@ -97,7 +100,7 @@ def build(b: Builder) -> Stage:
                 return x, y, yaw
         return None
 
-    for _ in range(int(rng.integers(1, 5))):
+    for _ in b.times(1, 5):
         if spot := free_spot(0.6, wall=True):
             half = np.array((rng.uniform(0.3, 0.6), rng.uniform(0.12, 0.2), rng.uniform(0.4, 1.05)))
             back = np.array((-np.sin(spot[2]), np.cos(spot[2]))) * (0.5 - WALL - half[1] - 0.02)
@@ -105,32 +108,32 @@ def build(b: Builder) -> Stage:
     if rng.random() < 0.7 and (spot := free_spot(0.9, wall=True)):
         things.sofa(b, (spot[0], spot[1], 0), b.material(mirror=0.0), spot[2])
     tops = []
-    for _ in range(int(rng.integers(1, 3))):
+    for _ in b.times(1, 3):
         if spot := free_spot(0.8, wall=False):
             half = np.array((rng.uniform(0.4, 0.8), rng.uniform(0.3, 0.5), rng.uniform(0.2, 0.4)))
             yaw = spot[2] + rng.normal(0, 0.2)
-            top = things.table(b, (spot[0], spot[1], 0), half, things.pick(rng, contents), wood, yaw)
+            top = things.table(b, (spot[0], spot[1], 0), half, b.pick(contents), wood, yaw)
             tops.append((spot[0], spot[1], top))
-            for _ in range(int(rng.integers(3, 9))):
+            for _ in b.times(3, 9):
                 away = rng.uniform(-0.7, 0.7, 2) * half[:2].min()
                 place = (spot[0] + away[0], spot[1] + away[1], top)
-                things.standing_shape(b, place, rng.uniform(0.04, 0.16), things.pick(rng, contents))
-            for _ in range(int(rng.integers(0, 4))):
+                things.standing_shape(b, place, rng.uniform(0.04, 0.16), b.pick(contents))
+            for _ in b.times(0, 4):
                 angle = rng.uniform(0, 2 * np.pi)
                 x, y = spot[0] + 0.85 * np.cos(angle), spot[1] + 0.85 * np.sin(angle)
                 if abs(x) < w - 0.4 and abs(y) < d - 0.4:
-                    things.chair(b, (x, y, 0), things.pick(rng, contents), wood, angle - np.pi / 2)
-    for _ in range(int(rng.integers(3, 11))):
+                    things.chair(b, (x, y, 0), b.pick(contents), wood, angle - np.pi / 2)
+    for _ in b.times(3, 11):
         if spot := free_spot(0.35, wall=False):
             place = (spot[0], spot[1], 0.0)
             if rng.random() < 0.5:
-                things.standing_shape(b, place, rng.uniform(0.12, 0.4), things.pick(rng, contents))
+                things.standing_shape(b, place, rng.uniform(0.12, 0.4), b.pick(contents))
             else:
                 things.pile(b, place, 0.4, rng.uniform(0.08, 0.2), int(rng.integers(3, 8)), contents)
     if rng.random() < 0.6:
         rug = (rng.uniform(-0.5, 0.5) * w, rng.uniform(-0.5, 0.5) * d, 0.004)
         b.box(rug, (rng.uniform(0.5, 1.2), rng.uniform(0.4, 1.0), 0.006), b.material(), foreground=False)
-    for _ in range(int(rng.integers(2, 9))):
+    for _ in b.times(2, 9):
         side = int(rng.integers(4))
         if side == missing:
             continue
@@ -139,7 +142,7 @@ def build(b: Builder) -> Stage:
         place = [(x, d - inner), (-w + inner, y), (x, -d + inner), (w - inner, y)][side]
         size = rng.uniform(0.12, 0.5, 2)
         things.picture(b, np.array((*place, rng.uniform(1.2, 1.8))), size[0], size[1], side * np.pi / 2)
-    for _ in range(int(rng.integers(1, 4))):
+    for _ in b.times(1, 4):
         if not open_top:
             spot = (rng.uniform(-0.7, 0.7) * w, rng.uniform(-0.7, 0.7) * d, h)
             things.ceiling_lamp(b, spot, rng.uniform(0.8, 3.5))
