@@ -8,37 +8,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from geometry.worlds import columns as at
 from geometry.worlds import patterns, textures
 from geometry.worlds.hierarchy import build_hierarchy
 from geometry.worlds.skies import Sky, make_sky
-from geometry.worlds.world import (
-    AIR_VALUES,
-    AMBIENT_DOWN,
-    AMBIENT_UP,
-    BUMP,
-    DETAIL,
-    EMISSION,
-    EXPOSURE,
-    FOG,
-    FOG_DENSITY,
-    GLOSS,
-    LAMP,
-    MACRO,
-    MATERIAL_COLUMNS,
-    MAX_BALLS,
-    MAX_PLANES,
-    MIRROR,
-    OCCLUSION,
-    SHAPE_VALUES,
-    SPECULAR,
-    SUN,
-    TEXTURE_SCALE,
-    Shape,
-    World,
-)
+from geometry.worlds.world import MAX_BALLS, MAX_PLANES, SHAPE_VALUES, Shape, World
 
 Vector = Sequence[float] | NDArray
 HEIGHT_CELLS = 192
+_COLUMNS = dict.fromkeys(("kind", "material"), torch.int32)
+_COLUMNS |= dict.fromkeys(("foreground", "casts_shadow"), torch.bool)
+_COLUMNS |= dict.fromkeys(("centre", "rotation", "half_size", "uv", "tint", "shape"), torch.float32)
 
 
 def turn(yaw: float, pitch: float = 0.0, roll: float = 0.0) -> NDArray:
@@ -111,21 +91,20 @@ class Builder:
     ) -> int:
         """Bake a new material and return its number; ``scale`` is in texture tiles per metre."""
         rng = self.rng
-        colour, height, gloss = textures.compose(rng, self.texture_size, pattern, colours)
-        self._textures.append(textures.bake(colour, height, gloss))
-        row = np.zeros(MATERIAL_COLUMNS, np.float32)
-        row[TEXTURE_SCALE] = self.log_uniform(0.4, 2.5) if scale is None else scale
+        colour, height, gloss_mask = textures.compose(rng, self.texture_size, pattern, colours)
+        self._textures.append(textures.bake(colour, height, gloss_mask))
+        scale = self.log_uniform(0.4, 2.5) if scale is None else scale
         shiny = rng.random()
-        row[SPECULAR] = 0.0 if shiny < 0.45 else rng.uniform(0.05, 0.9)
-        row[GLOSS] = self.log_uniform(6, 200)
-        row[EMISSION] = emission
-        row[BUMP] = rng.choice([0.0, rng.uniform(0.1, 0.5), rng.uniform(0.5, 1.2)], p=[0.35, 0.4, 0.25])
-        row[MACRO] = rng.uniform(0.0, 0.5)
-        row[DETAIL] = rng.choice([0.0, rng.uniform(0.05, 0.3), rng.uniform(0.3, 0.6)], p=[0.15, 0.5, 0.35])
+        specular = 0.0 if shiny < 0.45 else rng.uniform(0.05, 0.9)
+        gloss = self.log_uniform(6, 200)
+        bump = rng.choice([0.0, rng.uniform(0.1, 0.5), rng.uniform(0.5, 1.2)], p=[0.35, 0.4, 0.25])
+        macro = rng.uniform(0.0, 0.5)
+        detail = rng.choice([0.0, rng.uniform(0.05, 0.3), rng.uniform(0.3, 0.6)], p=[0.15, 0.5, 0.35])
         if mirror is None:
             mirror = rng.uniform(0.1, 0.6) if shiny > 0.88 else 0.0
-        row[MIRROR] = mirror
-        self._materials.append(row)
+        # In the order of `columns`.
+        row = [scale, specular, gloss, emission, bump, macro, detail, mirror]
+        self._materials.append(np.array(row, np.float32))
         return len(self._materials) - 1
 
     def materials(self, count: int, **options) -> list[int]:
@@ -297,7 +276,7 @@ class Builder:
 
     def lamp(self, position: Vector, colour: Vector, radius: float = 0.3) -> None:
         """Point light of the given radiant intensity; ``radius`` bounds its brightness near by."""
-        self._lights.append(np.array([LAMP, *position, *colour, radius], np.float32))
+        self._lights.append(np.array([at.LAMP, *position, *colour, radius], np.float32))
 
     def warm_white(self, strength: float) -> NDArray:
         """Colour of a drawn lamp: candle to cold white, at times coloured."""
@@ -315,17 +294,12 @@ class Builder:
         sky, rng = self.sky, self.rng
         lights = list(self._lights)
         if self.sunny > 0 and sky.sun_colour.max() > 0:
-            lights.append(np.array([SUN, *sky.sun_direction, *(self.sunny * sky.sun_colour), 0], np.float32))
-        air = np.zeros(AIR_VALUES, np.float32)
-        air[AMBIENT_UP : AMBIENT_UP + 3] = self.ambient * sky.ambient_up
-        air[AMBIENT_DOWN : AMBIENT_DOWN + 3] = self.ambient * sky.ambient_down
-        air[FOG : FOG + 3] = 0.5 * (sky.haze + sky.haze.mean())  # haze is paler than the sky behind it
-        air[FOG_DENSITY] = self.fog_density
-        air[EXPOSURE] = 1.0
-        air[OCCLUSION] = self.occlusion
-
-        def column(key: str, dtype: torch.dtype) -> torch.Tensor:
-            return torch.as_tensor(np.stack([p[key] for p in self._primitives]), dtype=dtype)
+            sun = [at.SUN, *sky.sun_direction, *(self.sunny * sky.sun_colour), 0]
+            lights.append(np.array(sun, np.float32))
+        fog = 0.5 * (sky.haze + sky.haze.mean())  # haze is paler than the sky behind it
+        exposure = 1.0
+        ambient = (*(self.ambient * sky.ambient_up), *(self.ambient * sky.ambient_down))
+        air = np.array([*ambient, *fog, self.fog_density, exposure, self.occlusion], np.float32)  # `columns`
 
         boxes = np.stack([self._bounds(p) for p in self._primitives]).astype(np.float32)
         node_box, node_child = build_hierarchy(boxes)
@@ -338,16 +312,10 @@ class Builder:
         return World(
             name=name,
             seed=seed,
-            kind=column("kind", torch.int32),
-            material=column("material", torch.int32),
-            foreground=column("foreground", torch.bool),
-            casts_shadow=column("casts_shadow", torch.bool),
-            centre=column("centre", torch.float32),
-            rotation=column("rotation", torch.float32),
-            half_size=column("half_size", torch.float32),
-            uv=column("uv", torch.float32),
-            tint=column("tint", torch.float32),
-            shape=column("shape", torch.float32),
+            **{
+                name: torch.as_tensor(np.stack([p[name] for p in self._primitives]), dtype=dtype)
+                for name, dtype in _COLUMNS.items()
+            },
             node_box=torch.from_numpy(node_box),
             node_child=torch.from_numpy(node_child),
             materials=torch.from_numpy(np.stack(self._materials)),

@@ -5,12 +5,13 @@ import dataclasses
 import numpy as np
 import torch
 
+from geometry.worlds import columns as at
 from geometry.worlds.builder import Builder
 from geometry.worlds.cameras import sample_cameras
 from geometry.worlds.layouts import LAYOUTS
 from geometry.worlds.photometry import meter
 from geometry.worlds.rendering import render
-from geometry.worlds.world import EXPOSURE, World
+from geometry.worlds.world import World
 
 KINDS = tuple(LAYOUTS)
 KIND_SHARES = dict(zip(KINDS, (0.25, 0.2, 0.12, 0.18, 0.13, 0.12)))
@@ -63,6 +64,6 @@ def _exposed(world: World, seed: int) -> World:
         generator = torch.Generator().manual_seed(seed)
         cameras = sample_cameras(world, 4, (32, 32), generator, threads=1)
         air = world.air.clone()
-        air[EXPOSURE] = meter(render(world, cameras, (32, 32), smooth=False, threads=1).radiance)
+        air[at.EXPOSURE] = meter(render(world, cameras, (32, 32), smooth=False, threads=1).radiance)
         world = dataclasses.replace(world, air=air)
     return world

@@ -10,9 +10,10 @@ from torch import Tensor
 from geometry.ops import se3
 from geometry.tensors import TensorRecord
 from geometry.views import Cameras
+from geometry.worlds import columns as at
 from geometry.worlds import kernel
 from geometry.worlds.photometry import develop
-from geometry.worlds.world import EXPOSURE, World
+from geometry.worlds.world import World
 
 ROWS_PER_TASK = 16
 
@@ -58,7 +59,7 @@ def render(
     )
     sky = index < 0
     objects = world.foreground[index.clamp(min=0).long()] & ~sky
-    rgb = develop(radiance, exposure=world.air[EXPOSURE].to(radiance))
+    rgb = develop(radiance, exposure=world.air[at.EXPOSURE].to(radiance))
     return WorldViews(
         rgb=rgb[None],
         radiance=radiance[None],

@@ -32,29 +32,11 @@ MAX_PLANES = 12
 MAX_BALLS = 6
 SHAPE_VALUES = 1 + 4 * MAX_PLANES
 
-# Columns of `World.materials`.
-TEXTURE_SCALE = 0  # texture tiles per metre
-SPECULAR = 1  # strength of the highlight
-GLOSS = 2  # exponent of the highlight
-EMISSION = 3  # radiance added, times the colour
-BUMP = 4  # strength of the normal map
-MACRO = 5  # strength of the slow variation that hides the tiling
-DETAIL = 6  # strength of the fine grain that remains when a texture is seen from near
-MIRROR = 7  # share of the reflected ray
-MATERIAL_COLUMNS = 8
-
 MACRO_SCALE = 0.137  # tiles of the shared noise per tile of the texture: slow variation ...
 DETAIL_SCALE = 7.3  # ... and fine grain
 # Square root of linear red, green, blue; bump slopes along u and v; gloss mask; two of padding, since eight
 # bytes are read at once.
 TEXTURE_CHANNELS = 8
-
-# Columns of `World.lights`: kind, then direction to the light or its position, colour, radius.
-SUN, LAMP = 0, 1
-
-# Entries of `World.air`.
-AMBIENT_UP, AMBIENT_DOWN, FOG, FOG_DENSITY, EXPOSURE, OCCLUSION = 0, 3, 6, 9, 10, 11
-AIR_VALUES = 12
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +60,7 @@ class World(TensorRecord):
     node_box: Float[Tensor, "nodes 6"]  # bounding volume hierarchy: low corner, high corner
     node_child: Int[Tensor, "nodes 2"]  # children, or (-1 - primitive, 0) at a leaf
 
-    materials: Float[Tensor, "M 8"]
+    materials: Float[Tensor, "M 8"]  # see `columns`, also for lights and air
     textures: UInt8[Tensor, "M T 8"]  # mip pyramids, finest level first
     noise: UInt8[Tensor, " T"]  # shared mip pyramid of fine and slow variation
     heights: Float[Tensor, "maps G G"]  # metres in a sheet's local frame, rows along y

@@ -9,12 +9,7 @@ from numpy.typing import NDArray
 
 from geometry.worlds.world import World
 
-BOX, ELLIPSOID, FRUSTUM, POLYTOPE, TORUS, ROUND_BOX, BLOB, HEIGHT = range(8)  # `world.Shape`
 INF = np.inf
-
-# Columns of `Arrays.primitives`.
-CENTRE, ROTATION, HALF, UV, TINT = 0, 3, 12, 15, 19
-KIND, MATERIAL, CASTS_SHADOW, SHAPE = 22, 23, 24, 25
 
 _options: dict[str, Any] = {
     "cache": True,
@@ -49,14 +44,7 @@ class Arrays(NamedTuple):
 def arrays_of(world: World) -> Arrays:
     """The world's tensors, which must be on the CPU, as compiled code takes them."""
     scalars = torch.stack((world.kind, world.material, world.casts_shadow), 1).float()
-    columns = (
-        world.centre,
-        world.rotation.flatten(1),
-        world.half_size,
-        world.uv,
-        world.tint,
-        scalars,
-        world.shape,
-    )
+    placed = (world.centre, world.rotation.flatten(1), world.half_size)
+    columns = (*placed, world.uv, world.tint, scalars, world.shape)
     rest = (getattr(world, name).numpy() for name in Arrays._fields[1:])
     return Arrays(torch.cat(columns, 1).contiguous().numpy(), *rest)

@@ -2,21 +2,11 @@
 
 import math
 
-from geometry.worlds.kernel.arrays import (
-    BOX,
-    CENTRE,
-    ELLIPSOID,
-    FRUSTUM,
-    HALF,
-    HEIGHT,
-    INF,
-    KIND,
-    POLYTOPE,
-    SHAPE,
-    inlined,
-)
+from geometry.worlds import columns as at
+from geometry.worlds.kernel.arrays import INF, inlined
 from geometry.worlds.kernel.shapes import distance_to, height_at, plane
 from geometry.worlds.kernel.vectors import along, divided, dot, less, row, to_local
+from geometry.worlds.world import Shape
 
 MARCH_STEPS = 80
 
@@ -32,20 +22,20 @@ def _above(S, which, sx, sy, q, e, t):
 def intersect(S, i, o, d, tmin, tmax):
     """Nearest parameter in (tmin, tmax) at which the ray meets primitive i, from either side; else inf."""
     P = S.primitives
-    p = less(o, row(P, i, CENTRE))
+    p = less(o, row(P, i, at.CENTRE))
     # Start at the point nearest the primitive's centre: quadratics then keep their digits from afar.
     shift = -dot(p, d) / dot(d, d)
     q, e = to_local(P, i, along(p, shift, d)), to_local(P, i, d)
     lo, hi = tmin - shift, tmax - shift
-    kind = int(P[i, KIND])
-    half = row(P, i, HALF)
+    kind = int(P[i, at.KIND])
+    half = row(P, i, at.HALF)
 
-    if kind in (ELLIPSOID, FRUSTUM, POLYTOPE):
+    if kind in (Shape.ELLIPSOID, Shape.FRUSTUM, Shape.POLYTOPE):
         q, e = divided(q, half), divided(e, half)
     qx, qy, qz = q
     ex, ey, ez = e
 
-    if kind == ELLIPSOID:
+    if kind == Shape.ELLIPSOID:
         aa = dot(e, e)
         middle = -dot(q, e) / aa
         nearest = along(q, middle, e)
@@ -58,8 +48,8 @@ def intersect(S, i, o, d, tmin, tmax):
             t = middle + root
         return t + shift if lo < t < hi else INF
 
-    if kind == FRUSTUM:
-        mean, slope = 0.5 * (P[i, SHAPE] + 1.0), 0.5 * (P[i, SHAPE] - 1.0)
+    if kind == Shape.FRUSTUM:
+        mean, slope = 0.5 * (P[i, at.SHAPE] + 1.0), 0.5 * (P[i, at.SHAPE] - 1.0)
         radius = mean + slope * qz
         aa = ex * ex + ey * ey - slope * slope * ez * ez
         if abs(aa) < 1e-9:
@@ -74,7 +64,7 @@ def intersect(S, i, o, d, tmin, tmax):
                 t = (-bb + sign * root) / aa
                 if lo < t < hi and t < best and abs(qz + t * ez) <= 1.0:
                     best = t
-        if P[i, SHAPE + 1] < 0.5 and ez != 0.0:
+        if P[i, at.SHAPE + 1] < 0.5 and ez != 0.0:
             for cap in (-1.0, 1.0):
                 t = (cap - qz) / ez
                 x, y = qx + t * ex, qy + t * ey
@@ -84,8 +74,8 @@ def intersect(S, i, o, d, tmin, tmax):
         return best + shift
 
     enter, leave = -INF, INF
-    if kind == POLYTOPE:
-        for k in range(int(P[i, SHAPE])):
+    if kind == Shape.POLYTOPE:
+        for k in range(int(P[i, at.SHAPE])):
             normal, offset = plane(P, i, k)
             speed, gap = dot(normal, e), offset - dot(normal, q)
             if speed < 0:
@@ -106,17 +96,17 @@ def intersect(S, i, o, d, tmin, tmax):
                 leave = min(leave, max(first, second))
     if enter > leave or leave <= lo or enter >= hi:
         return INF
-    if kind in (BOX, POLYTOPE):
+    if kind in (Shape.BOX, Shape.POLYTOPE):
         t = enter if enter > lo else leave
         return t + shift if lo < t < hi else INF
 
     t, end = max(enter, lo), min(leave, hi)
-    if kind == HEIGHT:
+    if kind == Shape.HEIGHT:
         flat = math.sqrt(ex * ex + ey * ey)
-        bound = abs(ez) + P[i, SHAPE + 1] * flat + 1e-12
+        bound = abs(ez) + P[i, at.SHAPE + 1] * flat + 1e-12
         # Never less than a quarter of a cell on: peaks thinner than that do not exist in the map.
         least = 0.5 * min(half[0], half[1]) / (S.heights.shape[1] - 1) / (flat + abs(ez) + 1e-12)
-        which, sx, sy = int(P[i, SHAPE]), 0.5 / half[0], 0.5 / half[1]
+        which, sx, sy = int(P[i, at.SHAPE]), 0.5 / half[0], 0.5 / half[1]
         above = _above(S, which, sx, sy, q, e, t)
         for _ in range(4 * MARCH_STEPS):
             last, last_above = t, above

@@ -2,40 +2,13 @@
 
 import math
 
-from geometry.worlds.kernel.arrays import (
-    CENTRE,
-    FRUSTUM,
-    HALF,
-    INF,
-    KIND,
-    MATERIAL,
-    TINT,
-    UV,
-    compiled,
-    inlined,
-)
+from geometry.worlds import columns as at
+from geometry.worlds.kernel.arrays import INF, compiled, inlined
 from geometry.worlds.kernel.lookup import sample, sample_noise, sky_colour
 from geometry.worlds.kernel.shapes import local_normal
 from geometry.worlds.kernel.traversal import trace
 from geometry.worlds.kernel.vectors import along, dot, less, row, scaled, to_local, to_world, unit
-from geometry.worlds.world import (
-    AMBIENT_DOWN,
-    AMBIENT_UP,
-    BUMP,
-    DETAIL,
-    DETAIL_SCALE,
-    EMISSION,
-    FOG,
-    FOG_DENSITY,
-    GLOSS,
-    MACRO,
-    MACRO_SCALE,
-    MIRROR,
-    OCCLUSION,
-    SPECULAR,
-    SUN,
-    TEXTURE_SCALE,
-)
+from geometry.worlds.world import DETAIL_SCALE, MACRO_SCALE, Shape
 
 
 @inlined
@@ -45,9 +18,9 @@ def _texture_axes(P, i, q, n):
     Around the axis of a frustum, else along the axes that the normal faces least.
     """
     ax, ay, az = abs(n[0]), abs(n[1]), abs(n[2])
-    if int(P[i, KIND]) == FRUSTUM and az < 0.99:
+    if int(P[i, at.KIND]) == Shape.FRUSTUM and az < 0.99:
         angle = math.atan2(q[1], q[0])
-        u, v = angle * P[i, HALF], q[2]
+        u, v = angle * P[i, at.HALF], q[2]
         a, b = (-math.sin(angle), math.cos(angle), 0.0), (0.0, 0.0, 1.0)
     elif az >= ax and az >= ay:
         u, v, a, b = q[0], q[1], (1.0, 0.0, 0.0), (0.0, 1.0, 0.0)
@@ -55,8 +28,8 @@ def _texture_axes(P, i, q, n):
         u, v, a, b = q[1], q[2], (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)
     else:
         u, v, a, b = q[0], q[2], (1.0, 0.0, 0.0), (0.0, 0.0, 1.0)
-    c, s = P[i, UV], P[i, UV + 1]
-    u, v = c * u - s * v + P[i, UV + 2], s * u + c * v + P[i, UV + 3]
+    c, s = P[i, at.UV], P[i, at.UV + 1]
+    u, v = c * u - s * v + P[i, at.UV + 2], s * u + c * v + P[i, at.UV + 3]
     turned = (c * a[0] - s * b[0], c * a[1] - s * b[1], c * a[2] - s * b[2])
     return u, v, turned, (s * a[0] + c * b[0], s * a[1] + c * b[1], s * a[2] + c * b[2])
 
@@ -64,7 +37,7 @@ def _texture_axes(P, i, q, n):
 @inlined
 def _open_share(S, i, p, n):
     """Share of the sky's light that the occluders near a point let through."""
-    o, strength = S.occluders, S.air[OCCLUSION]
+    o, strength = S.occluders, S.air[at.OCCLUSION]
     share = 1.0
     for k in range(o.shape[0]):
         v = less(row(o, k, 0), p)
@@ -83,7 +56,7 @@ def shade(S, size, stack, texel, i, p, d, width, shadows):
     which lights are visible (as bits), and the share of the mirrored ray.
     """
     P, M, air, light = S.primitives, S.materials, S.air, S.lights
-    q = to_local(P, i, less(p, row(P, i, CENTRE)))
+    q = to_local(P, i, less(p, row(P, i, at.CENTRE)))
     local = local_normal(S, i, q)
     u, v, a, b = _texture_axes(P, i, q, local)
 
@@ -94,37 +67,37 @@ def shade(S, size, stack, texel, i, p, d, width, shadows):
         g, side = (-g[0], -g[1], -g[2]), -1.0
     cosine = max(abs(facing), 0.08)
 
-    m = int(P[i, MATERIAL])
-    scale = M[m, TEXTURE_SCALE]
+    m = int(P[i, at.MATERIAL])
+    scale = M[m, at.TEXTURE_SCALE]
     # Between the footprint's two widths: sharper than the long one, calmer than the short one.
     footprint = width * scale / math.sqrt(cosine)
     u, v = u * scale, v * scale
     grey = sample_noise(S.noise, size, u * MACRO_SCALE, v * MACRO_SCALE, footprint * MACRO_SCALE)
-    vary = 1.0 + M[m, MACRO] * (2.0 * grey - 1.0)
-    if M[m, DETAIL] > 0.0:
+    vary = 1.0 + M[m, at.MACRO] * (2.0 * grey - 1.0)
+    if M[m, at.DETAIL] > 0.0:
         grey = sample_noise(S.noise, size, u * DETAIL_SCALE, v * DETAIL_SCALE, footprint * DETAIL_SCALE)
-        vary *= 1.0 + M[m, DETAIL] * (2.0 * grey - 1.0)
+        vary *= 1.0 + M[m, at.DETAIL] * (2.0 * grey - 1.0)
     sample(S.textures, m, size, u, v, footprint, texel)
-    red = min(max(texel[0] * texel[0] * P[i, TINT] * vary, 0.0), 1.0)
-    green = min(max(texel[1] * texel[1] * P[i, TINT + 1] * vary, 0.0), 1.0)
-    blue = min(max(texel[2] * texel[2] * P[i, TINT + 2] * vary, 0.0), 1.0)
+    red = min(max(texel[0] * texel[0] * P[i, at.TINT] * vary, 0.0), 1.0)
+    green = min(max(texel[1] * texel[1] * P[i, at.TINT + 1] * vary, 0.0), 1.0)
+    blue = min(max(texel[2] * texel[2] * P[i, at.TINT + 2] * vary, 0.0), 1.0)
     mask = texel[5]
 
-    su, sv = side * M[m, BUMP] * (2.0 * texel[3] - 1.0), side * M[m, BUMP] * (2.0 * texel[4] - 1.0)
+    su, sv = side * M[m, at.BUMP] * (2.0 * texel[3] - 1.0), side * M[m, at.BUMP] * (2.0 * texel[4] - 1.0)
     tilt = (su * a[0] + sv * b[0], su * a[1] + sv * b[1], su * a[2] + sv * b[2])
     n = unit(less(g, to_world(P, i, tilt)))
 
     open_share = _open_share(S, i, p, g)
     up = 0.5 + 0.5 * n[2]
-    lr = (air[AMBIENT_DOWN] + (air[AMBIENT_UP] - air[AMBIENT_DOWN]) * up) * open_share
-    lg = (air[AMBIENT_DOWN + 1] + (air[AMBIENT_UP + 1] - air[AMBIENT_DOWN + 1]) * up) * open_share
-    lb = (air[AMBIENT_DOWN + 2] + (air[AMBIENT_UP + 2] - air[AMBIENT_DOWN + 2]) * up) * open_share
+    lr = (air[at.AMBIENT_DOWN] + (air[at.AMBIENT_UP] - air[at.AMBIENT_DOWN]) * up) * open_share
+    lg = (air[at.AMBIENT_DOWN + 1] + (air[at.AMBIENT_UP + 1] - air[at.AMBIENT_DOWN + 1]) * up) * open_share
+    lb = (air[at.AMBIENT_DOWN + 2] + (air[at.AMBIENT_UP + 2] - air[at.AMBIENT_DOWN + 2]) * up) * open_share
 
     sr, sg, sb = 0.0, 0.0, 0.0
     visible = 0
     lifted = along(p, 1e-3 + 5e-4 * width, g)
     for k in range(light.shape[0]):
-        if light[k, 0] == SUN:
+        if light[k, 0] == at.SUN:
             to, reach, fall = row(light, k, 1), 1e6, 1.0
         else:
             to = less(row(light, k, 1), p)
@@ -143,15 +116,15 @@ def shade(S, size, stack, texel, i, p, d, width, shadows):
         visible |= 1 << k
         power = lambert * fall
         lr, lg, lb = along((lr, lg, lb), power, row(light, k, 4))
-        if M[m, SPECULAR] > 0.0:
+        if M[m, at.SPECULAR] > 0.0:
             h = less(to, d)
             inv = 1.0 / math.sqrt(dot(h, h) + 1e-30)
-            shine = max(dot(h, n) * inv, 0.0) ** M[m, GLOSS]
-            shine *= M[m, SPECULAR] * mask * (M[m, GLOSS] + 8.0) * 0.04 * power
+            shine = max(dot(h, n) * inv, 0.0) ** M[m, at.GLOSS]
+            shine *= M[m, at.SPECULAR] * mask * (M[m, at.GLOSS] + 8.0) * 0.04 * power
             sr, sg, sb = along((sr, sg, sb), shine, row(light, k, 4))
-    glow = M[m, EMISSION]
+    glow = M[m, at.EMISSION]
     grazing = 1.0 - min(abs(dot(d, n)), 1.0)
-    mirror = M[m, MIRROR] * mask * (0.25 + 0.75 * grazing**4)
+    mirror = M[m, at.MIRROR] * mask * (0.25 + 0.75 * grazing**4)
     colour = (red * (lr + glow) + sr, green * (lg + glow) + sg, blue * (lb + glow) + sb)
     return colour, n, g, visible, mirror
 
@@ -185,6 +158,6 @@ def radiance(S, size, stack, texel, o, d, pixel):
             reach = (t * length + s) * pixel
             seen, _, _, _, _ = shade(S, size, stack, texel, j, along(p, s, r), r, reach, False)
         colour = _mixed(colour, seen, mirror)
-    keep = math.exp(-S.air[FOG_DENSITY] * (t * length))
-    haze = (S.air[FOG], S.air[FOG + 1], S.air[FOG + 2])
+    keep = math.exp(-S.air[at.FOG_DENSITY] * (t * length))
+    haze = (S.air[at.FOG], S.air[at.FOG + 1], S.air[at.FOG + 2])
     return _mixed(haze, colour, keep), t, i, g, visible

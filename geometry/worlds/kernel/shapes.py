@@ -2,23 +2,10 @@
 
 import math
 
-from geometry.worlds.kernel.arrays import (
-    BOX,
-    CENTRE,
-    ELLIPSOID,
-    FRUSTUM,
-    HALF,
-    HEIGHT,
-    INF,
-    KIND,
-    POLYTOPE,
-    ROUND_BOX,
-    SHAPE,
-    TORUS,
-    compiled,
-    inlined,
-)
+from geometry.worlds import columns as at
+from geometry.worlds.kernel.arrays import INF, compiled, inlined
 from geometry.worlds.kernel.vectors import divided, dot, less, row, to_local, unit
+from geometry.worlds.world import Shape
 
 
 @inlined
@@ -37,29 +24,29 @@ def height_at(heights, which, x, y):
 @inlined
 def plane(P, i, k):
     """Normal and offset of face k of a polytope, in its unit cube."""
-    return row(P, i, SHAPE + 1 + 4 * k), P[i, SHAPE + 4 + 4 * k]
+    return row(P, i, at.SHAPE + 1 + 4 * k), P[i, at.SHAPE + 4 + 4 * k]
 
 
 @compiled
 def distance_to(P, i, kind, p):
     """Signed distance of the marched shapes, local metres."""
     x, y, z = p
-    if kind == TORUS:
-        ring = math.sqrt(x * x + y * y) - P[i, SHAPE]
-        return math.sqrt(ring * ring + z * z) - P[i, SHAPE + 1]
-    if kind == ROUND_BOX:
-        radius = P[i, SHAPE]
-        a = abs(x) - P[i, HALF] + radius
-        b = abs(y) - P[i, HALF + 1] + radius
-        c = abs(z) - P[i, HALF + 2] + radius
+    if kind == Shape.TORUS:
+        ring = math.sqrt(x * x + y * y) - P[i, at.SHAPE]
+        return math.sqrt(ring * ring + z * z) - P[i, at.SHAPE + 1]
+    if kind == Shape.ROUND_BOX:
+        radius = P[i, at.SHAPE]
+        a = abs(x) - P[i, at.HALF] + radius
+        b = abs(y) - P[i, at.HALF + 1] + radius
+        c = abs(z) - P[i, at.HALF + 2] + radius
         inside = min(max(a, max(b, c)), 0.0)
         a, b, c = max(a, 0.0), max(b, 0.0), max(c, 0.0)
         return math.sqrt(a * a + b * b + c * c) + inside - radius
-    blend = P[i, SHAPE + 1]
+    blend = P[i, at.SHAPE + 1]
     total = 1e9
-    for k in range(int(P[i, SHAPE])):
-        away = less(p, row(P, i, SHAPE + 2 + 4 * k))
-        ball = math.sqrt(dot(away, away)) - P[i, SHAPE + 5 + 4 * k]
+    for k in range(int(P[i, at.SHAPE])):
+        away = less(p, row(P, i, at.SHAPE + 2 + 4 * k))
+        ball = math.sqrt(dot(away, away)) - P[i, at.SHAPE + 5 + 4 * k]
         gap = max(blend - abs(total - ball), 0.0) / blend
         total = min(total, ball) - gap * gap * blend * 0.25
     return total
@@ -69,13 +56,13 @@ def distance_to(P, i, kind, p):
 def local_normal(S, i, p):
     """Unit outward normal at a surface point, both in the primitive's frame."""
     P = S.primitives
-    kind = int(P[i, KIND])
+    kind = int(P[i, at.KIND])
     x, y, z = p
-    half = row(P, i, HALF)
+    half = row(P, i, at.HALF)
     hx, hy, hz = half
     ux, uy, uz = divided(p, half)
     n = (0.0, 0.0, 1.0)
-    if kind == BOX:
+    if kind == Shape.BOX:
         # Relative to thickness would pick a thin box's edge too soon; absolute distance to the faces.
         ax, ay, az = (abs(ux) - 1) * hx, (abs(uy) - 1) * hy, (abs(uz) - 1) * hz
         if ax >= ay and ax >= az:
@@ -84,26 +71,26 @@ def local_normal(S, i, p):
             n = (0.0, math.copysign(1.0, y), 0.0)
         else:
             n = (0.0, 0.0, math.copysign(1.0, z))
-    elif kind == ELLIPSOID:
+    elif kind == Shape.ELLIPSOID:
         n = (x / (hx * hx), y / (hy * hy), z / (hz * hz))
-    elif kind == FRUSTUM:
-        mean, slope = 0.5 * (P[i, SHAPE] + 1.0), 0.5 * (P[i, SHAPE] - 1.0)
+    elif kind == Shape.FRUSTUM:
+        mean, slope = 0.5 * (P[i, at.SHAPE] + 1.0), 0.5 * (P[i, at.SHAPE] - 1.0)
         radius = mean + slope * uz
         side = abs(math.sqrt(ux * ux + uy * uy) - radius) * hx
-        if P[i, SHAPE + 1] < 0.5 and (1.0 - abs(uz)) * hz < side:
+        if P[i, at.SHAPE + 1] < 0.5 and (1.0 - abs(uz)) * hz < side:
             n = (0.0, 0.0, math.copysign(1.0, z))
         else:
             n = (ux / hx, uy / hy, -slope * radius / hz)
-    elif kind == POLYTOPE:
+    elif kind == Shape.POLYTOPE:
         most = -INF
-        for k in range(int(P[i, SHAPE])):
+        for k in range(int(P[i, at.SHAPE])):
             normal, offset = plane(P, i, k)
             value = dot(normal, (ux, uy, uz)) - offset
             if value > most:
                 most = value
                 n = divided(normal, half)
-    elif kind == HEIGHT:
-        maps, which = S.heights, int(P[i, SHAPE])
+    elif kind == Shape.HEIGHT:
+        maps, which = S.heights, int(P[i, at.SHAPE])
         step = 1.0 / (maps.shape[1] - 1)
         u, v = 0.5 * x / hx + 0.5, 0.5 * y / hy + 0.5
         across = height_at(maps, which, u + step, v) - height_at(maps, which, u - step, v)
@@ -124,27 +111,27 @@ def inside(S, x, y, z):
     """Whether a world point lies in any solid, or under a sheet that it is above or below of."""
     P = S.primitives
     for i in range(P.shape[0]):
-        q = to_local(P, i, less((x, y, z), row(P, i, CENTRE)))
-        kind = int(P[i, KIND])
-        u = divided(q, row(P, i, HALF))
-        if abs(u[0]) > 1.0 or abs(u[1]) > 1.0 or u[2] > 1.0 or (u[2] < -1.0 and kind != HEIGHT):
+        q = to_local(P, i, less((x, y, z), row(P, i, at.CENTRE)))
+        kind = int(P[i, at.KIND])
+        u = divided(q, row(P, i, at.HALF))
+        if abs(u[0]) > 1.0 or abs(u[1]) > 1.0 or u[2] > 1.0 or (u[2] < -1.0 and kind != Shape.HEIGHT):
             continue
         within = False
-        if kind == BOX:
+        if kind == Shape.BOX:
             within = True
-        elif kind == ELLIPSOID:
+        elif kind == Shape.ELLIPSOID:
             within = dot(u, u) < 1.0
-        elif kind == FRUSTUM:
-            radius = 0.5 * (P[i, SHAPE] + 1.0) + 0.5 * (P[i, SHAPE] - 1.0) * u[2]
+        elif kind == Shape.FRUSTUM:
+            radius = 0.5 * (P[i, at.SHAPE] + 1.0) + 0.5 * (P[i, at.SHAPE] - 1.0) * u[2]
             within = u[0] * u[0] + u[1] * u[1] < radius * radius
-        elif kind == POLYTOPE:
+        elif kind == Shape.POLYTOPE:
             most = -INF
-            for k in range(int(P[i, SHAPE])):
+            for k in range(int(P[i, at.SHAPE])):
                 normal, offset = plane(P, i, k)
                 most = max(most, dot(normal, u) - offset)
             within = most < 0.0
-        elif kind == HEIGHT:
-            within = q[2] < height_at(S.heights, int(P[i, SHAPE]), 0.5 * u[0] + 0.5, 0.5 * u[1] + 0.5)
+        elif kind == Shape.HEIGHT:
+            within = q[2] < height_at(S.heights, int(P[i, at.SHAPE]), 0.5 * u[0] + 0.5, 0.5 * u[1] + 0.5)
         else:
             within = distance_to(P, i, kind, q) < 0.0
         if within:

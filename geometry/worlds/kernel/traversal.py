@@ -1,6 +1,7 @@
 """The nearest primitive on a ray, through the bounding volume hierarchy."""
 
-from geometry.worlds.kernel.arrays import CASTS_SHADOW, INF, compiled, inlined
+from geometry.worlds import columns as at
+from geometry.worlds.kernel.arrays import INF, compiled, inlined
 from geometry.worlds.kernel.intersection import intersect
 
 
@@ -37,7 +38,7 @@ def trace(S, stack, o, d, tmin, tmax, shadow):
         left = S.node_child[node, 0]
         if left < 0:
             i = -1 - left
-            if shadow and S.primitives[i, CASTS_SHADOW] == 0:
+            if shadow and S.primitives[i, at.CASTS_SHADOW] == 0:
                 continue
             t = intersect(S, i, o, d, tmin, best)
             if t < best:

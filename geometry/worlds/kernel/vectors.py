@@ -2,7 +2,8 @@
 
 import math
 
-from geometry.worlds.kernel.arrays import ROTATION, inlined
+from geometry.worlds import columns as at
+from geometry.worlds.kernel.arrays import inlined
 
 
 @inlined
@@ -46,13 +47,17 @@ def row(table, i, k):
 @inlined
 def to_local(P, i, v):
     """Turn a world vector into primitive i's frame."""
-    return dot(row(P, i, ROTATION), v), dot(row(P, i, ROTATION + 3), v), dot(row(P, i, ROTATION + 6), v)
+    return (
+        dot(row(P, i, at.ROTATION), v),
+        dot(row(P, i, at.ROTATION + 3), v),
+        dot(row(P, i, at.ROTATION + 6), v),
+    )
 
 
 @inlined
 def to_world(P, i, v):
     """Turn a vector of primitive i's frame into the world's."""
-    first, second, third = row(P, i, ROTATION), row(P, i, ROTATION + 3), row(P, i, ROTATION + 6)
+    first, second, third = row(P, i, at.ROTATION), row(P, i, at.ROTATION + 3), row(P, i, at.ROTATION + 6)
     return (
         first[0] * v[0] + second[0] * v[1] + third[0] * v[2],
         first[1] * v[0] + second[1] * v[1] + third[1] * v[2],
