@@ -6,13 +6,14 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from numpy.typing import NDArray
+from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
 from geometry.ops import se3
 from geometry.ops.pinhole import project, resize_intrinsics, unproject
 from geometry.views import Cameras
 from geometry.worlds import kernel
-from geometry.worlds.paths import PATHS, Proposal, look_at
+from geometry.worlds.paths import PATHS, SHARES, Proposal, look_at
 from geometry.worlds.rendering import WorldViews, render
 from geometry.worlds.world import World
 
@@ -77,23 +78,20 @@ def sample_cameras(
     best: Proposal | None = None
     best_lens = None
     for attempt in range(ATTEMPTS):
-        name = path or list(PATHS)[rng.choice(len(PATHS), p=PATH_SHARES)]
+        name = path or list(PATHS)[rng.choice(len(PATHS), p=SHARES)]
         lens = sample_lens(rng, n_views, image_size, zoom)
         proposal = PATHS[name](rng, stand, focus, n_views)
-        proposal = _inside_stand(proposal, stand)
+        proposal = proposal._replace(centres=np.clip(proposal.centres, *stand))
         for repair in range(REPAIRS + 1):
             cameras = _cameras(proposal, lens)
-            probes = _probe(world, cameras, image_size, threads)
-            good = judge(world, cameras, probes, image_size)
-            if good.any():
-                keep = _connected(overlaps(cameras, probes, image_size), good)
-                if keep.all():
-                    return cameras
-                anchors = torch.nonzero(keep)[:, 0].numpy()
-                best, best_lens = _take(proposal, anchors), lens[anchors]
-                proposal = _jittered(rng, proposal, anchors, np.nonzero(~keep.numpy())[0], 0.5**repair, stand)
-            else:
+            keep = usable(world, cameras, image_size, threads)
+            if keep.all():
+                return cameras
+            if not keep.any():
                 break
+            anchors = np.flatnonzero(keep)
+            best, best_lens = _take(proposal, anchors), lens[anchors]
+            proposal = _jittered(rng, proposal, anchors, np.flatnonzero(~keep), 0.5**repair, stand)
         # Later attempts require less: a clip of fewer good views is filled up by small moves around them.
         if best is not None and len(best.centres) >= n_views * (1 - (attempt + 1) / ATTEMPTS):
             break
@@ -101,19 +99,26 @@ def sample_cameras(
         raise RuntimeError(
             f"world {world.name!r}, seed {world.seed}: no view of {ATTEMPTS * n_views} is usable"
         )
-    return _filled(rng, world, best, best_lens, n_views, image_size, threads)
-
-
-PATH_SHARES = (0.22, 0.15, 0.17, 0.14, 0.12, 0.12, 0.08)  # in the order of `PATHS`
+    # Ever smaller moves around the views that there are.
+    source, todo = np.arange(n_views) % len(best.centres), np.arange(len(best.centres), n_views)
+    base, lens = _take(best, source), best_lens[source]
+    proposal = _take(base, np.arange(n_views))
+    for size in (0.5, 0.25, 0.12, 0.06, 0.0):
+        # The last resort, the view itself, is always good.
+        moved = _jittered(rng, base, np.arange(n_views), todo, size, stand) if size else base
+        for part, new in zip(proposal, moved):
+            part[todo] = new[todo]
+        cameras = _cameras(proposal, lens)
+        todo = np.flatnonzero(~usable(world, cameras, image_size, threads))
+        todo = todo[todo >= len(best.centres)]
+        if not len(todo):
+            break
+    return cameras
 
 
 def _cameras(proposal: Proposal, lens: Float[Tensor, "V 3 3"]) -> Cameras:
     pose = torch.from_numpy(look_at(*proposal)).float()
     return Cameras(extrinsics=pose[None], intrinsics=lens[None])
-
-
-def _inside_stand(proposal: Proposal, stand: NDArray) -> Proposal:
-    return proposal._replace(centres=np.clip(proposal.centres, stand[0], stand[1]))
 
 
 def _take(proposal: Proposal, index: NDArray) -> Proposal:
@@ -130,51 +135,21 @@ def _jittered(
     centres[bad] = centres[source] + size * 0.2 * reach * rng.standard_normal((len(bad), 3)) * (1, 1, 0.4)
     targets[bad] = targets[source] + size * 0.15 * reach * rng.standard_normal((len(bad), 3))
     roll[bad] = roll[source]
-    return _inside_stand(Proposal(centres, targets, roll), stand)
+    return Proposal(np.clip(centres, *stand), targets, roll)
 
 
-def _filled(
-    rng: np.random.Generator,
-    world: World,
-    best: Proposal,
-    lens: Tensor,
-    n_views: int,
-    image_size: tuple[int, int],
-    threads: int | None,
-) -> Cameras:
-    """Fill up a connected clip that is too short with ever smaller moves around its views."""
-    source = np.arange(n_views) % len(best.centres)
-    fixed = np.arange(n_views) < len(best.centres)
-    stand = world.stand.double().numpy()
-    base, lens = _take(best, source), lens[source]
-    todo = np.nonzero(~fixed)[0]
-    proposal = base
-    for size in (0.5, 0.25, 0.12, 0.06, 0.0):
-        if size:
-            moved = _jittered(rng, base, np.arange(n_views), todo, size, stand)
-        else:  # the view itself, a last resort that is always good
-            moved = base
-        for part, new in zip(proposal, moved):
-            part[todo] = new[todo]
-        cameras = _cameras(proposal, lens)
-        probes = _probe(world, cameras, image_size, threads)
-        good = judge(world, cameras, probes, image_size)
-        keep = _connected(overlaps(cameras, probes, image_size), good).numpy()
-        todo = np.nonzero(~(keep | fixed))[0]
-        if not len(todo):
-            break
-    return cameras
-
-
-def _probe(world: World, cameras: Cameras, image_size: tuple[int, int], threads: int | None) -> WorldViews:
-    small = cameras_of_probes(cameras, image_size)
-    return render(world, small, (PROBE, PROBE), smooth=False, threads=threads)
-
-
-def cameras_of_probes(cameras: Cameras, image_size: tuple[int, int]) -> Cameras:
-    """The same cameras taking small square pictures."""
+def usable(
+    world: World, cameras: Cameras, image_size: tuple[int, int], threads: int | None = None
+) -> Bool[np.ndarray, " V"]:
+    """The largest set of views that stand free, see something, and are joined by chains of overlap."""
     intrinsics = resize_intrinsics(cameras.intrinsics, image_size, (PROBE, PROBE))
-    return Cameras(extrinsics=cameras.extrinsics, intrinsics=intrinsics)
+    small = Cameras(extrinsics=cameras.extrinsics, intrinsics=intrinsics)
+    probes = render(world, small, (PROBE, PROBE), smooth=False, threads=threads)
+    good, overlap = judge(world, small, probes), overlaps(small, probes)
+    link = (overlap + overlap.T > 2 * MIN_OVERLAP) & (torch.minimum(overlap, overlap.T) > 0.4 * MIN_OVERLAP)
+    good = good.numpy()
+    _, group = connected_components(link.numpy() & good[:, None] & good, directed=False)
+    return good & (group == np.bincount(group, weights=good).argmax())
 
 
 def largest_plane(
@@ -190,9 +165,7 @@ def largest_plane(
     return on.sum(-1).amax(1) / solid.sum(1).clamp(min=1)
 
 
-def judge(
-    world: World, cameras: Cameras, probes: WorldViews, image_size: tuple[int, int]
-) -> Bool[Tensor, " V"]:
+def judge(world: World, cameras: Cameras, probes: WorldViews) -> Bool[Tensor, " V"]:
     """Which views stand free and see something: shape, texture or both."""
     arrays = kernel.arrays_of(world)
     centres = se3.centres(cameras.extrinsics[0])
@@ -201,8 +174,7 @@ def judge(
     depth = torch.where(solid, probes.depth[0].flatten(1), torch.inf)
     clear = depth.min(1).values > world.near
     seen = solid.float().mean(1) > 0.3
-    points = unproject(probes.depth, cameras_of_probes(cameras, image_size))[0]
-    several = largest_plane(probes, points) < PLAIN
+    several = largest_plane(probes, unproject(probes.depth, cameras)[0]) < PLAIN
     ordered = depth.sort(1).values
     count = solid.sum(1).clamp(min=1)
     near, far = (ordered.gather(1, ((count - 1) * q).long()[:, None])[:, 0] for q in (0.1, 0.9))
@@ -212,12 +184,11 @@ def judge(
     return free & clear & seen & several & deep & bright
 
 
-def overlaps(cameras: Cameras, probes: WorldViews, image_size: tuple[int, int]) -> Float[Tensor, "V V"]:
+def overlaps(cameras: Cameras, probes: WorldViews) -> Float[Tensor, "V V"]:
     """Entry (a, b): share of the solid pixels of view a whose points view b sees too, at its depth."""
     V = cameras.extrinsics.shape[1]
-    small = cameras_of_probes(cameras, image_size)
-    points = unproject(probes.depth, small)[0].flatten(1, 2)  # [V, n, 3]
-    every = small.map(lambda t: t.expand(V, *t.shape[1:]))
+    points = unproject(probes.depth, cameras)[0].flatten(1, 2)  # [V, n, 3]
+    every = cameras.map(lambda t: t.expand(V, *t.shape[1:]))
     pixels, depth = project(points[:, None].expand(V, V, -1, 3), every)
     i = pixels.floor().long()
     framed = (i >= 0).all(-1) & (i < PROBE).all(-1) & (depth > 0)
@@ -227,24 +198,3 @@ def overlaps(cameras: Cameras, probes: WorldViews, image_size: tuple[int, int]) 
     matched = framed & (seen > 0) & ((depth - seen).abs() < 0.1 * depth)
     solid = ~probes.sky[0].flatten(1)[:, None]
     return (matched & solid).sum(-1) / solid.sum(-1).clamp(min=1)
-
-
-def _connected(overlap: Float[Tensor, "V V"], good: Bool[Tensor, " V"]) -> Bool[Tensor, " V"]:
-    """The largest set of good views joined by chains of overlap."""
-    link = 0.5 * (overlap + overlap.T) > MIN_OVERLAP
-    link &= torch.minimum(overlap, overlap.T) > 0.4 * MIN_OVERLAP
-    link &= good[:, None] & good[None]
-    best = torch.zeros_like(good)
-    for start in torch.nonzero(good)[:, 0].tolist():
-        if best[start]:
-            continue
-        reached = torch.zeros_like(good)
-        reached[start] = True
-        while True:
-            grown = reached | link[reached].any(0)
-            if (grown == reached).all():
-                break
-            reached = grown
-        if reached.sum() > best.sum():
-            best = reached
-    return best

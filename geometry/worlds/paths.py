@@ -115,11 +115,8 @@ def slide(rng: np.random.Generator, stand: NDArray, focus: NDArray, n: int) -> P
     """Sideways on a line, looking the same way."""
     place, target = _start(rng, stand, focus)
     axis = target - place
-    side = np.cross(axis, (0, 0, 1.0)) * rng.uniform(0.3, 1.2) + (  # type: ignore[operator]
-        0,
-        0,
-        rng.uniform(-0.2, 0.2) * np.linalg.norm(axis),
-    )
+    side = np.cross(axis, (0, 0, 1.0)) * rng.uniform(0.3, 1.2)
+    side[2] += rng.uniform(-0.2, 0.2) * np.linalg.norm(axis)
     along = np.linspace(-0.5, 0.5, n)[:, None]
     shift = along * side + 0.02 * np.linalg.norm(axis) * _smooth(rng, n, 3)
     return Proposal(place + shift, target + shift * rng.uniform(0.4, 1.0), _roll(rng, n, 2))
@@ -138,14 +135,9 @@ def pan(rng: np.random.Generator, stand: NDArray, focus: NDArray, n: int) -> Pro
 
 
 PATHS: dict[str, Callable[..., Proposal]] = {
-    "orbit": orbit,
-    "forward": forward,
-    "handheld": handheld,
-    "looks": looks,
-    "wide": wide,
-    "slide": slide,
-    "pan": pan,
+    path.__name__: path for path in (orbit, forward, handheld, looks, wide, slide, pan)
 }
+SHARES = (0.22, 0.15, 0.17, 0.14, 0.12, 0.12, 0.08)  # of clips, where the path is drawn
 
 
 def look_at(centres: NDArray, targets: NDArray, roll: NDArray) -> NDArray:

@@ -4,7 +4,8 @@ Every function returns [S, S] float32 in 0..1 that repeats without a seam, drawn
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import product
 
 import cv2
 import numpy as np
@@ -77,14 +78,9 @@ def speckle(rng: np.random.Generator, size: int) -> Image:
 
 def grain(rng: np.random.Generator, size: int) -> Image:
     """Drawn-out noise: brushed metal, wood, cloth."""
-    return spectral(
-        rng,
-        size,
-        slope=rng.uniform(0.5, 1.3),
-        lowest=2,
-        stretch=rng.uniform(4, 20),
-        angle=rng.choice([0, math.pi / 2, rng.uniform(0, math.pi)]),
-    )
+    slope, stretch = rng.uniform(0.5, 1.3), rng.uniform(4, 20)
+    angle = rng.choice([0, math.pi / 2, rng.uniform(0, math.pi)])
+    return spectral(rng, size, slope=slope, lowest=2, stretch=stretch, angle=angle)
 
 
 def ridges(rng: np.random.Generator, size: int) -> Image:
@@ -195,13 +191,11 @@ def gradient(rng: np.random.Generator, size: int) -> Image:
     return (0.5 + 0.5 * np.sin(2 * np.pi * ((u if rng.random() < 0.5 else v) + rng.random()))).astype("f4")
 
 
-def _stamp(canvas: NDArray, draw, x: float, y: float, reach: float) -> None:
-    """Draw at (x, y) and at its copies across the borders that it crosses."""
-    size = canvas.shape[0]
-    for sx in (-size, 0, size):
-        for sy in (-size, 0, size):
-            if -reach < x + sx < size + reach and -reach < y + sy < size + reach:
-                draw(canvas, x + sx, y + sy)
+def _copies(size: int, x: float, y: float, reach: float) -> Iterator[tuple[float, float]]:
+    """(x, y) and its copies across the borders that a shape of that reach crosses."""
+    for sx, sy in product((-size, 0, size), repeat=2):
+        if -reach < x + sx < size + reach and -reach < y + sy < size + reach:
+            yield x + sx, y + sy
 
 
 FIXED = 4  # fractional bits of OpenCV's drawing coordinates
@@ -220,19 +214,15 @@ def leaves(rng: np.random.Generator, size: int, count: int | None = None) -> Ima
         x, y = rng.random(2) * size
         tone = float(rng.random())
         if style == 0:
-            corners = 40
+            angles = np.linspace(0, 2 * np.pi, 24)
         else:
-            corners = int(rng.integers(3, 7))
-        angles = np.sort(rng.random(corners)) * 2 * np.pi if corners < 40 else np.linspace(0, 2 * np.pi, 24)
+            angles = np.sort(rng.random(int(rng.integers(3, 7)))) * 2 * np.pi
         squash, turn = rng.uniform(0.3, 1), rng.random() * np.pi
         outline = np.stack((np.cos(angles), squash * np.sin(angles)), -1) * radius
         c, s = math.cos(turn), math.sin(turn)
         outline = outline @ np.array([[c, s], [-s, c]])
-
-        def draw(image, x, y, outline=outline, tone=tone):
-            cv2.fillConvexPoly(image, _fixed(outline + np.array((x, y))), tone, cv2.LINE_AA, FIXED)
-
-        _stamp(canvas, draw, x, y, radius)
+        for centre in _copies(size, x, y, radius):
+            cv2.fillConvexPoly(canvas, _fixed(outline + np.array(centre)), tone, cv2.LINE_AA, FIXED)
     return np.clip(canvas, 0, 1)
 
 
@@ -244,11 +234,8 @@ def spots(rng: np.random.Generator, size: int) -> Image:
         x, y = rng.random(2) * size
         r = radius * rng.uniform(0.5, 1.2)
         tone, line = float(rng.uniform(0.5, 1)), -1 if rng.random() < 0.8 else 2
-
-        def draw(image, x, y, r=r, tone=tone, line=line):
-            cv2.circle(image, _fixed((x, y)), int(r * 16), tone, line, cv2.LINE_AA, FIXED)
-
-        _stamp(canvas, draw, x, y, r + 2)
+        for centre in _copies(size, x, y, r + 2):
+            cv2.circle(canvas, _fixed(centre), int(r * 16), tone, line, cv2.LINE_AA, FIXED)
     return np.clip(canvas, 0, 1)
 
 
@@ -261,11 +248,8 @@ def strokes(rng: np.random.Generator, size: int) -> Image:
         angle = main + loose * rng.standard_normal()
         dx, dy = length * math.cos(angle), length * math.sin(angle)
         tone, thick = float(rng.random()), int(rng.integers(1, 3))
-
-        def draw(image, x, y, dx=dx, dy=dy, tone=tone, thick=thick):
-            cv2.line(image, _fixed((x, y)), _fixed((x + dx, y + dy)), tone, thick, cv2.LINE_AA, FIXED)
-
-        _stamp(canvas, draw, x, y, length + 2)
+        for cx, cy in _copies(size, x, y, length + 2):
+            cv2.line(canvas, _fixed((cx, cy)), _fixed((cx + dx, cy + dy)), tone, thick, cv2.LINE_AA, FIXED)
     return np.clip(canvas, 0, 1)
 
 
@@ -299,31 +283,12 @@ def windows(rng: np.random.Generator, size: int) -> Image:
     x, y = u * columns % 1, v * rows % 1
     wide, tall = rng.uniform(0.2, 0.4), rng.uniform(0.25, 0.42)
     inside = np.minimum(wide - np.abs(x - 0.5), tall - np.abs(y - 0.5))
-    tone = rng.uniform(0.0, 0.6, (rows, columns)).astype("f4")[
-        (v * rows).astype(int), (u * columns).astype(int)
-    ]
+    tone = rng.uniform(0.0, 0.6, (rows, columns)).astype("f4")
+    tone = tone[(v * rows).astype(int), (u * columns).astype(int)]
     bars = (np.abs(x - 0.5) < 0.015) | (np.abs(y - 0.5 - rng.uniform(-0.1, 0.1)) < 0.015)
     frame = (inside < 0.03) | bars
     return np.where(inside > 0, np.where(frame, 1.0, tone), 0.75).astype(np.float32)
 
 
-PATTERNS = (
-    clouds,
-    speckle,
-    grain,
-    ridges,
-    contours,
-    cells,
-    checker,
-    bricks,
-    planks,
-    slabs,
-    stripes,
-    weave,
-    waves,
-    gradient,
-    leaves,
-    spots,
-    strokes,
-    glyphs,
-)
+PATTERNS = (clouds, speckle, grain, ridges, contours, cells, checker, bricks, planks)
+PATTERNS += (slabs, stripes, weave, waves, gradient, leaves, spots, strokes, glyphs)

@@ -1,7 +1,9 @@
 """Pictures, depth and masks of a world, rendered on the CPU."""
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import product
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -53,66 +55,41 @@ def render(
         raise ValueError(
             f"render takes the cameras of one world, got a batch of {cameras.extrinsics.shape[0]}"
         )
-    origins, maps = _pinholes(cameras)
-    radiance, depth, index, normals = _trace(
-        world, origins, maps, image_size, smooth, threads or torch.get_num_threads()
-    )
-    sky = index < 0
-    objects = world.foreground[index.clamp(min=0).long()] & ~sky
-    rgb = develop(radiance, exposure=world.air[at.EXPOSURE].to(radiance))
-    return WorldViews(
-        rgb=rgb[None],
-        radiance=radiance[None],
-        depth=depth[None],
-        sky=sky[None],
-        objects=objects[None],
-        normals=normals[None],
-        index=index[None],
-    )
-
-
-def _pinholes(cameras: Cameras) -> tuple[Float[Tensor, "V 3"], Float[Tensor, "V 3 3"]]:
-    """Centres, and maps from pixels (x, y, 1) to world directions with z = 1 in the camera, float64."""
+    # From pixels (x, y, 1) to world directions with z = 1 in the camera, in float64.
     cam_to_world = se3.invert(cameras.extrinsics[0].double())
-    return cam_to_world[:, :3, 3], cam_to_world[:, :3, :3] @ cameras.intrinsics[0].double().inverse()
+    to_world = (cam_to_world[:, :3, :3] @ cameras.intrinsics[0].double().inverse()).numpy()
+    origin, arrays = cam_to_world[:, :3, 3].numpy(), kernel.arrays_of(world)
+    (H, W), V = image_size, len(to_world)
+    radiance, smoothed, normals = torch.empty(V, 3, H, W), torch.empty(V, 3, H, W), torch.empty(V, H, W, 3)
+    depth, (index, lights) = torch.empty(V, H, W), torch.empty(2, V, H, W, dtype=torch.int32)
 
+    def by_rows(compiled: Callable[..., None], *maps: Tensor) -> None:
+        def run(task: tuple[int, int]) -> None:
+            v, first = task
+            rows = first, min(first + ROWS_PER_TASK, H)
+            of_view = (m[v].numpy() for m in maps)
+            compiled(arrays, size, origin[v], to_world[v], *rows, *of_view)
 
-def _trace(
-    world: World, origins: Tensor, maps: Tensor, image_size: tuple[int, int], smooth: bool, threads: int
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    (H, W), V = image_size, len(origins)
-    arrays = kernel.arrays_of(world)
-    size = world.texture_size
-    radiance = torch.empty(V, 3, H, W)
-    smoothed = torch.empty(V, 3, H, W)
-    depth = torch.empty(V, H, W)
-    index = torch.empty(V, H, W, dtype=torch.int32)
-    visible = torch.empty(V, H, W, dtype=torch.int32)
-    normals = torch.empty(V, H, W, 3)
+        tasks = product(range(V), range(0, H, ROWS_PER_TASK))
+        if threads == 1:
+            list(map(run, tasks))
+        else:
+            with ThreadPoolExecutor(threads) as pool:
+                list(pool.map(run, tasks))
 
-    def views(*tensors: Tensor) -> list[list]:
-        return [[t[v].numpy() for t in tensors] for v in range(V)]
-
-    origin, to_world = origins.numpy(), maps.numpy()
-    first_pass = views(radiance, depth, index, normals, visible)
-    second_pass = views(radiance, index, normals, visible, smoothed)
-    tasks = [(v, r, min(r + ROWS_PER_TASK, H)) for v in range(V) for r in range(0, H, ROWS_PER_TASK)]
-
-    def trace_rows(task: tuple[int, int, int]) -> None:
-        v, first, last = task
-        kernel.render_rows(arrays, size, origin[v], to_world[v], first, last, *first_pass[v])
-
-    def smooth_rows(task: tuple[int, int, int]) -> None:
-        v, first, last = task
-        kernel.smooth_rows(arrays, size, origin[v], to_world[v], first, last, *second_pass[v])
-
-    passes = (trace_rows, smooth_rows) if smooth else (trace_rows,)
-    if threads == 1:
-        for one_pass in passes:
-            for task in tasks:
-                one_pass(task)
-    else:
-        with ThreadPoolExecutor(threads) as pool:
-            for one_pass in passes:
-                list(pool.map(one_pass, tasks))
-    return smoothed if smooth else radiance, depth, index, normals
+    threads, size = threads or torch.get_num_threads(), world.texture_size
+    by_rows(kernel.render_rows, radiance, depth, index, normals, lights)
+    if smooth:
+        by_rows(kernel.smooth_rows, radiance, index, normals, lights, smoothed)
+        radiance = smoothed
+    sky = index < 0
+    views = {
+        "rgb": develop(radiance, exposure=world.air[at.EXPOSURE].to(radiance)),
+        "radiance": radiance,
+        "depth": depth,
+        "sky": sky,
+        "objects": world.foreground[index.clamp(min=0).long()] & ~sky,
+        "normals": normals,
+        "index": index,
+    }
+    return WorldViews(**{name: value[None] for name, value in views.items()})
