@@ -18,6 +18,7 @@ Source: apple/ARKitScenes ``DATA.md``, ``raw/README.md``, ``threedod/benchmark_s
 preprocessing for orientation. Not yet tested on a real video.
 """
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -25,7 +26,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float
 
-from geometry.datasets.sources import Choice, DataSet, if_there, rigid
+from geometry.datasets.sources import DataSet, if_there, rigid
 from geometry.errors import InputError, reading
 from geometry.formats.depth_files import read_png_depth
 from geometry.formats.images import read_header, read_map, turned_size
@@ -36,6 +37,7 @@ ASSETS = ("lowres_wide", "vga_wide", "wide")
 _POSE_TOLERANCE_S = 0.005
 
 
+@dataclass(eq=False, kw_only=True)
 class ARKitScenes(DataSet):
     """Videos of ARKitScenes; scene names are video ids.
 
@@ -48,20 +50,9 @@ class ARKitScenes(DataSet):
     """
 
     holds = "ARKitScenes videos with lowres_wide.traj and the asset's folder"
-
-    def __init__(
-        self,
-        root: str | Path,
-        *,
-        asset: Literal["lowres_wide", "vga_wide", "wide"] = "vga_wide",
-        depth: Literal["lowres_depth", "highres_depth"] = "lowres_depth",
-        least_confidence: int = 1,
-        scenes: Choice = None,
-    ) -> None:
-        if asset not in ASSETS:
-            raise InputError(f"{root}: expected an asset among {', '.join(ASSETS)}, got {asset}")
-        self.asset, self.depth, self.least_confidence = asset, depth, least_confidence
-        super().__init__(root, scenes=scenes)
+    asset: Literal["lowres_wide", "vga_wide", "wide"] = "vga_wide"
+    depth: Literal["lowres_depth", "highres_depth"] = "lowres_depth"
+    least_confidence: int = 1
 
     @classmethod
     def find(cls, root: Path) -> dict[str, Path]:
@@ -74,7 +65,9 @@ class ARKitScenes(DataSet):
         return dict(sorted(found.items()))
 
     def _list(self) -> dict[str, Path]:
-        return {name: p for name, p in self.find(self.root).items() if (p / self.asset).is_dir()}
+        if self.asset not in ASSETS:
+            raise InputError(f"{self.base}: expected an asset among {', '.join(ASSETS)}, got {self.asset}")
+        return {name: p for name, p in self.find(self.base).items() if (p / self.asset).is_dir()}
 
     def _read(self, name: str, place: Path) -> Scene:
         traj = place / "lowres_wide.traj"

@@ -14,6 +14,7 @@ Source: cvg/depthsplat ``src/scripts/convert_dl3dv_train.py`` and its loader. No
 import io
 import pickle
 import zipfile
+from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from pathlib import Path
 
@@ -22,13 +23,14 @@ import torch
 from jaxtyping import UInt8
 from PIL import Image
 
-from geometry.datasets.sources import SCENE_HASH, Choice, DataSet, read_hashes, rigid
+from geometry.datasets.sources import SCENE_HASH, DataSet, read_hashes, rigid
 from geometry.errors import InputError, reading
 from geometry.formats.images import decode
 from geometry.formats.text import read_json
 from geometry.scenes.scene import Frame, Scene
 
 
+@dataclass(eq=False, kw_only=True)
 class Chunks(DataSet):
     """Scenes of chunk files.
 
@@ -40,20 +42,11 @@ class Chunks(DataSet):
     """
 
     holds = "chunk files with scenes in their index.json"
-
-    def __init__(
-        self,
-        root: str | Path,
-        split: str = "train",
-        *,
-        exclude: str | Path | None = None,
-        scenes: Choice = None,
-    ) -> None:
-        self.split, self.exclude = split, exclude
-        super().__init__(root, scenes=scenes)
+    split: str = field(default="train", kw_only=False)
+    exclude: str | Path | None = None
 
     def _list(self) -> dict[str, Path]:
-        folder = self.root if (self.root / "index.json").is_file() else self.root / self.split
+        folder = self.base if (self.base / "index.json").is_file() else self.base / self.split
         index = folder / "index.json"
         chunk_of = read_json(index, "the index of the chunk files")
         if not isinstance(chunk_of, dict) or not all(isinstance(v, str) for v in chunk_of.values()):

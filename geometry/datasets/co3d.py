@@ -20,13 +20,14 @@ seen on a real file.
 import gzip
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool, Float
 
-from geometry.datasets.sources import Choice, DataSet, rigid, stored_frame
+from geometry.datasets.sources import DataSet, rigid, stored_frame
 from geometry.errors import InputError, reading
 from geometry.formats.images import read_map
 from geometry.formats.text import read_json
@@ -37,6 +38,7 @@ _PREPARED = "a file of geometry data prepare co3d"
 _TO_OPENCV = np.diag([-1.0, -1.0, 1.0])
 
 
+@dataclass(eq=False, kw_only=True)
 class CO3D(DataSet):
     """Sequences of CO3D v2; scene names are ``<category>/<sequence>``.
 
@@ -50,20 +52,9 @@ class CO3D(DataSet):
     """
 
     holds = "CO3D sequences (<category>/frame_annotations.jgz)"
-
-    def __init__(
-        self,
-        root: str | Path,
-        *,
-        index: str | Path | None = None,
-        categories: Sequence[str] | None = None,
-        least_quality: float | None = None,
-        scenes: Choice = None,
-    ) -> None:
-        index = Path(root, INDEX_FOLDER).expanduser() if index is None else Path(index).expanduser()
-        self.index = index if index.is_dir() else None
-        self.categories, self.least_quality = categories, least_quality
-        super().__init__(root, scenes=scenes)
+    index: str | Path | None = None
+    categories: Sequence[str] | None = None
+    least_quality: float | None = None
 
     @classmethod
     def recognises(cls, root: Path) -> bool:
@@ -71,24 +62,26 @@ class CO3D(DataSet):
         return any(root.glob("*/frame_annotations.jgz"))
 
     def _list(self) -> dict[str, Path]:
+        index = self.base / INDEX_FOLDER if self.index is None else Path(self.index).expanduser()
+        self.prepared = index if index.is_dir() else None
         categories = self.categories
         if categories is None:
-            categories = [p.parent.name for p in sorted(self.root.glob("*/frame_annotations.jgz"))]
+            categories = [p.parent.name for p in sorted(self.base.glob("*/frame_annotations.jgz"))]
         found = {}
         for category in categories:
-            if self.index is not None:
-                scores = read_json(self.index / f"{category}.json", _PREPARED)
+            if self.prepared is not None:
+                scores = read_json(self.prepared / f"{category}.json", _PREPARED)
             else:
-                scores = read_qualities(self.root / category / "sequence_annotations.jgz")
+                scores = read_qualities(self.base / category / "sequence_annotations.jgz")
             for sequence, score in sorted(scores.items()):
                 if self.least_quality is None or (score is not None and score >= self.least_quality):
-                    found[f"{category}/{sequence}"] = self.root / category
+                    found[f"{category}/{sequence}"] = self.base / category
         return found
 
     def _read(self, name: str, place: Path) -> Scene:
         category, sequence = name.split("/", 1)
-        if self.index is not None:
-            path = self.index / category / f"{sequence}.json"
+        if self.prepared is not None:
+            path = self.prepared / category / f"{sequence}.json"
             entries = read_json(path, _PREPARED)
         else:
             path = place / "frame_annotations.jgz"
@@ -111,17 +104,17 @@ class CO3D(DataSet):
             )
             depth, mask = entry.get("depth"), entry.get("mask")
             if depth is not None:
-                usable = None if depth.get("mask_path") is None else self.root / depth["mask_path"]
+                usable = None if depth.get("mask_path") is None else self.base / depth["mask_path"]
                 scale = float(depth["scale_adjustment"])
-                depth = partial(read_co3d_depth, self.root / depth["path"], scale, usable)
+                depth = partial(read_co3d_depth, self.base / depth["path"], scale, usable)
         return stored_frame(
-            self.root / name,
+            self.base / name,
             rigid(_TO_OPENCV @ R.T, _TO_OPENCV @ T, f"{path}, frame {name}"),
             K,
             image_size=size,
             name=name,
             depth=depth,
-            objects=None if mask is None else partial(read_mask, self.root / mask["path"]),
+            objects=None if mask is None else partial(read_mask, self.base / mask["path"]),
         )
 
 

@@ -5,16 +5,17 @@ A scene is a folder with a model (in it, ``sparse/0``, ``sparse`` or ``colmap``)
 """
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from geometry.datasets.sources import Choice, DataSet, existing_folder, photo_folder
+from geometry.datasets.sources import DataSet, existing_folder, photo_folder
 from geometry.formats import colmap
 from geometry.formats.depth_files import find_depth
 from geometry.scenes.colmap import read_colmap
 from geometry.scenes.scene import Scene
 
 
+@dataclass(eq=False, kw_only=True)
 class ColmapFolders(DataSet):
     """Scenes with COLMAP models.
 
@@ -28,19 +29,10 @@ class ColmapFolders(DataSet):
     """
 
     holds = "folders with a COLMAP model"
-
-    def __init__(
-        self,
-        root: str | Path,
-        *,
-        images: str | None = None,
-        depth: str | None = None,
-        depth_unit: float = 1e-3,
-        metric: bool = False,
-        scenes: Choice = None,
-    ) -> None:
-        self.images, self.depth, self.depth_unit, self.metric = images, depth, depth_unit, metric
-        super().__init__(root, scenes=scenes)
+    images: str | None = None
+    depth: str | None = None
+    depth_unit: float = 1e-3
+    metric: bool = False
 
     @classmethod
     def find(cls, root: Path) -> dict[str, Path]:

@@ -21,12 +21,12 @@ a real scene: run ``geometry data check`` on the first download.
 
 import json
 import re
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from geometry.datasets.sources import SCENE_HASH, Choice, DataSet, read_hashes
+from geometry.datasets.sources import SCENE_HASH, DataSet, read_hashes
 from geometry.errors import InputError, reading
 from geometry.formats import colmap
 from geometry.scenes import transforms_json
@@ -36,6 +36,7 @@ IMAGE_FOLDERS = {"480P": "images_8", "960P": "images_4", "2K": "images_2", "4K":
 _BATCH = re.compile(r"\d+K")
 
 
+@dataclass(eq=False, kw_only=True)
 class DL3DV(DataSet):
     """Scenes of a DL3DV download.
 
@@ -51,22 +52,9 @@ class DL3DV(DataSet):
     """
 
     holds = "DL3DV scenes (64-digit folders with a transforms.json)"
-
-    def __init__(
-        self,
-        root: str | Path,
-        *,
-        exclude: str | Path | None,
-        resolution: str | None = None,
-        points: bool = True,
-        scenes: Choice = None,
-    ) -> None:
-        if resolution is not None and resolution not in IMAGE_FOLDERS:
-            raise InputError(
-                f"{root}: expected a resolution among {', '.join(IMAGE_FOLDERS)}, got {resolution}"
-            )
-        self.exclude, self.resolution, self.points = exclude, resolution, points
-        super().__init__(root, scenes=scenes)
+    exclude: str | Path | None
+    resolution: str | None = None
+    points: bool = True
 
     @classmethod
     def find(cls, root: Path) -> dict[str, Path]:
@@ -79,7 +67,10 @@ class DL3DV(DataSet):
         return dict(sorted(found.items()))
 
     def _list(self) -> dict[str, Path]:
-        found, hashes = self.find(self.root), read_hashes(self.exclude)
+        if self.resolution not in (None, *IMAGE_FOLDERS):
+            names = ", ".join(IMAGE_FOLDERS)
+            raise InputError(f"{self.base}: expected a resolution among {names}, got {self.resolution}")
+        found, hashes = self.find(self.base), read_hashes(self.exclude)
         self.excluded = tuple(name for name in found if name in hashes)
         return {name: place for name, place in found.items() if name not in hashes}
 

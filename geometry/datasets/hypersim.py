@@ -20,6 +20,7 @@ seen; no image or depth yet.
 """
 
 import csv
+from dataclasses import dataclass
 from pathlib import Path
 
 import h5py
@@ -27,7 +28,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from geometry.datasets.sources import Choice, DataSet, if_there, inverted, rigid, stored_frame
+from geometry.datasets.sources import DataSet, if_there, inverted, rigid, stored_frame
 from geometry.errors import InputError, reading
 from geometry.formats.depth_files import read_h5_depth
 from geometry.formats.images import read_header
@@ -38,6 +39,7 @@ LENS_TABLE = "metadata_camera_parameters.csv"
 _GL_TO_CV = np.diag([1.0, -1.0, -1.0])
 
 
+@dataclass(eq=False, kw_only=True)
 class Hypersim(DataSet):
     """Camera paths of Hypersim; scene names are ``<scene>/cam_XX``.
 
@@ -47,13 +49,11 @@ class Hypersim(DataSet):
     """
 
     holds = "Hypersim scenes with _detail/cam_*/camera_keyframe_positions.hdf5"
+    lens_table: str | Path | None = None
 
-    def __init__(
-        self, root: str | Path, *, lens_table: str | Path | None = None, scenes: Choice = None
-    ) -> None:
-        super().__init__(root, scenes=scenes)
-        path = self.root / LENS_TABLE if lens_table is None else Path(lens_table).expanduser()
-        self._lenses = read_lens_table(path)
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._lenses = read_lens_table(Path(self.lens_table or self.base / LENS_TABLE).expanduser())
 
     @classmethod
     def find(cls, root: Path) -> dict[str, Path]:
@@ -63,8 +63,8 @@ class Hypersim(DataSet):
     def _read(self, name: str, place: Path) -> Scene:
         scene, camera = name.split("/")
         if scene not in self._lenses:
-            raise InputError(f"{self.root}: expected a row of {scene} in {LENS_TABLE}, found none")
-        folder = self.root / scene
+            raise InputError(f"{self.base}: expected a row of {scene} in {LENS_TABLE}, found none")
+        folder = self.base / scene
         unit = _read_unit(folder / "_detail" / "metadata_scene.csv")
         rotations = _read_dataset(place / "camera_keyframe_orientations.hdf5", (3, 3))
         centres = _read_dataset(place / "camera_keyframe_positions.hdf5", (3,)) * unit

@@ -18,14 +18,14 @@ Source: mihaidusmanu/d2-net ``megadepth_utils`` and ``lib/dataset.py``; zju3dv/L
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float
 
-from geometry.datasets.sources import Choice, DataSet, existing_folder, if_there, stored_frame
+from geometry.datasets.sources import DataSet, existing_folder, if_there, stored_frame
 from geometry.errors import InputError, reading
 from geometry.formats import colmap
 from geometry.formats.depth_files import read_h5_depth
@@ -37,6 +37,7 @@ DEPTHS = "phoenix/S6/zl548/MegaDepth_v1"
 _KEYS = ("image_paths", "depth_paths", "intrinsics", "poses")
 
 
+@dataclass(eq=False, kw_only=True)
 class MegaDepthIndex(DataSet):
     """MegaDepth through index files, D2-Net's or LoFTR's; each file is one scene.
 
@@ -48,17 +49,12 @@ class MegaDepthIndex(DataSet):
     """
 
     holds = "photos of MegaDepth with index files (.npz)"
-
-    def __init__(
-        self, root: str | Path, index: str | Path, *, scenes: Choice = None, exclude: Sequence[str] = ()
-    ) -> None:
-        self.index, self.exclude = Path(index).expanduser(), exclude
-        super().__init__(root, scenes=scenes)
+    index: str | Path = field(kw_only=False)
+    exclude: Sequence[str] = ()
 
     def _list(self) -> dict[str, Path]:
-        files = [self.index]
-        if not self.index.is_file():
-            files = sorted(existing_folder(self.index, "index files").glob("*.npz"))
+        index = Path(self.index).expanduser()
+        files = [index] if index.is_file() else sorted(existing_folder(index, "index files").glob("*.npz"))
         found = {file.stem: file for file in files if file.stem.split("_")[0] not in self.exclude}
         return dict(sorted(found.items()))
 
@@ -78,12 +74,13 @@ class MegaDepthIndex(DataSet):
             with reading(where, "numeric intrinsics and pose"):
                 K, pose = np.asarray(K, dtype=np.float64), np.asarray(pose, dtype=np.float64)
             check_pose(pose, where)
-            map_of = None if depth is None else partial(read_megadepth, self.root / str(depth))
+            map_of = None if depth is None else partial(read_megadepth, self.base / str(depth))
             # COLMAP undistorted the stored pixels.
-            frames.append(stored_frame(self.root / str(image), pose, K, name=str(image), depth=map_of))
-        return Scene(name=name, frames=tuple(frames), source=str(place), folder=self.root)
+            frames.append(stored_frame(self.base / str(image), pose, K, name=str(image), depth=map_of))
+        return Scene(name=name, frames=tuple(frames), source=str(place), folder=self.base)
 
 
+@dataclass(eq=False, kw_only=True)
 class MegaDepthColmap(DataSet):
     """MegaDepth undistorted by COLMAP: ``<root>/Undistorted_SfM/<scene>/{images, sparse}``.
 
@@ -97,12 +94,8 @@ class MegaDepthColmap(DataSet):
     """
 
     holds = "MegaDepth scenes with a COLMAP model (Undistorted_SfM/<scene>)"
-
-    def __init__(
-        self, root: str | Path, *, scenes: Choice = None, exclude: Sequence[str] = (), dense: int = 0
-    ) -> None:
-        self.exclude, self.dense = exclude, dense
-        super().__init__(root, scenes=scenes)
+    exclude: Sequence[str] = ()
+    dense: int = 0
 
     @classmethod
     def recognises(cls, root: Path) -> bool:
@@ -110,13 +103,13 @@ class MegaDepthColmap(DataSet):
         return (root / "Undistorted_SfM").is_dir()
 
     def _list(self) -> dict[str, Path]:
-        models = existing_folder(self.root / "Undistorted_SfM", "undistorted COLMAP models")
+        models = existing_folder(self.base / "Undistorted_SfM", "undistorted COLMAP models")
         places = [p for p in sorted(models.iterdir()) if p.is_dir() and p.name not in self.exclude]
         return {p.name: p for p in places if colmap.find_model(p) is not None}
 
     def _read(self, name: str, place: Path) -> Scene:
         scene = read_colmap(colmap.find_model(place), place / "images")
-        depths = self.root / DEPTHS / name / f"dense{self.dense}" / "depths"
+        depths = self.base / DEPTHS / name / f"dense{self.dense}" / "depths"
         frames = tuple(
             replace(f, depth=if_there(read_megadepth, depths / f"{Path(f.name).stem}.h5"))
             for f in scene.frames

@@ -17,11 +17,11 @@ real scene.
 """
 
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from geometry.datasets.sources import Choice, DataSet, existing_folder, if_there
+from geometry.datasets.sources import DataSet, existing_folder, if_there
 from geometry.errors import InputError
 from geometry.formats.depth_files import read_png_depth
 from geometry.scenes import transforms_json
@@ -31,6 +31,7 @@ _IMAGES = {"dslr": "resized_images", "iphone": "rgb"}
 _MASKS = {"dslr": "resized_anon_masks", "iphone": "rgb_masks"}
 
 
+@dataclass(eq=False, kw_only=True)
 class ScanNetPP(DataSet):
     """Scenes of ScanNet++, one device at a time.
 
@@ -44,21 +45,10 @@ class ScanNetPP(DataSet):
     """
 
     holds = "ScanNet++ scenes with <device>/nerfstudio/transforms.json"
-
-    def __init__(
-        self,
-        root: str | Path,
-        *,
-        device: Literal["dslr", "iphone"] = "dslr",
-        split: str = "frames",
-        depth: bool | None = None,
-        keep_bad: bool = False,
-        scenes: Choice = None,
-    ) -> None:
-        if device not in _IMAGES:
-            raise InputError(f"{root}: expected device dslr or iphone, got {device}")
-        self.device, self.split, self.depth, self.keep_bad = device, split, depth, keep_bad
-        super().__init__(root, scenes=scenes)
+    device: Literal["dslr", "iphone"] = "dslr"
+    split: str = "frames"
+    depth: bool | None = None
+    keep_bad: bool = False
 
     @classmethod
     def find(cls, root: Path, device: str = "dslr") -> dict[str, Path]:
@@ -66,7 +56,9 @@ class ScanNetPP(DataSet):
         return {p.parents[2].name: p for p in sorted(base.glob(f"*/{device}/nerfstudio/transforms.json"))}
 
     def _list(self) -> dict[str, Path]:
-        return self.find(self.root, self.device)
+        if self.device not in _IMAGES:
+            raise InputError(f"{self.base}: expected device dslr or iphone, got {self.device}")
+        return self.find(self.base, self.device)
 
     def _read(self, name: str, place: Path) -> Scene:
         folder = place.parents[1]

@@ -7,6 +7,7 @@ gives records of paths and cameras (`geometry.scenes.scene.Scene`); pixels and d
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from dataclasses import KW_ONLY, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -51,11 +52,12 @@ class SceneSource(ABC):
         return name
 
 
+@dataclass(eq=False)
 class DataSet(SceneSource):
     """A set on disk whose scenes lie below one root.
 
-    A subclass says what a root should hold, finds scenes in it (`find`, or `_list` where options matter,
-    which it sets first) and reads one (`_read`).
+    A subclass adds its options as fields, says what a root should hold, finds scenes in it (`find`, or
+    `_list` where options matter) and reads one (`_read`).
 
     Args:
         root: folder of the set.
@@ -67,12 +69,16 @@ class DataSet(SceneSource):
 
     holds: ClassVar[str]  # for messages
 
-    def __init__(self, root: str | Path, *, scenes: Choice = None) -> None:
-        self.root = existing_folder(root, self.holds)
+    root: str | Path
+    _: KW_ONLY
+    scenes: Choice = None
+
+    def __post_init__(self) -> None:
+        self.base = existing_folder(self.root, self.holds)
         self._places = self._list()
-        self.names = chosen_scenes(list(self._places), scenes, self.root)
+        self.names = chosen_scenes(list(self._places), self.scenes, self.base)
         if not self.names:  # most often a mistyped path
-            raise InputError(f"{self.root}: expected {self.holds}, found none")
+            raise InputError(f"{self.base}: expected {self.holds}, found none")
 
     @classmethod
     def find(cls, root: Path) -> dict[str, Path]:
@@ -80,7 +86,7 @@ class DataSet(SceneSource):
         return {}
 
     def _list(self) -> dict[str, Path]:
-        return self.find(self.root)
+        return self.find(self.base)
 
     @classmethod
     def recognises(cls, root: Path) -> bool:
@@ -88,7 +94,7 @@ class DataSet(SceneSource):
         return root.is_dir() and bool(cls.find(root))
 
     def read(self, name: str) -> Scene:
-        scene = self._read(name, self._places[self._require(name, self.root)])
+        scene = self._read(name, self._places[self._require(name, self.base)])
         if not scene.frames:
             raise InputError(f"{scene.source}: expected posed frames of {name}, found none")
         return scene

@@ -12,10 +12,10 @@ Source: isl-org/TanksAndTemples ``python_toolbox/convert_to_logfile.py``, ``eval
 frames of Barn.
 """
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from geometry.datasets.sources import Choice, DataSet, photo_folder
+from geometry.datasets.sources import DataSet, photo_folder
 from geometry.datasets.tanks_log import read_log
 from geometry.errors import InputError
 from geometry.formats import colmap
@@ -29,6 +29,7 @@ from geometry.scenes.transforms_json import lens_from_keys
 TRAINING_SCENES = ("Barn", "Caterpillar", "Church", "Ignatius", "Meetingroom", "Truck")  # but Courthouse
 
 
+@dataclass(eq=False, kw_only=True)
 class TanksAndTemples(DataSet):
     """Scenes in COLMAP form, and in official form where intrinsics are given.
 
@@ -40,12 +41,7 @@ class TanksAndTemples(DataSet):
     """
 
     holds = "Tanks and Temples scenes with a COLMAP model or a _COLMAP_SfM.log"
-
-    def __init__(
-        self, root: str | Path, *, intrinsics: str | Path | None = None, scenes: Choice = None
-    ) -> None:
-        self.intrinsics = None if intrinsics is None else Path(intrinsics).expanduser()
-        super().__init__(root, scenes=scenes)
+    intrinsics: str | Path | None = None
 
     @classmethod
     def find(cls, root: Path) -> dict[str, Path]:
@@ -53,7 +49,7 @@ class TanksAndTemples(DataSet):
         return {p.name: p for p in sorted(root.iterdir()) if p.is_dir() and _find_log(p) is not None}
 
     def _list(self) -> dict[str, Path]:
-        folders = (p for p in sorted(self.root.iterdir()) if p.is_dir())
+        folders = (p for p in sorted(self.base.iterdir()) if p.is_dir())
         return {p.name: p for p in folders if colmap.find_model(p) is not None or _find_log(p) is not None}
 
     def _read(self, name: str, place: Path) -> Scene:
@@ -74,7 +70,7 @@ class TanksAndTemples(DataSet):
                 f"{photo.parent}: expected intrinsics of {name}, but the official files have none: give a "
                 f"JSON with fl_x, fl_y, cx, cy, w, h for {name}"
             )
-        content = read_json(self.intrinsics, "intrinsics of scenes")
+        content = read_json(Path(self.intrinsics).expanduser(), "intrinsics of scenes")
         if not isinstance(content, dict) or not isinstance(content.get(name), dict):
             raise InputError(f"{self.intrinsics}: expected an object with intrinsics of {name}, found none")
         return lens_from_keys({}, content[name], f"{self.intrinsics}, {name}", read_header(photo).stored_size)

@@ -14,6 +14,7 @@ at a large distance.
 Source: castacks/tartanair_tools ``data_type.md``; tartanair.org. Not yet tested on a real flight.
 """
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ import torch
 from jaxtyping import Bool, Float
 from PIL import Image
 
-from geometry.datasets.sources import Choice, DataSet, if_there, inverted, rigid, stored_frame
+from geometry.datasets.sources import DataSet, if_there, inverted, rigid, stored_frame
 from geometry.errors import InputError, reading
 from geometry.formats.depth_files import read_npy_depth
 from geometry.formats.images import read_header
@@ -34,6 +35,7 @@ _NED_FROM_CV = np.array([[0.0, 0.0, 1.0], [1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
 _DEPTH_SUFFIX = {"left": ".npy", "lcam_front": ".png"}  # of the first version's camera and V2's
 
 
+@dataclass(eq=False, kw_only=True)
 class TartanAir(DataSet):
     """Flights of TartanAir; scene names are ``<env>/<difficulty>/P000``.
 
@@ -44,10 +46,7 @@ class TartanAir(DataSet):
     """
 
     holds = "flights of TartanAir (<env>/<difficulty>/P*/pose_left.txt)"
-
-    def __init__(self, root: str | Path, *, sky_depth_m: float = 1000.0, scenes: Choice = None) -> None:
-        self.sky_depth_m = sky_depth_m
-        super().__init__(root, scenes=scenes)
+    sky_depth_m: float = 1000.0
 
     @classmethod
     def find(cls, root: Path) -> dict[str, Path]:

@@ -4,15 +4,16 @@ A scene is a folder with a ``transforms.json``; OpenGL camera-to-world poses, di
 (``depth_file_path``) and masks are what that file says (`geometry.scenes.transforms_json`).
 """
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from geometry.datasets.colmap_folder import scene_folders
-from geometry.datasets.sources import Choice, DataSet, existing_folder
+from geometry.datasets.sources import DataSet, existing_folder
 from geometry.scenes import transforms_json
 from geometry.scenes.scene import Scene
 
 
+@dataclass(eq=False, kw_only=True)
 class TransformsFolders(DataSet):
     """Scenes with a transforms.json.
 
@@ -23,12 +24,8 @@ class TransformsFolders(DataSet):
     """
 
     holds = "captures with a transforms.json"
-
-    def __init__(
-        self, root: str | Path, *, images: str | None = None, metric: bool = False, scenes: Choice = None
-    ) -> None:
-        self.images, self.metric = images, metric
-        super().__init__(root, scenes=scenes)
+    images: str | None = None
+    metric: bool = False
 
     @classmethod
     def find(cls, root: Path) -> dict[str, Path]:

@@ -54,7 +54,7 @@ class VirtualKitti2(DataSet):
 
     def _read(self, name: str, place: Path) -> Scene:
         scene, variation, camera = name.split("/")
-        text = _part(self.root, "textgt") / scene / variation
+        text = _part(self.base, "textgt") / scene / variation
         intrinsics = _read_numbers(text / "intrinsic.txt", 4, camera)
         extrinsics = _read_numbers(text / "extrinsic.txt", 16, camera)
         frames = []
@@ -67,7 +67,7 @@ class VirtualKitti2(DataSet):
             check_pose(pose, f"{text / 'extrinsic.txt'}, frame {number}")
             fx, fy, cx, cy = intrinsics[number]
             depth, classes = (
-                _part(self.root, kind) / scene / variation / "frames" / kind / camera / f"{prefix}_{stem}.png"
+                _part(self.base, kind) / scene / variation / "frames" / kind / camera / f"{prefix}_{stem}.png"
                 for kind, prefix in (("depth", "depth"), ("classSegmentation", "classgt"))
             )
             frames.append(

@@ -9,12 +9,13 @@ Source: wildrgbd/wildrgbd README; naver/dust3r's preprocessing for K's order. No
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool
 
-from geometry.datasets.sources import Choice, DataSet, if_there, inverted, stored_frame
+from geometry.datasets.sources import DataSet, if_there, inverted, stored_frame
 from geometry.errors import InputError, reading
 from geometry.formats.depth_files import read_png_depth
 from geometry.formats.images import read_map
@@ -22,6 +23,7 @@ from geometry.formats.text import read_json, read_table
 from geometry.scenes.scene import Scene, check_pose
 
 
+@dataclass(eq=False, kw_only=True)
 class WildRGBD(DataSet):
     """Scenes of WildRGB-D; names are ``<category>/scenes_<id>``.
 
@@ -33,17 +35,8 @@ class WildRGBD(DataSet):
     """
 
     holds = "scenes of WildRGB-D (<category>/scenes/*/cam_poses.txt)"
-
-    def __init__(
-        self,
-        root: str | Path,
-        *,
-        categories: Sequence[str] | None = None,
-        kinds: Sequence[str] = ("single", "multi"),
-        scenes: Choice = None,
-    ) -> None:
-        self.categories, self.kinds = categories, kinds
-        super().__init__(root, scenes=scenes)
+    categories: Sequence[str] | None = None
+    kinds: Sequence[str] = ("single", "multi")
 
     @classmethod
     def find(cls, root: Path) -> dict[str, Path]:
@@ -51,7 +44,7 @@ class WildRGBD(DataSet):
         return {f"{p.parents[1].name}/{p.name}": p for p in places}
 
     def _list(self) -> dict[str, Path]:
-        found = self.find(self.root)
+        found = self.find(self.base)
         if self.categories is not None:
             found = {name: p for name, p in found.items() if p.parents[1].name in self.categories}
         kind_of = {c: _kinds(c / "types.json") for c in {p.parents[1] for p in found.values()}}

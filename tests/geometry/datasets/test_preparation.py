@@ -89,7 +89,7 @@ def test_co3d(tmp_path, capsys):
     assert run("co3d", tmp_path) == 0
     assert "cup: 1 sequences, 1 without photos here" in said(capsys)
     source = CO3D(tmp_path)
-    assert source.index is not None
+    assert source.prepared is not None
     assert source.names == ("cup/s1",)
     prepared = source[0].frames[0]
     np.testing.assert_array_equal(prepared.extrinsics, without.extrinsics)

@@ -48,7 +48,7 @@ def test_unknown_folders_and_kinds(tmp_path):
         recognise(tmp_path)
     with pytest.raises(InputError, match="found no such folder"):
         recognise(tmp_path / "absent")
-    with pytest.raises(InputError, match=r"colmap: expected options among images, depth, .*got dept"):
+    with pytest.raises(InputError, match=r"colmap: expected options among scenes, images, depth, .*got dept"):
         open_source(tmp_path, "colmap", dept="x")
     with pytest.raises(InputError, match="megadepth_index: expected the option index, got none"):
         open_source(tmp_path, "megadepth_index")
