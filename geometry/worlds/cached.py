@@ -1,6 +1,7 @@
 """A few procedural worlds, rendered once and kept in memory: what a short run on a CPU can learn."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from geometry.views import Example
 from geometry.worlds.dataset import ProceduralDataset
 
 
+@dataclass(eq=False)
 class PreparedWorlds:
     """Samples of a fixed list of worlds; the views of a sample are drawn anew from a world's photos.
 
@@ -37,32 +39,23 @@ class PreparedWorlds:
 
     collate = staticmethod(collate)
 
-    def __init__(
-        self,
-        world: ProceduralDataset,
-        *,
-        worlds: int,
-        photos: int,
-        image_size: Sequence[int],
-        first: int = 0,
-        views: int = 4,
-        spread: int | None = None,
-        paths: Sequence[str] | None = None,
-        labels: Sequence[str] = (),
-        photo_size: Sequence[int] | None = None,
-        virtual: VirtualCameras | None = None,
-    ) -> None:
-        self.world = world
-        self.worlds, self.photos, self.first = worlds, photos, first
-        self.image_size = (int(image_size[0]), int(image_size[1]))
-        if photo_size is not None and virtual is None:
+    world: ProceduralDataset
+    worlds: int
+    photos: int
+    image_size: Sequence[int]
+    first: int = 0
+    views: int = 4
+    spread: int | None = None
+    paths: Sequence[str] | None = None
+    labels: Sequence[str] = ()
+    photo_size: Sequence[int] | None = None
+    virtual: VirtualCameras | None = None
+
+    def __post_init__(self) -> None:
+        if self.photo_size is not None and self.virtual is None:
             raise InputError("prepared worlds: expected virtual cameras with a photo_size, found none")
-        self.photo_size = self.image_size if photo_size is None else (int(photo_size[0]), int(photo_size[1]))
-        self.virtual = virtual
-        self.views = views
-        self.spread = photos if spread is None else min(spread, photos)
-        self.paths = tuple(paths or (None,))
-        self.labels = tuple(labels)
+        self.image_size = tuple(self.image_size)
+        self._spread = self.photos if self.spread is None else min(self.spread, self.photos)
         self._kept: dict[int, Example] = {}
 
     def __len__(self) -> int:
@@ -74,12 +67,12 @@ class PreparedWorlds:
         image_size = request.image_size or self.image_size
         if self.virtual is None and image_size != self.image_size:
             raise InputError(f"prepared worlds are {self.image_size} pixels, got {image_size}")
-        if views > self.spread:
-            raise InputError(f"prepared worlds: expected at most {self.spread} views, got {views}")
+        if views > self._spread:
+            raise InputError(f"prepared worlds: expected at most {self._spread} views, got {views}")
         photos = self._photos(int(request) % self.worlds)
         rng = np.random.default_rng(request.seed)
-        start = int(rng.integers(self.photos - self.spread + 1))
-        chosen = torch.from_numpy(start + rng.choice(self.spread, views, replace=False))
+        start = int(rng.integers(self.photos - self._spread + 1))
+        chosen = torch.from_numpy(start + rng.choice(self._spread, views, replace=False))
         sample = photos[:, chosen]
         return sample if self.virtual is None else self.virtual.draw(sample, image_size, rng)
 
@@ -88,8 +81,8 @@ class PreparedWorlds:
             sample = self.world.sample(
                 self.first + index,
                 n_views=self.photos,
-                image_size=self.photo_size,
-                path=self.paths[index % len(self.paths)],
+                image_size=tuple(self.photo_size or self.image_size),
+                path=self.paths[index % len(self.paths)] if self.paths else None,
             )
             self._kept[index] = keep_labels(sample, self.labels)
         return self._kept[index]

@@ -1,5 +1,7 @@
 """Training samples from the procedural world: sample i depends on (seed, i) and on nothing else."""
 
+from dataclasses import KW_ONLY, dataclass
+
 import numpy as np
 import torch
 from torch.utils.data import Dataset
@@ -12,6 +14,7 @@ from geometry.worlds.rendering import render
 from geometry.worlds.world import World
 
 
+@dataclass(eq=False)
 class ProceduralDataset(Dataset):
     """Map-style dataset of worlds seen along one camera path, as `Example` of batch size one.
 
@@ -34,35 +37,27 @@ class ProceduralDataset(Dataset):
         ValueError: empty ranges or sizes.
     """
 
-    def __init__(
-        self,
-        seed: int,
-        *,
-        length: int = 1_000_000,
-        views: tuple[int, int] | int = (2, 18),
-        image_size: tuple[int, int] | list[tuple[int, int]] = (252, 252),
-        kinds: list[str] | None = None,
-        paths: list[str] | None = None,
-        photometry: float = 1.0,
-        samples_per_world: int = 1,
-        texture_size: int = 256,
-    ):
-        self.views = (views, views) if isinstance(views, int) else tuple(views)
-        if not 1 <= self.views[0] <= self.views[1]:
-            raise ValueError(f"views must be a number or a range of at least one view, got {views}")
-        sizes = [image_size] if isinstance(image_size[0], int) else list(image_size)
-        if min(min(size) for size in sizes) < 8:
-            raise ValueError(f"image_size must be at least 8 pixels on a side, got {image_size}")
-        if samples_per_world < 1:
-            raise ValueError(f"samples_per_world must be at least 1, got {samples_per_world}")
-        self.seed = seed
-        self.length = length
-        self.image_sizes = [tuple(size) for size in sizes]
-        self.kinds = kinds
-        self.paths = paths
-        self.photometry = photometry
-        self.samples_per_world = samples_per_world
-        self.texture_size = texture_size
+    seed: int
+    _: KW_ONLY
+    length: int = 1_000_000
+    views: tuple[int, int] | int = (2, 18)
+    image_size: tuple[int, int] | list[tuple[int, int]] = (252, 252)
+    kinds: list[str] | None = None
+    paths: list[str] | None = None
+    photometry: float = 1.0
+    samples_per_world: int = 1
+    texture_size: int = 256
+
+    def __post_init__(self) -> None:
+        self._views = (self.views, self.views) if isinstance(self.views, int) else tuple(self.views)
+        if not 1 <= self._views[0] <= self._views[1]:
+            raise ValueError(f"views must be a number or a range of at least one view, got {self.views}")
+        sizes = [self.image_size] if isinstance(self.image_size[0], int) else self.image_size
+        self._sizes = [(int(H), int(W)) for H, W in sizes]
+        if min(map(min, self._sizes)) < 8:
+            raise ValueError(f"image_size must be at least 8 pixels on a side, got {self.image_size}")
+        if self.samples_per_world < 1:
+            raise ValueError(f"samples_per_world must be at least 1, got {self.samples_per_world}")
         self._recent: tuple[int, World] | None = None
 
     def __len__(self) -> int:
@@ -73,10 +68,10 @@ class ProceduralDataset(Dataset):
             raise IndexError(f"index {index} is outside 0..{self.length - 1}")
         entropy = np.random.SeedSequence((self.seed, index, 1)).generate_state(1, np.uint64)
         rng = np.random.default_rng(entropy)
-        n_views = int(rng.integers(self.views[0], self.views[1] + 1))
-        image_size = self.image_sizes[rng.integers(len(self.image_sizes))]
+        n_views = int(rng.integers(self._views[0], self._views[1] + 1))
+        image_size = self._sizes[rng.integers(len(self._sizes))]
         path = str(rng.choice(self.paths)) if self.paths else None
-        return self.sample(index, n_views=n_views, image_size=image_size, path=path)  # type: ignore[arg-type]
+        return self.sample(index, n_views=n_views, image_size=image_size, path=path)
 
     def sample(
         self, index: int, *, n_views: int, image_size: tuple[int, int], path: str | None = None
@@ -87,10 +82,9 @@ class ProceduralDataset(Dataset):
         generator = torch.Generator().manual_seed(int(state >> np.uint64(1)))
         cameras = sample_cameras(world, n_views, image_size, generator, path)
         seen = render(world, cameras, image_size)
+        images = seen.rgb
         if self.photometry > 0:
             images = photograph(seen.radiance[0], generator, strength=self.photometry)[None]
-        else:
-            images = seen.rgb
         return Example(
             views=Views(images=images, cameras=cameras),
             truth=Truth(
@@ -110,8 +104,6 @@ class ProceduralDataset(Dataset):
             if self.kinds:
                 rng = np.random.default_rng(np.random.SeedSequence((self.seed, number, 3)))
                 kind = str(rng.choice(self.kinds))
-            self._recent = (
-                number,
-                procedural_world((self.seed, number), kind, texture_size=self.texture_size),
-            )
+            world = procedural_world((self.seed, number), kind, texture_size=self.texture_size)
+            self._recent = (number, world)
         return self._recent[1]
