@@ -7,7 +7,7 @@ import json
 import shutil
 import subprocess
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from geometry.atomic import atomic_file, atomic_folder
@@ -15,7 +15,6 @@ from geometry.console import say
 from geometry.datasets.co3d import INDEX_FOLDER, read_frames, read_qualities
 from geometry.datasets.dl3dv import DL3DV, IMAGE_FOLDERS
 from geometry.datasets.megadepth import DEPTHS, MegaDepthColmap
-from geometry.datasets.registry import READERS
 from geometry.datasets.scannetpp import ScanNetPP
 from geometry.datasets.sources import SceneSource, existing_folder, photo_folder, read_hashes
 from geometry.datasets.tanks_and_temples import TRAINING_SCENES, TanksAndTemples
@@ -33,16 +32,6 @@ _COLMAP_COMMANDS = """  colmap feature_extractor --image_path {images} --databas
   colmap exhaustive_matcher --database_path {folder}/database.db
   mkdir -p {folder}/sparse && colmap mapper --image_path {images} --database_path {folder}/database.db \
 --output_path {folder}/sparse"""
-
-
-def count(kind: str, what: str) -> Callable[[Path], list[str]]:
-    """A step that opens the reader and says how many scenes it finds."""
-
-    def finish(root: Path) -> list[str]:
-        say(f"{len(READERS[kind](root))} {what}")
-        return []
-
-    return finish
 
 
 def index_co3d(root: Path, *, out: Path | None = None) -> list[str]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from geometry.console import say
 from geometry.datasets import finishing
+from geometry.datasets.registry import READERS
 from geometry.datasets.tanks_and_temples import TRAINING_SCENES
 from geometry.datasets.unpack import below, unpack
 from geometry.errors import InputError
@@ -22,11 +23,12 @@ class Preparation:
     """What one set needs between its download and its reader.
 
     ``finish(root, **options)`` runs after unpacking; it returns a line for all that is still missing or
-    wrong, and says the rest.
+    wrong, and says the rest. Without it the reader's scenes are counted.
     """
 
     get: str  # where the set comes from and under which terms
-    finish: Callable[..., list[str]]
+    finish: Callable[..., list[str]] | None = None
+    scenes: str = "scenes"  # what the set calls them
     archives: tuple[str, ...] = ()  # patterns below the folder of archives
     needed: bool = False  # without an archive there is nothing to do
     place: Place = lambda path, archive: path
@@ -65,7 +67,10 @@ def prepare(
         say(f"{relative}: {written} files written, {present} there already")
         if delete_archives and written + present > 0:
             archive.unlink()
-    return preparation.finish(root, **options)
+    if preparation.finish is not None:
+        return preparation.finish(root, **options)
+    say(f"{len(READERS[name](root))} {preparation.scenes}")
+    return []
 
 
 _TARTANAIR = below("Easy", "Hard", "Data_easy", "Data_hard")
@@ -103,7 +108,7 @@ PREPARATIONS = {
         archives=("*.zip", "*.tar", "*.gz"),
         needed=True,
         place=lambda path, archive: _BLENDED_MVS(path),
-        finish=finishing.count("blended_mvs", "projects"),
+        scenes="projects",
     ),
     "co3d": Preparation(
         get="CO3D v2: the download script of facebookresearch/co3d, CC BY-NC 4.0. Annotations are cut into "
@@ -132,7 +137,7 @@ PREPARATIONS = {
         archives=("ai_*.zip",),
         needed=True,
         place=lambda path, archive: path if _HYPERSIM.search(path.as_posix()) else None,
-        finish=finishing.count("hypersim", "camera paths"),
+        scenes="camera paths",
     ),
     "megadepth": Preparation(
         get="MegaDepth: its page at Cornell has MegaDepth_v1 (depth; unpacks to "
@@ -163,7 +168,7 @@ PREPARATIONS = {
         needed=True,
         # The path in the archive, or else the archive's own folders, name environment and difficulty.
         place=lambda path, archive: _TARTANAIR(path) or _TARTANAIR(archive.parent / path),
-        finish=finishing.count("tartanair", "flights"),
+        scenes="flights",
     ),
     "vkitti2": Preparation(
         get="Virtual KITTI 2: vkitti_2.0.3_{rgb, depth, textgt}.tar, and for a sky mask by class "
@@ -171,6 +176,6 @@ PREPARATIONS = {
         archives=("vkitti_*.tar*",),
         needed=True,
         place=_vkitti2,
-        finish=finishing.count("vkitti2", "drives"),
+        scenes="drives",
     ),
 }

@@ -6,6 +6,7 @@ Every function returns [S, S] float32 in 0..1 that repeats without a seam, drawn
 import math
 from collections.abc import Iterator, Sequence
 from itertools import product
+from typing import Any
 
 import cv2
 import numpy as np
@@ -201,7 +202,7 @@ def _copies(size: int, x: float, y: float, reach: float) -> Iterator[tuple[float
 FIXED = 4  # fractional bits of OpenCV's drawing coordinates
 
 
-def _fixed(points: NDArray | Sequence[float]) -> NDArray:
+def _fixed(points: NDArray | Sequence[float]) -> Any:
     return np.round(np.asarray(points) * (1 << FIXED)).astype(np.int32)
 
 
