@@ -58,11 +58,11 @@ def check_scene(scene: Scene, *, decode: int = 3) -> SceneReport:
     """
     lines = [_describe(scene, decode), *_suspicious_intrinsics(scene)]
     with_depth = [i for i, frame in enumerate(scene.frames) if frame.depth is not None]
-    if scene.posed:
-        check_scale(scene)
     if not scene.posed:
-        verdict, numbers, found = "undecided", {}, ["no cameras for some frames: nothing to compare"]
-    elif len(with_depth) >= 2:
+        lines.append("no cameras for some frames: nothing to compare")
+        return SceneReport(name=scene.name, frames=len(scene), verdict="undecided", lines=lines)
+    check_scale(scene)
+    if len(with_depth) >= 2:
         verdict, numbers, found = _with_depth(scene.select(with_depth))
     else:
         verdict, numbers, found = _without_depth(scene)

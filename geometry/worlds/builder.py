@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from functools import partialmethod
 from typing import NamedTuple
 
 import numpy as np
@@ -107,8 +108,8 @@ class Builder:
         self._materials.append(np.array(row, np.float32))
         return len(self._materials) - 1
 
-    def materials(self, count: int, **options) -> list[int]:
-        return [self.material(**options) for _ in range(count)]
+    def materials(self, count: int) -> list[int]:
+        return [self.material() for _ in range(count)]
 
     def glowing(self, strength: float) -> int:
         """A nearly plain material that shines."""
@@ -164,27 +165,16 @@ class Builder:
             }
         )
 
-    def box(self, centre: Vector, half_size: Vector, material: int, **options) -> None:
-        self.add(Shape.BOX, centre, half_size, material, **options)
+    box = partialmethod(add, Shape.BOX)
+    ellipsoid = partialmethod(add, Shape.ELLIPSOID)
 
     def round_box(self, centre: Vector, half_size: Vector, material: int, radius: float, **options) -> None:
         radius = min(radius, 0.98 * min(half_size))
         self.add(Shape.ROUND_BOX, centre, half_size, material, shape=(radius,), **options)
 
-    def ellipsoid(self, centre: Vector, half_size: Vector, material: int, **options) -> None:
-        self.add(Shape.ELLIPSOID, centre, half_size, material, **options)
-
-    def frustum(
-        self,
-        centre: Vector,
-        half_size: Vector,
-        material: int,
-        top: float = 1.0,
-        hollow: bool = False,
-        **options,
-    ) -> None:
+    def frustum(self, *where, top: float = 1.0, hollow: bool = False, **options) -> None:
         """Cylinder (top 1), cone (top 0) or between, along local z; ``top`` at most 1."""
-        self.add(Shape.FRUSTUM, centre, half_size, material, shape=(top, float(hollow)), **options)
+        self.add(Shape.FRUSTUM, *where, shape=(top, float(hollow)), **options)
 
     def torus(self, centre: Vector, ring: float, tube: float, material: int, **options) -> None:
         half = (ring + tube, ring + tube, tube)
@@ -244,18 +234,12 @@ class Builder:
             np.abs(np.diff(heights, axis=1)).max() / cell[0], np.abs(np.diff(heights, axis=0)).max() / cell[1]
         )
         self._heights.append(heights)
-        self.add(
-            Shape.HEIGHT,
-            centre,
-            half_size,
-            material,
-            shape=(len(self._heights) - 1, steepest + 1e-3),
-            **options,
-        )
+        shape = (len(self._heights) - 1, steepest + 1e-3)
+        self.add(Shape.HEIGHT, centre, half_size, material, shape=shape, **options)
 
-    def relief(self, amplitude: float, slope: float = 1.8, lowest: float = 1.0) -> NDArray:
+    def relief(self, amplitude: float, slope: float = 1.8) -> NDArray:
         """Random height map [G, G] of +- ``amplitude`` metres."""
-        noise = patterns.spectral(self.rng, 256, slope=slope, lowest=lowest)[:HEIGHT_CELLS, :HEIGHT_CELLS]
+        noise = patterns.spectral(self.rng, 256, slope=slope)[:HEIGHT_CELLS, :HEIGHT_CELLS]
         return (2 * noise - 1) * amplitude
 
     @property

@@ -54,7 +54,8 @@ class PreparedWorlds:
     def __post_init__(self) -> None:
         if self.photo_size is not None and self.virtual is None:
             raise InputError("prepared worlds: expected virtual cameras with a photo_size, found none")
-        self.image_size = tuple(self.image_size)
+        H, W = self.image_size
+        self.image_size = (H, W)
         self._spread = self.photos if self.spread is None else min(self.spread, self.photos)
         self._kept: dict[int, Example] = {}
 
@@ -78,10 +79,11 @@ class PreparedWorlds:
 
     def _photos(self, index: int) -> Example:
         if index not in self._kept:
+            H, W = self.photo_size or self.image_size
             sample = self.world.sample(
                 self.first + index,
                 n_views=self.photos,
-                image_size=tuple(self.photo_size or self.image_size),
+                image_size=(H, W),
                 path=self.paths[index % len(self.paths)] if self.paths else None,
             )
             self._kept[index] = keep_labels(sample, self.labels)

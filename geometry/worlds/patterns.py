@@ -206,11 +206,11 @@ def _fixed(points: NDArray | Sequence[float]) -> Any:
     return np.round(np.asarray(points) * (1 << FIXED)).astype(np.int32)
 
 
-def leaves(rng: np.random.Generator, size: int, count: int | None = None) -> Image:
+def leaves(rng: np.random.Generator, size: int) -> Image:
     """Dead leaves: shapes of power-law size covering each other, the occlusion statistics of photographs."""
     canvas = np.full((size, size), rng.random(), np.float32)
     style = rng.integers(4)
-    for _ in range(count or int(rng.integers(150, 700))):
+    for _ in range(int(rng.integers(150, 700))):
         radius = min(1.5 / (rng.random() + 1e-3) ** 0.6, size / 5) * size / 256
         x, y = rng.random(2) * size
         tone = float(rng.random())

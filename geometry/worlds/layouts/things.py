@@ -10,13 +10,13 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
-from geometry.worlds.builder import HEIGHT_CELLS, Builder, random_turn, turn
+from geometry.worlds.builder import HEIGHT_CELLS, Builder, Vector, random_turn, turn
 
-Place = tuple[float, float, float]
+Place = Vector  # x, y, z
 CORNERS = tuple(product((-1, 1), (-1, 1)))
 
 
-def turned(place: Place | NDArray, yaw: float) -> tuple[NDArray, Callable[..., NDArray]]:
+def turned(place: Place, yaw: float) -> tuple[NDArray, Callable[..., NDArray]]:
     """Axes of a piece, and the map from its own x, y, z to world points."""
     axes, foot = turn(yaw), np.array(place)
     return axes, lambda *local: foot + axes @ np.array(local)
@@ -239,7 +239,7 @@ def house(b: Builder, place: Place, half: NDArray, wall: int, roof: int, trim: i
 
 def cloth(b: Builder, place: Place, half: float, rise: float, material: int, yaw: float) -> None:
     """A crumpled sheet on the ground: a rug, a blanket, sand."""
-    heights = b.relief(rise * 0.5, slope=b.rng.uniform(1.4, 2.2), lowest=1) + 0.5 * rise
+    heights = b.relief(rise * 0.5, slope=b.rng.uniform(1.4, 2.2)) + 0.5 * rise
     edge = np.linspace(-1, 1, HEIGHT_CELLS)
     fall = np.clip((1 - np.maximum(np.abs(edge)[:, None], np.abs(edge)[None])) * 8, 0, 1)
     x, y, z = place
