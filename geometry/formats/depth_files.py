@@ -48,18 +48,15 @@ def read_h5_depth(path: Path, *, dataset: str = "depth") -> Float[np.ndarray, "H
         raise InputError(f"{path}: expected an HDF5 file, could not read it ({error})") from error
 
 
-def read_npy_depth(path: Path, *, beyond: float | None = None) -> Float[np.ndarray, "H W"]:
-    """A .npy file of floating-point depth; values from ``beyond`` on become 0."""
+def read_npy_depth(path: Path) -> Float[np.ndarray, "H W"]:
+    """A .npy file of floating-point depth."""
     try:
         depth = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise InputError(f"{path}: expected depth as .npy, could not read it ({error})") from error
     if not isinstance(depth, np.ndarray) or depth.ndim != 2:
         raise InputError(f"{path}: expected depth [H, W], got {getattr(depth, 'shape', 'an archive')}")
-    depth = depth.astype(np.float32)
-    if beyond is not None:
-        depth[depth >= beyond] = 0
-    return depth
+    return depth.astype(np.float32)
 
 
 def read_pfm(path: Path) -> Float[np.ndarray, "H W"]:

@@ -30,13 +30,11 @@ def make_sky(rng: np.random.Generator) -> Sky:
     weather = rng.choice(
         ["clear", "cloudy", "overcast", "low", "dusk", "studio"], p=[0.25, 0.3, 0.15, 0.15, 0.07, 0.08]
     )
-    elevation = {"low": rng.uniform(0.12, 0.4), "dusk": rng.uniform(0.05, 0.15)}.get(
-        weather, rng.uniform(0.45, 1.4)
-    )
+    low, dusk, high = rng.uniform(0.12, 0.4), rng.uniform(0.05, 0.15), rng.uniform(0.45, 1.4)
+    elevation = {"low": low, "dusk": dusk}.get(weather, high)
     azimuth = rng.uniform(0, 2 * np.pi)
-    sun = np.array(
-        [np.cos(elevation) * np.cos(azimuth), np.cos(elevation) * np.sin(azimuth), np.sin(elevation)]
-    )
+    flat = np.cos(elevation)
+    sun = np.array([flat * np.cos(azimuth), flat * np.sin(azimuth), np.sin(elevation)])
 
     blue = rng.uniform(0.54, 0.63)
     if weather in ("low", "dusk"):
@@ -46,10 +44,8 @@ def make_sky(rng: np.random.Generator) -> Sky:
         zenith = _rgb(blue, rng.uniform(0, 0.1), rng.uniform(0.7, 0.9))
         horizon = _rgb(blue, rng.uniform(0, 0.08), rng.uniform(0.75, 0.95))
     elif weather == "studio":
-        zenith, horizon = (
-            _rgb(rng.random(), rng.uniform(0, 0.4), 0.9),
-            _rgb(rng.random(), rng.uniform(0, 0.4), 0.6),
-        )
+        zenith = _rgb(rng.random(), rng.uniform(0, 0.4), 0.9)
+        horizon = _rgb(rng.random(), rng.uniform(0, 0.4), 0.6)
     else:
         zenith = _rgb(blue, rng.uniform(0.4, 0.8), rng.uniform(0.55, 0.85))
         horizon = _rgb(blue - 0.03, rng.uniform(0.08, 0.3), rng.uniform(0.85, 1.0))
@@ -97,20 +93,8 @@ def make_sky(rng: np.random.Generator) -> Sky:
 
     weight = np.sin(polar)[..., None]
     above = (picture * weight * (z > 0)[..., None]).sum((0, 1)) / (weight * (z > 0)[..., None]).sum()
-    strength = {
-        "clear": 3.0,
-        "cloudy": rng.uniform(1.0, 2.5),
-        "overcast": 0.0,
-        "low": 2.2,
-        "dusk": 0.7,
-        "studio": 0.6,
-    }
+    cloudy = rng.uniform(1.0, 2.5)
+    strength = {"clear": 3.0, "cloudy": cloudy, "overcast": 0.0, "low": 2.2, "dusk": 0.7, "studio": 0.6}
     colour = warm * strength[weather] * rng.uniform(0.7, 1.2)
-    return Sky(
-        np.round(np.sqrt(picture) * 255).astype(np.uint8),
-        sun,
-        colour,
-        above,
-        above * ground * rng.uniform(0.8, 1.5),
-        horizon,
-    )
+    below = above * ground * rng.uniform(0.8, 1.5)
+    return Sky(np.round(np.sqrt(picture) * 255).astype(np.uint8), sun, colour, above, below, horizon)

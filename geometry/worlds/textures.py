@@ -32,14 +32,10 @@ def palette(rng: np.random.Generator, count: int, saturation: float | None = Non
         low, high = max(low - 0.15, 0.08), min(high + 0.15, 0.98)
     values = np.linspace(low, high, count) if count > 1 else np.array([rng.uniform(0.3, 0.95)])
     rng.shuffle(values)
-    colours = [
-        colorsys.hsv_to_rgb(
-            (hue + spread * rng.uniform(-0.5, 0.5)) % 1,
-            float(np.clip(saturation * rng.uniform(0.6, 1.3), 0, 1)),
-            v,
-        )
-        for v in values
-    ]
+    colours = []
+    for value in values:
+        tone = (hue + spread * rng.uniform(-0.5, 0.5)) % 1
+        colours.append(colorsys.hsv_to_rgb(tone, min(saturation * rng.uniform(0.6, 1.3), 1.0), value))
     return np.asarray(colours, np.float32) ** 2.2
 
 
@@ -75,9 +71,8 @@ def compose(
     first = getattr(patterns, pattern) if pattern else patterns.PATTERNS[rng.integers(len(patterns.PATTERNS))]
     grey = first(rng, size)
     if rng.random() < 0.25 and pattern not in ("glyphs", "windows", "bricks"):
-        grey = patterns.warp(
-            grey, patterns.clouds(rng, size), patterns.clouds(rng, size), rng.uniform(0.01, 0.1)
-        )
+        dx, dy = patterns.clouds(rng, size), patterns.clouds(rng, size)
+        grey = patterns.warp(grey, dx, dy, rng.uniform(0.01, 0.1))
     height = grey
     if colours is None:
         colours = palette(rng, int(rng.integers(2, 6)))
@@ -86,12 +81,10 @@ def compose(
         colours = np.concatenate([palette(rng, 4, rng.uniform(0.1, 0.8)) for _ in range(4)])
     colour = ramp(grey, colours)
     if pattern is None and rng.random() < 0.4:
-        second, grey2, _ = compose(
-            rng, size, patterns.PATTERNS[rng.integers(len(patterns.PATTERNS))].__name__
-        )
-        mask = patterns.step(
-            patterns.spectral(rng, size, slope=rng.uniform(1, 2)), rng.uniform(0.35, 0.65), 0.15
-        )
+        other = patterns.PATTERNS[rng.integers(len(patterns.PATTERNS))].__name__
+        second, grey2, _ = compose(rng, size, other)
+        noise = patterns.spectral(rng, size, slope=rng.uniform(1, 2))
+        mask = patterns.step(noise, rng.uniform(0.35, 0.65), 0.15)
         colour = colour + (second - colour) * mask[..., None]
         height = height + (grey2 - height) * mask
     # About one material in six is nearly plain, as painted walls are.

@@ -6,6 +6,7 @@ World axes: x and y on the ground, z up; units are metres. A primitive lives in 
 Letters: N primitives, M materials, L lights, K occluders, G height-map cells, T texels of a mip pyramid.
 """
 
+import math
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -77,12 +78,4 @@ class World(TensorRecord):
     @property
     def texture_size(self) -> int:
         """Texels on a side of the finest level."""
-        size = 1
-        while _pyramid_texels(size) < self.textures.shape[1]:
-            size *= 2
-        return size
-
-
-def _pyramid_texels(size: int) -> int:
-    """Texels of all levels of a square pyramid from ``size`` down to 1."""
-    return (4 * size * size - 1) // 3
+        return math.isqrt((3 * self.textures.shape[1] + 1) // 4)  # all levels have (4 S^2 - 1) / 3
