@@ -55,8 +55,8 @@ def main(argv: list[str] | None = None) -> int:
     if isinstance(network, MonocularDepth):
         raise InputError(f"--model {args.model}: expected an any-view network, got {checkpoint.variant}")
 
-    depths = "absrel posed | unposed | one depth | delta1 posed | one depth"
-    print(f"| capture | H x W | {depths} | auc3 | auc30 | wrong order |")
+    columns = "absrel posed | unposed | one depth | delta1 posed | one depth"
+    print(f"| capture | H x W | {columns} | auc3 | auc30 | wrong order |")
     print("|---|---|" + "---:|" * 8)
     for capture in args.captures:
         truth, trusted = swept(photos(capture, args.views, TRUTH_RES, device), capture)
@@ -65,15 +65,14 @@ def main(argv: list[str] | None = None) -> int:
             with precision("float32", network):
                 posed = predict_geometry(network, views)
                 free = predict_geometry(network, replace(views, cameras=None))
-            errors = [
-                depth_errors(depth, truth, trusted) for depth in (posed.depth, free.depth, truth.new_ones(1))
-            ]
+            depths = (posed.depth, free.depth, truth.new_ones(1))
+            absrel, delta = zip(*(depth_errors(depth, truth, trusted) for depth in depths))
             found, right = free.cameras.extrinsics[0].double(), views.cameras.extrinsics[0].double()
             auc, chance = pose_auc(found, right, (3, 30)), guessed_auc(right)
             H, W = views.image_size
             print(
-                f"| {capture} | {H} x {W} | {errors[0][0]:.3f} | {errors[1][0]:.3f} | {errors[2][0]:.3f} "
-                f"| {errors[0][1]:.3f} | {errors[2][1]:.3f} | {auc[3]:.3f} | {auc[30]:.3f} | {chance:.3f} |",
+                f"| {capture} | {H} x {W} | {absrel[0]:.3f} | {absrel[1]:.3f} | {absrel[2]:.3f} "
+                f"| {delta[0]:.3f} | {delta[2]:.3f} | {auc[3]:.3f} | {auc[30]:.3f} | {chance:.3f} |",
                 flush=True,
             )
     return 0

@@ -29,14 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _make(args: argparse.Namespace) -> None:
     H, W = args.size
-    write_capture(
-        args.out,
-        seed=args.seed,
-        views=args.views,
-        image_size=(H, W),
-        kind=args.kind,
-        path=args.path,
-        posed=not args.unposed,
-    )
+    shown = {"seed": args.seed, "views": args.views, "kind": args.kind, "path": args.path}
+    write_capture(args.out, image_size=(H, W), posed=not args.unposed, **shown)
     note = "no cameras" if args.unposed else "cameras in transforms.json"
     print(f"{args.out}: {args.views} photos of {H} x {W} ({args.kind}, seed {args.seed}), {note}")

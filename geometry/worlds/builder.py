@@ -31,6 +31,11 @@ def turn(yaw: float, pitch: float = 0.0, roll: float = 0.0) -> NDArray:
     return about_z @ about_y @ about_x
 
 
+def polar(away: float, angle: float, z: float = 0.0) -> tuple[float, float, float]:
+    """The point at a distance from the origin's vertical, in a direction."""
+    return away * np.cos(angle), away * np.sin(angle), z
+
+
 def random_turn(rng: np.random.Generator) -> NDArray:
     """Uniform rotation."""
     q, r = np.linalg.qr(rng.standard_normal((3, 3)))

@@ -5,7 +5,7 @@ from itertools import product
 
 import numpy as np
 
-from geometry.worlds.builder import Builder, Stage, random_turn, turn
+from geometry.worlds.builder import Builder, Stage, polar, random_turn, turn
 from geometry.worlds.layouts import things
 
 
@@ -50,13 +50,12 @@ def build(b: Builder) -> Stage:
     else:  # a ring
         count = int(rng.integers(5, 12))
         for k in range(count):
-            angle = 2 * np.pi * k / count
-            place = (2 * size * np.cos(angle), 2 * size * np.sin(angle), 0)
+            place = polar(2 * size, 2 * np.pi * k / count)
             things.standing_shape(b, place, size * rng.uniform(0.4, 0.9), b.pick(materials))
         things.standing_shape(b, (0, 0, 0), size, b.pick(materials))
     for _ in b.times(4, 25):  # what stands around
         angle, away = rng.uniform(0, 2 * np.pi), size * rng.uniform(3.5, 11)
-        place = (away * np.cos(angle), away * np.sin(angle), 0)
+        place = polar(away, angle)
         if rng.random() < 0.3:
             tall = size * rng.uniform(0.5, 3)
             half = (size * rng.uniform(0.1, 2), size * rng.uniform(0.1, 0.5), tall)
@@ -83,11 +82,8 @@ def build_tabletop(b: Builder) -> Stage:
     for k in b.times(2, 5):
         angle = k * np.pi / 2
         away = rng.uniform(1.6, 3.0)
-        middle, wall = (
-            (away * np.cos(angle), away * np.sin(angle), 1.4),
-            b.material(rng.choice(["clouds", None])),
-        )
-        b.box(middle, (0.1, 4, 1.5), wall, rotation=turn(angle), foreground=False)
+        wall = b.material(rng.choice(["clouds", None]))
+        b.box(polar(away, angle, 1.4), (0.1, 4, 1.5), wall, rotation=turn(angle), foreground=False)
     materials = [b.material(scale=math.exp(rng.uniform(0.5, 2.3))) for _ in b.times(6, 12)]
     for _ in b.times(10, 40):
         away = np.clip(rng.normal(0, 0.18, 2), -0.4, 0.4)
@@ -97,8 +93,7 @@ def build_tabletop(b: Builder) -> Stage:
         things.cloth(b, (0, 0, height), 0.35, 0.05, b.material(scale=3.0), rng.uniform(0, 3))
     for _ in b.times(3, 12):  # the room behind
         angle, away = rng.uniform(0, 2 * np.pi), rng.uniform(1.2, 1.5)
-        place = (away * np.cos(angle), away * np.sin(angle), 0)
-        things.standing_shape(b, place, rng.uniform(0.2, 0.6), b.pick(materials))
+        things.standing_shape(b, polar(away, angle), rng.uniform(0.2, 0.6), b.pick(materials))
     b.ambient *= rng.uniform(0.4, 0.9)
     for _ in b.times(1, 4):
         spot = rng.uniform((-1.2, -1.2, 1.6), (1.2, 1.2, 2.6))

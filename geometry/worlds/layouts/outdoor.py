@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from geometry.worlds.builder import HEIGHT_CELLS, Builder, Stage, turn
+from geometry.worlds.builder import HEIGHT_CELLS, Builder, Stage, polar, turn
 from geometry.worlds.layouts import things
 from geometry.worlds.textures import palette
 
@@ -13,10 +13,8 @@ def _greens(b: Builder) -> np.ndarray:
     """A palette for plants: mostly green, at times autumnal or anything."""
     if b.rng.random() < 0.25:
         return palette(b.rng, 4)
-    tone = palette(b.rng, 4, 0.15)
-    return tone * np.array(
-        b.rng.choice([[0.55, 1.0, 0.3], [0.8, 0.9, 0.3], [1.0, 0.65, 0.25]], p=[0.6, 0.25, 0.15])
-    )
+    tone, tints = palette(b.rng, 4, 0.15), [[0.55, 1.0, 0.3], [0.8, 0.9, 0.3], [1.0, 0.65, 0.25]]
+    return tone * b.rng.choice(tints, p=[0.6, 0.25, 0.15])
 
 
 def build(b: Builder) -> Stage:
@@ -35,7 +33,7 @@ def build(b: Builder) -> Stage:
 
     def spot(low: float, high: float) -> tuple[float, float, float]:
         angle, away = rng.uniform(0, 2 * np.pi), rng.uniform(low, high)
-        x, y = away * np.cos(angle), away * np.sin(angle)
+        x, y, _ = polar(away, angle)
         return x, y, ground_at(x, y)
 
     leaf = [

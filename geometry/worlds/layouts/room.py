@@ -4,6 +4,7 @@ import numpy as np
 
 from geometry.worlds.builder import Builder, Stage
 from geometry.worlds.layouts import things
+from geometry.worlds.layouts.things import upright
 
 WALL = 0.08  # half thickness
 
@@ -17,15 +18,12 @@ def _wall(
     low, high = sorted((start[axis], end[axis]))
     other = start[1 - axis]
 
-    def placed(along: float, across: float, up: float) -> things.Place:
-        return (along, across, up) if axis == 0 else (across, along, up)
-
     def block(a: float, c: float, bottom: float, top: float) -> None:
         if c - a < 1e-3 or top - bottom < 1e-3:
             return
         along, mid = 0.5 * (a + c), 0.5 * (bottom + top)
-        centre = placed(along, other, mid)
-        half = placed((c - a) / 2, WALL, (top - bottom) / 2)
+        centre = upright(axis, along, other, mid)
+        half = upright(axis, (c - a) / 2, WALL, (top - bottom) / 2)
         # The offset makes the texture run on across the blocks of one wall.
         b.box(centre, half, material, foreground=False, uv=(1, 0, along, mid), tint=(1, 1, 1))
 
@@ -42,17 +40,14 @@ def _wall(
         block(a, c, top, height)
         if bottom > 0 and rng.random() < 0.8:  # a cross of window bars
             frame = b.material("grain")
-            for centre, half in (
-                ((middle, (top + bottom) / 2), (0.025, (top - bottom) / 2)),
-                ((middle, (top + bottom) / 2), (wide / 2, 0.025)),
-                ((middle, bottom), (wide / 2 + 0.05, 0.03)),
+            up, tall = (top + bottom) / 2, (top - bottom) / 2
+            for z, across, rise in (
+                (up, 0.025, tall),
+                (up, wide / 2, 0.025),
+                (bottom, wide / 2 + 0.05, 0.03),
             ):
-                b.box(
-                    placed(centre[0], other, centre[1]),
-                    placed(half[0], 0.04, half[1]),
-                    frame,
-                    foreground=False,
-                )
+                centre, half = upright(axis, middle, other, z), upright(axis, across, 0.04, rise)
+                b.box(centre, half, frame, foreground=False)
         at = c
     block(at, high + WALL, 0, height)
 

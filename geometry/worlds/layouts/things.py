@@ -22,6 +22,11 @@ def turned(place: Place, yaw: float) -> tuple[NDArray, Callable[..., NDArray]]:
     return axes, lambda *local: foot + axes @ np.array(local)
 
 
+def upright(axis: int, along: float, out: float, up: float) -> Place:
+    """Lengths along a wall that runs along x (axis 0) or y (1), out of it, and up."""
+    return (along, out, up) if axis == 0 else (out, along, up)
+
+
 def random_shape(b: Builder, centre: NDArray, radius: float, material: int, *, free: bool = True) -> None:
     """Any one shape about as large as a sphere of ``radius``, turned freely or upright."""
     rng = b.rng
@@ -221,19 +226,14 @@ def house(b: Builder, place: Place, half: NDArray, wall: int, roof: int, trim: i
     tall, wide, step = rng.uniform(0.45, 0.75), rng.uniform(0.3, 0.6), rng.uniform(1.8, 3.0)
     for axis in (0, 1):
         count = min(max(int(2 * half[axis] / step), 1), 5)
-
-        def upright(along: float, out: float, up: float, axis=axis) -> Place:
-            """Lengths along the wall, out of it and up as x, y, z."""
-            return (along, out, up) if axis == 0 else (out, along, up)
-
         for k, floor, s in product(range(count), range(min(floors, 3)), (-1, 1)):
             along = (k + 0.5) / count * 2 * half[axis] - half[axis]
             middle = (floor + 0.5) / floors * 2 * half[2]
-            pane = at(*upright(along, s * half[1 - axis], middle))
-            b.box(pane, upright(wide, 0.03, tall), glass, rotation=axes)
+            pane = at(*upright(axis, along, s * half[1 - axis], middle))
+            b.box(pane, upright(axis, wide, 0.03, tall), glass, rotation=axes)
             if rng.random() < 0.7:
-                below = at(*upright(along, s * half[1 - axis], middle - tall - 0.05))
-                b.box(below, upright(wide + 0.1, 0.1, 0.05), trim, rotation=axes)
+                below = at(*upright(axis, along, s * half[1 - axis], middle - tall - 0.05))
+                b.box(below, upright(axis, wide + 0.1, 0.1, 0.05), trim, rotation=axes)
     b.box(at(rng.uniform(-0.5, 0.5) * half[0], -half[1], 1.0), (0.5, 0.05, 1.05), trim, rotation=axes)
 
 
