@@ -1,7 +1,6 @@
 """The procedural world as a dataset that answers the engine's requests."""
 
 from collections.abc import Sequence
-from dataclasses import KW_ONLY, dataclass
 
 from geometry.engine.samplers import SampleRequest
 from geometry.errors import InputError
@@ -11,7 +10,6 @@ from geometry.views import Example
 from geometry.worlds.dataset import ProceduralDataset
 
 
-@dataclass(eq=False)
 class ProceduralSamples:
     """Worlds without end: each request gets a world of its own, by its running number.
 
@@ -23,15 +21,16 @@ class ProceduralSamples:
 
     collate = staticmethod(collate)
 
-    world: ProceduralDataset
-    _: KW_ONLY
-    image_size: Sequence[int] | None = None
-    views: int | None = None
+    def __init__(
+        self, world: ProceduralDataset, *, image_size: Sequence[int] | None = None, views: int | None = None
+    ) -> None:
+        self.world = world
+        self.image_size = None if image_size is None else (int(image_size[0]), int(image_size[1]))
+        self.views = views
 
     def __getitem__(self, request: SampleRequest | int) -> Example:
         request = plain_request(request, self.world.seed)
         image_size, views = request.image_size or self.image_size, request.views or self.views
         if image_size is None or views is None:
             raise InputError("procedural: expected an image size and a number of views, neither is given")
-        H, W = image_size
-        return self.world.sample(request.number % len(self.world), n_views=views, image_size=(H, W))
+        return self.world.sample(request.number % len(self.world), n_views=views, image_size=image_size)
