@@ -114,7 +114,8 @@ def test_a_missing_data_set_and_a_wrong_argument_are_one_line(tmp_path, capsys, 
     monkeypatch.setenv("DATA_ROOT", str(tmp_path))
     assert train.main(["experiment=geometry/da3_tiny"]) == 2
     error = capsys.readouterr().err.splitlines()[-1]
-    assert error == f"error: {tmp_path}/dl3dv: expected DL3DV scenes, found no such folder"
+    holds = "DL3DV scenes (64-digit folders with a transforms.json)"
+    assert error == f"error: {tmp_path}/dl3dv: expected {holds}, found no such folder"
     assert train.main(["experiment=geometry/smoke", "+data.sampler.size=3"]) == 2
     assert "data.sampler" in capsys.readouterr().err.splitlines()[-1]
 
