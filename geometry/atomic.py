@@ -69,6 +69,7 @@ def atomic_folder(path: Path | str) -> Iterator[Path]:
                 _merge(temporary, path, files)
             else:
                 temporary.rename(path)
+            _flush(path.parent)
             made = []
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
@@ -115,9 +116,13 @@ def _make_parents(folder: Path) -> list[Path]:
     return missing
 
 
-def _flush(file: Path) -> None:
-    with file.open("rb") as handle:
-        os.fsync(handle.fileno())
+def _flush(path: Path) -> None:
+    """Put a file's contents, or the names in a folder, on the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _remove_empty(folders: list[Path]) -> None:

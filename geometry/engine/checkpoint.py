@@ -6,9 +6,9 @@
         training.pt   optimizer, random states and what else an exact resume needs
         meta.json     step, metrics, config; size and SHA-256 of each file
 
-A checkpoint is written as ``step_00002000.partial``, flushed to the disk, then renamed: a folder
-without that ending is whole, whenever the machine stopped. Files hold tensors and plain
-values only and are read with ``weights_only=True``, so that a checkpoint cannot run code.
+A checkpoint is written beside, flushed to the disk, then renamed: a folder of that name is whole, whenever
+the machine stopped. Files hold tensors and plain values only and are read with ``weights_only=True``, so that
+a checkpoint cannot run code.
 """
 
 import hashlib
@@ -19,11 +19,12 @@ import shutil
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
+from geometry.atomic import atomic_folder
 from geometry.errors import InputError
 from geometry.stored_config import with_present_names
 
@@ -70,10 +71,8 @@ class Saving:
                 f"saving.best_metric: the validation gives no {self.best_metric!r}, only "
                 f"{', '.join(sorted(metrics)) or 'nothing'}"
             )
-        value = metrics[self.best_metric]
-        if value != value:  # NaN
-            return False
-        return best is None or (value > best if self.best_is == "max" else value < best)
+        value = metrics[self.best_metric]  # NaN is no improvement
+        return value == value and (best is None or (value > best if self.best_is == "max" else value < best))
 
 
 def write_checkpoint(folder: Path, step: int, files: dict[str, Any], meta: dict[str, Any]) -> Path:
@@ -84,31 +83,22 @@ def write_checkpoint(folder: Path, step: int, files: dict[str, Any], meta: dict[
         meta: JSON values, stored readably beside them.
     """
     final = folder / f"step_{step:08d}"
-    partial = final.with_name(final.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    try:
-        sums = {f"{name}.pt": _write_tensors(partial / f"{name}.pt", value) for name, value in files.items()}
+    with atomic_folder(final) as partial:
+        sums = {}
+        for name, value in files.items():
+            path = partial / f"{name}.pt"
+            torch.save(value, path)
+            sums[path.name] = {"bytes": path.stat().st_size, "sha256": _sha256(path)}
         meta = {"format": FORMAT, "step": step, **meta, "files": sums}
-        with open(partial / "meta.json", "w") as file:
-            json.dump(meta, file, indent=1)
-            _flush(file)
-        _flush_folder(partial)
+        (partial / "meta.json").write_text(json.dumps(meta, indent=1))
         if final.exists():  # the same step once more, after a resume from an earlier one
             remove_checkpoint(final)
-        os.rename(partial, final)
-        _flush_folder(folder)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
     return final
 
 
 def list_checkpoints(folder: Path) -> list[Path]:
     """Checkpoint folders, oldest first."""
-    if not folder.is_dir():
-        return []
-    found = [p for p in folder.iterdir() if p.is_dir() and NAME.fullmatch(p.name)]
+    found = [p for p in folder.glob("step_*") if p.is_dir() and NAME.fullmatch(p.name)]
     return sorted(found, key=lambda p: int(p.name.removeprefix("step_")))
 
 
@@ -124,9 +114,8 @@ def find_damage(checkpoint: Path) -> str | None:
             return f"{name} is missing"
         if path.stat().st_size != expected["bytes"]:
             return f"{name} has {path.stat().st_size} bytes, expected {expected['bytes']}"
-        with open(path, "rb") as file:
-            if hashlib.file_digest(file, "sha256").hexdigest() != expected["sha256"]:
-                return f"{name} does not have the SHA-256 it was written with"
+        if _sha256(path) != expected["sha256"]:
+            return f"{name} does not have the SHA-256 it was written with"
     return None
 
 
@@ -137,8 +126,8 @@ def newest_whole(folder: Path) -> Path | None:
         InputError: there are checkpoints, but every one is damaged.
     """
     found = list_checkpoints(folder)
-    for ending in ("partial", "removed"):  # left by a kill in the middle of writing or removing
-        for stale in folder.glob(f"step_*.{ending}"):
+    for unfinished in (".step_*.part", "step_*.partial", "step_*.removed"):  # left by a kill
+        for stale in folder.glob(unfinished):
             shutil.rmtree(stale, ignore_errors=True)
     for checkpoint in reversed(found):
         damage = find_damage(checkpoint)
@@ -207,9 +196,8 @@ def best_checkpoint(folder: Path, saving: Saving) -> Path | None:
 
 def prune_checkpoints(folder: Path, saving: Saving) -> None:
     """Remove all but the newest ``saving.keep_last`` and the best."""
-    found = list_checkpoints(folder)
     best = best_checkpoint(folder, saving)
-    for checkpoint in found[: -saving.keep_last]:
+    for checkpoint in list_checkpoints(folder)[: -saving.keep_last]:
         if checkpoint != best:
             remove_checkpoint(checkpoint)
 
@@ -222,38 +210,6 @@ def remove_checkpoint(checkpoint: Path) -> None:
     shutil.rmtree(doomed)
 
 
-class _HashingFile:
-    """A file that sums up what is written to it, so that it need not be read again."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self.file, self.sum, self.bytes = file, hashlib.sha256(), 0
-
-    def write(self, data: Any) -> int:
-        self.sum.update(data)
-        self.bytes += len(data)
-        return self.file.write(data)
-
-    def flush(self) -> None:
-        self.file.flush()
-
-
-def _write_tensors(path: Path, value: Any) -> dict[str, Any]:
-    with open(path, "wb") as file:
-        hashing = _HashingFile(file)
-        torch.save(value, hashing)  # type: ignore[arg-type]
-        _flush(file)
-    return {"bytes": hashing.bytes, "sha256": hashing.sum.hexdigest()}
-
-
-def _flush(file: Any) -> None:
-    file.flush()
-    os.fsync(file.fileno())
-
-
-def _flush_folder(folder: Path) -> None:
-    """Make the names in a folder as durable as the files' contents."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+def _sha256(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

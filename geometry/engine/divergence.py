@@ -2,7 +2,6 @@
 
 import math
 import statistics
-from collections import deque
 from dataclasses import dataclass, field
 
 from geometry.errors import InputError
@@ -29,7 +28,7 @@ class DivergenceGuard:
     factor: float | None = 20.0
     patience: int = 50
     window: int = 500
-    losses: deque[float] = field(default_factory=deque, init=False)
+    losses: list[float] = field(default_factory=list, init=False)
     bad_steps: int = field(default=0, init=False)
 
     @property
@@ -52,7 +51,7 @@ class DivergenceGuard:
                 return None
             return f"the gradient is not finite (norm {gradient_norm})"
         if self.factor is not None and len(self.losses) >= max(self.window // 5, 4):
-            median, upper = _median_and_upper_quartile(self.losses)
+            _, median, upper = statistics.quantiles(self.losses, n=4, method="inclusive")
             # The floor keeps a loss that has settled to a constant from counting as diverged for a small
             # fluctuation.
             limit = median + self.factor * max(upper - median, 0.01 * abs(median), 1e-12)
@@ -62,19 +61,12 @@ class DivergenceGuard:
                     return None
                 return f"the loss ({loss:.4g}) was above {limit:.4g} for {self.patience} steps on end"
         self.bad_steps = 0
-        self.losses.append(loss)
-        while len(self.losses) > self.window:
-            self.losses.popleft()
+        self.losses = [*self.losses, loss][-self.window :]
         return None
 
     def state(self) -> dict:
-        return {"losses": list(self.losses), "bad_steps": self.bad_steps}
+        return {"losses": self.losses, "bad_steps": self.bad_steps}
 
     def load(self, state: dict) -> None:
-        self.losses = deque(state["losses"])
+        self.losses = list(state["losses"])
         self.bad_steps = state["bad_steps"]
-
-
-def _median_and_upper_quartile(values: deque[float]) -> tuple[float, float]:
-    _, median, upper = statistics.quantiles(values, n=4, method="inclusive")
-    return median, upper

@@ -5,7 +5,7 @@ import signal
 import sys
 import threading
 import time
-from types import FrameType, TracebackType
+from types import FrameType
 from typing import Any
 
 ECHO_S = 0.5  # one Ctrl-C under torchrun may arrive twice, from the terminal and from torchrun
@@ -22,25 +22,20 @@ class StopSignal:
     def __enter__(self) -> "StopSignal":
         # Python allows handlers in the main thread only; elsewhere (a notebook's worker) there are none.
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self._old[number] = signal.signal(number, self._handle)
+            self._old = {n: signal.signal(n, self._handle) for n in (signal.SIGINT, signal.SIGTERM)}
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         for number, handler in self._old.items():
             signal.signal(number, handler)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        now = time.monotonic()
-        if self.requested:
-            if number == signal.SIGINT and now - self._first > ECHO_S:
-                _say("stopped at once, nothing saved")
-                os._exit(130)
-            return
-        self.requested, self._first = True, now
-        _say("stopping after this step; press Ctrl-C again to stop at once without saving")
+        if not self.requested:
+            self.requested, self._first = True, time.monotonic()
+            _say("stopping after this step; press Ctrl-C again to stop at once without saving")
+        elif number == signal.SIGINT and time.monotonic() - self._first > ECHO_S:
+            _say("stopped at once, nothing saved")
+            os._exit(130)
 
 
 def _say(text: str) -> None:

@@ -2,6 +2,7 @@
 
 import signal
 from collections.abc import Callable, Iterator, Sized
+from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -55,14 +56,15 @@ class DataStream:
         start_method: str | None = None,
         timeout_s: float = 0,
     ) -> None:
-        self.dataset = dataset
-        self.sampler = sampler
+        self.dataset, self.sampler = dataset, sampler
         self.workers = workers
-        self.prefetch = prefetch
         self.collate = collate or getattr(dataset, "collate", None) or default_collate
         self.pin_memory = pin_memory
-        self.start_method = start_method
-        self.timeout_s = timeout_s
+        self.of_workers = {
+            "prefetch_factor": prefetch,
+            "multiprocessing_context": start_method,
+            "timeout": timeout_s,
+        }
         self.length = len(dataset) if isinstance(dataset, Sized) else None
         if self.length == 0:
             raise InputError("the training dataset is empty: it needs at least one sample")
@@ -83,21 +85,27 @@ class DataStream:
         The global batch is cut into ``world_size * accumulate`` equal parts in order; process ``rank``
         takes parts ``rank * accumulate`` to ``(rank + 1) * accumulate - 1``.
         """
-        wanted = device.type == "cuda" and self.workers > 0
-        pin = wanted if self.pin_memory is None else self.pin_memory
+
+        def requests() -> Iterator[list[SampleRequest]]:
+            parts = world_size * accumulate
+            for step in range(start, stop):
+                batch = self.sampler.requests(step, seed=seed, parts=parts, length=self.length)
+                size = len(batch) // parts
+                for part in range(rank * accumulate, (rank + 1) * accumulate):
+                    yield batch[part * size : (part + 1) * size]
+
+        to_be_pinned = device.type == "cuda" and self.workers > 0
         loader = DataLoader(  # type: ignore[var-annotated]
-            _SeededSamples(self.dataset),  # type: ignore[arg-type]
-            batch_sampler=_Parts(self, range(start, stop), seed, rank, world_size, accumulate),
-            collate_fn=_Counted(self.collate),
+            _Seeded(self.dataset),  # type: ignore[arg-type]
+            batch_sampler=requests(),  # type: ignore[arg-type]
+            collate_fn=partial(_counted, self.collate),
             num_workers=self.workers,
-            prefetch_factor=self.prefetch if self.workers else None,
-            pin_memory=pin,
-            multiprocessing_context=self.start_method if self.workers else None,
-            timeout=self.timeout_s if self.workers else 0,
+            pin_memory=to_be_pinned if self.pin_memory is None else self.pin_memory,
             worker_init_fn=_start_worker,
             # Without its own generator the loader would draw from torch's global one, once at each
             # start: a resumed run would then be one number behind the unbroken run.
             generator=torch.Generator().manual_seed(derive_seed(seed, "loader", rank)),
+            **(self.of_workers if self.workers else {}),  # type: ignore[arg-type]
         )
         batches = iter(loader)
         for _ in range(start, stop):
@@ -105,38 +113,7 @@ class DataStream:
             yield [(samples, to_device(batch, device)) for samples, batch in parts]
 
 
-class _Parts:
-    """Lists of requests in the order in which one process needs them."""
-
-    def __init__(
-        self, stream: DataStream, steps: range, seed: int, rank: int, world_size: int, accumulate: int
-    ) -> None:
-        self.stream, self.step_range, self.seed = stream, steps, seed
-        self.rank, self.world_size, self.accumulate = rank, world_size, accumulate
-
-    def __iter__(self) -> Iterator[list[SampleRequest]]:
-        parts = self.world_size * self.accumulate
-        for step in self.step_range:
-            batch = self.stream.sampler.requests(step, seed=self.seed, parts=parts, length=self.stream.length)
-            size = len(batch) // parts
-            for part in range(self.rank * self.accumulate, (self.rank + 1) * self.accumulate):
-                yield batch[part * size : (part + 1) * size]
-
-    def __len__(self) -> int:
-        return len(self.step_range) * self.accumulate
-
-
-class _Counted:
-    """Collate that also says how many samples went in."""
-
-    def __init__(self, collate: Callable[[list[Any]], Any]) -> None:
-        self.collate = collate
-
-    def __call__(self, samples: list[Any]) -> tuple[int, Any]:
-        return len(samples), self.collate(samples)
-
-
-class _SeededSamples:
+class _Seeded:
     """The dataset with global generators seeded for each sample."""
 
     def __init__(self, dataset: Samples) -> None:
@@ -145,6 +122,10 @@ class _SeededSamples:
     def __getitem__(self, request: SampleRequest) -> Any:
         with seeded(request.seed):
             return self.dataset[request]
+
+
+def _counted(collate: Callable[[list[Any]], Any], samples: list[Any]) -> tuple[int, Any]:
+    return len(samples), collate(samples)
 
 
 def _start_worker(worker: int) -> None:
@@ -166,8 +147,7 @@ def to_device(batch: Any, device: torch.device) -> Any:
         return batch.to(device, non_blocking=True)
     if isinstance(batch, dict):
         return {k: to_device(v, device) for k, v in batch.items()}
-    if isinstance(batch, tuple) and hasattr(batch, "_fields"):
-        return type(batch)(*(to_device(v, device) for v in batch))
     if isinstance(batch, (list, tuple)):
-        return type(batch)(to_device(v, device) for v in batch)
+        moved = [to_device(v, device) for v in batch]
+        return type(batch)(*moved) if hasattr(batch, "_fields") else type(batch)(moved)
     return batch

@@ -5,9 +5,9 @@ import math
 import os
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,31 +18,27 @@ from geometry.engine.throughput import readable_time
 class Meter:
     """Means of named numbers since the last reading; sums stay on the device until they are read."""
 
-    def __init__(self) -> None:
-        self.sums: dict[str, list[Any]] = {}
+    def __init__(self, state: Mapping[str, list[float]] | None = None) -> None:
+        self.sums: dict[str, list[Any]] = {name: list(entry) for name, entry in (state or {}).items()}
 
     def add(self, numbers: Mapping[str, Tensor | float]) -> None:
         for name, number in numbers.items():
+            total, count = self.sums.get(name, (0.0, 0))
             number = number.detach().double() if isinstance(number, Tensor) else number
-            entry = self.sums.setdefault(name, [0.0, 0])
-            entry[0] = entry[0] + number
-            entry[1] += 1
+            self.sums[name] = [total + number, count + 1]
 
     def state(self) -> dict[str, list[float]]:
         return {name: [float(total), count] for name, (total, count) in self.sums.items()}
 
-    def load(self, state: dict[str, list[float]]) -> None:
-        self.sums = {name: list(entry) for name, entry in state.items()}
-
 
 def combined_means(states: list[dict[str, list[float]]]) -> dict[str, float]:
     """Means over the meters of all processes; a name that one of them lacks is no error."""
-    names = dict.fromkeys(name for state in states for name in state)  # keeps the step's order
-    means = {}
-    for name in names:
-        entries = [state[name] for state in states if name in state]
-        means[name] = sum(total for total, _ in entries) / sum(count for _, count in entries)
-    return means
+    sums: dict[str, tuple[float, float]] = {}
+    for state in states:
+        for name, (total, count) in state.items():
+            before, counted = sums.get(name, (0.0, 0))
+            sums[name] = before + total, counted + count
+    return {name: total / count for name, (total, count) in sums.items()}
 
 
 class RunLog:
@@ -54,13 +50,9 @@ class RunLog:
             are going to be logged again.
     """
 
-    def __init__(
-        self, out: Path, *, active: bool, step: int, tensorboard: bool, console: TextIO | None = None
-    ) -> None:
-        self.out, self.active = out, active
-        self.console = console or sys.stdout
-        self.live = self.console.isatty()  # rewrite one line; else print a line each time
-        self.writer = None
+    def __init__(self, out: Path, *, active: bool, step: int, tensorboard: bool) -> None:
+        self.out, self.active, self.writer = out, active, None
+        self.live = sys.stdout.isatty()  # rewrite one line; else print a line each time
         if not active:
             return
         out.mkdir(parents=True, exist_ok=True)
@@ -79,21 +71,21 @@ class RunLog:
             return
         self.file.write(json.dumps(_strict({"kind": kind, "step": step, **values})) + "\n")
         if self.writer:
-            for name, value in _numbers(values):
-                self.writer.add_scalar(f"{kind}/{name}", value, step)
+            for name, value in _numbers(values, kind):
+                self.writer.add_scalar(name, value, step)
 
     def progress(self, text: str) -> None:
         """Show the line that tells how training goes."""
         if self.active and self.live:
             fitting = text[: shutil.get_terminal_size().columns - 1]  # a wrapped line cannot be rewritten
-            print(f"\r\x1b[K{fitting}", end="", file=self.console, flush=True)
-        elif self.active:
-            print(text, file=self.console, flush=True)
+            print(f"\r\x1b[K{fitting}", end="", flush=True)
+        else:
+            self.say(text)
 
     def say(self, text: str) -> None:
         """Print a line that stays."""
         if self.active:
-            print(f"\r\x1b[K{text}" if self.live else text, file=self.console, flush=True)
+            print(f"\r\x1b[K{text}" if self.live else text, flush=True)
 
     def images(self, step: int, images: dict[str, Tensor]) -> None:
         """Keep validation pictures, [3, H, W] in 0..1, as ``images/step_<step>/<name>.png``."""
@@ -113,7 +105,7 @@ class RunLog:
         if not self.active:
             return
         if self.live:
-            print(file=self.console)
+            print()
         self.file.close()
         if self.writer:
             self.writer.close()
@@ -121,46 +113,37 @@ class RunLog:
 
 def drop_lines_after(path: Path, step: int) -> None:
     """Drop lines of a JSONL log that belong to later steps, and a last line cut short by a kill."""
-    if not path.exists():
-        return
-    kept = []
-    for line in path.read_text().splitlines():
+
+    def kept(line: str) -> bool:
         try:
-            entry = json.loads(line)
+            return json.loads(line)["step"] <= step
         except ValueError:
-            continue
-        if entry["step"] <= step:
-            kept.append(line + "\n")
-    beside = path.with_name(path.name + ".new")
-    beside.write_text("".join(kept))
-    os.replace(beside, path)
+            return False
+
+    if path.exists():
+        beside = path.with_name(path.name + ".new")
+        beside.write_text("".join(f"{line}\n" for line in path.read_text().splitlines() if kept(line)))
+        os.replace(beside, path)
 
 
-def progress_line(
-    *,
-    step: int,
-    steps: int,
-    loss: float,
-    terms: dict[str, float],
-    lr: float,
-    rates: dict[str, float],
-    data_share: float,
-    memory_bytes: int,
-    seconds_left: float | None,
-) -> str:
+def progress_line(step: int, steps: int, entry: Mapping[str, Any]) -> str:
     """``step 1200/200000  loss 0.412  depth 0.2  lr 0.00019  34.2 images/s  12.30 GB  2h 13m left``.
 
     Waiting for data is shown where it takes 5% of the time or more: then loading is the bottleneck.
+
+    Args:
+        entry: what the log has of this step.
     """
-    parts = [f"step {step}/{steps}", f"loss {loss:.4g}"]
-    parts += [f"{name} {value:.4g}" for name, value in terms.items()]
-    parts.append(f"lr {lr:.2g}")
-    parts += [f"{rate:{',.0f' if rate >= 100 else '.3g'}} {name}/s" for name, rate in rates.items()]
-    if data_share >= 0.05:
-        parts.append(f"data {data_share:.0%}")
-    parts.append(f"{memory_bytes / 1e9:.2f} GB")
-    if seconds_left is not None:
-        parts.append(f"{readable_time(seconds_left)} left")
+    parts = [f"step {step}/{steps}", f"loss {entry['loss']:.4g}"]
+    parts += [f"{name} {value:.4g}" for name, value in entry["terms"].items()]
+    parts.append(f"lr {max(entry['lr'].values()):.2g}")
+    for name, rate in entry["per_second"].items():
+        parts.append(f"{rate:{',.0f' if rate >= 100 else '.3g'}} {name}/s")
+    if entry["data_share"] >= 0.05:
+        parts.append(f"data {entry['data_share']:.0%}")
+    parts.append(f"{entry['memory_bytes'] / 1e9:.2f} GB")
+    if entry["seconds_left"] is not None:
+        parts.append(f"{readable_time(entry['seconds_left'])} left")
     return "  ".join(parts)
 
 
@@ -173,11 +156,9 @@ def _strict(value: Any) -> Any:
     return value
 
 
-def _numbers(values: dict[str, Any], prefix: str = "") -> list[tuple[str, float]]:
-    found = []
-    for name, value in values.items():
-        if isinstance(value, dict):
-            found += _numbers(value, f"{prefix}{name}/")
-        elif isinstance(value, (int, float)) and not isinstance(value, bool):
-            found.append((prefix + name, value))
-    return found
+def _numbers(value: Any, name: str) -> Iterator[tuple[str, float]]:
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _numbers(inner, f"{name}/{key}")
+    elif isinstance(value, (int, float)) and not isinstance(value, bool):
+        yield name, value

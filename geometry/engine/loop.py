@@ -2,12 +2,15 @@
 
 import math
 import warnings
+from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from contextlib import nullcontext
+from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from torch import Tensor
 from torch.optim import Optimizer
 
 from geometry.engine.activation_checkpoint import checkpoint_activations
@@ -37,13 +40,7 @@ from geometry.engine.ema import WeightAverage
 from geometry.engine.interrupt import StopSignal
 from geometry.engine.loader import DataStream
 from geometry.engine.log import Meter, RunLog, combined_means, progress_line
-from geometry.engine.optimizer import (
-    ParameterGroup,
-    build_optimizer,
-    check_groups,
-    clip_gradients,
-    set_learning_rate,
-)
+from geometry.engine.optimizer import build_optimizer, checked_names, clip_gradients, set_learning_rate
 from geometry.engine.precision import Precision
 from geometry.engine.schedule import Schedule
 from geometry.engine.seeding import (
@@ -54,13 +51,14 @@ from geometry.engine.seeding import (
     unchanged_random_state,
 )
 from geometry.engine.state_dict import (
-    ModelTensors,
-    collect_optimizer,
-    freeze_all_but,
     frozen_hash,
+    gathered,
+    kept_tensors,
+    restore_model,
     restore_optimizer,
+    under_all_names,
 )
-from geometry.engine.step import TrainingStep, ValidationRun, begin_step, blocks_of, items_in
+from geometry.engine.step import TrainingStep, ValidationRun, blocks_of
 from geometry.engine.throughput import Throughput, readable_time
 from geometry.errors import InputError
 from geometry.peak_memory import peak_bytes, reset_peak
@@ -87,31 +85,7 @@ class FitResult:
 
 
 def fit(
-    step: TrainingStep,
-    data: DataStream,
-    optimizer: Callable[[list[dict]], Optimizer],
-    *,
-    steps: int,
-    out: str | Path,
-    seed: int = 0,
-    accumulate: int = 1,
-    clip_norm: float | None = 1.0,
-    ema_decay: float | None = None,
-    schedule: Schedule | None = None,
-    precision: Precision | None = None,
-    parallel: Parallel | None = None,
-    saving: Saving | None = None,
-    guard: DivergenceGuard | None = None,
-    activation_checkpointing: bool = False,
-    compile_scope: Literal["blocks", "model"] | None = None,
-    compile_options: dict[str, Any] | None = None,
-    validate_every: int | None = None,
-    validate_first: bool = False,
-    log_every: int = 10,
-    tensorboard: bool = True,
-    device: str | None = None,
-    resume: bool = True,
-    config: dict[str, Any] | None = None,
+    step: TrainingStep, data: DataStream, optimizer: Callable[[list[dict]], Optimizer], **settings: Any
 ) -> FitResult:
     """Train ``step`` on ``data``, from the newest checkpoint in ``out`` if there is one.
 
@@ -122,6 +96,35 @@ def fit(
         step: model, losses, validation; see `TrainingStep`.
         optimizer: makes the optimizer from parameter groups, such as a `functools.partial` of AdamW;
             not an optimizer itself, because sharding replaces the parameters first.
+        settings: ``steps``, ``out`` and the others of `Run`.
+
+    Returns:
+        How the run ended. The first process's ``step.model`` then has the weights last trained; what was
+        sharded is whole again, on the CPU, to be read and written but not run.
+
+    Raises:
+        InputError: the settings, data and model do not fit together.
+        Diverged: the loss or the gradient is not finite, or the loss diverged. Checkpoints are left as
+            they are.
+    """
+    run = Run(step, data, optimizer, **settings)
+    with processes(run.parallel, run.device) as run.process, run.stop:
+        run.prepare()
+        run.open()
+        try:
+            result = run.train()
+            run.spread.make_whole(run.process)
+            return result
+        finally:
+            run.log.close()
+            run.spread.release()
+
+
+@dataclass
+class Run:
+    """One call of `fit`: its settings, and what changes while it runs.
+
+    Args:
         steps: updates of the whole run, those before a resume included.
         out: folder of checkpoints, log and images; on several machines a folder they share.
         seed: of data order, samples, the generators given to the step, and the global generators. The
@@ -137,136 +140,86 @@ def fit(
         resume: False demands an ``out`` without checkpoints.
         config: plain values that describe the run, stored with each checkpoint; changes against them
             are reported when a run resumes.
-
-    Returns:
-        How the run ended. The first process's ``step.model`` then has the weights last trained; what was
-        sharded is whole again, on the CPU, to be read and written but not run.
-
-    Raises:
-        InputError: the settings, data and model do not fit together.
-        Diverged: the loss or the gradient is not finite, or the loss diverged. Checkpoints are left as
-            they are.
     """
-    for name, count in {"steps": steps, "accumulate": accumulate, "log_every": log_every}.items():
-        if not isinstance(count, int):
-            raise InputError(f"{name} must be a whole number, got {count!r}")
-    parallel = parallel or Parallel()
-    with processes(parallel, device) as process, StopSignal() as stop:
-        run = _Run(
-            step=step,
-            data=data,
-            process=process,
-            stop=stop,
-            steps=steps,
-            out=Path(out),
-            seed=seed,
-            accumulate=accumulate,
-            clip_norm=clip_norm,
-            schedule=schedule or Schedule(),
-            precision=precision or Precision(),
-            saving=saving or Saving(),
-            guard=guard or DivergenceGuard(),
-            validate_every=validate_every,
-            log_every=log_every,
-            config=plain(config or {}),
-        )
-        run.prepare(
-            optimizer,
-            parallel,
-            ema_decay=ema_decay,
-            activation_checkpointing=activation_checkpointing,
-            compile_scope=compile_scope,
-            compile_options=compile_options or {},
-        )
-        run.open(resume=resume, tensorboard=tensorboard)
-        try:
-            result = run.train(validate_first=validate_first)
-            run.spread.make_whole(process)
-            return result
-        finally:
-            run.log.close()
-            run.spread.release()
-
-
-@dataclass(kw_only=True)
-class _Run:
-    """One call of `fit`: its settings, and what changes while it runs."""
 
     step: TrainingStep
     data: DataStream
-    process: Process
-    stop: StopSignal
+    optimizer: Callable[[list[dict]], Optimizer]
+    _: KW_ONLY
     steps: int
-    out: Path
-    seed: int
-    accumulate: int
-    clip_norm: float | None
-    schedule: Schedule
-    precision: Precision
-    saving: Saving
-    guard: DivergenceGuard
-    validate_every: int | None
-    log_every: int
-    config: dict[str, Any]
+    out: str | Path
+    seed: int = 0
+    accumulate: int = 1
+    clip_norm: float | None = 1.0
+    ema_decay: float | None = None
+    schedule: Schedule = field(default_factory=Schedule)
+    precision: Precision = field(default_factory=Precision)
+    parallel: Parallel = field(default_factory=Parallel)
+    saving: Saving = field(default_factory=Saving)
+    guard: DivergenceGuard = field(default_factory=DivergenceGuard)
+    activation_checkpointing: bool = False
+    compile_scope: Literal["blocks", "model"] | None = None
+    compile_options: dict[str, Any] = field(default_factory=dict)
+    validate_every: int | None = None
+    validate_first: bool = False
+    log_every: int = 10
+    tensorboard: bool = True
+    device: str | None = None
+    resume: bool = True
+    config: dict[str, Any] = field(default_factory=dict)
 
-    done: int = 0  # updates made
-    best: float | None = None  # value of saving.best_metric
-    metrics: dict[str, float] = field(default_factory=dict)  # of the last validation
-    metrics_step: int = -1  # and when that was
-    checkpoint: Path | None = None
+    def __post_init__(self) -> None:
+        for name in ("steps", "accumulate", "log_every"):
+            if not isinstance(getattr(self, name), int):
+                raise InputError(f"{name} must be a whole number, got {getattr(self, name)!r}")
+        self.config = plain(self.config)
+        self.folder = Path(self.out) / "checkpoints"
+        self.process: Process
+        self.stop = StopSignal()
+        self.done = 0  # updates made
+        self.best: float | None = None  # value of saving.best_metric
+        self.metrics: dict[str, float] = {}  # of the last validation
+        self.metrics_step = -1  # and when that was
+        self.checkpoint: Path | None = None
+        self.meter, self.terms, self.throughput = Meter(), Meter(), Throughput()
 
     # ------------------------------------------------------------------ setting up
 
-    def prepare(
-        self,
-        optimizer: Callable[[list[dict]], Optimizer],
-        parallel: Parallel,
-        *,
-        ema_decay: float | None,
-        activation_checkpointing: bool,
-        compile_scope: Literal["blocks", "model"] | None,
-        compile_options: dict[str, Any],
-    ) -> None:
+    def prepare(self) -> None:
         """Freeze, move, wrap; then build the optimizer over what the wrapping left."""
         model, device = self.step.model, self.process.device
         self.precision.apply()
         getattr(self.step, "to", model.to)(device)
         groups = self.step.trainable_parameters()
-        check_groups(model, groups)
-        freeze_all_but(model, {n: p for group in groups for n, p in group.parameters.items()})
+        trained = checked_names(model, groups)
+        for name, parameter in model.named_parameters():
+            parameter.requires_grad_(name in trained)
         self.frozen = "" if self.saving.save_frozen else frozen_hash(model)
         model.train()
 
         blocks = blocks_of(self.step)
-        if activation_checkpointing:
+        if self.activation_checkpointing:
             checkpoint_activations(blocks)
-        if compile_scope:
-            compile_model(model, blocks, compile_scope, compile_options)
-        self.spread = SpreadStep(self.step, self.process, parallel)
+        if self.compile_scope:
+            compile_model(model, blocks, self.compile_scope, self.compile_options)
+        self.spread = SpreadStep(self.step, self.process, self.parallel)
         if self.spread.sharded and self.precision.compute == "fp16":
             raise InputError("fp16 with FSDP is not supported: loss scaling sees one shard only. Use bf16")
 
-        self.tensors = ModelTensors(model)
-        trained = self.tensors.trained
-        groups = [
-            ParameterGroup(
-                name=g.name, parameters={n: trained[n] for n in g.parameters}, lr_factor=g.lr_factor
-            )
-            for g in groups
-        ]
-        self.optimizer = build_optimizer(optimizer, groups)
+        self.trained = {
+            n: p for n, p in model.named_parameters() if p.requires_grad
+        }  # sharding replaces them
+        self.optim = build_optimizer(self.optimizer, groups, self.trained)
         self.scaler = self.precision.scaler(device)
-        self.average = WeightAverage(trained, ema_decay) if ema_decay else None
-        self.meter, self.terms, self.throughput = Meter(), Meter(), Throughput()
+        self.average = WeightAverage(self.trained, self.ema_decay) if self.ema_decay else None
 
-    def open(self, *, resume: bool, tensorboard: bool) -> None:
+    def open(self) -> None:
         """Resume from the newest checkpoint or start anew; open the log."""
-        folder = self.out / "checkpoints"
-        if not resume and list_checkpoints(folder):
+        if not self.resume and list_checkpoints(self.folder):
             raise InputError(
-                f"{folder} holds checkpoints already: choose another folder, or let the run resume"
+                f"{self.folder} holds checkpoints already: choose another folder, or let the run resume"
             )
-        found = self._agree(lambda: newest_whole(folder))
+        found = self._agree(lambda: newest_whole(self.folder))
         seed_everything(self.seed, "process", self.process.rank)
         if found:
             if not all(gather(self.process, found.is_dir())):
@@ -274,7 +227,8 @@ class _Run:
                     f"{found} is not visible on every machine: {self.out} must be a shared folder"
                 )
             self.restore(found)
-        self.log = RunLog(self.out, active=self.process.is_first, step=self.done, tensorboard=tensorboard)
+        first = self.process.is_first
+        self.log = RunLog(Path(self.out), active=first, step=self.done, tensorboard=self.tensorboard)
         if found:
             self.log.say(f"resuming from {found} at step {self.done}")
 
@@ -295,8 +249,8 @@ class _Run:
                 "frozen). Load the same ones, or start in a new folder"
             )
         state = read_file(checkpoint, "training")
-        self.tensors.restore(read_file(checkpoint, "model"), frozen=self.saving.save_frozen)
-        restore_optimizer(self.optimizer, self.tensors.trained, state["optimizer"])
+        restore_model(self.step.model, read_file(checkpoint, "model"), frozen=self.saving.save_frozen)
+        restore_optimizer(self.optim, self.trained, state["optimizer"])
         self.scaler.load_state_dict(state["scaler"])
         self.guard.load(state["guard"])
         if self.average:
@@ -310,8 +264,7 @@ class _Run:
         if len(state["processes"]) == self.process.world_size:
             mine = state["processes"][self.process.rank]
             set_random_state(mine["random"])
-            self.meter.load(mine["meter"])
-            self.terms.load(mine["terms"])
+            self.meter, self.terms = Meter(mine["meter"]), Meter(mine["terms"])
         else:
             seed_everything(self.seed, "process", self.process.rank, self.done)
             self._warn(
@@ -323,17 +276,19 @@ class _Run:
 
     # ------------------------------------------------------------------ training
 
-    def train(self, *, validate_first: bool) -> FitResult:
-        if validate_first and self.done == 0 and self.validate():
-            self.save(final=False)
+    def train(self) -> FitResult:
+        """All steps that are left, with reports, validations and checkpoints between them."""
+        if self.validate_first and self.done == 0 and self.validate():
+            self.save()
+        process = self.process
         batches = self.data.steps(
             self.done,
             self.steps,
             seed=self.seed,
-            rank=self.process.rank,
-            world_size=self.process.world_size,
+            rank=process.rank,
+            world_size=process.world_size,
             accumulate=self.accumulate,
-            device=self.process.device,
+            device=process.device,
         )
         self.throughput.pause()
         for parts in batches:
@@ -359,17 +314,17 @@ class _Run:
             finished=self.done >= self.steps,
             metrics=self.metrics,
             checkpoint=self.checkpoint,
-            best=best_checkpoint(self.out / "checkpoints", self.saving) if self.saving.best_metric else None,
+            best=best_checkpoint(self.folder, self.saving) if self.saving.best_metric else None,
         )
 
     def update(self, parts: list[tuple[int, Any]]) -> bool:
         """One optimizer step; returns whether any process was asked to stop."""
-        process, index = self.process, self.done
-        factor = self.schedule.factor(index, self.steps)
-        set_learning_rate(self.optimizer, factor)
-        begin_step(self.step, index, self.steps)
+        process, step, index = self.process, self.step, self.done
+        set_learning_rate(self.optim, self.schedule.factor(index, self.steps))
+        if hasattr(step, "begin_step"):
+            step.begin_step(index, self.steps)
         total = torch.zeros((), device=process.device)
-        items: dict[str, float] = {}
+        items: Counter[str] = Counter()
         for i, (samples, batch) in enumerate(parts):
             part = process.rank * self.accumulate + i
             generator = make_generator(process.device, self.seed, "step", index, part)
@@ -379,21 +334,19 @@ class _Run:
                 self.scaler.scale(loss / self.accumulate).backward()
             total += loss.detach() / self.accumulate
             self.terms.add(terms)
-            for name, count in items_in(self.step, batch, samples).items():
-                items[name] = items.get(name, 0) + count
+            items.update(step.count_items(batch) if hasattr(step, "count_items") else {"samples": samples})
 
         # Reading the numbers waits for the device. Not to wait would mean to update with a gradient
         # before knowing that it is finite, and one bad update ends a run.
-        self.scaler.unscale_(self.optimizer)
-        norm = clip_gradients(self.tensors.trained.values(), self.clip_norm)
+        self.scaler.unscale_(self.optim)
+        norm = clip_gradients(self.trained.values(), self.clip_norm)
         loss_sum, stops = sum_over(process, [total.item(), float(self.stop.requested)])
         mean_loss = loss_sum / process.world_size
-        reason = self.guard.check(mean_loss, norm, scaled=self.scaler.is_enabled())
-        if reason:
-            self._diverged(reason, mean_loss, norm, terms)
-        self.scaler.step(self.optimizer)  # under fp16 it skips the step if the gradient overflowed
+        if reason := self.guard.check(mean_loss, norm, scaled=self.scaler.is_enabled()):
+            raise self._diverged(reason, mean_loss, norm, terms)
+        self.scaler.step(self.optim)  # under fp16 it skips the step if the gradient overflowed
         self.scaler.update()
-        self.optimizer.zero_grad(set_to_none=True)
+        self.optim.zero_grad(set_to_none=True)
         if self.average and math.isfinite(norm):
             self.average.update()
         self.done += 1
@@ -411,14 +364,11 @@ class _Run:
             rank=process.rank,
             world_size=process.world_size,
         )
+        averaged = self.average.applied() if self.average else nullcontext()
         self.step.model.eval()
-        with unchanged_random_state(), torch.no_grad(), self.precision.autocast(process.device):
+        with unchanged_random_state(), torch.no_grad(), averaged, self.precision.autocast(process.device):
             seed_everything(self.seed, "validation", process.rank)
-            if self.average:
-                with self.average.applied():
-                    result = self.spread.validate(run)
-            else:
-                result = self.spread.validate(run)
+            result = self.spread.validate(run)
         self.step.model.train()
 
         numbers = {name: float(value) for name, value in result.metrics.items()}
@@ -439,56 +389,36 @@ class _Run:
     def report(self) -> None:
         """Log the means since the last report."""
         process = self.process
-        peak = peak_bytes(process.device)
-        waiting = self.throughput.data_share()
-        local = (self.terms.state(), self.throughput.rates(), peak, waiting)
-        all_terms, all_rates, peaks, waits = zip(*gather(process, local))
-        own = combined_means([self.meter.state()])  # the same on all processes
-        terms = combined_means(list(all_terms))
-        rates = {name: sum(r.get(name, 0.0) for r in all_rates) for name in all_rates[0]}
-        left = self.throughput.seconds_left(self.steps - self.done)
-        rate = max(group["lr"] for group in self.optimizer.param_groups)
-        self.log.write(
-            "train",
-            self.done,
-            loss=own["loss"],
-            terms=terms,
-            gradient_norm=own["gradient_norm"],
-            lr={group["name"]: group["lr"] for group in self.optimizer.param_groups},
-            per_second=rates,
-            data_share=max(waits),
-            memory_bytes=max(peaks),
-            seconds_left=left,
-        )
-        self.log.progress(
-            progress_line(
-                step=self.done,
-                steps=self.steps,
-                loss=own["loss"],
-                terms=terms,
-                lr=rate,
-                rates=rates,
-                data_share=max(waits),
-                memory_bytes=max(peaks),
-                seconds_left=left,
-            )
-        )
+        waiting = self.throughput.data_share()  # `rates` starts it anew
+        local = (self.terms.state(), self.throughput.rates(), peak_bytes(process.device), waiting)
+        terms, rates, peaks, waits = zip(*gather(process, local))
+        entry = {
+            **combined_means([self.meter.state()]),  # the same on all processes
+            "terms": combined_means(terms),
+            "lr": {group["name"]: group["lr"] for group in self.optim.param_groups},
+            "per_second": {name: sum(r.get(name, 0.0) for r in rates) for name in rates[0]},
+            "data_share": max(waits),
+            "memory_bytes": max(peaks),
+            "seconds_left": self.throughput.seconds_left(self.steps - self.done),
+        }
+        self.log.write("train", self.done, **entry)
+        self.log.progress(progress_line(self.done, self.steps, entry))
         self.meter, self.terms = Meter(), Meter()
         reset_peak(process.device)
 
     # ------------------------------------------------------------------ saving
 
-    def save(self, *, final: bool) -> None:
+    def save(self, *, final: bool = False) -> None:
         """Write a checkpoint. All processes take part in gathering; the first one writes."""
         if not self.guard.healthy and not final:
             return  # the loss is too high right now: a checkpoint of that would push out a good one
-        keep = self.process.is_first
-        files: dict[str, Any] = {"model": self.tensors.collect(keep=keep, frozen=self.saving.save_frozen)}
+        model, keep = self.step.model, self.process.is_first
+        files = {"model": gathered(kept_tensors(model, frozen=self.saving.save_frozen), keep)}
         if self.average:
-            files["ema"] = self.tensors.collect_average(self.average.average, keep=keep)
+            files["ema"] = gathered(under_all_names(model, self.average.average), keep)
         mine = {"random": random_state(), "meter": self.meter.state(), "terms": self.terms.state()}
         files["training"] = {
-            "optimizer": collect_optimizer(self.optimizer, self.tensors.trained, keep=keep),
+            "optimizer": {n: gathered(self.optim.state.get(p, {}), keep) for n, p in self.trained.items()},
             "scaler": self.scaler.state_dict(),
             "guard": self.guard.state(),
             "ema_updates": self.average.updates if self.average else 0,
@@ -502,12 +432,11 @@ class _Run:
             "frozen_sha256": self.frozen,
             "config": self.config,
         }
-        folder = self.out / "checkpoints"
 
         def write() -> Path:
-            path = write_checkpoint(folder, self.done, files, meta)
+            path = write_checkpoint(self.folder, self.done, files, meta)
             if self.guard.healthy:  # else it may be a bad one, which must not replace a good one
-                prune_checkpoints(folder, self.saving)
+                prune_checkpoints(self.folder, self.saving)
             return path
 
         self.checkpoint = self._agree(write)
@@ -530,18 +459,14 @@ class _Run:
             raise error
         return result
 
-    def _diverged(self, reason: str, loss: float, norm: float, terms: dict[str, Any]) -> None:
-        shown = {name: float(value) for name, value in terms.items()}
-        step = self.done + 1
-        self.log.write("diverged", step, reason=reason, loss=loss, gradient_norm=norm, terms=shown)
-        kept = (
-            f"The last good checkpoint is {self.checkpoint}"
-            if self.checkpoint
-            else "No checkpoint was saved yet"
-        )
-        terms_text = ", ".join(f"{name} {value:.4g}" for name, value in shown.items())
-        raise Diverged(
-            f"diverged at step {step}: {reason}; terms here: {terms_text}. {kept}. Try a lower learning "
+    def _diverged(self, reason: str, loss: float, norm: float, terms: dict[str, Tensor]) -> Diverged:
+        numbers, step = {name: float(value) for name, value in terms.items()}, self.done + 1
+        self.log.write("diverged", step, reason=reason, loss=loss, gradient_norm=norm, terms=numbers)
+        shown = ", ".join(f"{name} {value:.4g}" for name, value in numbers.items())
+        kept = f"The last good checkpoint is {self.checkpoint}"
+        return Diverged(
+            f"diverged at step {step}: {reason}; terms here: {shown}. "
+            f"{kept if self.checkpoint else 'No checkpoint was saved yet'}. Try a lower learning "
             "rate, a longer warm-up, a smaller clip_norm, or look at this step's data"
         )
 

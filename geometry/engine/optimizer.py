@@ -4,7 +4,6 @@ import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from torch import nn
 from torch.optim import Optimizer
@@ -57,17 +56,15 @@ def parameter_groups(
             some = ", ".join(sorted({n.split(".")[0] for n in names}))
             raise InputError(f"lr_factors: no parameter begins with {prefix!r}; there are {some}")
 
-    depth = _layer_finder(names, layers) if layers else None
+    below = _layers_below(names, layers) if layers else {}
     groups: dict[tuple[str, float], dict[str, nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
-        fitting = [p for p in factors if _starts(name, p)]
-        if not fitting or factors[max(fitting, key=len)] == 0:
+        prefix = max((p for p in factors if _starts(name, p)), key=len, default=None)
+        if prefix is None or factors[prefix] == 0:
             continue
-        prefix = max(fitting, key=len)
         factor, label = factors[prefix], prefix or "all"
-        below = depth(name) if depth else 0
-        if below:
-            factor, label = factor * layer_decay**below, f"{label}-{below}"
+        if layer := below.get(name):
+            factor, label = factor * layer_decay**layer, f"{label}-{layer}"
         groups.setdefault((label, factor), {})[name] = parameter
     return [ParameterGroup(name=n, parameters=p, lr_factor=f) for (n, f), p in groups.items()]
 
@@ -78,8 +75,8 @@ def decays(name: str, parameter: nn.Parameter) -> bool:
     return wide > 1 and not NO_DECAY_NAME.search(name)
 
 
-def check_groups(model: nn.Module, groups: list[ParameterGroup]) -> None:
-    """Make sure that the groups fit the model.
+def checked_names(model: nn.Module, groups: list[ParameterGroup]) -> set[str]:
+    """Names of all that is trained, once it is clear that the groups fit the model.
 
     Raises:
         InputError: nothing is trained, a parameter is in two groups, or it is not the model's.
@@ -95,28 +92,27 @@ def check_groups(model: nn.Module, groups: list[ParameterGroup]) -> None:
             seen.add(name)
     if not seen:
         raise InputError("trainable_parameters() names no parameter: there is nothing to train")
+    return seen
 
 
 def build_optimizer(
-    factory: Callable[[list[dict]], Optimizer], groups: Iterable[ParameterGroup]
+    factory: Callable[[list[dict]], Optimizer],
+    groups: Iterable[ParameterGroup],
+    sharded: Mapping[str, nn.Parameter] | None = None,
 ) -> Optimizer:
     """Optimizer over the groups, each split in two where weight decay applies to a part of it.
 
     Args:
         factory: for example ``functools.partial(torch.optim.AdamW, lr=2e-4)``; Hydra makes one with
             ``_partial_: true``.
+        sharded: what took the parameters' places since, by name.
     """
     built: list[dict] = []
     for group in groups:
-        for decay in (True, False):
-            chosen = {n: p for n, p in group.parameters.items() if decays(n, p) == decay}
-            if chosen:
-                options: dict[str, Any] = {
-                    "params": list(chosen.values()),
-                    "name": group.name,
-                    "lr_factor": group.lr_factor,
-                }
-                built.append(options if decay else {**options, "weight_decay": 0.0})
+        own = {name: (sharded or group.parameters)[name] for name in group.parameters}
+        for decay, options in ((True, {}), (False, {"weight_decay": 0.0})):
+            if chosen := [p for name, p in own.items() if decays(name, p) == decay]:
+                built.append({"params": chosen, "name": group.name, "lr_factor": group.lr_factor, **options})
     optimizer = factory(built)
     for options in optimizer.param_groups:
         options["base_lr"] = options["lr"] * options["lr_factor"]
@@ -142,17 +138,11 @@ def _starts(name: str, prefix: str) -> bool:
     return not prefix or name == prefix or name.startswith(prefix + ".")
 
 
-def _layer_finder(names: list[str], layers: str) -> Callable[[str], int]:
-    """Function: parameter name -> how many layers it lies below the last block."""
-    parent = layers.rpartition(".")[0]
+def _layers_below(names: list[str], layers: str) -> dict[str, int]:
+    """How many layers parameters lie below the last block, of those in blocks and before them."""
     block = re.compile(re.escape(layers) + r"\.(\d+)\.")
-    count = 1 + max((int(m[1]) for n in names if (m := block.match(n))), default=-1)
-    first = next((i for i, n in enumerate(names) if block.match(n)), 0)
-    before = {n for n in names[:first] if _starts(n, parent)}
-
-    def below(name: str) -> int:
-        if m := block.match(name):
-            return count - 1 - int(m[1])
-        return count if name in before else 0
-
-    return below
+    number = {name: int(found[1]) for name in names if (found := block.match(name))}
+    count = 1 + max(number.values(), default=-1)
+    first = next((i for i, name in enumerate(names) if name in number), 0)
+    before = [name for name in names[:first] if _starts(name, layers.rpartition(".")[0])]
+    return {name: count - 1 - i for name, i in number.items()} | dict.fromkeys(before, count)

@@ -73,12 +73,9 @@ class FixedBatchSampler:
                 f"batch_size {self.batch_size} cannot be cut into {parts} equal parts "
                 "(processes x accumulated micro-batches): choose a multiple of it"
             )
+        numbers = range(step * self.batch_size, (step + 1) * self.batch_size)
         size = None if self.image_size is None else (int(self.image_size[0]), int(self.image_size[1]))
-        first = step * self.batch_size
-        return [
-            _request(number, step, seed=seed, length=length, image_size=size, views=self.views)
-            for number in range(first, first + self.batch_size)
-        ]
+        return _requests(numbers, step, seed, length, size, self.views)
 
 
 class TokenBudgetSampler:
@@ -121,90 +118,70 @@ class TokenBudgetSampler:
         self.tokens = int(tokens)
         self.image_sizes = [(int(h), int(w)) for h, w in image_sizes]
         self.views = _view_ranges(views, len(self.image_sizes))
-        self.patch = patch
-        self.batch_multiple = batch_multiple
-        self.max_batch = max_batch
+        self.batch_multiple, self.max_batch = batch_multiple, max_batch
         for h, w in self.image_sizes:
             if h % patch or w % patch:
                 raise InputError(
                     f"image size {h} x {w} must be a multiple of the patch {patch} on both sides"
                 )
-        if weights is not None and (
-            len(weights) != len(self.image_sizes) or min(weights) < 0 or not sum(weights)
-        ):
+        self.cells = np.array([h * w // patch**2 for h, w in self.image_sizes])
+        chance = np.ones(len(self.cells)) if weights is None else np.asarray(weights, dtype=float)
+        if len(chance) != len(self.cells) or chance.min() < 0 or not chance.sum():
             raise InputError(
                 f"weights must give one number >= 0 for each of the {len(image_sizes)} image sizes"
             )
-        chance = np.ones(len(self.image_sizes)) if weights is None else np.asarray(weights, dtype=float)
         self.chance = chance / chance.sum()
-        self._chunks: dict[tuple[int, int], list[_Chunk]] = {}
+        self._plans: dict[tuple[int, int], list[np.ndarray]] = {}
 
     def shape(self, step: int, *, seed: int, parts: int = 1) -> tuple[tuple[int, int], int, int]:
         """Image size (H, W), number of views and number of samples of a step."""
-        chunk, i = self._chunk(step, seed, parts), step % CHUNK
-        return self.image_sizes[chunk.size[i]], int(chunk.views[i]), int(chunk.batch[i])
+        size, views, batch, _ = self._planned(step, seed, parts)
+        return self.image_sizes[size], views, batch
 
     def requests(self, step: int, *, seed: int, parts: int, length: int | None) -> list[SampleRequest]:
-        chunk, i = self._chunk(step, seed, parts), step % CHUNK
-        size, views, batch = self.shape(step, seed=seed, parts=parts)
-        first = int(chunk.first[i])
-        return [
-            _request(number, step, seed=seed, length=length, image_size=size, views=views)
-            for number in range(first, first + batch)
-        ]
+        size, views, batch, first = self._planned(step, seed, parts)
+        return _requests(range(first, first + batch), step, seed, length, self.image_sizes[size], views)
 
-    def _chunk(self, step: int, seed: int, parts: int) -> "_Chunk":
+    def _planned(self, step: int, seed: int, parts: int) -> list[int]:
+        """Index of the image size, views, samples, and the running number of the first one."""
         multiple = self.batch_multiple or parts
         if multiple % parts:
             raise InputError(
                 f"batch_multiple {multiple} must be a multiple of {parts} "
                 "(processes x accumulated micro-batches)"
             )
-        if (seed, multiple) not in self._chunks:
+        plans = self._plans.setdefault((seed, multiple), [])
+        if not plans:
             self._require_room(multiple)
-        chunks = self._chunks.setdefault((seed, multiple), [])
         # A sample's running number is the sum of all batches before it, so chunks are planned in order.
         # Planning 200,000 steps takes a fraction of a second.
-        while len(chunks) <= step // CHUNK:
-            first = chunks[-1].end if chunks else 0
-            chunks.append(self._plan(seed, len(chunks), first, multiple))
-        return chunks[step // CHUNK]
+        while len(plans) <= step // CHUNK:
+            first = plans[-1][-1, 2:].sum() if plans else 0
+            plans.append(self._plan(seed, len(plans), first, multiple))
+        return plans[step // CHUNK][step % CHUNK].tolist()
 
-    def _plan(self, seed: int, chunk: int, first: int, multiple: int) -> "_Chunk":
+    def _plan(self, seed: int, chunk: int, first: int, multiple: int) -> np.ndarray:
         rng = np.random.default_rng(derive_seed(seed, "token budget", chunk))
         size = rng.choice(len(self.image_sizes), CHUNK, p=self.chance)
         low, high = np.array(self.views)[size].T
         views = rng.integers(low, high, endpoint=True)
-        cells = np.array([h * w // self.patch**2 for h, w in self.image_sizes])[size]
-        batch = self.tokens // (views * cells) // multiple * multiple
+        batch = self.tokens // (views * self.cells[size]) // multiple * multiple
         if self.max_batch is not None:
             batch = np.minimum(batch, self.max_batch // multiple * multiple)
-        end = first + np.cumsum(batch)
-        return _Chunk(size=size, views=views, batch=batch, first=end - batch, end=int(end[-1]))
+        return np.stack((size, views, batch, first + np.cumsum(batch) - batch), axis=1)
 
     def _require_room(self, multiple: int) -> None:
         """Fail at the first step, not at the one that happens to draw the largest sample."""
         if self.max_batch is not None and self.max_batch < multiple:
             raise InputError(f"max_batch {self.max_batch} is less than the {multiple} parts of a step")
-        needs = [most * h * w // self.patch**2 for (h, w), (_, most) in zip(self.image_sizes, self.views)]
+        needs = multiple * np.array(self.views)[:, 1] * self.cells
         i = int(np.argmax(needs))
-        if multiple * needs[i] > self.tokens:
+        if needs[i] > self.tokens:
             (h, w), most = self.image_sizes[i], self.views[i][1]
             raise InputError(
                 f"a budget of {self.tokens} tokens a step cannot hold {multiple} samples (one for each part) "
-                f"of {most} views of {h} x {w}, {multiple * needs[i]} tokens: raise tokens, or lower views"
+                f"of {most} views of {h} x {w}, {needs[i]} tokens: raise tokens, or lower views"
             )
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Chunk:
-    """The plan of CHUNK steps; arrays have one entry for each step."""
-
-    size: np.ndarray  # index into image_sizes
-    views: np.ndarray
-    batch: np.ndarray
-    first: np.ndarray  # running number of the step's first sample
-    end: int  # running number after the last sample
 
 
 def _view_ranges(views: Sequence, sizes: int) -> list[tuple[int, int]]:
@@ -219,27 +196,26 @@ def _view_ranges(views: Sequence, sizes: int) -> list[tuple[int, int]]:
     return ranges
 
 
-def _request(
-    number: int,
+def _requests(
+    numbers: range,
     step: int,
-    *,
     seed: int,
     length: int | None,
     image_size: tuple[int, int] | None,
     views: int | None,
-) -> SampleRequest:
-    index = number
-    if length is not None:
-        epoch, place = divmod(number, length)
-        index = int(_permutation(seed, epoch, length)[place])
-    return SampleRequest(
-        index=index,
-        number=number,
-        step=step,
-        seed=derive_seed(seed, "sample", number),
-        image_size=image_size,
-        views=views,
-    )
+) -> list[SampleRequest]:
+    """Samples of these running numbers; of a dataset with a length in shuffled epochs."""
+    return [
+        SampleRequest(
+            index=n if length is None else int(_permutation(seed, n // length, length)[n % length]),
+            number=n,
+            step=step,
+            seed=derive_seed(seed, "sample", n),
+            image_size=image_size,
+            views=views,
+        )
+        for n in numbers
+    ]
 
 
 @lru_cache(maxsize=2)  # a batch may span the end of one epoch and the start of the next

@@ -8,6 +8,7 @@ no gradient yet and so no optimizer state (a camera encoder before the first sam
 """
 
 import hashlib
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -17,18 +18,11 @@ from torch.optim import Optimizer
 from geometry.errors import InputError
 
 
-def freeze_all_but(model: nn.Module, trained: dict[str, nn.Parameter]) -> None:
-    """Switch gradients on for the trained parameters and off for all others."""
-    chosen = {id(p) for p in trained.values()}
-    for parameter in model.parameters():
-        parameter.requires_grad_(id(parameter) in chosen)
-
-
 def frozen_hash(model: nn.Module) -> str:
     """SHA-256 over names, types and bits of the frozen parameters; empty when there are none."""
     total = hashlib.sha256()
-    frozen = [(n, p) for n, p in model.named_parameters() if not p.requires_grad]
-    for name, parameter in sorted(frozen, key=lambda item: item[0]):
+    frozen = {n: p for n, p in model.named_parameters() if not p.requires_grad}
+    for name, parameter in sorted(frozen.items()):
         total.update(f"{name} {parameter.dtype} {tuple(parameter.shape)}\n".encode())
         bits = parameter.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
         total.update(bits.numpy().data)
@@ -43,6 +37,11 @@ def whole(tensor: Tensor, keep: bool) -> Tensor | None:
     return tensor.to("cpu", copy=True) if keep else None
 
 
+def gathered(state: Mapping[str, Any], keep: bool) -> dict[str, Any]:
+    """The tensors of a state as `whole` has them, other values as they are."""
+    return {name: whole(v, keep) if isinstance(v, Tensor) else v for name, v in state.items()}
+
+
 def placed(value: Tensor, like: Tensor) -> Tensor:
     """A whole CPU tensor, put on the device of ``like`` and sharded as it is."""
     value = value.to(like.device)
@@ -54,84 +53,65 @@ def placed(value: Tensor, like: Tensor) -> Tensor:
     return value
 
 
-class ModelTensors:
-    """Parameters and persistent buffers of a model by their plain names.
+def kept_tensors(model: nn.Module, *, frozen: bool) -> dict[str, Tensor]:
+    """What a checkpoint holds of a model, in the model's memory: frozen parameters only if asked for."""
+    parameters = dict(model.named_parameters(remove_duplicate=False))
+    return {
+        name: tensor
+        for name, tensor in model.state_dict().items()
+        if frozen or name not in parameters or parameters[name].requires_grad
+    }
 
-    Made after the model is spread: sharding replaces parameters.
+
+def under_all_names(model: nn.Module, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors of parameters under each name of a tied parameter: load_state_dict wants them all."""
+    name_of = {id(p): n for n, p in model.named_parameters() if n in tensors}
+    everything = model.named_parameters(remove_duplicate=False)
+    return {name: tensors[name_of[id(p)]] for name, p in everything if id(p) in name_of}
+
+
+@torch.no_grad()
+def restore_model(model: nn.Module, weights: Mapping[str, Tensor], *, frozen: bool) -> None:
+    """Copy saved weights into the model.
+
+    Raises:
+        InputError: names or shapes are not those of this model.
     """
-
-    def __init__(self, model: nn.Module) -> None:
-        # With duplicates: tied weights have several names, and load_state_dict needs each.
-        self.parameters = dict(model.named_parameters(remove_duplicate=False))
-        self.buffers = {n: b for n, b in model.state_dict(keep_vars=True).items() if n not in self.parameters}
-        self.trained = {n: p for n, p in model.named_parameters() if p.requires_grad}
-
-    def collect(self, *, keep: bool, frozen: bool) -> dict[str, Tensor | None]:
-        chosen = {n: p for n, p in self.parameters.items() if frozen or p.requires_grad}
-        return {name: whole(t, keep) for name, t in {**chosen, **self.buffers}.items()}
-
-    def collect_average(self, average: dict[str, Tensor], *, keep: bool) -> dict[str, Tensor | None]:
-        """The average under every name its parameter has."""
-        name_of = {id(p): n for n, p in self.trained.items()}
-        names = {n: name_of[id(p)] for n, p in self.parameters.items() if id(p) in name_of}
-        return {name: whole(average[first], keep) for name, first in names.items()}
-
-    @torch.no_grad()
-    def restore(self, weights: dict[str, Tensor], *, frozen: bool) -> None:
-        """Copy saved weights into the model.
-
-        Raises:
-            InputError: names or shapes are not those of this model.
-        """
-        wanted = {n: p for n, p in self.parameters.items() if frozen or p.requires_grad}
-        wanted.update(self.buffers)
-        require_same_names(set(weights), set(wanted), "weights")
-        for name, tensor in wanted.items():
-            if weights[name].shape != tensor.shape:
-                raise InputError(
-                    f"the checkpoint's {name} has shape {list(weights[name].shape)}, "
-                    f"the model's {list(tensor.shape)}"
-                )
-            tensor.copy_(placed(weights[name], tensor))
-
-
-def collect_optimizer(
-    optimizer: Optimizer, trained: dict[str, nn.Parameter], *, keep: bool
-) -> dict[str, Any]:
-    """The optimizer's state of each trained parameter, by the parameter's name."""
-    state: dict[str, Any] = {}
-    for name, parameter in trained.items():
-        entries = optimizer.state.get(parameter, {})
-        state[name] = {k: whole(v, keep) if isinstance(v, Tensor) else v for k, v in entries.items()}
-    return state
+    own = kept_tensors(model, frozen=frozen)
+    require_same_names(set(weights), set(own), "weights")
+    for name, tensor in own.items():
+        if weights[name].shape != tensor.shape:
+            raise InputError(
+                f"the checkpoint's {name} has shape {list(weights[name].shape)}, "
+                f"the model's {list(tensor.shape)}"
+            )
+        tensor.copy_(placed(weights[name], tensor))
 
 
 def restore_optimizer(
-    optimizer: Optimizer, trained: dict[str, nn.Parameter], saved: dict[str, dict[str, Any]]
+    optimizer: Optimizer, trained: Mapping[str, nn.Parameter], saved: Mapping[str, Mapping[str, Any]]
 ) -> None:
-    """Put `collect_optimizer`'s result back; learning rates stay those of the present config.
+    """Put back each parameter's state by name; learning rates stay those of the present config.
 
     Raises:
         InputError: other parameters were trained.
     """
     require_same_names(set(saved), set(trained), "trained parameters")
     name_of = {id(p): n for n, p in trained.items()}
-    current = optimizer.state_dict()
-    state: dict[int, dict[str, Any]] = {}
-    for group, packed in zip(optimizer.param_groups, current["param_groups"]):
-        for parameter, number in zip(group["params"], packed["params"]):
-            entries = saved[name_of[id(parameter)]]
-            if entries:  # empty for a parameter that has had no gradient yet
-                state[number] = {k: _fitted(v, parameter) for k, v in entries.items()}
-    optimizer.load_state_dict({"state": state, "param_groups": current["param_groups"]})
 
+    def fitted(value: Any, parameter: nn.Parameter) -> Any:
+        if not isinstance(value, Tensor):
+            return value
+        value = value.clone()  # the file is only mapped
+        return placed(value, parameter) if value.dim() and value.shape == parameter.shape else value
 
-def _fitted(value: Any, parameter: nn.Parameter) -> Any:
-    """A saved entry with its parameter's device and sharding; a copy, since the file is only mapped."""
-    if not isinstance(value, Tensor):
-        return value
-    same_shape = value.dim() and value.shape == parameter.shape
-    return placed(value.clone(), parameter) if same_shape else value.clone()
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]  # as torch numbers them
+    state = {
+        number: {key: fitted(value, p) for key, value in saved[name_of[id(p)]].items()}
+        for number, p in enumerate(parameters)
+        if saved[name_of[id(p)]]  # empty for a parameter that has had no gradient yet
+    }
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
 
 
 def require_same_names(saved: set[str], present: set[str], what: str) -> None:

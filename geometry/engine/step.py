@@ -16,8 +16,7 @@ class ValidationRun:
 
     Attributes:
         step: updates done so far.
-        generator: on the training device, seeded by the run's seed only: each validation draws the
-            same numbers.
+        generator: on the training device, seeded by the run's seed only: each validation draws the same.
         rank, world_size: a step may score the share ``items[rank::world_size]``. Under FSDP all
             processes must call the model equally often, whatever the number of items.
     """
@@ -50,8 +49,14 @@ class TrainingStep(Protocol):
     """A model with its losses and its validation; it keeps no state of its own from step to step.
 
     ``fit`` freezes every parameter that `trainable_parameters` does not name, moves the step to the
-    device (through ``step.to(device)`` if it has that, else the model alone), and wraps it for DDP or
-    FSDP by itself: a step calls ``self.model`` and its methods as on one process.
+    device, and wraps it for DDP or FSDP by itself: a step calls ``self.model`` and its methods as on one
+    process. Optional methods are used where a step has them:
+
+    - ``blocks()``: the model's repeated modules: units of activation checkpointing, compilation, FSDP;
+    - ``count_items(batch)``: what the throughput counts, such as ``{"images": 24}``; else samples;
+    - ``begin_step(index, steps)``: called before each step, for losses that change during the run. A counter
+      of the step's own would start at zero when the run resumes;
+    - ``to(device)``: where a step owns more than its model.
     """
 
     model: nn.Module
@@ -74,10 +79,7 @@ class TrainingStep(Protocol):
 
 
 def blocks_of(step: TrainingStep) -> list[nn.Module]:
-    """The step's repeated modules, from its optional method ``blocks()``; empty if it has none.
-
-    They are the units of activation checkpointing, of compilation and of FSDP's sharding.
-    """
+    """The step's ``blocks()``; empty if it has none."""
     return list(step.blocks()) if hasattr(step, "blocks") else []
 
 
@@ -89,21 +91,3 @@ def require_blocks(blocks: list[nn.Module], setting: str) -> list[nn.Module]:
     if not blocks:
         raise InputError(f"{setting} needs to know the model's blocks: this step has no method blocks()")
     return blocks
-
-
-def begin_step(step: TrainingStep, index: int, steps: int) -> None:
-    """Call the step's optional method ``begin_step(index, steps)`` with the step that comes next.
-
-    A loss whose weights change during the run reads its position from here. A counter of its own would start
-    at zero again when the run resumes.
-    """
-    if hasattr(step, "begin_step"):
-        step.begin_step(index, steps)
-
-
-def items_in(step: TrainingStep, batch: Any, samples: int) -> dict[str, float]:
-    """What the throughput counts, from the optional method ``count_items(batch) -> dict``.
-
-    Without it, samples. Useful names are images and tokens.
-    """
-    return step.count_items(batch) if hasattr(step, "count_items") else {"samples": samples}

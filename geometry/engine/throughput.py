@@ -67,10 +67,7 @@ class Throughput:
 def readable_time(seconds: float) -> str:
     """For example 45s, 12m 05s, 3h 20m, 2d 04h."""
     s = round(seconds)
-    if s < 60:
-        return f"{s}s"
-    if s < 3600:
-        return f"{s // 60}m {s % 60:02d}s"
-    if s < 86400:
-        return f"{s // 3600}h {s % 3600 // 60:02d}m"
-    return f"{s // 86400}d {s % 86400 // 3600:02d}h"
+    for unit, size, smaller, part in (("d", 86400, "h", 3600), ("h", 3600, "m", 60), ("m", 60, "s", 1)):
+        if s >= size:
+            return f"{s // size}{unit} {s % size // part:02d}{smaller}"
+    return f"{s}s"

@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from geometry.engine import Saving, best_checkpoint, load_weights, newest_whole
-from geometry.engine import checkpoint as module
 from geometry.engine.checkpoint import find_damage, list_checkpoints, prune_checkpoints, write_checkpoint
 from geometry.errors import InputError
 
@@ -34,8 +33,8 @@ def test_a_failure_while_writing_leaves_the_older_one_alone(tmp_path, monkeypatc
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(module.os, "fsync", full)
-    with pytest.raises(OSError, match="No space"):
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(InputError, match="no space left"):
         write(tmp_path, 2)
     assert [p.name for p in tmp_path.iterdir()] == ["step_00000001"]
 

@@ -1,6 +1,6 @@
 """The YAML files fit the signatures."""
 
-import inspect
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -9,7 +9,8 @@ import toy
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 
-from geometry.engine import fit, parameter_groups
+from geometry.engine import parameter_groups
+from geometry.engine.loop import Run
 from geometry.engine.optimizer import build_optimizer
 
 CONFIGS = Path(__file__).resolve().parents[3] / "configs"
@@ -23,7 +24,7 @@ def load(group: str, name: str):
 @pytest.mark.parametrize("name", ["default", "smoke"])
 def test_a_loop_config_is_the_arguments_of_fit(name):
     loop = instantiate(load("loop", name), _convert_="all")
-    parameters = inspect.signature(fit).parameters
+    parameters = {f.name for f in fields(Run) if f.init}
     assert set(loop) == set(parameters) - {"step", "data", "optimizer", "out", "config"}
 
 

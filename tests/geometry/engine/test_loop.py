@@ -283,7 +283,7 @@ def test_the_engine_knows_no_geometry():
         if isinstance(node, ast.ImportFrom)
     }
     foreign = {m for m in imported if m.startswith("geometry") and not m.startswith("geometry.engine")}
-    assert foreign == {"geometry.errors", "geometry.peak_memory", "geometry.stored_config"}
+    assert foreign == {"geometry.atomic", "geometry.errors", "geometry.peak_memory", "geometry.stored_config"}
 
 
 def test_an_error_in_the_data_names_itself(tmp_path):
