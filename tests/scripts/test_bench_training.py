@@ -28,8 +28,7 @@ def test_the_search_ends_beside_the_limit(script, limit, guess):
 
 
 def test_its_batch_is_one_that_losses_accept(script):
-    noise = script.Noise(3, (28, 42), torch.device("cpu"))
-    batch = noise.collate([noise[0], noise[1]])
+    batch = script.collate([script.noise(3, (28, 42))] * 2)
     assert batch.views.images.shape == (2, 3, 3, 28, 42)
     truth, scale = normalise_truth(batch.truth, torch.zeros(2, dtype=torch.long))
     assert torch.isfinite(scale).all()
