@@ -110,7 +110,7 @@ def load_views(
         capture.scene,
         list(indices),
         process_res=options.process_res,
-        mixed="released_crop" if options.released_crop else "cover",
+        released_crop=options.released_crop,
     )
     cut = [1 - m.kept for m in maps]
     if max(cut) > 0.02:

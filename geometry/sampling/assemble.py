@@ -1,6 +1,6 @@
 """Chosen frames of a scene as one training sample: images, cameras, depth, all at one size."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
@@ -8,8 +8,9 @@ from jaxtyping import Bool, Float
 
 from geometry.errors import InputError
 from geometry.sampling.augment import GeometricAugmentation, draw_geometric, turned
-from geometry.sampling.framing import frame_window, mirror, show_map, show_photo
+from geometry.sampling.framing import frame_window, show_map, show_photo
 from geometry.sampling.preprocess import PixelMap
+from geometry.sampling.virtual_cameras import mirrored
 from geometry.scenes.scene import Frame, Scene
 from geometry.views import Cameras, Example, Truth, Views
 
@@ -48,48 +49,37 @@ def assemble(
             raise InputError(f"{scene.source}, frame {scene.frames[i].name}: expected a camera, found none")
     draw = draw_geometric(augmentation, len(indices), rng)
     frames = [turned(scene.frames[i], draw.quarter_turns) for i in indices]
-    H, W = image_size
-    images, depths = [], []
-    masks: dict[str, list] = {label: [] for label in labels}
-    windows = []
-    for place, (i, frame) in enumerate(zip(indices, frames)):
-        K = frame.intrinsics
-        window = frame_window(
+    windows = [
+        frame_window(
             frame.image_size,
             image_size,
             zoom=draw.zoom,
             stretch=draw.stretch,
-            shift=draw.shifts[place],
-            centre=(K[0, 2], K[1, 2]) if augmentation.on_principal_point else None,
+            shift=shift,
+            centre=tuple(frame.intrinsics[:2, 2]) if augmentation.on_principal_point else None,
         )
-        windows.append(window)
-        images.append(show_photo(frame.load(), window))
-        depths.append(_depth(scene, i, frame, window, sparse_depth))
-        for label in labels:
-            masks[label].append(_label(scene, frame, label, window, without_sky))
+        for frame, shift in zip(frames, draw.shifts)
+    ]
+
+    def stacked(arrays: Iterable[np.ndarray]) -> torch.Tensor:
+        return torch.from_numpy(np.stack(list(arrays)))[None]
+
+    shown = list(zip(indices, frames, windows))
     extrinsics = np.stack([f.extrinsics for f in frames])
-    extrinsics = extrinsics @ np.linalg.inv(extrinsics[0])
-    intrinsics = np.stack([w.network_intrinsics(f.intrinsics) for w, f in zip(windows, frames)])
-    image, depth = np.stack(images), np.stack(depths)
-    if draw.flip:
-        extrinsics, intrinsics = mirror(extrinsics, intrinsics, W)
-        image, depth = image[:, :, ::-1], depth[:, :, ::-1]
-        masks = {label: [m[:, ::-1] for m in values] for label, values in masks.items()}
-
-    def tensor(array: np.ndarray) -> torch.Tensor:
-        return torch.from_numpy(np.ascontiguousarray(array))[None]
-
-    cameras = Cameras(extrinsics=tensor(extrinsics).float(), intrinsics=tensor(intrinsics).float())
-    truth = Truth(
-        cameras=cameras,
-        depth=tensor(depth),
-        valid=tensor(depth > 0),
-        metric=torch.tensor([scene.metric]),
-        sky=tensor(np.stack(masks["sky"])) if "sky" in masks else None,
-        objects=tensor(np.stack(masks["objects"])) if "objects" in masks else None,
+    cameras = Cameras(
+        extrinsics=stacked(extrinsics @ np.linalg.inv(extrinsics[0])).float(),
+        intrinsics=stacked(window.network_intrinsics(f.intrinsics) for _, f, window in shown).float(),
     )
-    pixels = tensor(image).permute(0, 1, 4, 2, 3).float() / 255.0
-    return Example(views=Views(images=pixels.contiguous(), cameras=cameras), truth=truth)
+    pixels = stacked(show_photo(frame.load(), window) for _, frame, window in shown)
+    depth = stacked(measured_depth(scene, i, window, frame=f, sparse=sparse_depth) for i, f, window in shown)
+    masks = {
+        label: stacked(_label(scene, frame, label, window, without_sky) for _, frame, window in shown)
+        for label in labels
+    }
+    truth = Truth(cameras=cameras, depth=depth, valid=depth > 0, metric=torch.tensor([scene.metric]), **masks)
+    images = (pixels.permute(0, 1, 4, 2, 3).float() / 255.0).contiguous()
+    example = Example(views=Views(images=images, cameras=cameras), truth=truth)
+    return mirrored(example) if draw.flip else example
 
 
 def sparse_depth_map(
@@ -110,16 +100,24 @@ def sparse_depth_map(
     return np.where(np.isfinite(depth), depth, 0).astype(np.float32)
 
 
-def _depth(scene: Scene, i: int, frame: Frame, window: PixelMap, sparse: bool) -> Float[np.ndarray, "H W"]:
-    H, W = window.network_size
+def measured_depth(
+    scene: Scene, i: int, window: PixelMap, *, frame: Frame | None = None, sparse: bool = True
+) -> Float[np.ndarray, "H W"]:
+    """Depth map of a frame, or its sparse points, in a window; 0 where nothing was measured.
+
+    Args:
+        frame: the scene's i-th, perhaps turned.
+    """
+    frame = frame or scene.frames[i]
+    seen = scene.visibility[i] if sparse and scene.visibility is not None else ()
     depth = frame.load_depth()
     if depth is not None:
         out = show_map(depth, window).astype(np.float32)
-    elif sparse and scene.visibility is not None and len(scene.visibility[i]):
+    elif len(seen) and frame.intrinsics is not None:
         K = window.network_intrinsics(frame.intrinsics)
-        out = sparse_depth_map(scene.points[scene.visibility[i]], frame.extrinsics, K, (H, W))
+        out = sparse_depth_map(scene.points[seen], frame.extrinsics, K, window.network_size)
     else:
-        return np.zeros((H, W), np.float32)
+        return np.zeros(window.network_size, np.float32)
     mask = frame.load_mask()
     return out if mask is None else np.where(show_map(mask, window), out, 0).astype(np.float32)
 

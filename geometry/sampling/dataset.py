@@ -6,6 +6,8 @@ workers, or another order of requests gives the same samples.
 
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -47,6 +49,7 @@ class SamplingDataset:
     """
 
     collate = staticmethod(collate)
+    targets = 0  # views that `choose` adds to those of a request
 
     def __init__(
         self,
@@ -66,41 +69,60 @@ class SamplingDataset:
         if not set(labels) <= set(LABELS):
             raise InputError(f"labels: expected some of {LABELS}, got {list(labels)}")
         self.mixture = mixture
-        self.image_size = None if image_size is None else (int(image_size[0]), int(image_size[1]))
-        self.views = views
-        self.geometric = geometric or GeometricAugmentation()
-        self.photometric = photometric
+        self.image_size, self.views = image_size, views
+        self.geometric, self.photometric = geometric or GeometricAugmentation(), photometric
         self.least_overlap = least_overlap
-        self.sparse_depth = sparse_depth
-        self.labels = tuple(labels)
-        self.relabel = relabel
+        self.sparse_depth, self.labels, self.relabel = sparse_depth, tuple(labels), relabel
         self.skip_broken = skip_broken
         self.seed = seed
 
-    def __getitem__(self, request: SampleRequest | int) -> Example:
-        request = plain_request(request, self.seed)
-        image_size, views = request.image_size or self.image_size, request.views or self.views
-        if image_size is None or views is None:
-            raise InputError("sampling: expected an image size and a number of views, neither is given")
+    def __getitem__(self, request: SampleRequest | int) -> Any:
+        return self.sample(sized_request(request, self.seed, self.image_size, self.views))
 
-        def make(scene: Scene, without_sky: bool, rng: np.random.Generator) -> Example:
-            chosen = sample_views(scene, views, rng, least=self.least_overlap)
-            scene = scene.select(chosen)
-            if self.relabel is not None:
-                scene = self.relabel(scene, request.step)
-            return assemble(
-                scene,
-                range(views),
-                image_size,
-                rng=rng,
-                augmentation=self.geometric,
-                sparse_depth=self.sparse_depth,
-                labels=self.labels,
-                without_sky=without_sky,
-            )
+    def choose(self, scene: Scene, views: int, rng: np.random.Generator) -> list[int]:
+        """Frames of a sample of so many views."""
+        return sample_views(scene, views, rng, least=self.least_overlap)
 
-        sample = draw_sample(self.mixture, request.seed, views, make, skip_broken=self.skip_broken)
-        return recolour(sample, self.photometric, request.seed)
+    def sample(self, request: SampleRequest) -> Example:
+        """The sample of the first drawn scene that has enough posed views.
+
+        Raises:
+            InputError: none of the scenes drawn has, or a file is damaged and ``skip_broken`` is off.
+        """
+        least = request.views + self.targets
+        for attempt in range(_DRAWS):
+            rng = np.random.default_rng(derive_seed(request.seed, "scene", attempt))
+            name, index = self.mixture.draw(rng)
+            try:
+                scene = self.mixture.read(name, index)
+                frames = enumerate(scene.frames)
+                posed = [i for i, f in frames if f.extrinsics is not None and f.intrinsics is not None]
+                if len(posed) < least:
+                    continue
+                scene = scene if len(posed) == len(scene) else scene.select(posed)
+                scene = scene.select(self.choose(scene, request.views, rng))
+                if self.relabel is not None:
+                    scene = self.relabel(scene, request.step)
+                example = assemble(
+                    scene,
+                    range(len(scene)),
+                    request.image_size,
+                    rng=rng,
+                    augmentation=self.geometric,
+                    sparse_depth=self.sparse_depth,
+                    labels=self.labels,
+                    without_sky=self.mixture.parts[name].without_sky,
+                )
+            except InputError as error:
+                if not self.skip_broken:
+                    raise
+                warnings.warn(f"{name}: passed over a scene: {error}", stacklevel=2)
+            else:
+                return recolour(example, self.photometric, request.seed)
+        raise InputError(
+            f"sampling: expected a scene of at least {least} posed views, {_DRAWS} drawn from "
+            f"{', '.join(self.mixture.parts)} have fewer"
+        )
 
 
 def plain_request(request: SampleRequest | int, seed: int) -> SampleRequest:
@@ -111,41 +133,19 @@ def plain_request(request: SampleRequest | int, seed: int) -> SampleRequest:
     return SampleRequest(index=i, number=i, step=0, seed=derive_seed(seed, "sample", i))
 
 
-def draw_sample(
-    mixture: Mixture,
-    seed: int,
-    views: int,
-    make: Callable[[Scene, bool, np.random.Generator], Example],
-    *,
-    skip_broken: bool,
-) -> Example:
-    """``make(scene, without_sky, rng)`` of the first drawn scene that has enough posed views.
+def sized_request(
+    request: SampleRequest | int, seed: int, image_size: Sequence[int] | None, views: int | None
+) -> SampleRequest:
+    """`plain_request` with this image size and number of views where it gives none.
 
     Raises:
-        InputError: none of the scenes drawn has, or a file is damaged and ``skip_broken`` is off.
+        InputError: nobody gives one.
     """
-    for attempt in range(_DRAWS):
-        rng = np.random.default_rng(derive_seed(seed, "scene", attempt))
-        name, index = mixture.draw(rng)
-        try:
-            scene = mixture.read(name, index)
-            posed = [
-                i
-                for i, frame in enumerate(scene.frames)
-                if frame.extrinsics is not None and frame.intrinsics is not None
-            ]
-            if len(posed) < views:
-                continue
-            scene = scene if len(posed) == len(scene) else scene.select(posed)
-            return make(scene, mixture.parts[name].without_sky, rng)
-        except InputError as error:
-            if not skip_broken:
-                raise
-            warnings.warn(f"{name}: passed over a scene: {error}", stacklevel=2)
-    raise InputError(
-        f"sampling: expected a scene of at least {views} posed views, {_DRAWS} drawn from "
-        f"{', '.join(mixture.parts)} have fewer"
-    )
+    request = plain_request(request, seed)
+    image_size, views = request.image_size or image_size, request.views or views
+    if image_size is None or views is None:
+        raise InputError("sampling: expected an image size and a number of views, neither is given")
+    return replace(request, image_size=(int(image_size[0]), int(image_size[1])), views=views)
 
 
 def recolour(sample: Example, photometric: PhotometricAugmentation | None, seed: int) -> Example:

@@ -6,14 +6,13 @@ one offset per axis) says exactly where every pixel went, and intrinsics follow 
 
 from collections.abc import Iterable, Sequence
 
-import cv2
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import UInt8
 
-from geometry.sampling.preprocess import PixelMap
+from geometry.sampling.preprocess import PixelMap, network_cameras, resize, whole_photo
 from geometry.scenes.scene import Frame
-from geometry.views import Cameras, Views
+from geometry.views import Views
 
 
 def frame_window(
@@ -43,17 +42,14 @@ def frame_window(
     middle = (W / 2, H / 2) if centre is None else centre
     left = _place(middle[0] - width / 2, W - width, shift[0])
     top = _place(middle[1] - height / 2, H - height, shift[1])
-    whole = PixelMap(photo_size=photo_size, network_size=photo_size)
-    return whole.cropped((height, width), left=left, top=top).resized(tuple(image_size))  # type: ignore[arg-type]
+    return whole_photo(photo_size).cropped((height, width), left=left, top=top).resized((h, w))
 
 
 def show_photo(photo: UInt8[np.ndarray, "h w 3"], window: PixelMap) -> UInt8[np.ndarray, "H W 3"]:
-    """The window's pixels at its size: areas averaged when shrinking, cubic when a side grows."""
-    (left, top), (right, bottom) = (np.rint(window.to_photo(p)).astype(int) for p in _corners(window))
-    cut = photo[top:bottom, left:right]
+    """The window's pixels at its size."""
     H, W = window.network_size
-    grows = cut.shape[0] < H or cut.shape[1] < W
-    return cv2.resize(cut, (W, H), interpolation=cv2.INTER_CUBIC if grows else cv2.INTER_AREA)
+    (left, top), (right, bottom) = np.rint(window.to_photo(np.array([[0.0, 0.0], [W, H]]))).astype(int)
+    return np.ascontiguousarray(resize(photo[top:bottom, left:right], (H, W)))
 
 
 def show_frames(frames: Sequence[Frame], windows: Iterable[Sequence[PixelMap]]) -> list[Views]:
@@ -61,21 +57,17 @@ def show_frames(frames: Sequence[Frame], windows: Iterable[Sequence[PixelMap]]) 
 
     Every photo is decoded once and not kept. Cameras are there if all frames have them.
     """
-    posed = all(frame.extrinsics is not None and frame.intrinsics is not None for frame in frames)
-    images, intrinsics = [], []
+    windows, images = list(windows), []
     for frame, shown in zip(frames, windows, strict=True):
         photo = frame.load()
-        images.append([torch.from_numpy(np.ascontiguousarray(show_photo(photo, w))) for w in shown])
-        intrinsics.append([w.network_intrinsics(frame.intrinsics) if posed else None for w in shown])
-    pixels = [(torch.stack(stack).permute(0, 3, 1, 2).float() / 255)[None] for stack in zip(*images)]
-    if not posed:
-        return [Views(images=each) for each in pixels]
-    extrinsics = torch.from_numpy(np.stack([frame.extrinsics for frame in frames]))[None].float()
-    cameras = [
-        Cameras(extrinsics=extrinsics, intrinsics=torch.from_numpy(np.stack(K))[None].float())
-        for K in zip(*intrinsics)
+        images.append([torch.from_numpy(show_photo(photo, window)) for window in shown])
+    return [
+        Views(
+            images=(torch.stack(stack).permute(0, 3, 1, 2).float() / 255)[None],
+            cameras=network_cameras(frames, maps),
+        )
+        for stack, maps in zip(zip(*images), zip(*windows))
     ]
-    return [Views(images=each, cameras=camera) for each, camera in zip(pixels, cameras)]
 
 
 def show_map(values: np.ndarray, window: PixelMap) -> np.ndarray:
@@ -92,24 +84,6 @@ def show_map(values: np.ndarray, window: PixelMap) -> np.ndarray:
     return values[rows[:, None], columns]
 
 
-def mirror(
-    extrinsics: Float[np.ndarray, "*V 4 4"], intrinsics: Float[np.ndarray, "*V 3 3"], width: int
-) -> tuple[Float[np.ndarray, "*V 4 4"], Float[np.ndarray, "*V 3 3"]]:
-    """Cameras of images flipped left to right, in the world mirrored at x = 0.
-
-    A flipped image is no view of the same world, but flipped images are views of one mirrored world:
-    F E F with F = diag(-1, 1, 1, 1) is a rotation again. All views of a scene must be flipped together.
-    """
-    F = np.diag([-1.0, 1.0, 1.0, 1.0])
-    flip_pixels = np.array([[-1.0, 0, width], [0, 1, 0], [0, 0, 1]])
-    return F @ extrinsics @ F, flip_pixels @ intrinsics @ F[:3, :3]
-
-
 def _place(start: float, slack: int, shift: float) -> int:
     start = min(max(start, 0.0), float(slack))
     return round(start + (slack - start if shift > 0 else start) * shift)
-
-
-def _corners(window: PixelMap) -> tuple[np.ndarray, np.ndarray]:
-    H, W = window.network_size
-    return np.zeros(2), np.array([W, H], dtype=np.float64)

@@ -38,12 +38,8 @@ class Mixture:
 
     def __init__(self, parts: Mapping[str, Part], *, cache: int = 64) -> None:
         self.parts = {name: part for name, part in parts.items() if part.weight != 0}
-        weights = np.array(
-            [len(p.source) if p.weight is None else p.weight for p in self.parts.values()], dtype=np.float64
-        )
-        if len(weights) == 0 or (weights < 0).any() or not np.isfinite(weights).all():
-            raise InputError(f"mixture: expected parts with weights of 0 or more, got {dict(parts)!r:.200}")
-        self.chance = weights / weights.sum()
+        weights = [len(p.source) if p.weight is None else p.weight for p in self.parts.values()]
+        self.chance = _shares(weights, parts)
         self._size = cache
         self._scenes: OrderedDict[tuple[str, int], Scene] = OrderedDict()
 
@@ -54,13 +50,11 @@ class Mixture:
 
     def read(self, name: str, index: int) -> Scene:
         """That scene; read once and remembered for a while."""
-        key = name, index
-        if key not in self._scenes:
-            self._scenes[key] = self.parts[name].source[index]
-            while len(self._scenes) > self._size:
-                self._scenes.popitem(last=False)
-        self._scenes.move_to_end(key)
-        return self._scenes[key]
+        scene = self._scenes.pop((name, index), None) or self.parts[name].source[index]
+        self._scenes[name, index] = scene  # the last one used comes last
+        while len(self._scenes) > self._size:
+            self._scenes.popitem(last=False)
+        return scene
 
     def __len__(self) -> int:
         """Number of scenes in all."""
@@ -83,18 +77,10 @@ class DatasetMixture:
     def __init__(
         self, datasets: Mapping[str, object], weights: Mapping[str, float], *, labels: Sequence[str] = ()
     ) -> None:
-        if (
-            set(datasets) != set(weights)
-            or not datasets
-            or min(weights.values()) < 0
-            or not sum(weights.values())
-        ):
-            raise InputError(
-                f"mixture: expected a weight of 0 or more for each of {sorted(datasets)}, got {dict(weights)}"
-            )
+        if set(datasets) != set(weights):
+            raise InputError(f"mixture: expected a weight of each of {list(datasets)}, got {dict(weights)}")
         self.datasets: Sequence = list(datasets.values())
-        chance = np.array([weights[name] for name in datasets], dtype=np.float64)
-        self.chance = chance / chance.sum()
+        self.chance = _shares([weights[name] for name in datasets], weights)
         self.labels = tuple(labels)
         self.collate = getattr(self.datasets[0], "collate", None)
 
@@ -112,3 +98,11 @@ def keep_labels(record: R, labels: Sequence[str]) -> R:
     return replace(
         record, **{k: keep_labels(v, labels) for k, v in inner.items() if isinstance(v, TensorRecord)}
     )
+
+
+def _shares(weights: Sequence[float], given: Mapping) -> np.ndarray:
+    """Weights that sum to 1."""
+    shares = np.asarray(weights, dtype=np.float64)
+    if not (len(shares) and (shares >= 0).all() and 0 < shares.sum() < np.inf):
+        raise InputError(f"mixture: expected parts with weights of 0 or more, got {dict(given)!r:.200}")
+    return shares / shares.sum()

@@ -6,7 +6,7 @@ as they are needed, so that a scene of a thousand photos costs no more than the 
 """
 
 from dataclasses import replace
-from functools import cached_property
+from functools import cache, cached_property
 
 import numpy as np
 import torch
@@ -34,17 +34,11 @@ class Overlap:
         if not scene.posed:
             raise InputError(f"{scene.name}: expected a camera for every frame, found some without")
         self.scene = scene
-        self._world: dict[int, np.ndarray | None] = {}
-        self._depth: dict[int, np.ndarray | None] = {}
-        self._rows: dict[int, np.ndarray] = {}
-
-    def row(self, i: int) -> Float[np.ndarray, " V"]:
-        """Share of view i in each view, 1 in itself; ignoring occlusion."""
-        if i not in self._rows:
-            self._rows[i] = self._row(i)
-        return self._rows[i]
+        self.row, self._depth_of = cache(self._row), cache(self._usable_depth)
+        self._points_from_depth = cache(self._unprojected_depth)
 
     def _row(self, i: int) -> Float[np.ndarray, " V"]:
+        """Share of view i in each view, 1 in itself; ignoring occlusion."""
         points = self._points_from_depth(i)
         if points is not None:
             share = self._visible(points)[0].mean(axis=1)
@@ -98,26 +92,18 @@ class Overlap:
     def _centres(self) -> np.ndarray:
         return se3.centres(self._cameras.extrinsics[0]).numpy()
 
-    def _depth_of(self, i: int) -> np.ndarray | None:
-        if i not in self._depth:
-            depth = self.scene.frames[i].load_depth()
-            usable = depth is not None and (depth > 0).any()
-            self._depth[i] = depth if usable else None
-        return self._depth[i]
+    def _usable_depth(self, i: int) -> np.ndarray | None:
+        depth = self.scene.frames[i].load_depth()
+        return depth if depth is not None and (depth > 0).any() else None
 
-    def _points_from_depth(self, i: int) -> np.ndarray | None:
+    def _unprojected_depth(self, i: int) -> np.ndarray | None:
         """World points of a grid of view i's pixels with depth; None if there are too few."""
-        if i not in self._world:
-            self._world[i] = None
-            depth = self._depth_of(i)
-            if depth is not None:
-                rows, columns = (
-                    ((np.arange(n) + 0.5) * side / n).astype(int) for n, side in zip(_GRID, depth.shape)
-                )
-                z = depth[np.ix_(rows, columns)]
-                if (z > 0).sum() >= _FEWEST_PIXELS:
-                    self._world[i] = self._unproject(i, z)[z > 0]
-        return self._world[i]
+        depth = self._depth_of(i)
+        if depth is None:
+            return None
+        rows, columns = (((np.arange(n) + 0.5) * side / n).astype(int) for n, side in zip(_GRID, depth.shape))
+        z = depth[np.ix_(rows, columns)]
+        return self._unproject(i, z)[z > 0] if (z > 0).sum() >= _FEWEST_PIXELS else None
 
     def _unproject(self, i: int, z: Float[np.ndarray, "h w"]) -> Float[np.ndarray, "h w 3"]:
         """World points of depths at the centres of the cells that tile view i's image."""

@@ -19,7 +19,7 @@ from torch import Tensor
 from geometry.errors import InputError
 from geometry.ops import se3
 from geometry.ops.pinhole import pixel_rays
-from geometry.views import Cameras, Example
+from geometry.views import Cameras, Example, Views
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,14 +79,10 @@ def turn_cameras(
 
     def show(values: Tensor, mode: str) -> Tensor:
         """Channels of all views, sampled."""
-        flat = F.grid_sample(
-            values.float().flatten(0, 1),
-            place.flatten(0, 1).clamp(-2, 2),
-            mode=mode,
-            padding_mode="border",
-            align_corners=False,
-        )
-        return flat.unflatten(0, values.shape[:2])
+        grid = place.flatten(0, 1).clamp(-2, 2)
+        values = values.float().flatten(0, 1)
+        shown = F.grid_sample(values, grid, mode=mode, padding_mode="border", align_corners=False)
+        return shown.unflatten(0, place.shape[:2])
 
     def show_mask(mask: Tensor | None) -> Tensor | None:
         return None if mask is None else (show(mask[:, :, None], "nearest")[:, :, 0] > 0.5) & inside
@@ -114,7 +110,11 @@ def turn_cameras(
 
 
 def mirrored(example: Example) -> Example:
-    """The sample in a mirror: images, depth and masks from right to left, cameras and world with them."""
+    """The sample in a mirror: images, depth and masks from right to left, cameras and world with them.
+
+    A flipped image is no view of the same world, but flipped images are views of one mirrored world:
+    F E F with F = diag(-1, 1, 1, 1) is a rotation again. All views of a scene must be flipped together.
+    """
     W = example.views.image_size[1]
     flip = torch.diag(torch.tensor([-1.0, 1.0, 1.0, 1.0], device=example.truth.depth.device))
 
@@ -122,23 +122,15 @@ def mirrored(example: Example) -> Example:
         if given is None:
             return None
         K = given.intrinsics.clone()
-        K[..., 0, 2] = W - K[..., 0, 2]
+        K[..., 0, 1], K[..., 0, 2] = -K[..., 0, 1], W - K[..., 0, 2]
         return Cameras(extrinsics=flip @ given.extrinsics @ flip, intrinsics=K)
 
-    def across(values: Tensor | None) -> Tensor | None:
-        return None if values is None else values.flip(-1)
-
     views, truth = example.views, example.truth
+    maps = {name: getattr(truth, name) for name in ("depth", "valid", "sky", "objects")}
+    flipped = {name: values.flip(-1) for name, values in maps.items() if values is not None}
     return Example(
-        views=replace(views, images=across(views.images), cameras=cameras(views.cameras)),
-        truth=replace(
-            truth,
-            cameras=cameras(truth.cameras),
-            depth=across(truth.depth),
-            valid=across(truth.valid),
-            sky=across(truth.sky),
-            objects=across(truth.objects),
-        ),
+        views=Views(images=views.images.flip(-1), cameras=cameras(views.cameras)),
+        truth=replace(truth, cameras=cameras(truth.cameras), **flipped),
     )
 
 

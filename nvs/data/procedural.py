@@ -6,11 +6,9 @@ import numpy as np
 
 from geometry.engine.samplers import SampleRequest
 from geometry.engine.seeding import derive_seed
-from geometry.errors import InputError
-from geometry.sampling.dataset import plain_request
+from geometry.sampling.dataset import sized_request
 from geometry.tensors import collate
 from geometry.worlds import ProceduralDataset
-from geometry.worlds.samples import ProceduralSamples
 from nvs.data.example import NovelViewExample
 from nvs.data.splits import context_and_targets
 
@@ -35,20 +33,15 @@ class ProceduralNovelViews:
         context: int | None = None,
         targets: int = 4,
     ) -> None:
-        self.samples = ProceduralSamples(world, image_size=image_size)
+        self.world, self.image_size = world, image_size
         self.context, self.targets = context, targets
 
     def __getitem__(self, request: SampleRequest | int) -> NovelViewExample:
-        request = plain_request(request, self.samples.world.seed)
-        image_size, context = request.image_size or self.samples.image_size, request.views or self.context
-        if image_size is None or context is None:
-            raise InputError(
-                "procedural: expected an image size and a number of context views, neither is given"
-            )
-        example = self.samples.world.sample(
-            request.number % len(self.samples.world), n_views=context + self.targets, image_size=image_size
-        )
+        request = sized_request(request, self.world.seed, self.image_size, self.context)
+        views = request.views + self.targets
+        index = request.number % len(self.world)
+        example = self.world.sample(index, n_views=views, image_size=request.image_size)
         rng = np.random.default_rng(derive_seed(request.seed, "context"))
         extrinsics = example.truth.cameras.extrinsics[0].double().cpu().numpy()
-        given, rest = context_and_targets(extrinsics, context, self.targets, rng, extent=(1.0, 1.0))
+        given, rest = context_and_targets(extrinsics, request.views, self.targets, rng, extent=(1.0, 1.0))
         return NovelViewExample(context=example[:, list(given)], target=example[:, list(rest)])

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from geometry.sampling.framing import frame_window, mirror, show_map, show_photo
+from geometry.sampling.framing import frame_window, show_map, show_photo
 
 
 def coordinates(size):
@@ -62,25 +62,3 @@ def test_the_whole_photo_by_default():
     np.testing.assert_allclose(np.array([[200.0, 100.0]]) * window.scale - window.offset, [[100, 50]])
     K = np.array([[80.0, 0, 90], [0, 70, 60], [0, 0, 1]])
     np.testing.assert_allclose(window.network_intrinsics(K), [[40, 0, 45], [0, 35, 30], [0, 0, 1]])
-
-
-def test_mirrored_cameras_see_the_mirrored_world():
-    rng = np.random.default_rng(0)
-    q, _ = np.linalg.qr(rng.normal(size=(3, 3)))
-    E = np.eye(4)
-    E[:3, :3], E[:3, 3] = q * np.sign(np.linalg.det(q)), rng.normal(size=3)
-    K = np.array([[80.0, 0.5, 30], [0, 70, 20], [0, 0, 1]])
-    flipped_E, flipped_K = mirror(E, K, 64)
-    assert np.linalg.det(flipped_E[:3, :3]) == pytest.approx(1)
-    assert flipped_K[0, 0] == 80
-    points = rng.normal(size=(20, 3))
-    mirrored = points * (-1, 1, 1)
-
-    def pixels(points, E, K):
-        p = (points @ E[:3, :3].T + E[:3, 3]) @ K.T
-        return p[:, :2] / p[:, 2:], p[:, 2]
-
-    (before, z), (after, flipped_z) = pixels(points, E, K), pixels(mirrored, flipped_E, flipped_K)
-    np.testing.assert_allclose(after[:, 0], 64 - before[:, 0])
-    np.testing.assert_allclose(after[:, 1], before[:, 1])
-    np.testing.assert_allclose(flipped_z, z)

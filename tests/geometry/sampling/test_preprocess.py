@@ -5,7 +5,6 @@ import pytest
 import torch
 
 from geometry.errors import InputError
-from geometry.models.da3 import IMAGE_MEAN
 from geometry.sampling.preprocess import (
     PATCH,
     prepare_views,
@@ -63,22 +62,20 @@ def test_photos_of_one_shape_and_different_resolution_are_not_cut():
     assert [m.kept for m in maps] == [1.0, 1.0]
 
 
-@pytest.mark.parametrize("mixed", ["cover", "pad", "released_crop"])
-def test_intrinsics_follow_the_pixels(mixed):
+@pytest.mark.parametrize("released_crop", [False, True])
+def test_intrinsics_follow_the_pixels(released_crop):
     """A white square is found in the network image where the map and the intrinsics put it."""
     frames = []
     for i, (h, w) in enumerate([(300, 401), (402, 301), (333, 444)]):
         pixels = np.zeros((h, w, 3), np.uint8)
         pixels[140:180, 130:190] = 255  # centre (160, 160)
         frames.append(frame((h, w), i, pixels=pixels))
-    views, maps = prepare_views(Scene(name="s", frames=tuple(frames)), process_res=140, mixed=mixed)
+    views, maps = prepare_views(
+        Scene(name="s", frames=tuple(frames)), process_res=140, released_crop=released_crop
+    )
     assert views.image_size[0] % PATCH == views.image_size[1] % PATCH == 0
     for view, (original, pixel_map) in enumerate(zip(frames, maps)):
-        rows, columns = pixel_map.valid
-        white = views.images[0, view, 0].clone()
-        padding = torch.ones_like(white, dtype=torch.bool)
-        padding[rows, columns] = False
-        white[padding] = 0
+        white = views.images[0, view, 0]
         total = white.sum()
         x = (white.sum(0) * (torch.arange(white.shape[1]) + 0.5)).sum() / total
         y = (white.sum(1) * (torch.arange(white.shape[0]) + 0.5)).sum() / total
@@ -102,19 +99,8 @@ def test_an_even_mix_meets_at_a_square():
     assert [m.kept for m in maps] == pytest.approx([0.75, 0.75])
 
 
-def test_padding_cuts_nothing_and_marks_the_bars():
-    views, maps = prepare_views(scene((100, 200), (200, 100)), process_res=140, mixed="pad")
-    assert views.image_size == (140, 140)
-    assert [m.kept for m in maps] == [1, 1]
-    assert maps[0].valid == (slice(35, 105), slice(0, 140))
-    assert maps[1].valid == (slice(0, 140), slice(35, 105))
-    mean = torch.tensor(IMAGE_MEAN)
-    torch.testing.assert_close(views.images[0, 0, :, 0, 0], mean, atol=0.003, rtol=0)
-    torch.testing.assert_close(views.images[0, 1, :, 0, 70], torch.full((3,), 10 / 255))
-
-
 def test_released_crop_takes_the_minimum():
-    _, maps = prepare_views(scene((300, 400), (400, 300)), process_res=504, mixed="released_crop")
+    _, maps = prepare_views(scene((300, 400), (400, 300)), process_res=504, released_crop=True)
     assert maps[0].network_size == (378, 378)
     assert maps[0].offset == (63, 0)
 
@@ -141,8 +127,6 @@ def test_unposed_has_no_cameras_and_bad_requests_are_refused():
         prepare_views(scene((30, 40)), process_res=13)
     with pytest.raises(InputError, match="at least one photo"):
         prepare_views(scene((30, 40)), [])
-    with pytest.raises(ValueError, match="squash"):
-        prepare_views(scene((30, 40)), method="squash")
 
 
 def test_a_size_that_differs_from_the_header_is_reported():

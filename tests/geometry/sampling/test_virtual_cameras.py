@@ -87,6 +87,9 @@ def test_centres_stay(example, turn):
 
 
 def test_the_mirror_shows_the_mirrored_world(example):
+    skew = torch.zeros(3, 3).index_put((torch.tensor(0), torch.tensor(1)), torch.tensor(0.5))
+    cameras = replace(example.truth.cameras, intrinsics=example.truth.cameras.intrinsics + skew)
+    example = replace(example, truth=replace(example.truth, cameras=cameras))
     got = mirrored(example)
     old = unproject(example.truth.depth, example.truth.cameras)
     new = unproject(got.truth.depth, got.truth.cameras)
