@@ -1,6 +1,7 @@
 """Arguments that several commands share, and the option records that they become."""
 
 import argparse
+from typing import Any
 
 from geometry.models.reference_view import STRATEGIES
 from geometry.options import CAMERAS, PRECISIONS, NetworkOptions, PhotoOptions
@@ -82,6 +83,17 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--chunk", type=positive, default=None, metavar="N", help="views that the dense heads take at a time"
     )
+
+
+def add_record(parser: argparse.ArgumentParser, defaults: Any, **texts: str) -> None:
+    """An argument for each named field of an option record, such as ``--min-points`` for ``min_points``."""
+    for name, text in texts.items():
+        flag, default = f"--{name.replace('_', '-')}", getattr(defaults, name)
+        if isinstance(default, bool):
+            parser.add_argument(flag, action="store_true", help=text)
+        else:
+            kind = positive if isinstance(default, int) and default > 0 else type(default)
+            parser.add_argument(flag, type=kind, default=default, help=f"{text} (default {default})")
 
 
 def photo_options(args: argparse.Namespace) -> PhotoOptions:

@@ -3,12 +3,13 @@
 import argparse
 import os
 from contextlib import nullcontext
+from dataclasses import fields
 from pathlib import Path
 
 import torch
 
 import geometry
-from geometry.commands.arguments import add_model_arguments, network_options, positive
+from geometry.commands.arguments import add_model_arguments, add_record, network_options
 from geometry.console import listening, say
 from geometry.datasets.registry import open_source
 from geometry.device import pick_device, precision
@@ -18,7 +19,6 @@ from geometry.training.labelling import LabelOptions, label_source, summary
 
 
 def parser() -> argparse.ArgumentParser:
-    default = LabelOptions()
     p = argparse.ArgumentParser(
         prog="geometry label",
         description="Dense depth labels: a teacher's relative depth brought to the scale of measured "
@@ -27,44 +27,19 @@ def parser() -> argparse.ArgumentParser:
     )
     p.add_argument("data", type=Path, help="folder of a data set")
     p.add_argument("--kind", default=None, help="its reader (default: recognised)")
-    p.add_argument(
-        "--folder", default=default.folder, help=f"name of the labels' folder (default {default.folder})"
+    add_record(
+        p,
+        LabelOptions(),
+        folder="name of the labels' folder",
+        process_res="longest side the teacher sees, in pixels",
+        raw="store relative depth without alignment: for the monocular student, on images without depth",
+        min_points="measured depths expected",
+        max_scale_error="labels whose scale is less certain than this share are refused",
+        max_residual="labels that miss their inliers among the measured depths by more than this share are "
+        "refused",
+        again="label what is already labelled, too",
+        seed="of the robust fits",
     )
-    p.add_argument(
-        "--process-res",
-        type=positive,
-        default=default.process_res,
-        metavar="PX",
-        help=f"longest side the teacher sees ({default.process_res})",
-    )
-    p.add_argument(
-        "--raw",
-        action="store_true",
-        help="store relative depth without alignment: for the monocular student, on images without depth",
-    )
-    p.add_argument(
-        "--min-points",
-        type=positive,
-        default=default.min_points,
-        help=f"measured depths expected (default {default.min_points})",
-    )
-    p.add_argument(
-        "--max-scale-error",
-        type=float,
-        default=default.max_scale_error,
-        metavar="SHARE",
-        help=f"labels whose scale is less certain than this are refused ({default.max_scale_error})",
-    )
-    p.add_argument(
-        "--max-residual",
-        type=float,
-        default=default.max_residual,
-        metavar="SHARE",
-        help="labels that miss their inliers among the measured depths by more than this are refused "
-        f"({default.max_residual})",
-    )
-    p.add_argument("--again", action="store_true", help="label what is already labelled, too")
-    p.add_argument("--seed", type=int, default=default.seed, help="of the robust fits (default 0)")
     add_model_arguments(p)
     p.set_defaults(model="mono-large")
     return p
@@ -79,16 +54,7 @@ def run(args: argparse.Namespace) -> int:
     device = pick_device(args.device)
     if device.type == "cuda" and device.index is None:
         device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
-    options = LabelOptions(
-        folder=args.folder,
-        process_res=args.process_res,
-        raw=args.raw,
-        min_points=args.min_points,
-        max_scale_error=args.max_scale_error,
-        max_residual=args.max_residual,
-        again=args.again,
-        seed=args.seed,
-    )
+    options = LabelOptions(**{f.name: getattr(args, f.name) for f in fields(LabelOptions)})
     source = open_source(args.data, args.kind)
     with listening(None) if rank else nullcontext():  # one process says what was loaded
         model = geometry.load(args.model, network_options(args), device=str(device))

@@ -18,10 +18,9 @@ from geometry.engine.seeding import derive_seed
 from geometry.errors import InputError
 from geometry.models.da3 import MonocularDepth
 from geometry.ops.sky import SKY_THRESHOLD
-from geometry.sampling.assemble import sparse_depth_map
-from geometry.sampling.framing import show_map
-from geometry.sampling.preprocess import PixelMap, released_resize
-from geometry.scenes.scene import Frame, Scene
+from geometry.sampling.assemble import measured_depth
+from geometry.sampling.preprocess import released_resize
+from geometry.scenes.scene import Scene
 from geometry.training.labels import FOLDER, label_folder, label_path, write_label
 from geometry.training.pseudo_depth import AlignmentReport, align_teacher_depth
 from geometry.views import Views
@@ -73,36 +72,33 @@ def label_source(
         share: (rank, number of processes).
     """
     rank, world = share
+    file = REPORT if world == 1 else f"report.{rank}.jsonl"
     counts: Counter[str] = Counter()
     number = 0
     for name in source.names:
         scene = source.read(name)
         home = label_folder(scene, options.folder)
-        known = set() if options.again else reported(home)
-        todo = []
-        for index, frame in enumerate(scene.frames):
-            mine = number % world == rank
-            number += 1
-            if mine and frame.name not in known:
-                todo.append(index)
+        known = set() if options.again else {entry["frame"] for entry in read_reports(home)}
+        mine = range((rank - number) % world, len(scene), world)
+        number += len(scene)
+        todo = [i for i in mine if scene.frames[i].name not in known]
         if not todo:
             continue
-        for path in (label_path(scene, scene.frames[index], options.folder) for index in todo):
+        for path in (label_path(scene, scene.frames[i], options.folder) for i in todo):
             if path.exists() and not any(home.glob("report*.jsonl")):
                 raise InputError(
                     f"{path}: expected no file there or a label of ours, got another one (no {REPORT} in "
                     f"{home}); give another --folder"
                 )
         home.mkdir(parents=True, exist_ok=True)
-        file = REPORT if world == 1 else f"report.{rank}.jsonl"
         with _open_report(home / file) as log:
-            for index in todo:
-                frame = scene.frames[index]
-                outcome = label_frame(scene, index, teacher, options, device)
+            for i in todo:
+                outcome = label_frame(scene, i, teacher, options, device)
                 # The label is on disk before the report says so: a kill between the two repeats one frame.
-                log.write(json.dumps({"frame": frame.name, **outcome}) + "\n")
+                log.write(json.dumps({"frame": scene.frames[i].name, **outcome}) + "\n")
                 log.flush()
-                counts[_short(outcome["failure"])] += 1
+                failure = outcome["failure"]
+                counts["labelled" if failure is None else failure.partition(":")[0]] += 1
         say(f"{name}: {len(todo)} frames; so far {summary(counts)}")
     return counts
 
@@ -134,14 +130,14 @@ def label_frame(
 def align(
     teacher: Float[Tensor, "H W"],
     ground: Bool[Tensor, "H W"],
-    measured: Float[np.ndarray, "H W"] | None,
+    measured: Float[np.ndarray, "H W"],
     options: LabelOptions,
     generator: torch.Generator,
 ) -> tuple[Float[Tensor, "H W"] | None, AlignmentReport]:
     """Eq. 8 on what the teacher does not call sky; sky gets no depth."""
-    if measured is None:
-        return None, AlignmentReport(failure="nothing measured: no depth and no sparse points", points=0)
     truth = torch.from_numpy(measured)
+    if not (truth > 0).any():
+        return None, AlignmentReport(failure="nothing measured: no depth and no sparse points", points=0)
     known, left = int((truth > 0).sum()), int(((truth > 0) & ground).sum())
     if left < options.min_points <= known:
         why = f"sky at measured points: the teacher sees it at {known - left} of {known}"
@@ -156,27 +152,6 @@ def align(
         max_residual=options.max_residual,
     )
     return None if label is None else torch.where(ground, label, 0.0), report
-
-
-def measured_depth(scene: Scene, index: int, pixel_map: PixelMap) -> Float[np.ndarray, "H W"] | None:
-    """Depth map of a frame, or its sparse points, on the network's pixels; 0 where unknown, None without."""
-    frame: Frame = scene.frames[index]
-    depth = frame.load_depth()
-    if depth is not None:
-        out = show_map(depth, pixel_map)
-    elif scene.visibility is not None and len(scene.visibility[index]) and frame.intrinsics is not None:
-        K = pixel_map.network_intrinsics(frame.intrinsics)
-        seen = scene.points[scene.visibility[index]]
-        out = sparse_depth_map(seen, frame.extrinsics, K, pixel_map.network_size)
-    else:
-        return None
-    mask = frame.load_mask()
-    return (out if mask is None else np.where(show_map(mask, pixel_map), out, 0)).astype(np.float32)
-
-
-def reported(home: Path) -> set[str]:
-    """Names of the frames that the reports in a label folder mention; a torn last line does not count."""
-    return {entry["frame"] for entry in read_reports(home)}
 
 
 def _open_report(path: Path) -> TextIO:
@@ -200,7 +175,3 @@ def read_reports(home: Path) -> Iterator[dict]:
 def summary(counts: Counter[str]) -> str:
     """``12 labelled, 3 too few points``."""
     return ", ".join(f"{count} {what}" for what, count in counts.most_common())
-
-
-def _short(failure: str | None) -> str:
-    return "labelled" if failure is None else failure.partition(":")[0]

@@ -1,66 +1,20 @@
 """Training steps of the networks that see one view at a time: teacher, monocular student, metric model."""
 
-from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from geometry.engine import ParameterGroup, Validation, ValidationRun, parameter_groups
-from geometry.losses.objective import MetricObjective, RelativeDepthObjective
 from geometry.metrics.depth import Alignment
-from geometry.models.da3 import MonocularDepth
 from geometry.models.teacher import TeacherDepth
 from geometry.ops.metric import metric_depth
 from geometry.prediction import Geometry
 from geometry.training.scores import score_monocular
-from geometry.training.student import count_images
-from geometry.training.validation import ValidationSet, validate
+from geometry.training.step import GeometryStep, exact
 from geometry.views import Example
 
 
-class _MonocularStep:
-    """What the monocular steps share; arguments as of `geometry.training.student.StudentStep`."""
-
-    alignment: Alignment = "scale_shift"
-
-    def __init__(
-        self,
-        model: MonocularDepth,
-        *,
-        learning_rates: Mapping[str, float] | None = None,
-        validation: Mapping[str, ValidationSet] | None = None,
-        previews: int = 1,
-    ) -> None:
-        self.model = model
-        self.learning_rates = dict(learning_rates or {"": 1.0})
-        self.validation = dict(validation or {})
-        self.previews = previews
-
-    def trainable_parameters(self) -> list[ParameterGroup]:
-        return parameter_groups(self.model, self.learning_rates)
-
-    def blocks(self) -> Sequence[nn.Module]:
-        return list(self.model.backbone.blocks)
-
-    def count_items(self, batch: Example) -> dict[str, float]:
-        return count_images(batch, self.model.backbone.patch)
-
-    def validate(self, run: ValidationRun) -> Validation:
-        def score(batch: Example, pictures: bool) -> tuple[dict[str, float], dict[str, Tensor]]:
-            geometry = self.predict(batch)
-            with torch.autocast(batch.views.images.device.type, enabled=False):
-                return score_monocular(geometry, batch, alignment=self.alignment, pictures=pictures)
-
-        return validate(self.validation, score, run, previews=self.previews)
-
-    def predict(self, batch: Example) -> Geometry:
-        """What is scored."""
-        return self.model(batch.views, sky_fill=False)
-
-
-class RelativeDepthStep(_MonocularStep):
+class RelativeDepthStep(GeometryStep):
     """L_T = 0.5 L_grad + L_gl + L_N + L_sky + L_obj: the teacher, and the monocular student.
 
     A network that predicts a mask of objects (`TeacherDepth`) is trained on it where the samples carry one.
@@ -69,23 +23,36 @@ class RelativeDepthStep(_MonocularStep):
     Source: DA3 (arXiv:2511.10647) sections 4.1 and 4.3.
     """
 
-    def __init__(self, model: MonocularDepth, objective: RelativeDepthObjective, **shared: Any) -> None:
-        super().__init__(model, **shared)
-        self.objective = objective
+    alignment: Alignment = "scale_shift"
 
     def training_loss(self, batch: Example, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
-        B, V = batch.views.images.shape[:2]
         objects = None
         if isinstance(self.model, TeacherDepth):
             geometry, objects = self.model.forward_masks(batch.views)
         else:
+            B, V = batch.views.images.shape[:2]
             geometry = self.model(batch.views, chunk=B * V, sky_fill=False)
-        with torch.autocast(batch.views.images.device.type, enabled=False):
-            terms = self.objective(geometry, batch.truth, generator, objects)
+        with exact(batch):
+            terms = self.terms(geometry, batch, generator, objects)
             return self.objective.total(terms), terms
 
+    def terms(
+        self, geometry: Geometry, batch: Example, generator: torch.Generator, objects: Tensor | None
+    ) -> dict[str, Tensor]:
+        return self.objective(geometry, batch.truth, generator, objects)
 
-class MetricStep(_MonocularStep):
+    def score(self, batch: Example, pictures: bool) -> tuple[dict[str, float], dict[str, Tensor]]:
+        geometry = self.model(batch.views, sky_fill=False)
+        with exact(batch):
+            return score_monocular(
+                self.scored(geometry, batch), batch, alignment=self.alignment, pictures=pictures
+            )
+
+    def scored(self, geometry: Geometry, batch: Example) -> Geometry:
+        return geometry
+
+
+class MetricStep(RelativeDepthStep):
     """L = L_D + L_grad + L_sky on depth of the canonical focal length: the metric model.
 
     Validation scores metres, unaligned.
@@ -95,18 +62,10 @@ class MetricStep(_MonocularStep):
 
     alignment: Alignment = "none"
 
-    def __init__(self, model: MonocularDepth, objective: MetricObjective, **shared: Any) -> None:
-        super().__init__(model, **shared)
-        self.objective = objective
+    def terms(
+        self, geometry: Geometry, batch: Example, generator: torch.Generator, objects: Tensor | None
+    ) -> dict[str, Tensor]:
+        return self.objective(geometry, batch.truth)
 
-    def training_loss(self, batch: Example, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
-        B, V = batch.views.images.shape[:2]
-        geometry = self.model(batch.views, chunk=B * V, sky_fill=False)
-        with torch.autocast(batch.views.images.device.type, enabled=False):
-            terms = self.objective(geometry, batch.truth)
-            return self.objective.total(terms), terms
-
-    def predict(self, batch: Example) -> Geometry:
-        geometry = super().predict(batch)
-        with torch.autocast(batch.views.images.device.type, enabled=False):
-            return replace(geometry, depth=metric_depth(geometry.depth, batch.truth.cameras.intrinsics))
+    def scored(self, geometry: Geometry, batch: Example) -> Geometry:
+        return replace(geometry, depth=metric_depth(geometry.depth, batch.truth.cameras.intrinsics))

@@ -41,17 +41,16 @@ def depth_preview(
     images: Float[Tensor, "V 3 H W"], truth: Truth, depth: Float[Tensor, "B V H W"]
 ) -> Float[Tensor, "3 h w"]:
     """Photos, true and predicted depth of the first sample, the prediction scaled to the truth."""
-    valid = truth.valid[0]
-    scale = fit_scale(depth[0].flatten().float(), truth.depth[0].flatten(), valid.flatten())
-    wanted = torch.where(valid, truth.depth[0], 0.0)[:MOST_VIEWS].float().cpu().numpy()
-    came = (depth[0][:MOST_VIEWS] * scale).float().cpu().numpy()
+    wanted = torch.where(truth.valid[0], truth.depth[0], 0.0)[:MOST_VIEWS].float().cpu().numpy()
+    came = _scaled(depth, truth)[0, :MOST_VIEWS].float().cpu().numpy()
     limits = depth_limits(wanted)
+    photos = (images[:MOST_VIEWS].movedim(1, -1).clamp(0, 1) * 255).byte().cpu().numpy()
     rows = {
-        "photos": list(_bytes(images[:MOST_VIEWS])),
+        "photos": list(photos),
         "true depth": list(colour_depth(wanted, limits)),
         "predicted depth": list(colour_depth(came, limits)),
     }
-    return _picture(contact_sheet(rows, width=900))
+    return _picture(rows)
 
 
 def camera_preview(truth: Cameras, found: Mapping[str, Cameras]) -> Float[Tensor, "3 h w"]:
@@ -64,14 +63,12 @@ def camera_preview(truth: Cameras, found: Mapping[str, Cameras]) -> Float[Tensor
     length = 0.12 * window[1]
     plans = []
     for name, pose in poses.items():
-        plan = np.full((PLAN, PLAN, 3), PAPER, np.uint8)
+        plan = None
         for at in np.linspace(0, 1, 20):  # a stroke from the centre along the viewing direction
             stroke = (pose[:, :3, 3] + at * length * pose[:, :3, 2]).numpy()
-            _dots(plan, stroke, np.broadcast_to(COLOURS[name], stroke.shape), window, 1)
-        centres = pose[:, :3, 3].numpy()
-        _dots(plan, centres, np.broadcast_to(COLOURS[name], centres.shape), window, 3)
-        plans.append(plan)
-    return _picture(contact_sheet({f"cameras from above: {', '.join(poses)}": plans}, width=900))
+            plan = _dots(stroke, COLOURS[name], window, 1, plan)
+        plans.append(_dots(pose[:, :3, 3].numpy(), COLOURS[name], window, 3, plan))
+    return _picture({f"cameras from above: {', '.join(poses)}": plans})
 
 
 def lay_over(came: Float[Tensor, "V 4 4"], wanted: Float[Tensor, "V 4 4"]) -> Float[Tensor, "V 4 4"]:
@@ -94,22 +91,20 @@ def point_preview(
     images: Float[Tensor, "V 3 H W"], truth: Truth, depth: Float[Tensor, "B V H W"]
 ) -> Float[Tensor, "3 h w"]:
     """Points of all views from above under the true cameras: true depth, and predicted depth scaled to it."""
-    valid = truth.valid[0]
-    scale = fit_scale(depth[0].flatten().float(), truth.depth[0].flatten(), valid.flatten())
-    cameras = truth.cameras[:1]
-    wanted = unproject(truth.depth[:1], cameras)[0][valid].float().cpu().numpy()
-    came = unproject((depth[:1] * scale).to(truth.depth), cameras)[0][valid].float().cpu().numpy()
+    valid, cameras = truth.valid[0], truth.cameras[:1]
     colours = (images.movedim(1, -1)[valid] * 255).byte().cpu().numpy()
-    plans = []
-    if len(wanted):
-        window = _window(wanted)
-        for points in (wanted, came):
-            plan = np.full((PLAN, PLAN, 3), PAPER, np.uint8)
-            _dots(plan, points, colours, window, 0)
-            plans.append(plan)
-    else:
-        plans.append(np.full((PLAN, PLAN, 3), PAPER, np.uint8))
-    return _picture(contact_sheet({"points from above: true depth, predicted depth": plans}, width=900))
+    both = (truth.depth[:1], _scaled(depth, truth).to(truth.depth))
+    points = [unproject(depth, cameras)[0][valid].float().cpu().numpy() for depth in both]
+    window = _window(points[0]) if len(points[0]) else (np.zeros(2), 1.0)
+    return _picture(
+        {"points from above: true depth, predicted depth": [_dots(p, colours, window, 0) for p in points]}
+    )
+
+
+def _scaled(depth: Float[Tensor, "B V H W"], truth: Truth) -> Float[Tensor, "1 V H W"]:
+    """The first sample's depth at the truth's scale."""
+    scale = fit_scale(depth[0].flatten().float(), truth.depth[0].flatten(), truth.valid[0].flatten())
+    return depth[:1] * scale
 
 
 def _window(points: np.ndarray) -> tuple[np.ndarray, float]:
@@ -119,21 +114,25 @@ def _window(points: np.ndarray) -> tuple[np.ndarray, float]:
 
 
 def _dots(
-    plan: np.ndarray, points: np.ndarray, colours: np.ndarray, window: tuple[np.ndarray, float], radius: int
-) -> None:
-    """Paint squares into a plan; x to the right, z (away from the first camera) up."""
+    points: np.ndarray,
+    colours: np.ndarray | tuple[int, int, int],
+    window: tuple[np.ndarray, float],
+    radius: int,
+    plan: np.ndarray | None = None,
+) -> np.ndarray:
+    """Paint squares into a plan, or a new one; x to the right, z (away from the first camera) up."""
+    plan = np.full((PLAN, PLAN, 3), PAPER, np.uint8) if plan is None else plan
     centre, width = window
     places = (points[:, [0, 2]] - centre) / width * PLAN * (1, -1) + PLAN / 2
     inside = np.isfinite(places).all(-1) & (np.abs(places - PLAN / 2) < PLAN / 2 - radius - 1).all(-1)
     columns, rows = places[inside].astype(int).T
+    colours = np.broadcast_to(colours, points.shape)[inside]
     for i in range(-radius, radius + 1):
         for j in range(-radius, radius + 1):
-            plan[rows + i, columns + j] = colours[inside]
+            plan[rows + i, columns + j] = colours
+    return plan
 
 
-def _bytes(images: Float[Tensor, "V 3 H W"]) -> np.ndarray:
-    return (images.movedim(1, -1).clamp(0, 1) * 255).byte().cpu().numpy()
-
-
-def _picture(sheet: np.ndarray) -> Float[Tensor, "3 h w"]:
+def _picture(rows: Mapping[str, list[np.ndarray]]) -> Float[Tensor, "3 h w"]:
+    sheet = contact_sheet(rows, width=900)
     return torch.from_numpy(np.ascontiguousarray(sheet)).movedim(-1, 0).float() / 255

@@ -1,6 +1,6 @@
 """Teacher depth brought to measured depth: dense labels with the scale of sparse measurements."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Bool, Float
@@ -73,17 +73,15 @@ def align_teacher_depth(
     except DegenerateAlignment:
         return None, AlignmentReport(failure="no spread: the teacher's depth is constant", points=n)
 
-    kept = fit.inliers
-    scale, shift = float(fit.scale), float(fit.shift)
-    count = max(int(kept.sum()), 1)
+    kept, count = fit.inliers, max(int(fit.inliers.sum()), 1)
+    scale = float(fit.scale)
     error = (fit.scale * x + fit.shift - y)[kept]
-    spread = x[kept].std(correction=0)
-    noise = error.std(correction=0) / (count**0.5 * spread)
+    noise = error.std(correction=0) / (count**0.5 * x[kept].std(correction=0))
     report = AlignmentReport(
         failure=None,
         points=n,
         scale=scale,
-        shift=shift,
+        shift=float(fit.shift),
         inlier_share=count / n,
         residual=float((error.abs() / y[kept]).mean()),
         scale_error=float(noise / max(abs(scale), 1e-300)),
@@ -104,5 +102,5 @@ def align_teacher_depth(
     elif not report.residual <= max_residual:
         failure = f"residual too large: {report.residual:.1%} of depth, expected {max_residual:.1%}"
     if failure:
-        return None, AlignmentReport(**{**vars(report), "failure": failure})
-    return (scale * teacher + shift).clamp(min=0), report
+        return None, replace(report, failure=failure)
+    return (scale * teacher + report.shift).clamp(min=0), report

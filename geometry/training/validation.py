@@ -11,7 +11,6 @@ from torch import Tensor
 from geometry.engine import SampleRequest, Validation, ValidationRun
 from geometry.engine.loader import Samples, to_device
 from geometry.engine.seeding import derive_seed, seeded
-from geometry.sampling.dataset import plain_request
 from geometry.tensors import collate
 from geometry.views import Example
 
@@ -43,12 +42,7 @@ class ValidationSet:
         seed = derive_seed(self.seed, "validation", index)
         size = None if self.image_size is None else (int(self.image_size[0]), int(self.image_size[1]))
         request = SampleRequest(
-            index=plain_request(index, self.seed).index,
-            number=index,
-            step=0,
-            seed=seed,
-            image_size=size,
-            views=self.views,
+            index=index, number=index, step=0, seed=seed, image_size=size, views=self.views
         )
         # A sample is often made at its first validation, inside the network's autocast: it must not see that.
         with seeded(seed), torch.autocast("cpu", enabled=False):

@@ -130,18 +130,22 @@ def sampled_cases(
         seed: of the samples. A dataset of fixed scenes gives its first ones whatever it is.
         posed: let the network see the given cameras; else it places all views itself.
     """
-    cases = []
-    for i in range(count):
-        request = SampleRequest(
+    H, W = image_size
+    requests = [
+        SampleRequest(
             index=i,
             number=i,
             step=0,
             seed=derive_seed(seed, "validation sample", i),
-            image_size=(int(image_size[0]), int(image_size[1])),
+            image_size=(int(H), int(W)),
             views=context,
         )
-        cases.append(example_case(dataset[request], f"case_{i:02d}", pruned=pruned, posed=posed))
-    return cases
+        for i in range(count)
+    ]
+    return [
+        example_case(dataset[request], f"case_{request.index:02d}", pruned=pruned, posed=posed)
+        for request in requests
+    ]
 
 
 def example_case(example: NovelViewExample, name: str, *, pruned: bool, posed: bool) -> Case:

@@ -18,15 +18,14 @@ from geometry.models.zoo import VARIANTS
 from geometry.predict import condition
 from geometry.prediction import Features, Geometry
 from geometry.views import Views
-from geometry.weights.files import load_strict
+from geometry.weights.files import load_strict, read_safetensors
 from nvs.model.backbone import Encoding
 from nvs.model.gs_dpt import GaussianDpt
 from nvs.model.parametrisation import GaussianAdapter
 from nvs.model.splatter import started_from_photo
 from nvs.training.model import TrainableSplatter
 
-# Which of our sizes has the same transformer: its output levels and head widths are taken over.
-SIZES = {"small": "small", "base": "base", "large": "large"}
+SIZES = ("small", "base", "large")  # ours of the same name have the same transformer: levels and head widths
 
 
 class DinoBackbone(nn.Module):
@@ -99,7 +98,7 @@ def build_dino_model(
 
     if size not in SIZES:
         raise InputError(f"DINOv2: expected a size of {', '.join(SIZES)}, got {size!r}")
-    v = VARIANTS[SIZES[size]]
+    v = VARIANTS[size]
     name = f"vit_{size}_patch14_dinov2"
     vit = timm.create_model(name, pretrained=False, num_classes=0, dynamic_img_size=True)
     if weights is not None:
@@ -119,7 +118,5 @@ def _read(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise InputError(f"{path}: no such file of DINOv2 weights")
     if path.suffix == ".safetensors":
-        from safetensors.torch import load_file
-
-        return load_file(path)
+        return read_safetensors(path)[0]
     return torch.load(path, map_location="cpu", weights_only=True)

@@ -14,7 +14,6 @@ from geometry.console import say
 from geometry.device import pick_device
 from geometry.engine import (
     DataStream,
-    FitResult,
     FixedBatchSampler,
     Precision,
     Saving,
@@ -129,7 +128,26 @@ def finetune(captures: Sequence[str | Path], out: str | Path, options: FinetuneO
         validation=[capture.case for capture in read],
         seed=options.seed,
     )
-    result = _train(step, CaptureSamples(read, targets=options.targets), out, options, captures, device)
+    precision, steps = options.network.precision, options.steps
+    half = precision == "bfloat16" or (precision == "auto" and device.type == "cuda")
+    result = fit(
+        step,  # type: ignore[arg-type]
+        DataStream(
+            CaptureSamples(read, targets=options.targets),
+            FixedBatchSampler(batch_size=int(os.environ.get("WORLD_SIZE", "1"))),
+        ),
+        partial(torch.optim.AdamW, lr=options.lr or (1e-4 if model.warm else 1e-3), weight_decay=0.01),
+        steps=steps,
+        out=out,
+        seed=options.seed,
+        schedule=Schedule(kind="cosine", warmup_steps=min(100, steps // 10), final_factor=0.05),
+        precision=Precision(compute="bf16" if half else "float32"),
+        saving=Saving(every=200, keep_last=1, best_metric="psnr", best_is="max"),
+        validate_every=options.validate_every or max(1, steps // 10),
+        validate_first=True,
+        device=str(device),
+        config=_stored(options, captures, out),
+    )
     if not (result.finished and is_first_process()):
         return {}
     write_models(model, result, out)
@@ -137,59 +155,17 @@ def finetune(captures: Sequence[str | Path], out: str | Path, options: FinetuneO
     return {entry["step"]: entry["metrics"]["psnr"] for entry in lines if entry["kind"] == "validation"}
 
 
-def _train(
-    step: GaussianHeadStep,
-    samples: CaptureSamples,
-    out: Path,
-    options: FinetuneOptions,
-    captures: Sequence[str | Path],
-    device: torch.device,
-) -> FitResult:
-    processes = int(os.environ.get("WORLD_SIZE", "1"))
-    chosen = options.network.precision
-    half = chosen == "bfloat16" or (chosen == "auto" and device.type == "cuda")
-    return fit(
-        step,  # type: ignore[arg-type]
-        DataStream(samples, FixedBatchSampler(batch_size=processes)),
-        partial(torch.optim.AdamW, lr=options.lr or (1e-4 if step.model.warm else 1e-3), weight_decay=0.01),
-        steps=options.steps,
-        out=out,
-        seed=options.seed,
-        schedule=Schedule(kind="cosine", warmup_steps=min(100, options.steps // 10), final_factor=0.05),
-        precision=Precision(compute="bf16" if half else "float32"),
-        saving=Saving(every=200, keep_last=1, best_metric="psnr", best_is="max"),
-        validate_every=options.validate_every or max(1, options.steps // 10),
-        validate_first=True,
-        device=str(device),
-        config=_stored(options, captures, out),
-    )
-
-
 def _stored(options: FinetuneOptions, captures: Sequence[str | Path], out: Path) -> dict[str, str | None]:
     """What a resumed run is compared with, under the names of the command's options."""
     photos, network = options.photos, options.network
-    values = {
-        "photos": [str(path) for path in captures],
-        "poses": photos.poses,
-        "unposed": photos.unposed,
-        "no_pose_check": not photos.pose_check,
-        "max_views": photos.max_views,
-        "process_res": photos.process_res,
-        "released_crop": photos.released_crop,
-        "out": out,
-        "model": options.model,
-        "ref_view": network.reference,
-        "device": network.device,
-        "precision": network.precision,
-        "chunk": None if network.chunk == 4 else network.chunk,
-        "context": photos.context,
-        "holdout": photos.holdout,
-        **{
-            name: getattr(options, name)
-            for name in ("steps", "lr", "targets", "flavour", "depth", "new_head", "backbone_factor", "lpips")
-        },
-        **{name: getattr(options, name) for name in ("context_sets", "cache_gb", "validate_every", "seed")},
-    }
+    values = vars(options) | vars(photos) | vars(network)
+    for name in ("network", "cameras", "pose_check", "reference"):
+        del values[name]
+    values["photos"] = [str(path) for path in captures]
+    values["out"] = out
+    values["no_pose_check"] = not photos.pose_check
+    values["ref_view"] = network.reference
+    values["chunk"] = None if network.chunk == 4 else network.chunk
     return {name: value if value is None else str(value) for name, value in values.items()}
 
 

@@ -15,6 +15,7 @@ from geometry.errors import InputError
 from geometry.models.nested import NestedDepthAnything3
 from geometry.ops import se3
 from geometry.ops.align import DegenerateAlignment
+from geometry.training.validation import batches_of
 from geometry.views import Cameras, Views
 from nvs.cameras.transform import carry_cameras
 from nvs.data.example import NovelViewExample
@@ -154,14 +155,10 @@ class GaussianHeadStep:
         """Mean metrics over target photos of this process's share of the cases, and contact sheets."""
         sums: dict[str, float] = {}
         sheets, count = {}, 0
-        for first in range(0, len(self.cases), run.world_size):
-            # Every process scores equally many, as sharded models need; what is too much is not counted.
-            place = first + run.rank
-            index = place % len(self.cases)
-            case = self.cases[index]
+        for (index,), counted in batches_of(len(self.cases), 1, run.rank, run.world_size):
             score = score_case(
                 self.model,
-                case.to(run.device),
+                self.cases[index].to(run.device),
                 lambda views, index=index: self.lift(views, ("validation", str(index))),  # type: ignore[misc]
                 placed=self.placed.get(index),
                 reference=self.reference,
@@ -170,7 +167,7 @@ class GaussianHeadStep:
             )
             if self.model.backbone_frozen:
                 self.placed[index] = score.placed
-            if place == index:
+            if counted:
                 for name, value in score.metrics.items():
                     sums[name] = sums.get(name, 0.0) + score.targets * value
                 count += score.targets
