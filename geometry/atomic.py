@@ -25,21 +25,13 @@ def atomic_file(path: Path | str) -> Iterator[Path]:
         InputError: the disk is full, or the folder cannot be written to.
     """
     path = Path(path)
-    with _one_line(path):
+    with _beside(path, path.suffix) as temporary:
         if path.is_dir():
             raise InputError(f"{path}: expected to write a file there, found a folder")
-        made = _make_parents(path.parent)
-        temporary = path.with_name(f".{path.stem}-{secrets.token_hex(4)}.part{path.suffix}")
-        try:
-            temporary.touch(exist_ok=False)
-            yield temporary
-            _flush(temporary)
-            temporary.replace(path)
-            made = []
-        finally:
-            with suppress(FileNotFoundError):
-                temporary.unlink()
-            _remove_empty(made)
+        temporary.touch(exist_ok=False)
+        yield temporary
+        _flush(temporary)
+        temporary.replace(path)
 
 
 @contextmanager
@@ -54,26 +46,16 @@ def atomic_folder(path: Path | str) -> Iterator[Path]:
         InputError: ``path`` is a file, the disk is full, or the place cannot be written to.
     """
     path = Path(path)
-    with _one_line(path):
-        if path.exists() and not path.is_dir():
-            raise InputError(f"{path}: expected an output folder, found a file")
-        made = _make_parents(path.parent)
-        temporary = path.with_name(f".{path.name}-{secrets.token_hex(4)}.part")
-        try:
-            temporary.mkdir()
-            yield temporary
-            files = [file for file in sorted(temporary.rglob("*")) if file.is_file()]
-            for file in files:
-                _flush(file)
-            if path.is_dir():
-                _merge(temporary, path, files)
-            else:
-                temporary.rename(path)
-            _flush(path.parent)
-            made = []
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
-            _remove_empty(made)
+    with _new_folder_beside(path) as temporary:
+        yield temporary
+        files = [file for file in sorted(temporary.rglob("*")) if file.is_file()]
+        for file in files:
+            _flush(file)
+        if path.is_dir():
+            _merge(temporary, path, files)
+        else:
+            temporary.rename(path)
+        _flush(path.parent)
 
 
 def require_folder(path: Path | str) -> None:
@@ -82,16 +64,44 @@ def require_folder(path: Path | str) -> None:
     Raises:
         InputError: ``path`` is a file, or nothing can be written there.
     """
-    path = Path(path)
+    with _new_folder_beside(Path(path)):
+        pass
+
+
+@contextmanager
+def _new_folder_beside(path: Path) -> Iterator[Path]:
     if path.exists() and not path.is_dir():
         raise InputError(f"{path}: expected an output folder, found a file")
-    with _one_line(path):
-        made = _make_parents(path.parent)
-        probe = path.with_name(f".{path.name}-{secrets.token_hex(4)}.part")
-        try:
-            probe.mkdir()
-        finally:
-            _remove_empty([probe, *made])
+    with _beside(path) as temporary:
+        temporary.mkdir()
+        yield temporary
+
+
+@contextmanager
+def _beside(path: Path, suffix: str = "") -> Iterator[Path]:
+    """A temporary name in a path's folder; what is left of it, and folders made for nothing, go.
+
+    Raises:
+        InputError: a failure of the disk, in one line that names the output.
+    """
+    temporary = path.with_name(f".{path.name.removesuffix(suffix)}-{secrets.token_hex(4)}.part{suffix}")
+    missing = [folder for folder in path.parents if not folder.exists()]  # innermost first
+    try:
+        if missing:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise InputError(f"{path}: no space left on the disk; nothing was written") from error
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.ENOENT):
+            raise InputError(f"{path}: cannot write there: {os.strerror(error.errno)}") from error
+        raise
+    finally:
+        with suppress(OSError):
+            shutil.rmtree(temporary) if temporary.is_dir() else temporary.unlink()
+        for folder in missing:
+            with suppress(OSError):  # it holds the output now
+                folder.rmdir()
 
 
 def _merge(source: Path, target: Path, files: list[Path]) -> None:
@@ -105,17 +115,6 @@ def _merge(source: Path, target: Path, files: list[Path]) -> None:
         file.replace(target / file.relative_to(source))
 
 
-def _make_parents(folder: Path) -> list[Path]:
-    """Create missing folders; return them, innermost first."""
-    missing = []
-    while not folder.exists():
-        missing.append(folder)
-        folder = folder.parent
-    for new in reversed(missing):
-        new.mkdir(exist_ok=True)
-    return missing
-
-
 def _flush(path: Path) -> None:
     """Put a file's contents, or the names in a folder, on the disk."""
     handle = os.open(path, os.O_RDONLY)
@@ -123,22 +122,3 @@ def _flush(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
-
-
-def _remove_empty(folders: list[Path]) -> None:
-    for folder in folders:
-        with suppress(OSError):
-            folder.rmdir()
-
-
-@contextmanager
-def _one_line(path: Path) -> Iterator[None]:
-    """Failures of the disk as one line that names the output."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise InputError(f"{path}: no space left on the disk; nothing was written") from error
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.ENOENT):
-            raise InputError(f"{path}: cannot write there: {os.strerror(error.errno)}") from error
-        raise

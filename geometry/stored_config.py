@@ -40,12 +40,8 @@ def with_present_names(config: Any) -> Any:
 
 def present_name(target: str) -> str:
     """Dotted name of a class or function, as it is today."""
-    parts = target.split(".")
-    for length in range(len(parts), 0, -1):
-        module = ".".join(parts[:length])
-        if module in MOVED:
-            return ".".join([MOVED[module], *parts[length:]])
-    return target
+    moved = max((m for m in MOVED if f"{target}.".startswith(f"{m}.")), key=len, default="")
+    return MOVED.get(moved, "") + target.removeprefix(moved)
 
 
 def changes(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[str]:

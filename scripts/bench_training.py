@@ -18,7 +18,8 @@ import json
 import sys
 import tempfile
 from argparse import Namespace
-from collections.abc import Callable, Sequence
+from bisect import bisect_left
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import nullcontext
 from functools import partial
@@ -180,19 +181,10 @@ def most_views(args: Namespace, model: str) -> str:
 
     few, more = peak(4), peak(8)
     room = torch.cuda.mem_get_info(args.device)[1] - few
-    low, high = bracket(fits, max(8, 4 + int(4 * room / max(more - few, 1))))
-    return f"{low} | {high} | {(more - few) / 4e9:.2f}"
-
-
-def bracket(fits: Callable[[int], bool], guess: int, share: float = 0.05) -> tuple[int, int]:
-    """The most known to fit and the fewest known not to: neighbours, or within ``share``; 0 if 1 does not."""
-    low, high = 0, guess
-    while fits(high):
-        low, high = high, high + max(1, int(share * high))
-    while high - low > max(1, share * high):
-        middle = max((low + high) // 2, int((1 - share) * high))  # the guess is near
-        low, high = (middle, high) if fits(middle) else (low, middle)
-    return low, high
+    guess = max(8, 4 + int(4 * room / max(more - few, 1)))
+    tried = range(0, 2 * guess, max(1, guess // 20))
+    found = bisect_left(tried, True, lo=1, key=lambda views: not fits(views))
+    return f"{tried[found - 1]} | {tried[found] if found < len(tried) else '-'} | {(more - few) / 4e9:.2f}"
 
 
 def attention(args: Namespace, model: str) -> str:

@@ -83,28 +83,21 @@ def _explain(error: Exception, name: str, overrides: Sequence[str]) -> str:
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, choice = error.missing_cfg_file.partition("/")
         return _not_among(group, choice, _choices(group))
-    unknown = re.match(r"Could not override '([^']+)'", str(error))
-    if unknown:
+    if unknown := re.match(r"Could not override '([^']+)'", str(error)):
         key = unknown[1]
-        known = [
-            *_entries(_without(key, name, overrides)),
-            *(p.name for p in CONFIGS.iterdir() if p.is_dir()),
-        ]
-        near = difflib.get_close_matches(key, known, n=1, cutoff=0.7)
+        groups = [path.name for path in CONFIGS.iterdir() if path.is_dir()]
+        tree = OmegaConf.to_container(_without(key, name, overrides), resolve=False)
+        near = difflib.get_close_matches(key, [*_paths(tree), *groups], n=1, cutoff=0.7)
         hint = f"did you mean {near[0]}?" if near else f"+{key}=... adds it"
         return f"{key}: expected the name of an entry, found no such one; {hint}"
     return " ".join(str(error).split())
 
 
 def _not_among(group: str, choice: str, known: Sequence[str]) -> str:
-    near = difflib.get_close_matches(_end(choice), map(_end, known), n=1)
-    hint = [f"; did you mean {name}?" for name in known if _end(name) in near][:1]
-    return f"{group}: expected one of {', '.join(known)}, got {choice!r}{''.join(hint)}"
-
-
-def _end(choice: str) -> str:
-    """``smoke`` of ``geometry/smoke``: what a person may have typed alone or wrong."""
-    return choice.rpartition("/")[2]
+    ends = {name.rpartition("/")[2]: name for name in reversed(known)}  # what a person may have typed alone
+    near = difflib.get_close_matches(choice.rpartition("/")[2], ends, n=1)
+    hint = f"; did you mean {ends[near[0]]}?" if near else ""
+    return f"{group}: expected one of {', '.join(known)}, got {choice!r}{hint}"
 
 
 def _choices(group: str) -> list[str]:
@@ -121,11 +114,8 @@ def _without(key: str, name: str, overrides: Sequence[str]) -> DictConfig:
         return hydra.compose(name)
 
 
-def _entries(config: Any, prefix: str = "") -> Iterator[str]:
-    """Dotted paths of everything in a configuration."""
-    if not isinstance(config, DictConfig):
-        return
-    for key in config:
-        yield f"{prefix}{key}"  # type: ignore[str-bytes-safe]
-        if not OmegaConf.is_missing(config, key) and not OmegaConf.is_interpolation(config, key):  # type: ignore[arg-type]
-            yield from _entries(config[key], f"{prefix}{key}.")  # type: ignore[str-bytes-safe]
+def _paths(tree: Any, prefix: str = "") -> Iterator[str]:
+    """Dotted paths of everything in nested dictionaries."""
+    for key, value in tree.items() if isinstance(tree, dict) else ():
+        yield f"{prefix}{key}"
+        yield from _paths(value, f"{prefix}{key}.")

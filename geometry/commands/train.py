@@ -44,13 +44,12 @@ def main(argv: list[str] | None = None) -> int:
 def run(args: argparse.Namespace) -> int:
     runs = split_sweep(args.overrides)
     # All before the first trains: a misspelt key must not be found hours later.
-    configs = {
-        name: load_config(overrides, out_suffix=name if len(runs) > 1 else None)
-        for name, overrides in runs.items()
-    }
+    configs = {name: load_config(overrides) for name, overrides in runs.items()}
     results: dict[str, FitResult] = {}
     guessed: dict[str, float] = {}
     for name, cfg in configs.items():
+        if len(runs) > 1:
+            cfg.out = f"{cfg.out}/{name}"
         if args.show:
             print(OmegaConf.to_yaml(cfg, resolve=True))
             continue
@@ -69,21 +68,13 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def load_config(overrides: Sequence[str], *, out_suffix: str | None = None) -> DictConfig:
+def load_config(overrides: Sequence[str]) -> DictConfig:
     """The resolved configuration of `configs/train_geometry.yaml` under overrides.
-
-    Args:
-        out_suffix: appended to ``out``: one folder for each run of a comparison.
 
     Raises:
         InputError: an override names nothing that exists, or a value is missing.
     """
-
-    def name_folder(cfg: DictConfig) -> None:
-        if out_suffix:
-            cfg.out = f"{cfg.out}/{out_suffix}"
-
-    cfg = compose("train_geometry", overrides, amend=name_folder)
+    cfg = compose("train_geometry", overrides)
     for name, dataset in (OmegaConf.select(cfg, "data.dataset.datasets") or {}).items():
         if dataset is not None and "_target_" not in dataset:
             raise InputError(

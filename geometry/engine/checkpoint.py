@@ -34,23 +34,13 @@ NAME = re.compile(r"step_(\d{8,})")
 
 @dataclass(frozen=True, kw_only=True)
 class Saving:
-    """When checkpoints are written and which are kept.
+    """When checkpoints are written and which are kept."""
 
-    Attributes:
-        every: steps between checkpoints; the end of a run and an interruption always save.
-        keep_last: how many of the newest are kept.
-        best_metric: name of a validation metric whose best checkpoint is kept as well; a validation that
-            improves on it saves at once.
-        best_is: "max" or "min".
-        save_frozen: include frozen weights. If not, a resumed run must bring the same ones: their hash is
-            compared.
-    """
-
-    every: int = 1000
-    keep_last: int = 3
-    best_metric: str | None = None
+    every: int = 1000  # steps between them; the end of a run and an interruption always save
+    keep_last: int = 3  # how many of the newest are kept
+    best_metric: str | None = None  # validation metric; an improvement saves at once, and the best is kept
     best_is: Literal["max", "min"] = "max"
-    save_frozen: bool = False
+    save_frozen: bool = False  # if not, a resumed run must bring the same frozen weights: a hash is compared
 
     def __post_init__(self) -> None:
         if self.best_is not in ("max", "min"):

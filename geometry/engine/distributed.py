@@ -9,7 +9,7 @@ import datetime
 import itertools
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -254,15 +254,11 @@ def from_first(process: Process, value: Any) -> Any:
     return box[0]
 
 
-def weighted_means(parts: list[tuple[dict[str, float], float | dict[str, float]]]) -> dict[str, float]:
+def weighted_means(parts: Sequence[tuple[dict[str, float], float | dict[str, float]]]) -> dict[str, float]:
     """Mean of each named number over (numbers, weight) parts that have it; a weight may differ by name."""
     means: dict[str, float] = {}
     for name in sorted({name for numbers, _ in parts for name in numbers}):
-        having = [
-            (numbers[name], weight[name] if isinstance(weight, dict) else weight)
-            for numbers, weight in parts
-            if name in numbers
-        ]
+        having = [(n[name], w[name] if isinstance(w, dict) else w) for n, w in parts if name in n]
         total = sum(weight for _, weight in having)
         means[name] = sum(v * w for v, w in having) / total if total else float("nan")
     return means

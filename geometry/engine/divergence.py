@@ -18,16 +18,11 @@ class DivergenceGuard:
     A loss is *far above* when it exceeds the median of the recent good ones by ``factor`` times their
     spread (upper quartile minus median). That works for losses of any sign and scale, and lets single hard
     batches pass.
-
-    Attributes:
-        factor: how many spreads; None looks for non-finite numbers only.
-        patience: so many such steps in a row stop the run.
-        window: how many good losses are remembered; nothing is judged before a fifth of it is full.
     """
 
-    factor: float | None = 20.0
-    patience: int = 50
-    window: int = 500
+    factor: float | None = 20.0  # how many spreads; None looks for non-finite numbers only
+    patience: int = 50  # so many such steps in a row stop the run
+    window: int = 500  # good losses remembered; nothing is judged before a fifth of it is full
     losses: list[float] = field(default_factory=list, init=False)
     bad_steps: int = field(default=0, init=False)
 

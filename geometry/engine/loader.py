@@ -37,11 +37,8 @@ class DataStream:
             that makes its samples on the GPU).
         prefetch: batches each worker prepares ahead.
         collate: list of samples -> batch; None takes ``dataset.collate`` if there is one, else torch's.
-        pin_memory: None pins what workers load when training on CUDA (what is loaded without workers may
-            be on the GPU already).
         start_method: how workers start: "fork" (fast), "forkserver" or "spawn" (when the dataset uses
             threads or CUDA); None leaves it to Python.
-        timeout_s: give up when a worker brings nothing for so long; 0 waits for ever.
     """
 
     def __init__(
@@ -52,19 +49,11 @@ class DataStream:
         workers: int = 0,
         prefetch: int = 2,
         collate: Callable[[list[Any]], Any] | None = None,
-        pin_memory: bool | None = None,
         start_method: str | None = None,
-        timeout_s: float = 0,
     ) -> None:
         self.dataset, self.sampler = dataset, sampler
-        self.workers = workers
+        self.workers, self.prefetch, self.start_method = workers, prefetch, start_method
         self.collate = collate or getattr(dataset, "collate", None) or default_collate
-        self.pin_memory = pin_memory
-        self.of_workers = {
-            "prefetch_factor": prefetch,
-            "multiprocessing_context": start_method,
-            "timeout": timeout_s,
-        }
         self.length = len(dataset) if isinstance(dataset, Sized) else None
         if self.length == 0:
             raise InputError("the training dataset is empty: it needs at least one sample")
@@ -94,18 +83,18 @@ class DataStream:
                 for part in range(rank * accumulate, (rank + 1) * accumulate):
                     yield batch[part * size : (part + 1) * size]
 
-        to_be_pinned = device.type == "cuda" and self.workers > 0
         loader = DataLoader(  # type: ignore[var-annotated]
             _Seeded(self.dataset),  # type: ignore[arg-type]
             batch_sampler=requests(),  # type: ignore[arg-type]
             collate_fn=partial(_counted, self.collate),
             num_workers=self.workers,
-            pin_memory=to_be_pinned if self.pin_memory is None else self.pin_memory,
+            prefetch_factor=self.prefetch if self.workers else None,
+            multiprocessing_context=self.start_method if self.workers else None,
+            pin_memory=device.type == "cuda" and self.workers > 0,  # without workers it may be on the GPU
             worker_init_fn=_start_worker,
             # Without its own generator the loader would draw from torch's global one, once at each
             # start: a resumed run would then be one number behind the unbroken run.
             generator=torch.Generator().manual_seed(derive_seed(seed, "loader", rank)),
-            **(self.of_workers if self.workers else {}),  # type: ignore[arg-type]
         )
         batches = iter(loader)
         for _ in range(start, stop):

@@ -13,28 +13,11 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from geometry.engine import checkpoint, distributed, seeding, state_dict
 from geometry.engine.activation_checkpoint import checkpoint_activations
-from geometry.engine.checkpoint import (
-    Saving,
-    best_checkpoint,
-    list_checkpoints,
-    newest_whole,
-    prune_checkpoints,
-    read_file,
-    read_meta,
-    write_checkpoint,
-)
+from geometry.engine.checkpoint import Saving
 from geometry.engine.compile import compile_model
-from geometry.engine.distributed import (
-    Parallel,
-    Process,
-    SpreadStep,
-    from_first,
-    gather,
-    processes,
-    sum_over,
-    weighted_means,
-)
+from geometry.engine.distributed import Parallel, Process, gather
 from geometry.engine.divergence import Diverged, DivergenceGuard
 from geometry.engine.ema import WeightAverage
 from geometry.engine.interrupt import StopSignal
@@ -43,21 +26,8 @@ from geometry.engine.log import Meter, RunLog, combined_means, progress_line
 from geometry.engine.optimizer import build_optimizer, checked_names, clip_gradients, set_learning_rate
 from geometry.engine.precision import Precision
 from geometry.engine.schedule import Schedule
-from geometry.engine.seeding import (
-    make_generator,
-    random_state,
-    seed_everything,
-    set_random_state,
-    unchanged_random_state,
-)
-from geometry.engine.state_dict import (
-    frozen_hash,
-    gathered,
-    kept_tensors,
-    restore_model,
-    restore_optimizer,
-    under_all_names,
-)
+from geometry.engine.seeding import make_generator, seed_everything
+from geometry.engine.state_dict import gathered, kept_tensors, under_all_names
 from geometry.engine.step import TrainingStep, ValidationRun, blocks_of
 from geometry.engine.throughput import Throughput, readable_time
 from geometry.errors import InputError
@@ -67,21 +37,13 @@ from geometry.stored_config import changes, plain
 
 @dataclass(frozen=True, kw_only=True)
 class FitResult:
-    """How a run ended.
+    """How a run ended."""
 
-    Attributes:
-        step: updates done.
-        finished: False when a signal stopped it early.
-        metrics: of the last validation.
-        checkpoint: the newest one, None if nothing was trained.
-        best: the best one by ``saving.best_metric``.
-    """
-
-    step: int
-    finished: bool
-    metrics: dict[str, float] = field(default_factory=dict)
-    checkpoint: Path | None = None
-    best: Path | None = None
+    step: int  # updates done
+    finished: bool  # False when a signal stopped it early
+    metrics: dict[str, float] = field(default_factory=dict)  # of the last validation
+    checkpoint: Path | None = None  # the newest one, None if nothing was trained
+    best: Path | None = None  # the best one by ``saving.best_metric``
 
 
 def fit(
@@ -108,7 +70,7 @@ def fit(
             they are.
     """
     run = Run(step, data, optimizer, **settings)
-    with processes(run.parallel, run.device) as run.process, run.stop:
+    with distributed.processes(run.parallel, run.device) as run.process, run.stop:
         run.prepare()
         run.open()
         try:
@@ -122,51 +84,35 @@ def fit(
 
 @dataclass
 class Run:
-    """One call of `fit`: its settings, and what changes while it runs.
-
-    Args:
-        steps: updates of the whole run, those before a resume included.
-        out: folder of checkpoints, log and images; on several machines a folder they share.
-        seed: of data order, samples, the generators given to the step, and the global generators. The
-            model's own initialisation happens before and is the caller's.
-        accumulate: micro-batches that each process adds up before an update.
-        clip_norm: bound on the norm of the whole gradient; None does not clip.
-        ema_decay: share of the old weights kept by the average at each step; None keeps no average.
-            Validation uses the average where there is one.
-        activation_checkpointing: recompute the step's ``blocks()`` in the backward pass.
-        compile_scope: what torch.compile is applied to, with ``compile_options``.
-        validate_every: steps between validations, with one more at the end; None never validates.
-        validate_first: also before the first step, which shows where a warm start begins.
-        resume: False demands an ``out`` without checkpoints.
-        config: plain values that describe the run, stored with each checkpoint; changes against them
-            are reported when a run resumes.
-    """
+    """One call of `fit`: its settings, and what changes while it runs."""
 
     step: TrainingStep
     data: DataStream
     optimizer: Callable[[list[dict]], Optimizer]
     _: KW_ONLY
-    steps: int
-    out: str | Path
-    seed: int = 0
-    accumulate: int = 1
-    clip_norm: float | None = 1.0
-    ema_decay: float | None = None
+    steps: int  # updates of the whole run, those before a resume included
+    out: str | Path  # folder of checkpoints, log and images; on several machines a folder they share
+    seed: int = 0  # of data order, samples, the step's generators and the global ones; not of the model
+    accumulate: int = 1  # micro-batches that each process adds up before an update
+    clip_norm: float | None = 1.0  # bound on the norm of the whole gradient; None does not clip
+    ema_decay: float | None = None  # share of the old average kept by each step; None keeps no average.
+    # Validation uses the average where there is one.
     schedule: Schedule = field(default_factory=Schedule)
     precision: Precision = field(default_factory=Precision)
     parallel: Parallel = field(default_factory=Parallel)
     saving: Saving = field(default_factory=Saving)
     guard: DivergenceGuard = field(default_factory=DivergenceGuard)
-    activation_checkpointing: bool = False
-    compile_scope: Literal["blocks", "model"] | None = None
-    compile_options: dict[str, Any] = field(default_factory=dict)
-    validate_every: int | None = None
-    validate_first: bool = False
+    activation_checkpointing: bool = False  # recompute the step's ``blocks()`` in the backward pass
+    compile_scope: Literal["blocks", "model"] | None = None  # what torch.compile is applied to,
+    compile_options: dict[str, Any] = field(default_factory=dict)  # and with what
+    validate_every: int | None = None  # steps between validations, and one at the end; None: never
+    validate_first: bool = False  # also before the first step, which shows where a warm start begins
     log_every: int = 10
     tensorboard: bool = True
     device: str | None = None
-    resume: bool = True
-    config: dict[str, Any] = field(default_factory=dict)
+    resume: bool = True  # False demands an ``out`` without checkpoints
+    config: dict[str, Any] = field(default_factory=dict)  # plain values that describe the run, stored with
+    # each checkpoint; changes against them are reported when a run resumes
 
     def __post_init__(self) -> None:
         for name in ("steps", "accumulate", "log_every"):
@@ -194,7 +140,7 @@ class Run:
         trained = checked_names(model, groups)
         for name, parameter in model.named_parameters():
             parameter.requires_grad_(name in trained)
-        self.frozen = "" if self.saving.save_frozen else frozen_hash(model)
+        self.frozen = "" if self.saving.save_frozen else state_dict.frozen_hash(model)
         model.train()
 
         blocks = blocks_of(self.step)
@@ -202,7 +148,7 @@ class Run:
             checkpoint_activations(blocks)
         if self.compile_scope:
             compile_model(model, blocks, self.compile_scope, self.compile_options)
-        self.spread = SpreadStep(self.step, self.process, self.parallel)
+        self.spread = distributed.SpreadStep(self.step, self.process, self.parallel)
         if self.spread.sharded and self.precision.compute == "fp16":
             raise InputError("fp16 with FSDP is not supported: loss scaling sees one shard only. Use bf16")
 
@@ -215,11 +161,11 @@ class Run:
 
     def open(self) -> None:
         """Resume from the newest checkpoint or start anew; open the log."""
-        if not self.resume and list_checkpoints(self.folder):
+        if not self.resume and checkpoint.list_checkpoints(self.folder):
             raise InputError(
                 f"{self.folder} holds checkpoints already: choose another folder, or let the run resume"
             )
-        found = self._agree(lambda: newest_whole(self.folder))
+        found = self._agree(lambda: checkpoint.newest_whole(self.folder))
         seed_everything(self.seed, "process", self.process.rank)
         if found:
             if not all(gather(self.process, found.is_dir())):
@@ -232,38 +178,34 @@ class Run:
         if found:
             self.log.say(f"resuming from {found} at step {self.done}")
 
-    def restore(self, checkpoint: Path) -> None:
+    def restore(self, path: Path) -> None:
         """Resume the run at a checkpoint, such that it continues as if it had never stopped."""
-        meta = read_meta(checkpoint)
+        meta = checkpoint.read_meta(path)
         if meta["seed"] != self.seed:
-            raise InputError(
-                f"{checkpoint} was trained with seed {meta['seed']}, this run has seed {self.seed}"
-            )
+            raise InputError(f"{path} was trained with seed {meta['seed']}, this run has seed {self.seed}")
         if meta["save_frozen"] != self.saving.save_frozen:
-            raise InputError(
-                f"{checkpoint} was written with saving.save_frozen={meta['save_frozen']}: keep it"
-            )
+            raise InputError(f"{path} was written with saving.save_frozen={meta['save_frozen']}: keep it")
         if meta["frozen_sha256"] != self.frozen:
             raise InputError(
-                f"{checkpoint}: the frozen weights are not those this run was started with (or others are "
+                f"{path}: the frozen weights are not those this run was started with (or others are "
                 "frozen). Load the same ones, or start in a new folder"
             )
-        state = read_file(checkpoint, "training")
-        restore_model(self.step.model, read_file(checkpoint, "model"), frozen=self.saving.save_frozen)
-        restore_optimizer(self.optim, self.trained, state["optimizer"])
+        state = checkpoint.read_file(path, "training")
+        state_dict.restore_model(
+            self.step.model, checkpoint.read_file(path, "model"), frozen=self.saving.save_frozen
+        )
+        state_dict.restore_optimizer(self.optim, self.trained, state["optimizer"])
         self.scaler.load_state_dict(state["scaler"])
         self.guard.load(state["guard"])
         if self.average:
             if "ema.pt" not in meta["files"]:
-                raise InputError(
-                    f"{checkpoint} has no average of the weights: set ema_decay=null to resume it"
-                )
-            self.average.load(read_file(checkpoint, "ema"), state["ema_updates"])
+                raise InputError(f"{path} has no average of the weights: set ema_decay=null to resume it")
+            self.average.load(checkpoint.read_file(path, "ema"), state["ema_updates"])
         self.done, self.best, self.metrics = meta["step"], state["best"], meta["metrics"]
-        self.checkpoint = checkpoint
+        self.checkpoint = path
         if len(state["processes"]) == self.process.world_size:
             mine = state["processes"][self.process.rank]
-            set_random_state(mine["random"])
+            seeding.set_random_state(mine["random"])
             self.meter, self.terms = Meter(mine["meter"]), Meter(mine["terms"])
         else:
             seed_everything(self.seed, "process", self.process.rank, self.done)
@@ -314,7 +256,7 @@ class Run:
             finished=self.done >= self.steps,
             metrics=self.metrics,
             checkpoint=self.checkpoint,
-            best=best_checkpoint(self.folder, self.saving) if self.saving.best_metric else None,
+            best=checkpoint.best_checkpoint(self.folder, self.saving) if self.saving.best_metric else None,
         )
 
     def update(self, parts: list[tuple[int, Any]]) -> bool:
@@ -340,7 +282,7 @@ class Run:
         # before knowing that it is finite, and one bad update ends a run.
         self.scaler.unscale_(self.optim)
         norm = clip_gradients(self.trained.values(), self.clip_norm)
-        loss_sum, stops = sum_over(process, [total.item(), float(self.stop.requested)])
+        loss_sum, stops = distributed.sum_over(process, [total.item(), float(self.stop.requested)])
         mean_loss = loss_sum / process.world_size
         if reason := self.guard.check(mean_loss, norm, scaled=self.scaler.is_enabled()):
             raise self._diverged(reason, mean_loss, norm, terms)
@@ -366,13 +308,18 @@ class Run:
         )
         averaged = self.average.applied() if self.average else nullcontext()
         self.step.model.eval()
-        with unchanged_random_state(), torch.no_grad(), averaged, self.precision.autocast(process.device):
+        with (
+            seeding.unchanged_random_state(),
+            torch.no_grad(),
+            averaged,
+            self.precision.autocast(process.device),
+        ):
             seed_everything(self.seed, "validation", process.rank)
             result = self.spread.validate(run)
         self.step.model.train()
 
         numbers = {name: float(value) for name, value in result.metrics.items()}
-        self.metrics = weighted_means(gather(process, (numbers, result.weight)))
+        self.metrics = distributed.weighted_means(gather(process, (numbers, result.weight)))
         self.metrics_step = self.done
         # Not during a row of bad steps, whose checkpoint would not be written.
         improved = self.guard.healthy and self.saving.better(self.metrics, self.best)
@@ -416,7 +363,7 @@ class Run:
         files = {"model": gathered(kept_tensors(model, frozen=self.saving.save_frozen), keep)}
         if self.average:
             files["ema"] = gathered(under_all_names(model, self.average.average), keep)
-        mine = {"random": random_state(), "meter": self.meter.state(), "terms": self.terms.state()}
+        mine = {"random": seeding.random_state(), "meter": self.meter.state(), "terms": self.terms.state()}
         files["training"] = {
             "optimizer": {n: gathered(self.optim.state.get(p, {}), keep) for n, p in self.trained.items()},
             "scaler": self.scaler.state_dict(),
@@ -434,9 +381,9 @@ class Run:
         }
 
         def write() -> Path:
-            path = write_checkpoint(self.folder, self.done, files, meta)
+            path = checkpoint.write_checkpoint(self.folder, self.done, files, meta)
             if self.guard.healthy:  # else it may be a bad one, which must not replace a good one
-                prune_checkpoints(self.folder, self.saving)
+                checkpoint.prune_checkpoints(self.folder, self.saving)
             return path
 
         self.checkpoint = self._agree(write)
@@ -454,7 +401,7 @@ class Run:
                 result = action()
             except (InputError, OSError) as caught:
                 error = caught
-        result, error = from_first(self.process, (result, error))
+        result, error = distributed.from_first(self.process, (result, error))
         if error:
             raise error
         return result

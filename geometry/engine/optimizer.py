@@ -16,15 +16,10 @@ NO_DECAY_NAME = re.compile(r"(^|[._])(bias|tokens?|pos_embed|gamma)($|[._])")
 
 @dataclass(frozen=True, kw_only=True)
 class ParameterGroup:
-    """Parameters that share a learning-rate factor, under a name that the log shows.
-
-    Attributes:
-        parameters: by their names in the step's model.
-        lr_factor: on the optimizer's learning rate.
-    """
+    """Parameters that share a factor on the learning rate, under a name that the log shows."""
 
     name: str
-    parameters: dict[str, nn.Parameter]
+    parameters: dict[str, nn.Parameter]  # by their names in the step's model
     lr_factor: float = 1.0
 
 

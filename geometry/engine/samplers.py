@@ -55,17 +55,11 @@ class StepSampler(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class FixedBatchSampler:
-    """The same number of samples in every step, entries shuffled anew in every epoch.
+    """The same number of samples in every step, entries shuffled anew in every epoch."""
 
-    Attributes:
-        batch_size: samples of one step over all processes and micro-batches.
-        image_size: (H, W) passed on to the dataset.
-        views: passed on to the dataset.
-    """
-
-    batch_size: int
-    image_size: Sequence[int] | None = None
-    views: int | None = None
+    batch_size: int  # samples of one step over all processes and micro-batches
+    image_size: Sequence[int] | None = None  # (H, W) passed on to the dataset
+    views: int | None = None  # passed on to the dataset
 
     def requests(self, step: int, *, seed: int, parts: int, length: int | None) -> list[SampleRequest]:
         if self.batch_size % parts:
@@ -94,7 +88,6 @@ class TokenBudgetSampler:
         batch_multiple: the number of samples is a multiple of this. None takes the number of parts
             (processes x accumulated micro-batches), whose batches then depend on that number; set it
             to the largest number of parts you will use to have the same batches everywhere.
-        max_batch: upper bound of samples of one step.
 
     Raises:
         InputError: sizes do not fit the patch, or the budget does not hold the largest sample once
@@ -113,12 +106,11 @@ class TokenBudgetSampler:
         weights: Sequence[float] | None = None,
         patch: int = 14,
         batch_multiple: int | None = None,
-        max_batch: int | None = None,
     ) -> None:
         self.tokens = int(tokens)
         self.image_sizes = [(int(h), int(w)) for h, w in image_sizes]
         self.views = _view_ranges(views, len(self.image_sizes))
-        self.batch_multiple, self.max_batch = batch_multiple, max_batch
+        self.batch_multiple = batch_multiple
         for h, w in self.image_sizes:
             if h % patch or w % patch:
                 raise InputError(
@@ -166,14 +158,10 @@ class TokenBudgetSampler:
         low, high = np.array(self.views)[size].T
         views = rng.integers(low, high, endpoint=True)
         batch = self.tokens // (views * self.cells[size]) // multiple * multiple
-        if self.max_batch is not None:
-            batch = np.minimum(batch, self.max_batch // multiple * multiple)
         return np.stack((size, views, batch, first + np.cumsum(batch) - batch), axis=1)
 
     def _require_room(self, multiple: int) -> None:
         """Fail at the first step, not at the one that happens to draw the largest sample."""
-        if self.max_batch is not None and self.max_batch < multiple:
-            raise InputError(f"max_batch {self.max_batch} is less than the {multiple} parts of a step")
         needs = multiple * np.array(self.views)[:, 1] * self.cells
         i = int(np.argmax(needs))
         if needs[i] > self.tokens:

@@ -14,15 +14,12 @@ from geometry.errors import InputError
 class ValidationRun:
     """What a step is given for a validation.
 
-    Attributes:
-        step: updates done so far.
-        generator: on the training device, seeded by the run's seed only: each validation draws the same.
-        rank, world_size: a step may score the share ``items[rank::world_size]``. Under FSDP all
-            processes must call the model equally often, whatever the number of items.
+    A step may score the share ``items[rank::world_size]``. Under FSDP all processes must call the model
+    equally often, whatever the number of items.
     """
 
-    step: int
-    generator: torch.Generator
+    step: int  # updates done so far
+    generator: torch.Generator  # on the training device; each validation draws the same numbers
     device: torch.device
     rank: int = 0
     world_size: int = 1
@@ -30,18 +27,11 @@ class ValidationRun:
 
 @dataclass(frozen=True, kw_only=True)
 class Validation:
-    """What a validation gives.
+    """What a validation gives."""
 
-    Attributes:
-        metrics: means over the items this process scored.
-        weight: how many items that were, by metric where the numbers differ; the engine averages processes
-            with these weights.
-        images: pictures by name, ``[3, H, W]`` in 0..1; the first process's are kept.
-    """
-
-    metrics: dict[str, float]
-    weight: float | dict[str, float] = 1.0
-    images: dict[str, Tensor] = field(default_factory=dict)
+    metrics: dict[str, float]  # means over the items that this process scored
+    weight: float | dict[str, float] = 1.0  # how many items that were, by metric where the numbers differ
+    images: dict[str, Tensor] = field(default_factory=dict)  # [3, H, W] in 0..1; the first process's are kept
 
 
 @runtime_checkable

@@ -56,7 +56,6 @@ def assemble(
             zoom=draw.zoom,
             stretch=draw.stretch,
             shift=shift,
-            centre=tuple(frame.intrinsics[:2, 2]) if augmentation.on_principal_point else None,
         )
         for frame, shift in zip(frames, draw.shifts)
     ]

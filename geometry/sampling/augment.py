@@ -30,7 +30,6 @@ class GeometricAugmentation:
     shift: float = 0.0  # windows move by up to this part of the free room, drawn for each view
     flip: float = 0.0  # probability that all views of a sample are mirrored, world and cameras with them
     quarter_turn: float = 0.0  # probability that all views are turned, 90 or 270 degrees alike
-    on_principal_point: bool = False  # centre windows on the principal point instead of the photo
 
 
 @dataclass(frozen=True, kw_only=True)

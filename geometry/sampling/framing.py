@@ -22,7 +22,6 @@ def frame_window(
     zoom: float = 1.0,
     stretch: float = 1.0,
     shift: tuple[float, float] = (0.0, 0.0),
-    centre: tuple[float, float] | None = None,
 ) -> PixelMap:
     """The largest window of the given shape that fits the photo, made smaller and moved.
 
@@ -32,16 +31,12 @@ def frame_window(
         zoom: the window's sides are divided by this, >= 1.
         stretch: the window's aspect ratio differs by this factor, so that the image is stretched.
         shift: (x, y) in -1..1, how far the window moves towards the photo's borders.
-        centre: (x, y) photo pixels to centre on where there is room, for example the principal point;
-            None takes the photo's centre.
     """
     (H, W), (h, w) = photo_size, image_size
     aspect = w / h * stretch
     width, height = min(W, H * aspect), min(H, W / aspect)
     width, height = (max(1, min(side, round(s / zoom))) for s, side in ((width, W), (height, H)))
-    middle = (W / 2, H / 2) if centre is None else centre
-    left = _place(middle[0] - width / 2, W - width, shift[0])
-    top = _place(middle[1] - height / 2, H - height, shift[1])
+    left, top = (round(room / 2 + room / 2 * s) for room, s in zip((W - width, H - height), shift))
     return whole_photo(photo_size).cropped((height, width), left=left, top=top).resized((h, w))
 
 
@@ -82,8 +77,3 @@ def show_map(values: np.ndarray, window: PixelMap) -> np.ndarray:
     columns = np.clip(np.floor(x * (w / photo_w)), 0, w - 1).astype(int)
     rows = np.clip(np.floor(y * (h / photo_h)), 0, h - 1).astype(int)
     return values[rows[:, None], columns]
-
-
-def _place(start: float, slack: int, shift: float) -> int:
-    start = min(max(start, 0.0), float(slack))
-    return round(start + (slack - start if shift > 0 else start) * shift)

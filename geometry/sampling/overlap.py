@@ -21,6 +21,7 @@ from geometry.views import Cameras
 _GRID = (12, 16)  # rows and columns of the pixels with depth that stand for a view
 _SPACE_GRID = (6, 8)  # likewise where there is no depth, at each of three distances
 _DEPTH_TOLERANCE = 0.05  # relative: two depths are of one surface
+_ATTEMPTS = 4
 _FEWEST_PIXELS = 16  # of the grid with depth, for depth to be evidence
 
 
@@ -148,13 +149,12 @@ def sample_views(
     rng: np.random.Generator,
     *,
     least: float = 0.2,
-    attempts: int = 4,
 ) -> list[int]:
     """``count`` different views, each sharing at least ``least`` with one drawn before it.
 
     A random first view; then again and again a random one among those that overlap some chosen view
     enough in both directions. A walk that cannot go on starts again elsewhere with half the threshold;
-    after ``attempts`` walks the longest is filled up with the views that overlap it most.
+    after `_ATTEMPTS` walks the longest is filled up with the views that overlap it most.
 
     Args:
         least: share of each view in the other, 0..1.
@@ -165,17 +165,14 @@ def sample_views(
     if not 1 <= count <= len(scene):
         raise InputError(f"{scene.name}: expected {count} views, got a scene of {len(scene)}")
     overlap = Overlap(scene)
-    best: tuple[list[int], np.ndarray] | None = None
-    for attempt in range(attempts):
-        chosen, reach = _walk(overlap, count, rng, least * 0.5**attempt)
-        if len(chosen) == count:
-            return chosen
-        if best is None or len(chosen) > len(best[0]):
-            best = chosen, reach
-    chosen, reach = best
-    order = np.argsort(-reach, kind="stable")
-    taken = set(chosen)
-    return chosen + [int(j) for j in order if int(j) not in taken][: count - len(chosen)]
+    walks = []
+    for attempt in range(_ATTEMPTS):
+        walks.append(_walk(overlap, count, rng, least * 0.5**attempt))
+        if len(walks[-1][0]) == count:
+            return walks[-1][0]
+    chosen, reach = max(walks, key=lambda walk: len(walk[0]))
+    order = np.argsort(-reach, kind="stable").tolist()
+    return chosen + [j for j in order if j not in chosen][: count - len(chosen)]
 
 
 def _walk(

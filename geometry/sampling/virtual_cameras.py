@@ -24,19 +24,12 @@ from geometry.views import Cameras, Example, Views
 
 @dataclass(frozen=True, kw_only=True)
 class VirtualCameras:
-    """How much cameras turn. Standard deviations, cut at twice their size, each view on its own.
+    """How much cameras turn. Standard deviations, cut at twice their size, each view on its own."""
 
-    Args:
-        tilt_deg: of yaw and of pitch.
-        roll_deg: about the optical axis.
-        zoom: range of the magnification, drawn once per sample: above 1 there is a margin to turn in.
-        flip: probability that a sample is mirrored, world and cameras with it.
-    """
-
-    tilt_deg: float = 0.0
-    roll_deg: float = 0.0
-    zoom: Sequence[float] = (1.0, 1.0)
-    flip: float = 0.0
+    tilt_deg: float = 0.0  # of yaw and of pitch
+    roll_deg: float = 0.0  # about the optical axis
+    zoom: Sequence[float] = (1.0, 1.0)  # range, drawn once per sample: above 1 there is a margin to turn in
+    flip: float = 0.0  # probability that a sample is mirrored, world and cameras with it
 
     def __post_init__(self) -> None:
         if not 0 < self.zoom[0] <= self.zoom[1]:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import torch
 
+from geometry.engine.distributed import weighted_means
 from geometry.prediction import Geometry
 from geometry.training.scores import pose_scores, scene_depth_scores
 from geometry.training.validation import ValidationSet
@@ -27,22 +28,14 @@ def chance_scores(sets: Mapping[str, ValidationSet]) -> dict[str, float]:
 
 
 def _guess(examples: list[Example]) -> dict[str, float]:
-    metrics = _mean([scene_depth_scores(_flat(e), e.truth) for e in examples])
+    flat = [Geometry(depth=torch.ones_like(e.truth.depth)) for e in examples]
+    metrics = weighted_means([(scene_depth_scores(g, e.truth), 1) for g, e in zip(flat, examples)])
     metrics["absrel_unposed"] = metrics["absrel"]
     poses = [pose for e in examples for pose in e.truth.cameras.extrinsics]
     views = {len(pose) for pose in poses}
     if len(poses) > 1 and len(views) == 1 and views != {1}:
         every = torch.stack(poses)
         others = ~torch.eye(len(every), dtype=torch.bool, device=every.device)
-        metrics |= _mean(
-            [pose_scores(every[i].expand(every[o].shape), every[o]) for i, o in enumerate(others)]
-        )
+        pairs = [(every[i].expand(every[o].shape), every[o]) for i, o in enumerate(others)]
+        metrics |= weighted_means([(pose_scores(*pair), 1) for pair in pairs])
     return metrics
-
-
-def _mean(scores: list[dict[str, float]]) -> dict[str, float]:
-    return {key: sum(s[key] for s in scores) / len(scores) for key in scores[0]}
-
-
-def _flat(example: Example) -> Geometry:
-    return Geometry(depth=torch.ones_like(example.truth.depth))

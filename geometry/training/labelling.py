@@ -30,28 +30,16 @@ REPORT = "report.jsonl"
 
 @dataclass(frozen=True, kw_only=True)
 class LabelOptions:
-    """How labels are made, and which are refused.
+    """How labels are made, and which are refused."""
 
-    Args:
-        folder: name of the labels' folder, beside the data.
-        process_res: pixels of the longest side of the images that the teacher sees.
-        raw: store relative depth without alignment: for the monocular student, on images without depth.
-        min_points: measured depths of a frame at least.
-        max_scale_error: labels whose scale is less certain than this share are refused.
-        max_residual: labels that miss their inliers among the measured depths by more than this share are
-            refused.
-        again: label what is already labelled, too.
-        seed: of the robust fits.
-    """
-
-    folder: str = FOLDER
-    process_res: int = 504
-    raw: bool = False
-    min_points: int = 50
-    max_scale_error: float = 0.05
-    max_residual: float = 0.2
-    again: bool = False
-    seed: int = 0
+    folder: str = FOLDER  # name of the labels' folder, beside the data
+    process_res: int = 504  # pixels of the longest side of the images that the teacher sees
+    raw: bool = False  # relative depth without alignment: for the monocular student, on images without depth
+    min_points: int = 50  # measured depths of a frame at least
+    max_scale_error: float = 0.05  # labels whose scale is less certain than this share are refused
+    max_residual: float = 0.2  # as are those that miss their inliers by more than this share
+    again: bool = False  # label what is already labelled, too
+    seed: int = 0  # of the robust fits
 
 
 def label_source(

@@ -8,30 +8,22 @@ from torch import Tensor
 
 from geometry.ops.align import DegenerateAlignment, robust_scale_shift
 
+MIN_INLIER_SHARE = 0.3  # below, the line that was found is one of several
 FLAT = 0.1  # spread of measured depth, relative to its mean, below which a view is called flat
 
 
 @dataclass(frozen=True, kw_only=True)
 class AlignmentReport:
-    """How one view's alignment went; plain numbers, ready for JSON.
+    """How one view's alignment went; plain numbers, ready for JSON."""
 
-    Attributes:
-        failure: why there is no label, None if there is one.
-        points: measured depths used.
-        inlier_share: part of them that the last fit kept.
-        residual: mean |s D~ + t - D| / D over the inliers.
-        scale_error: standard error of the scale, relative to it.
-        threshold: eq. 8's inlier threshold, in the measured unit.
-    """
-
-    failure: str | None
-    points: int
+    failure: str | None  # why there is no label, None if there is one
+    points: int  # measured depths used
     scale: float = 0.0
     shift: float = 0.0
-    inlier_share: float = 0.0
-    residual: float = 0.0
-    scale_error: float = 0.0
-    threshold: float = 0.0
+    inlier_share: float = 0.0  # part of them that the last fit kept
+    residual: float = 0.0  # mean |s D~ + t - D| / D over the inliers
+    scale_error: float = 0.0  # standard error of the scale, relative to it
+    threshold: float = 0.0  # eq. 8's inlier threshold, in the measured unit
 
 
 @torch.no_grad()
@@ -42,10 +34,8 @@ def align_teacher_depth(
     *,
     generator: torch.Generator,
     min_points: int = 50,
-    min_inlier_share: float = 0.3,
     max_scale_error: float = 0.05,
     max_residual: float = 0.2,
-    hypotheses: int = 512,
 ) -> tuple[Float[Tensor, "H W"] | None, AlignmentReport]:
     """D_T = s D~ + t with (s, t) from eq. 8, and a report; None instead of a label that cannot be trusted.
 
@@ -56,7 +46,6 @@ def align_teacher_depth(
     Args:
         measured: z-depth, dense or sparse; only positive finite values under ``valid`` count.
         min_points: fewer are too little evidence: with 40 % outliers 50 leave 30 good ones for two unknowns.
-        min_inlier_share: below, the line that was found is one of several.
         max_scale_error: the scale must be known to this relative standard error. Without spread of depth
             among the points scale and shift are not identifiable, however many points there are.
         max_residual: mean relative residual of the inliers above which the two depths disagree in shape.
@@ -69,7 +58,7 @@ def align_teacher_depth(
     if n < min_points:
         return None, AlignmentReport(failure=f"too few points: {n}, expected {min_points}", points=n)
     try:
-        fit = robust_scale_shift(x, y, generator=generator, hypotheses=hypotheses, positive=False)
+        fit = robust_scale_shift(x, y, generator=generator, hypotheses=512, positive=False)
     except DegenerateAlignment:
         return None, AlignmentReport(failure="no spread: the teacher's depth is constant", points=n)
 
@@ -97,8 +86,8 @@ def align_teacher_depth(
         )
     elif scale <= 0:
         failure = f"negative scale: {scale:.3g}"
-    elif report.inlier_share < min_inlier_share:
-        failure = f"too few inliers: {report.inlier_share:.1%}, expected {min_inlier_share:.1%}"
+    elif report.inlier_share < MIN_INLIER_SHARE:
+        failure = f"too few inliers: {report.inlier_share:.1%}, expected {MIN_INLIER_SHARE:.1%}"
     elif not report.residual <= max_residual:
         failure = f"residual too large: {report.residual:.1%} of depth, expected {max_residual:.1%}"
     if failure:

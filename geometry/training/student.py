@@ -2,9 +2,10 @@
 
 from contextlib import nullcontext
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import torch
+from jaxtyping import Bool, Int
 from torch import Tensor
 
 from geometry.errors import InputError
@@ -13,10 +14,11 @@ from geometry.models.da3 import DepthAnything3
 from geometry.ops.scale import normalise_truth
 from geometry.predict import condition
 from geometry.training.matching import AttentionMatching, MatchingSettings
-from geometry.training.sampling import Reference, draw_conditioned, draw_reference
 from geometry.training.scores import PoseSource, score_any_view
 from geometry.training.step import GeometryStep, exact
 from geometry.views import Example
+
+Reference = Literal["random", "first"]
 
 
 class StudentStep(GeometryStep):
@@ -95,3 +97,36 @@ class StudentStep(GeometryStep):
     def score(self, batch: Example, pictures: bool) -> tuple[dict[str, float], dict[str, Tensor]]:
         rays = self.objective.on("ray")
         return score_any_view(self.model, batch, pose_source=self.pose_source, rays=rays, pictures=pictures)
+
+
+def draw_conditioned(
+    samples: int, probability: float, *, generator: torch.Generator
+) -> Bool[Tensor, " samples"]:
+    """Which samples see their cameras: each on its own with this probability.
+
+    Source: DA3 (arXiv:2511.10647), pose conditioning with probability 0.2.
+    """
+    return torch.rand(samples, generator=generator, device=generator.device) < probability
+
+
+def draw_reference(
+    samples: int,
+    views: int,
+    conditioned: Bool[Tensor, " samples"],
+    kind: Reference,
+    *,
+    generator: torch.Generator,
+) -> Int[Tensor, " samples"]:
+    """Index of each sample's reference view, whose camera is the world of its truth.
+
+    How the paper's training chose it is not stated. Ours: at random, so that no place in the list of views is
+    special. With given cameras it is view 0, because those are handed over in view 0's frame
+    (`geometry.predict.condition`) and the network answers in the frame of what it was given.
+    """
+    if kind == "random":
+        drawn = torch.randint(views, (samples,), generator=generator, device=generator.device)
+    elif kind == "first":
+        drawn = torch.zeros(samples, dtype=torch.long, device=generator.device)
+    else:
+        raise InputError(f"reference must be random or first, got {kind!r}")
+    return torch.where(conditioned, 0, drawn)

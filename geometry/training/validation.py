@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from geometry.engine import SampleRequest, Validation, ValidationRun
+from geometry.engine.distributed import weighted_means
 from geometry.engine.loader import Samples, to_device
 from geometry.engine.seeding import derive_seed, seeded
 from geometry.tensors import collate
@@ -20,23 +21,14 @@ Pictures = dict[str, Tensor]
 
 @dataclass(frozen=True, kw_only=True)
 class ValidationSet:
-    """Samples that every validation scores; always the same ones.
-
-    Attributes:
-        dataset: answers the engine's requests.
-        samples: how many of them.
-        image_size: (H, W); None leaves it to the dataset.
-        views: views of each sample; None leaves it to the dataset.
-        batch: samples scored together; several want the same sizes, and are quicker where these are small.
-        seed: of the draw of views.
-    """
+    """Samples that every validation scores; always the same ones."""
 
     dataset: Samples
-    samples: int = 16
-    image_size: Sequence[int] | None = None
-    views: int | None = None
-    batch: int = 1
-    seed: int = 0
+    samples: int = 16  # how many of them
+    image_size: Sequence[int] | None = None  # (H, W); None leaves it to the dataset
+    views: int | None = None  # of each sample; None leaves it to the dataset
+    batch: int = 1  # scored together; several want the same sizes, and are quicker where these are small
+    seed: int = 0  # of the draw of views
 
     def __getitem__(self, index: int) -> Any:
         seed = derive_seed(self.seed, "validation", index)
@@ -65,23 +57,21 @@ def validate(
             asks for them.
         previews: how many batches of each set leave pictures.
     """
-    sums: Scores = {}
+    parts: list[tuple[Scores, float]] = []
+    weight: Counter[str] = Counter()
     images: Pictures = {}
-    counts: Counter[str] = Counter()
     for place, (name, samples) in enumerate(sets.items()):
         prefix = "" if place == 0 else f"{name}_"
         shares = batches_of(samples.samples, samples.batch, run.rank, run.world_size)
         for number, (together, counted) in enumerate(shares):
             batch = to_device(collate([samples[index] for index in together]), run.device)
             scores, pictures = score(batch, number < previews)
-            if not counted:
-                continue
-            for key, value in scores.items():
-                sums[prefix + key] = sums.get(prefix + key, 0.0) + value * len(together)
-                counts[prefix + key] += len(together)
-            images |= {f"{name}_{together[0]}_{key}": picture for key, picture in pictures.items()}
-    means = {key: value / counts[key] for key, value in sums.items()}
-    return Validation(metrics=means, weight=dict(counts), images=images)
+            if counted:
+                scores = {prefix + key: value for key, value in scores.items()}
+                parts.append((scores, len(together)))
+                weight.update(dict.fromkeys(scores, len(together)))
+                images |= {f"{name}_{together[0]}_{key}": picture for key, picture in pictures.items()}
+    return Validation(metrics=weighted_means(parts), weight=dict(weight), images=images)
 
 
 def batches_of(samples: int, batch: int, rank: int, world_size: int) -> list[tuple[Sequence[int], bool]]:

@@ -9,18 +9,11 @@ from pathlib import Path
 
 import torch
 
+from geometry import engine
 from geometry.capture import MAX_VIEWS
 from geometry.console import say
 from geometry.device import pick_device
-from geometry.engine import (
-    DataStream,
-    FixedBatchSampler,
-    Precision,
-    Saving,
-    Schedule,
-    fit,
-    is_first_process,
-)
+from geometry.engine import Precision, Saving, Schedule, is_first_process
 from geometry.options import NetworkOptions, PhotoOptions
 from geometry.results import require_run
 from nvs.losses import GaussianObjective
@@ -36,37 +29,23 @@ LPIPS_WEIGHT = 0.05  # DepthSplat's, as in `GaussianObjective`
 
 @dataclass(frozen=True, kw_only=True)
 class FinetuneOptions:
-    """How a head is fine-tuned; `default_options` fits the numbers to a device.
-
-    Args:
-        photos: ``context`` photos are given in a step, and every ``holdout``-th is held out for validation.
-        steps: updates.
-        lr: peak learning rate; None: 1e-3 for a new head, 1e-4 for a trained one.
-        targets: photos rendered in a step.
-        flavour: of a new head: ``rgb`` (plain colour) or ``sh`` (spherical harmonics and offsets).
-        depth: as `nvs.options.GaussianOptions.depth`.
-        new_head: start a new head even if the model has one.
-        backbone_factor: also train the backbone, at this factor on the learning rate; 0 freezes it.
-        lpips: weight of LPIPS; None: `LPIPS_WEIGHT` where its trunk's weights are here, else 0.
-        context_sets: sets of context photos that the steps choose from.
-        cache_gb: features of the frozen backbone that are kept, 1e9 bytes.
-        validate_every: steps; None: a tenth of them.
-    """
+    """How a head is fine-tuned; `default_options` fits the numbers to a device."""
 
     model: str = "tiny"
+    # ``context`` photos are given in a step; every ``holdout``-th is held out for validation.
     photos: PhotoOptions = field(default_factory=lambda: PhotoOptions(context=12, holdout=8))
     network: NetworkOptions = field(default_factory=lambda: NetworkOptions(chunk=4))
-    steps: int = 2000
-    lr: float | None = None
-    targets: int = 4
-    flavour: str | None = None
-    depth: str = "auto"
-    new_head: bool = False
-    backbone_factor: float = 0.0
-    lpips: float | None = None
-    context_sets: int = 16
-    cache_gb: float = 4.0
-    validate_every: int | None = None
+    steps: int = 2000  # updates
+    lr: float | None = None  # peak learning rate; None: 1e-3 for a new head, 1e-4 for a trained one
+    targets: int = 4  # photos rendered in a step
+    flavour: str | None = None  # of a new head: ``rgb`` (plain colour), ``sh`` (harmonics and offsets)
+    depth: str = "auto"  # as `nvs.options.GaussianOptions.depth`
+    new_head: bool = False  # start a new head even if the model has one
+    backbone_factor: float = 0.0  # also train the backbone, at this factor on the learning rate; 0 freezes
+    lpips: float | None = None  # weight of LPIPS; None: `LPIPS_WEIGHT` where its trunk is here, else 0
+    context_sets: int = 16  # sets of context photos that the steps choose from
+    cache_gb: float = 4.0  # features of the frozen backbone that are kept, 1e9 bytes
+    validate_every: int | None = None  # steps; None: a tenth of them
     seed: int = 0
 
 
@@ -130,11 +109,11 @@ def finetune(captures: Sequence[str | Path], out: str | Path, options: FinetuneO
     )
     precision, steps = options.network.precision, options.steps
     half = precision == "bfloat16" or (precision == "auto" and device.type == "cuda")
-    result = fit(
+    result = engine.fit(
         step,  # type: ignore[arg-type]
-        DataStream(
+        engine.DataStream(
             CaptureSamples(read, targets=options.targets),
-            FixedBatchSampler(batch_size=int(os.environ.get("WORLD_SIZE", "1"))),
+            engine.FixedBatchSampler(batch_size=int(os.environ.get("WORLD_SIZE", "1"))),
         ),
         partial(torch.optim.AdamW, lr=options.lr or (1e-4 if model.warm else 1e-3), weight_decay=0.01),
         steps=steps,

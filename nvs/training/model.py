@@ -12,7 +12,7 @@ from geometry.console import announce, say
 from geometry.engine import FitResult, ParameterGroup, load_weights, parameter_groups
 from geometry.errors import InputError
 from geometry.weights.checkpoint import Checkpoint, find_checkpoint
-from geometry.weights.files import fingerprint
+from geometry.weights.files import fingerprint, require_fit
 from nvs.model.backbone import Backbone, Encoding
 from nvs.model.gs_dpt import GaussianDpt
 from nvs.model.parametrisation import GaussianAdapter, ReleasedAdapter
@@ -182,13 +182,7 @@ def load_trained(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
         InputError: names of either kind, or another shape.
     """
     own = model.state_dict()  # the model's memory; load_state_dict needs shards of what FSDP has trained
-    trained = {name for name, p in model.named_parameters() if p.requires_grad}
-    lost = sorted(trained - set(weights))
-    unexpected = sorted(n for n, w in weights.items() if n not in own or own[n].shape != w.shape)
-    if lost or unexpected:
-        raise InputError(
-            f"the checkpoint does not fit this model: {len(lost)} trained weights are missing {lost[:3]}, "
-            f"{len(unexpected)} are not the model's {unexpected[:3]}"
-        )
+    wanted = {n for n, p in model.named_parameters() if p.requires_grad} | (own.keys() & weights.keys())
+    require_fit(weights, {name: own[name] for name in wanted}, "the checkpoint", what="this model")
     for name, tensor in weights.items():
         own[name].copy_(tensor)

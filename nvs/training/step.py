@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from geometry.engine import ParameterGroup, Validation, ValidationRun
+from geometry.engine.distributed import weighted_means
 from geometry.engine.seeding import derive_seed
 from geometry.errors import InputError
 from geometry.models.nested import NestedDepthAnything3
@@ -153,8 +154,7 @@ class GaussianHeadStep:
 
     def validate(self, run: ValidationRun) -> Validation:
         """Mean metrics over target photos of this process's share of the cases, and contact sheets."""
-        sums: dict[str, float] = {}
-        sheets, count = {}, 0
+        scores, sheets = [], {}
         for (index,), counted in batches_of(len(self.cases), 1, run.rank, run.world_size):
             score = score_case(
                 self.model,
@@ -168,13 +168,10 @@ class GaussianHeadStep:
             if self.model.backbone_frozen:
                 self.placed[index] = score.placed
             if counted:
-                for name, value in score.metrics.items():
-                    sums[name] = sums.get(name, 0.0) + score.targets * value
-                count += score.targets
+                scores.append((score.metrics, score.targets))
                 sheets[self.sheet_names[index]] = score.sheet
-        return Validation(
-            metrics={name: value / count for name, value in sums.items()}, weight=count, images=sheets
-        )
+        targets = sum(weight for _, weight in scores)
+        return Validation(metrics=weighted_means(scores), weight=targets, images=sheets)
 
     # ------------------------------------------------------------------ parts
 

@@ -43,7 +43,7 @@ AUGMENTATIONS = [
     GeometricAugmentation(zoom=(1.2, 1.4), shift=0.8, stretch=1.2),
     GeometricAugmentation(flip=1.0, shift=0.5, zoom=(1.3, 1.3)),
     GeometricAugmentation(quarter_turn=1.0),
-    GeometricAugmentation(quarter_turn=1.0, flip=1.0, on_principal_point=True),
+    GeometricAugmentation(quarter_turn=1.0, flip=1.0),
 ]
 
 

@@ -9,9 +9,8 @@ from torch.testing import assert_close
 from geometry.errors import InputError
 from geometry.losses.objective import AnyViewObjective
 from geometry.training.architecture import any_view_network
-from geometry.training.sampling import draw_conditioned, draw_reference
 from geometry.training.scores import score_any_view
-from geometry.training.student import StudentStep
+from geometry.training.student import StudentStep, draw_conditioned, draw_reference
 
 
 def step_of(model, **options):

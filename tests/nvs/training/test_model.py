@@ -120,7 +120,7 @@ def test_no_key_is_dropped_silently():
     model = build_model("untrained:tiny")
     weights = trained_weights(model)
     name = next(iter(weights))
-    with pytest.raises(InputError, match=f"1 trained weights are missing .*{name}"):
+    with pytest.raises(InputError, match=f"missing: {name}"):
         load_trained(model, {n: w for n, w in weights.items() if n != name})
-    with pytest.raises(InputError, match=r"1 are not the model's \['head.extra'\]"):
+    with pytest.raises(InputError, match=r"unexpected: head\.extra"):
         load_trained(model, {**weights, "head.extra": torch.zeros(1)})
