@@ -2,6 +2,7 @@
 
 import signal
 from collections.abc import Callable, Iterator, Sized
+from dataclasses import KW_ONLY, dataclass
 from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
@@ -23,6 +24,7 @@ class Samples(Protocol):
         """One sample, determined by the request."""
 
 
+@dataclass(eq=False)
 class DataStream:
     """A dataset, how it is sampled, and how it is loaded.
 
@@ -41,20 +43,17 @@ class DataStream:
             threads or CUDA); None leaves it to Python.
     """
 
-    def __init__(
-        self,
-        dataset: Samples,
-        sampler: StepSampler,
-        *,
-        workers: int = 0,
-        prefetch: int = 2,
-        collate: Callable[[list[Any]], Any] | None = None,
-        start_method: str | None = None,
-    ) -> None:
-        self.dataset, self.sampler = dataset, sampler
-        self.workers, self.prefetch, self.start_method = workers, prefetch, start_method
-        self.collate = collate or getattr(dataset, "collate", None) or default_collate
-        self.length = len(dataset) if isinstance(dataset, Sized) else None
+    dataset: Samples
+    sampler: StepSampler
+    _: KW_ONLY
+    workers: int = 0
+    prefetch: int = 2
+    collate: Callable[[list[Any]], Any] | None = None
+    start_method: str | None = None
+
+    def __post_init__(self) -> None:
+        self.collate = self.collate or getattr(self.dataset, "collate", None) or default_collate
+        self.length = len(self.dataset) if isinstance(self.dataset, Sized) else None
         if self.length == 0:
             raise InputError("the training dataset is empty: it needs at least one sample")
 

@@ -266,7 +266,7 @@ class Run:
         if hasattr(step, "begin_step"):
             step.begin_step(index, self.steps)
         total = torch.zeros((), device=process.device)
-        items: Counter[str] = Counter()
+        items: Any = Counter()
         for i, (samples, batch) in enumerate(parts):
             part = process.rank * self.accumulate + i
             generator = make_generator(process.device, self.seed, "step", index, part)
@@ -341,7 +341,7 @@ class Run:
         terms, rates, peaks, waits = zip(*gather(process, local))
         entry = {
             **combined_means([self.meter.state()]),  # the same on all processes
-            "terms": combined_means(terms),
+            "terms": combined_means(list(terms)),
             "lr": {group["name"]: group["lr"] for group in self.optim.param_groups},
             "per_second": {name: sum(r.get(name, 0.0) for r in rates) for name in rates[0]},
             "data_share": max(waits),

@@ -13,18 +13,13 @@ FORMATS = {"float32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float
 
 @dataclass(frozen=True, kw_only=True)
 class Precision:
-    """Weights, gradients, optimizer state and EMA are float32; only computing may be narrower.
+    """Weights, gradients, optimizer state and EMA are float32; only computing may be narrower."""
 
-    Attributes:
-        compute: format of matrix products and convolutions under torch.autocast. "fp16" adds loss
-            scaling, since its gradients underflow; "bf16" has the range of float32 and needs none.
-        tf32: let float32 matrix products use tensor cores with a 10-bit mantissa (CUDA only).
-        deterministic: ask torch for kernels that give the same bits each time. Resuming is exact to the
-            bit on CPU either way; on CUDA it needs this, and costs speed.
-    """
-
+    # Of matrix products and convolutions under torch.autocast. "fp16" adds loss scaling, since its gradients
+    # underflow; "bf16" has the range of float32 and needs none.
     compute: Literal["float32", "bf16", "fp16"] = "float32"
-    tf32: bool = True
+    tf32: bool = True  # let float32 matrix products use tensor cores with a 10-bit mantissa (CUDA only)
+    # Kernels that give the same bits each time: on CUDA, at some speed, an exact resume needs them.
     deterministic: bool = False
 
     def __post_init__(self) -> None:

@@ -72,22 +72,12 @@ class FixedBatchSampler:
         return _requests(numbers, step, seed, length, size, self.views)
 
 
+@dataclass(eq=False, kw_only=True)
 class TokenBudgetSampler:
     """Steps of varying image size and view count that all cost about the same number of tokens.
 
     Each step draws one image size and one number of views, equal on all processes, and takes as many
     samples as the budget of tokens allows.
-
-    Args:
-        tokens: upper bound of image tokens of one step over all processes and micro-batches.
-        image_sizes: list of (H, W) in pixels, each a multiple of ``patch``.
-        views: (least, most) views, both included; or one such pair for each image size, so that
-            large images can come with few views and small ones with many.
-        weights: relative frequency of each image size; None draws them equally often.
-        patch: side of an image token in pixels.
-        batch_multiple: the number of samples is a multiple of this. None takes the number of parts
-            (processes x accumulated micro-batches), whose batches then depend on that number; set it
-            to the largest number of parts you will use to have the same batches everywhere.
 
     Raises:
         InputError: sizes do not fit the patch, or the budget does not hold the largest sample once
@@ -97,42 +87,40 @@ class TokenBudgetSampler:
     range, batch size following so that tokens per step stay about constant.
     """
 
-    def __init__(
-        self,
-        *,
-        tokens: int,
-        image_sizes: Sequence[Sequence[int]],
-        views: Sequence[int] | Sequence[Sequence[int]],
-        weights: Sequence[float] | None = None,
-        patch: int = 14,
-        batch_multiple: int | None = None,
-    ) -> None:
-        self.tokens = int(tokens)
-        self.image_sizes = [(int(h), int(w)) for h, w in image_sizes]
-        self.views = _view_ranges(views, len(self.image_sizes))
-        self.batch_multiple = batch_multiple
-        for h, w in self.image_sizes:
-            if h % patch or w % patch:
+    tokens: int  # upper bound of image tokens of one step over all processes and micro-batches
+    image_sizes: Sequence[Sequence[int]]  # (H, W) in pixels, multiples of the patch
+    # (Least, most), both included; or one such pair for each image size, so that large images can come with
+    # few views and small ones with many.
+    views: Sequence[int] | Sequence[Sequence[int]]
+    weights: Sequence[float] | None = None  # relative frequency of each image size; None: all alike
+    patch: int = 14  # side of an image token in pixels
+    # The number of samples is a multiple of this. None takes the number of parts (processes x accumulated
+    # micro-batches), whose batches then depend on it; the largest that you will use makes them alike.
+    batch_multiple: int | None = None
+
+    def __post_init__(self) -> None:
+        sizes = [(int(h), int(w)) for h, w in self.image_sizes]
+        self._sizes, self._ranges = sizes, _view_ranges(self.views, len(sizes))
+        for h, w in sizes:
+            if h % self.patch or w % self.patch:
                 raise InputError(
-                    f"image size {h} x {w} must be a multiple of the patch {patch} on both sides"
+                    f"image size {h} x {w} must be a multiple of the patch {self.patch} on both sides"
                 )
-        self.cells = np.array([h * w // patch**2 for h, w in self.image_sizes])
-        chance = np.ones(len(self.cells)) if weights is None else np.asarray(weights, dtype=float)
-        if len(chance) != len(self.cells) or chance.min() < 0 or not chance.sum():
-            raise InputError(
-                f"weights must give one number >= 0 for each of the {len(image_sizes)} image sizes"
-            )
+        self.cells = np.array([h * w // self.patch**2 for h, w in sizes])
+        chance = np.asarray(np.ones(len(sizes)) if self.weights is None else self.weights, dtype=float)
+        if len(chance) != len(sizes) or chance.min() < 0 or not chance.sum():
+            raise InputError(f"weights must give one number >= 0 for each of the {len(sizes)} image sizes")
         self.chance = chance / chance.sum()
         self._plans: dict[tuple[int, int], list[np.ndarray]] = {}
 
     def shape(self, step: int, *, seed: int, parts: int = 1) -> tuple[tuple[int, int], int, int]:
         """Image size (H, W), number of views and number of samples of a step."""
         size, views, batch, _ = self._planned(step, seed, parts)
-        return self.image_sizes[size], views, batch
+        return self._sizes[size], views, batch
 
     def requests(self, step: int, *, seed: int, parts: int, length: int | None) -> list[SampleRequest]:
         size, views, batch, first = self._planned(step, seed, parts)
-        return _requests(range(first, first + batch), step, seed, length, self.image_sizes[size], views)
+        return _requests(range(first, first + batch), step, seed, length, self._sizes[size], views)
 
     def _planned(self, step: int, seed: int, parts: int) -> list[int]:
         """Index of the image size, views, samples, and the running number of the first one."""
@@ -154,18 +142,18 @@ class TokenBudgetSampler:
 
     def _plan(self, seed: int, chunk: int, first: int, multiple: int) -> np.ndarray:
         rng = np.random.default_rng(derive_seed(seed, "token budget", chunk))
-        size = rng.choice(len(self.image_sizes), CHUNK, p=self.chance)
-        low, high = np.array(self.views)[size].T
+        size = rng.choice(len(self._sizes), CHUNK, p=self.chance)
+        low, high = np.array(self._ranges)[size].T
         views = rng.integers(low, high, endpoint=True)
         batch = self.tokens // (views * self.cells[size]) // multiple * multiple
         return np.stack((size, views, batch, first + np.cumsum(batch) - batch), axis=1)
 
     def _require_room(self, multiple: int) -> None:
         """Fail at the first step, not at the one that happens to draw the largest sample."""
-        needs = multiple * np.array(self.views)[:, 1] * self.cells
+        needs = multiple * np.array(self._ranges)[:, 1] * self.cells
         i = int(np.argmax(needs))
         if needs[i] > self.tokens:
-            (h, w), most = self.image_sizes[i], self.views[i][1]
+            (h, w), most = self._sizes[i], self._ranges[i][1]
             raise InputError(
                 f"a budget of {self.tokens} tokens a step cannot hold {multiple} samples (one for each part) "
                 f"of {most} views of {h} x {w}, {needs[i]} tokens: raise tokens, or lower views"

@@ -66,8 +66,8 @@ def assemble(
     shown = list(zip(indices, frames, windows))
     extrinsics = np.stack([f.extrinsics for f in frames])
     cameras = Cameras(
-        extrinsics=stacked(extrinsics @ np.linalg.inv(extrinsics[0])).float(),
-        intrinsics=stacked(window.network_intrinsics(f.intrinsics) for _, f, window in shown).float(),
+        extrinsics=stacked(extrinsics @ np.linalg.inv(extrinsics[0])),
+        intrinsics=stacked(window.network_intrinsics(f.intrinsics) for _, f, window in shown),
     )
     pixels = stacked(show_photo(frame.load(), window) for _, frame, window in shown)
     depth = stacked(measured_depth(scene, i, window, frame=f, sparse=sparse_depth) for i, f, window in shown)
@@ -78,7 +78,7 @@ def assemble(
     truth = Truth(cameras=cameras, depth=depth, valid=depth > 0, metric=torch.tensor([scene.metric]), **masks)
     images = (pixels.permute(0, 1, 4, 2, 3).float() / 255.0).contiguous()
     example = Example(views=Views(images=images, cameras=cameras), truth=truth)
-    return mirrored(example) if draw.flip else example
+    return (mirrored(example) if draw.flip else example).to(torch.float32)
 
 
 def sparse_depth_map(

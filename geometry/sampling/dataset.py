@@ -6,7 +6,7 @@ workers, or another order of requests gives the same samples.
 
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 import numpy as np
@@ -26,70 +26,51 @@ from geometry.views import Example, Views
 _DRAWS = 20  # scenes tried for one sample before giving up
 
 
+@dataclass(eq=False)
 class SamplingDataset:
     """Samples of overlapping views for training the geometry model.
 
     ``dataset[request]`` with the engine's `SampleRequest`, or ``dataset[i]``: a scene by mixture weight,
     views of it that overlap, one image size, augmentation. A scene with too few views is passed over for
     another one, which the seed decides too.
-
-    Args:
-        mixture: where scenes come from.
-        image_size: (H, W) where the request gives none.
-        views: number of views where the request gives none.
-        geometric: zoom, shift, flips, turns; None for none.
-        photometric: colour changes; None for none.
-        least_overlap: share that each view has in common with one drawn before it.
-        sparse_depth: use observed sparse points as depth where a frame has no depth map.
-        labels: masks that every sample carries, of ``sky`` and ``objects``.
-        relabel: called with the chosen views' scene and the training step; returns the scene with other
-            labels, for example a teacher's depth from some step on.
-        skip_broken: pass over scenes with damaged files, with a warning, instead of stopping.
-        seed: for ``dataset[i]`` with a plain number.
     """
+
+    mixture: Mixture  # where scenes come from
+    _: KW_ONLY
+    image_size: Sequence[int] | None = None  # (H, W) where the request gives none
+    views: int | None = None  # number of views where the request gives none
+    geometric: GeometricAugmentation | None = None  # zoom, shift, flips, turns
+    photometric: PhotometricAugmentation | None = None  # colour changes
+    least_overlap: float = 0.2  # share that each view has in common with one drawn before it
+    sparse_depth: bool = True  # use observed sparse points as depth where a frame has no depth map
+    labels: Sequence[str] = ()  # masks that every sample carries, of ``sky`` and ``objects``
+    # Called with the chosen views' scene and the training step; returns the scene with other labels, for
+    # example a teacher's depth from some step on (`geometry.training.labels.TeacherLabels`).
+    relabel: Callable[[Scene, int], Scene] | None = None
+    skip_broken: bool = False  # pass over scenes with damaged files, with a warning, instead of stopping
+    seed: int = 0  # for ``dataset[i]`` with a plain number
 
     collate = staticmethod(collate)
     targets = 0  # views that `choose` adds to those of a request
 
-    def __init__(
-        self,
-        mixture: Mixture,
-        *,
-        image_size: Sequence[int] | None = None,
-        views: int | None = None,
-        geometric: GeometricAugmentation | None = None,
-        photometric: PhotometricAugmentation | None = None,
-        least_overlap: float = 0.2,
-        sparse_depth: bool = True,
-        labels: Sequence[str] = (),
-        relabel: Callable[[Scene, int], Scene] | None = None,
-        skip_broken: bool = False,
-        seed: int = 0,
-    ) -> None:
-        if not set(labels) <= set(LABELS):
-            raise InputError(f"labels: expected some of {LABELS}, got {list(labels)}")
-        self.mixture = mixture
-        self.image_size, self.views = image_size, views
-        self.geometric, self.photometric = geometric or GeometricAugmentation(), photometric
-        self.least_overlap = least_overlap
-        self.sparse_depth, self.labels, self.relabel = sparse_depth, tuple(labels), relabel
-        self.skip_broken = skip_broken
-        self.seed = seed
+    def __post_init__(self) -> None:
+        if not set(self.labels) <= set(LABELS):
+            raise InputError(f"labels: expected some of {LABELS}, got {list(self.labels)}")
 
     def __getitem__(self, request: SampleRequest | int) -> Any:
-        return self.sample(sized_request(request, self.seed, self.image_size, self.views))
+        return self.sample(*sized_request(request, self.seed, self.image_size, self.views))
 
     def choose(self, scene: Scene, views: int, rng: np.random.Generator) -> list[int]:
         """Frames of a sample of so many views."""
         return sample_views(scene, views, rng, least=self.least_overlap)
 
-    def sample(self, request: SampleRequest) -> Example:
+    def sample(self, request: SampleRequest, image_size: tuple[int, int], views: int) -> Example:
         """The sample of the first drawn scene that has enough posed views.
 
         Raises:
             InputError: none of the scenes drawn has, or a file is damaged and ``skip_broken`` is off.
         """
-        least = request.views + self.targets
+        least = views + self.targets
         for attempt in range(_DRAWS):
             rng = np.random.default_rng(derive_seed(request.seed, "scene", attempt))
             name, index = self.mixture.draw(rng)
@@ -100,15 +81,15 @@ class SamplingDataset:
                 if len(posed) < least:
                     continue
                 scene = scene if len(posed) == len(scene) else scene.select(posed)
-                scene = scene.select(self.choose(scene, request.views, rng))
+                scene = scene.select(self.choose(scene, views, rng))
                 if self.relabel is not None:
                     scene = self.relabel(scene, request.step)
                 example = assemble(
                     scene,
                     range(len(scene)),
-                    request.image_size,
+                    image_size,
                     rng=rng,
-                    augmentation=self.geometric,
+                    augmentation=self.geometric or GeometricAugmentation(),
                     sparse_depth=self.sparse_depth,
                     labels=self.labels,
                     without_sky=self.mixture.parts[name].without_sky,
@@ -135,8 +116,8 @@ def plain_request(request: SampleRequest | int, seed: int) -> SampleRequest:
 
 def sized_request(
     request: SampleRequest | int, seed: int, image_size: Sequence[int] | None, views: int | None
-) -> SampleRequest:
-    """`plain_request` with this image size and number of views where it gives none.
+) -> tuple[SampleRequest, tuple[int, int], int]:
+    """`plain_request`, its image size and number of views, or these where it gives none.
 
     Raises:
         InputError: nobody gives one.
@@ -145,7 +126,7 @@ def sized_request(
     image_size, views = request.image_size or image_size, request.views or views
     if image_size is None or views is None:
         raise InputError("sampling: expected an image size and a number of views, neither is given")
-    return replace(request, image_size=(int(image_size[0]), int(image_size[1])), views=views)
+    return request, (int(image_size[0]), int(image_size[1])), views
 
 
 def recolour(sample: Example, photometric: PhotometricAugmentation | None, seed: int) -> Example:

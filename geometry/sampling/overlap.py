@@ -5,8 +5,10 @@ its sparse points, seen by both; else the space in front of the cameras. Rows of
 as they are needed, so that a scene of a thousand photos costs no more than the views drawn.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
-from functools import cache, cached_property
+from functools import cached_property, wraps
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,6 +27,19 @@ _ATTEMPTS = 4
 _FEWEST_PIXELS = 16  # of the grid with depth, for depth to be evidence
 
 
+def _kept(method: Callable[..., Any]) -> Callable[..., Any]:
+    """A method whose answer for each view is remembered by the object, and goes with it."""
+
+    @wraps(method)
+    def remembering(self: "Overlap", i: int) -> Any:
+        answers = self.kept.setdefault(method.__name__, {})
+        if i not in answers:
+            answers[i] = method(self, i)
+        return answers[i]
+
+    return remembering
+
+
 class Overlap:
     """Share of what one view sees that each other view sees, 0..1; every frame must have a camera.
 
@@ -35,10 +50,14 @@ class Overlap:
         if not scene.posed:
             raise InputError(f"{scene.name}: expected a camera for every frame, found some without")
         self.scene = scene
-        self.row, self._depth_of = cache(self._row), cache(self._usable_depth)
-        self._points_from_depth = cache(self._unprojected_depth)
+        extrinsics, intrinsics = (torch.from_numpy(K)[None] for K in (scene.extrinsics, scene.intrinsics))
+        self._cameras = Cameras(extrinsics=extrinsics.double(), intrinsics=intrinsics.double())
+        self._centres = se3.centres(self._cameras.extrinsics[0]).numpy()
+        self._sizes = np.array([frame.image_size for frame in scene.frames])
+        self.kept: dict[str, dict[int, np.ndarray | None]] = {}
 
-    def _row(self, i: int) -> Float[np.ndarray, " V"]:
+    @_kept
+    def row(self, i: int) -> Float[np.ndarray, " V"]:
         """Share of view i in each view, 1 in itself; ignoring occlusion."""
         points = self._points_from_depth(i)
         if points is not None:
@@ -78,26 +97,13 @@ class Overlap:
         inside = (z > 1e-9) & (pixels >= 0).all(-1) & (pixels < sizes[:, None, ::-1]).all(-1)
         return inside, pixels, z
 
-    @cached_property
-    def _cameras(self) -> Cameras:
-        extrinsics, intrinsics = (
-            torch.from_numpy(array)[None].double() for array in (self.scene.extrinsics, self.scene.intrinsics)
-        )
-        return Cameras(extrinsics=extrinsics, intrinsics=intrinsics)
-
-    @cached_property
-    def _sizes(self) -> np.ndarray:
-        return np.array([frame.image_size for frame in self.scene.frames])
-
-    @cached_property
-    def _centres(self) -> np.ndarray:
-        return se3.centres(self._cameras.extrinsics[0]).numpy()
-
-    def _usable_depth(self, i: int) -> np.ndarray | None:
+    @_kept
+    def _depth_of(self, i: int) -> np.ndarray | None:
         depth = self.scene.frames[i].load_depth()
         return depth if depth is not None and (depth > 0).any() else None
 
-    def _unprojected_depth(self, i: int) -> np.ndarray | None:
+    @_kept
+    def _points_from_depth(self, i: int) -> np.ndarray | None:
         """World points of a grid of view i's pixels with depth; None if there are too few."""
         depth = self._depth_of(i)
         if depth is None:
@@ -125,9 +131,10 @@ class Overlap:
         """Share of the space in front of view i that the others see from the same side.
 
         How far away things are is unknown; distances between a tenth and the whole of the cameras' own
-        extent all count alike.
+        extent (twice the 90th percentile of distances from their middle, 1 if that is 0) all count alike.
         """
-        distances = self._reach * np.array([0.1, 0.3, 1.0])
+        away = np.linalg.norm(self._centres - np.median(self._centres, axis=0), axis=1)
+        distances = (2 * np.quantile(away, 0.9) or 1.0) * np.array([0.1, 0.3, 1.0])
         points = np.concatenate([self._unproject(i, np.full(_SPACE_GRID, d)) for d in distances])
         points = points.reshape(-1, 3)
         inside = self._visible(points)[0]
@@ -135,12 +142,6 @@ class Overlap:
         from_there = points[None] - self._centres[:, None]
         same_side = np.einsum("pi,vpi->vp", from_here, from_there) > 0
         return (inside & same_side).mean(axis=1)
-
-    @cached_property
-    def _reach(self) -> float:
-        """Extent of the cameras: twice the 90th percentile of distances from their middle; 1 if it is 0."""
-        away = np.linalg.norm(self._centres - np.median(self._centres, axis=0), axis=1)
-        return float(2 * np.quantile(away, 0.9)) or 1.0
 
 
 def sample_views(

@@ -147,7 +147,7 @@ def prepare_views(
             pixels, pixel_map = cut(pixels, pixel_map, canvas, left=left, top=top)
         else:
             pixels, pixel_map = _cover(pixels, canvas)
-        pixels = np.require(pixels, requirements="CW")
+        pixels = np.require(pixels, requirements=["C", "W"])
         images[0, view] = torch.from_numpy(pixels).permute(2, 0, 1).float() / 255.0
         return pixel_map
 

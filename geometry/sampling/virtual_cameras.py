@@ -109,7 +109,7 @@ def mirrored(example: Example) -> Example:
     F E F with F = diag(-1, 1, 1, 1) is a rotation again. All views of a scene must be flipped together.
     """
     W = example.views.image_size[1]
-    flip = torch.diag(torch.tensor([-1.0, 1.0, 1.0, 1.0], device=example.truth.depth.device))
+    flip = torch.diag(torch.tensor([-1.0, 1.0, 1.0, 1.0])).to(example.truth.cameras.extrinsics)
 
     def cameras(given: Cameras | None) -> Cameras | None:
         if given is None:

@@ -80,6 +80,7 @@ def with_label(frame: Frame, label: Path | None) -> LabelledFrame:
     return LabelledFrame(**own, label=label, label_turns=frame.quarter_turns)
 
 
+@dataclass(frozen=True, kw_only=True)
 class TeacherLabels:
     """Gives scenes their teacher labels from a training step on: a `SamplingDataset`'s ``relabel``.
 
@@ -93,12 +94,13 @@ class TeacherLabels:
     Source: DA3 (arXiv:2511.10647): teacher labels from step 120k.
     """
 
-    def __init__(
-        self, *, from_step: int, folder: str = FOLDER, missing: Literal["measured", "skip"] = "measured"
-    ) -> None:
-        if missing not in ("measured", "skip"):
-            raise InputError(f"labels: missing must be measured or skip, got {missing!r}")
-        self.from_step, self.folder, self.missing = from_step, folder, missing
+    from_step: int
+    folder: str = FOLDER
+    missing: Literal["measured", "skip"] = "measured"
+
+    def __post_init__(self) -> None:
+        if self.missing not in ("measured", "skip"):
+            raise InputError(f"labels: missing must be measured or skip, got {self.missing!r}")
 
     def __call__(self, scene: Scene, step: int) -> Scene:
         if step < self.from_step:

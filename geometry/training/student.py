@@ -1,8 +1,8 @@
 """The any-view model's training step: what the network is given, what it predicts, and the loss."""
 
 from contextlib import nullcontext
-from dataclasses import replace
-from typing import Any, Literal
+from dataclasses import KW_ONLY, dataclass, replace
+from typing import Literal
 
 import torch
 from jaxtyping import Bool, Int
@@ -21,6 +21,7 @@ from geometry.views import Example
 Reference = Literal["random", "first"]
 
 
+@dataclass(eq=False)
 class StudentStep(GeometryStep):
     """L = L_D + L_M + L_P + beta L_C + alpha L_grad + gamma L_A on samples in one frame and at one scale.
 
@@ -28,43 +29,30 @@ class StudentStep(GeometryStep):
     the truth in that view's frame and divide it by the mean distance of its points; run the network, told
     the reference, and the cameras where they are shown; add up the terms.
 
-    Args:
-        pose_probability: share of samples that see their cameras; 0 switches pose conditioning off, and the
-            camera encoder is then not trained.
-        reference: how the reference view is drawn.
-        pose_source: which of the network's two camera estimates ``auc30`` scores; an ablation without one
-            of the targets must take the other.
-        matching: which attention the term ``matching`` teaches.
-        dense_share: share of a batch's samples, at least one, whose depth and rays are decoded and trained;
-            the others train cameras and matching alone. The dense heads cost as much as the backbone, and
-            cameras want more samples than depth does.
-        shared: learning_rates, validation and previews, as of `GeometryStep`.
-
     Source: DA3 (arXiv:2511.10647) section 3.
     """
 
-    def __init__(
-        self,
-        model: DepthAnything3,
-        objective: AnyViewObjective,
-        *,
-        pose_probability: float = 0.2,
-        reference: Reference = "random",
-        pose_source: PoseSource = "decoder",
-        matching: MatchingSettings | None = None,
-        dense_share: float = 1.0,
-        **shared: Any,
-    ) -> None:
-        if not 0 < dense_share <= 1:
-            raise InputError(f"step.dense_share: expected more than 0 and at most 1, got {dense_share}")
-        super().__init__(model, objective, **shared)
-        if pose_probability == 0:
-            self.learning_rates["camera_encoder"] = 0.0
-        self.pose_probability, self.reference = pose_probability, reference
-        self.pose_source, self.dense_share = pose_source, dense_share
-        self.matching = None
-        if objective.on("matching"):
-            self.matching = AttentionMatching(model.backbone, matching or MatchingSettings())
+    model: DepthAnything3
+    objective: AnyViewObjective
+    _: KW_ONLY
+    pose_probability: float = 0.2  # share of samples that see their cameras; 0: no conditioning, and the
+    # camera encoder is then not trained
+    reference: Reference = "random"  # how the reference view is drawn
+    pose_source: PoseSource = "decoder"  # which of the network's two camera estimates ``auc30`` scores; an
+    # ablation without one of the targets must take the other
+    matching: MatchingSettings | None = None  # which attention the term ``matching`` teaches
+    # Share of a batch's samples, at least one, whose depth and rays are decoded and trained; the others train
+    # cameras and matching alone. The dense heads cost as much as the backbone, and cameras want more samples.
+    dense_share: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.dense_share <= 1:
+            raise InputError(f"step.dense_share: expected more than 0 and at most 1, got {self.dense_share}")
+        if self.pose_probability == 0:
+            self.learning_rates = {**self.learning_rates, "camera_encoder": 0.0}
+        self.attention = None
+        if self.objective.on("matching"):
+            self.attention = AttentionMatching(self.model.backbone, self.matching or MatchingSettings())
 
     def training_loss(self, batch: Example, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         B, V = batch.views.images.shape[:2]
@@ -79,7 +67,7 @@ class StudentStep(GeometryStep):
                 # graph, which DDP and FSDP want.
                 given, _ = condition(batch.truth.cameras)
         options = {} if self.dense_share == 1 else {"dense": max(1, round(self.dense_share * B))}
-        with self.matching.recorded() if self.matching else nullcontext() as attention:
+        with self.attention.recorded() if self.attention else nullcontext() as seen:
             geometry = self.model(
                 replace(batch.views, cameras=given),
                 conditioned=conditioned,
@@ -90,8 +78,8 @@ class StudentStep(GeometryStep):
         with exact(batch):
             terms = self.objective(geometry, truth)
             shown = {}
-            if self.matching:
-                terms["matching"], shown["match_accuracy"] = self.matching.loss(attention, truth, generator)
+            if self.attention:
+                terms["matching"], shown["match_accuracy"] = self.attention.loss(seen, truth, generator)
             return self.objective.total(terms), terms | shown
 
     def score(self, batch: Example, pictures: bool) -> tuple[dict[str, float], dict[str, Tensor]]:

@@ -16,8 +16,3 @@ class NovelViewExample(TensorRecord):
 
     context: Example
     target: Example
-
-
-def split_example(example: Example, context: int) -> NovelViewExample:
-    """The first ``context`` views are given, the rest are targets."""
-    return NovelViewExample(context=example[:, :context], target=example[:, context:])

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
-from geometry.capture import MAX_VIEWS, Capture, load_views, open_capture, show_views
+from geometry.capture import load_views, most_views, open_capture, show_views
 from geometry.engine.samplers import SampleRequest
 from geometry.engine.seeding import derive_seed
 from geometry.errors import InputError
@@ -90,7 +90,9 @@ def read_capture(
         target_names=capture.target_names,
         photos=show_views(capture, capture.targets, kept_out_maps, default_size(window_size(maps))).images,
     )
-    chosen = _training_photos(capture, photos.max_views or MAX_VIEWS.get(device.type, 16))
+    chosen = [i for i in range(len(capture.scene)) if i not in set(capture.targets)]
+    if not capture.scene.posed:  # as many as the network can place in one pass
+        chosen = select_views(None, len(capture.scene), most_views(photos, device), chosen)
     views, _ = load_views(capture, chosen, photos, torch.device("cpu"))
     cameras = views.cameras
     if cameras is None:
@@ -112,14 +114,6 @@ def read_capture(
         posed=capture.scene.posed,
         context_sets=sets,
     )
-
-
-def _training_photos(capture: Capture, most: int) -> list[int]:
-    """All photos that are not held out; without poses as many as the network can place in one pass."""
-    rest = [i for i in range(len(capture.scene)) if i not in set(capture.targets)]
-    if capture.scene.posed:
-        return rest
-    return select_views(None, len(capture.scene), most, rest)
 
 
 class CaptureSamples:

@@ -37,16 +37,6 @@ class Case(TensorRecord):
     pruned: bool = True  # leave out what `nvs render` leaves out
 
 
-@dataclass(frozen=True, kw_only=True)
-class Score:
-    """How a splatter did on a case."""
-
-    metrics: dict[str, float]  # means over the targets; without those that cannot be computed here
-    targets: int
-    sheet: Tensor  # [3, H, W] in 0..1: context, target, render, depth
-    placed: Holdout  # the targets in the Gaussians' world
-
-
 @torch.no_grad()
 def score_case(
     model: Splatter,
@@ -57,14 +47,18 @@ def score_case(
     reference: str = "saddle_balanced",
     chunk: int = 8,
     backend: str = "auto",
-) -> Score:
+) -> tuple[dict[str, float], Float[Tensor, "3 h w"], Holdout]:
     """Render a case's targets from its context.
 
     Args:
         lift: the model's Gaussians of views, cached or not.
-        placed: ``Score.placed`` of an earlier score, where the backbone has not changed since: placing
+        placed: the targets as an earlier score placed them, where the backbone has not changed since: placing
             photos without poses costs a pass over all views.
         reference: how the network's reference view is chosen when it places photos without poses.
+
+    Returns:
+        Means over the targets, without those that cannot be computed here; a sheet of context, targets,
+        renderings and depth in 0..1; and the targets in the Gaussians' world.
     """
     splats = lift(case.context)
     kept = splats.gaussians[:, worth_keeping(splats)] if case.pruned else splats.gaussians
@@ -82,18 +76,13 @@ def score_case(
         )
     with torch.autocast(case.context.images.device.type, enabled=False):  # that one is for the network
         metrics = evaluate(kept, placed, background=background, backend=backend)
-        return Score(
-            metrics={name: metrics[name] for name in METRICS if metrics[name] is not None},
-            targets=len(case.target_names),
-            sheet=_sheet(case, placed, kept, background, backend),
-            placed=placed,
-        )
+        known = {name: metrics[name] for name in METRICS if metrics[name] is not None}
+        return known, _sheet(case, placed, kept, background, backend), placed
 
 
 def _sheet(
     case: Case, holdout: Holdout, gaussians: Gaussians, background: Float[Tensor, " 3"], backend: str
 ) -> Tensor:
-    """Context, targets, renderings and their depth, for the sheet."""
     some = _some(len(holdout.names))
     cameras, (H, W) = holdout.cameras[:, some], case.photos.shape[-2:]
     frames = list(render_frames(gaussians, cameras, (H, W), background=background, backend=backend))

@@ -1,7 +1,7 @@
 """Samples whose context views come again, under a name by which their features are kept."""
 
 import itertools
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, replace
 
 from geometry.engine.samplers import SampleRequest
 from geometry.engine.seeding import derive_seed
@@ -19,21 +19,21 @@ class RecurringExample(NovelViewExample):
 _numbers = itertools.count()
 
 
+@dataclass(eq=False)
 class FixedSamples:
     """The first samples of an endless dataset, again and again: for overfitting, and to judge a run by.
 
     They stay in memory once made.
-
-    Args:
-        dataset: gives a `NovelViewExample` for a request.
-        count: how many samples.
-        seed: of the samples; another one gives others.
     """
+
+    dataset: object  # gives a `NovelViewExample` for a request
+    count: int  # how many samples
+    _: KW_ONLY
+    seed: int = 0  # of the samples; another one gives others
 
     collate = staticmethod(collate)
 
-    def __init__(self, dataset: object, count: int, *, seed: int = 0) -> None:
-        self.dataset, self.count, self.seed = dataset, count, seed
+    def __post_init__(self) -> None:
         self.number = next(_numbers)  # tells its samples from those of another one in the same mixture
         self.kept: dict[str, RecurringExample] = {}
 

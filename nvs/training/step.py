@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import KW_ONLY, dataclass, replace
 from typing import Any, Literal
 
 import torch
@@ -36,24 +36,9 @@ from nvs.training.samples import RecurringExample
 SWEEPS_GB = 1.0  # swept depth kept for context views that come again; one photo's is some 0.1 MB
 
 
+@dataclass(eq=False)
 class GaussianHeadStep:
     """What the engine trains: encode, splat, render the targets, compare.
-
-    Args:
-        model: what is trained, and what is frozen.
-        objective: named losses and weights.
-        posed: share of steps in which the network sees the given cameras. In the others it places the
-            context itself, and the targets are carried into its world (pose-adaptive training). A step is
-            posed or not as a whole, on all processes alike.
-        reference: how the network's reference view is chosen where no cameras are given.
-        chunk: views that the dense heads take at a time.
-        cache_gb: keep features of context views that come again (`RecurringExample`) up to this size; for a
-            frozen backbone only. 0 keeps none.
-        depth: where Gaussians lie: ``network``, or ``sweep``: at the depth of a plane sweep wherever cameras
-            are given, as `nvs render` does for a tiny model (`nvs.pipeline`).
-        validation: scenes to validate on.
-        backend: of the rasterizer.
-        seed: decides which steps are posed.
 
     Raises:
         InputError: LPIPS has a weight and its trunk's weights are not on this machine, or the depth term has
@@ -62,37 +47,39 @@ class GaussianHeadStep:
     Source: DA3 (arXiv:2511.10647) section 5.
     """
 
-    def __init__(
-        self,
-        model: TrainableSplatter,
-        objective: GaussianObjective,
-        *,
-        posed: float = 1.0,
-        reference: str = "saddle_balanced",
-        chunk: int = 4,
-        cache_gb: float = 0.0,
-        depth: Literal["network", "sweep"] = "network",
-        validation: Sequence[Case] | None = None,
-        backend: str = "auto",
-        seed: int = 0,
-    ) -> None:
-        self.model, self.objective = model, objective
+    model: TrainableSplatter
+    objective: GaussianObjective
+    _: KW_ONLY
+    # Share of steps in which the network sees the given cameras. In the others it places the context itself,
+    # and the targets are carried into its world (pose-adaptive training); on all processes alike.
+    posed: float = 1.0
+    reference: str = "saddle_balanced"  # how the reference view is chosen where no cameras are given
+    chunk: int = 4  # views that the dense heads take at a time
+    cache_gb: float = 0.0  # features kept of context views that come again; for a frozen backbone only
+    # Where Gaussians lie: by the network's depth, or by that of a plane sweep wherever cameras are given, as
+    # `nvs render` does for a tiny model (`nvs.pipeline`).
+    depth: Literal["network", "sweep"] = "network"
+    validation: Sequence[Case] | None = None
+    backend: str = "auto"  # of the rasterizer
+    seed: int = 0  # decides which steps are posed
+
+    def __post_init__(self) -> None:
+        model, objective = self.model, self.objective
         self.lpips = load_lpips("vgg") if objective.on("lpips") else None
-        if depth not in ("network", "sweep"):
-            raise InputError(f"step: expected a depth of network or sweep, got {depth!r}")
-        if objective.on("depth") and depth == "sweep":
+        if self.depth not in ("network", "sweep"):
+            raise InputError(f"step: expected a depth of network or sweep, got {self.depth!r}")
+        if objective.on("depth") and self.depth == "sweep":
             raise InputError("loss: the depth term trains nothing where depth is swept; set its weight to 0")
         if objective.on("depth") and model.adapter.flavour == "rgb" and model.backbone_frozen:
             raise InputError(
                 "loss: the depth term trains nothing, since the rgb flavour moves no depth and the backbone "
                 "is frozen; set its weight to 0, take the sh flavour, or unfreeze the backbone"
             )
-        self.posed, self.seed, self.posed_now = posed, seed, True
-        self.reference, self.chunk, self.backend = reference, chunk, backend
-        self.stereo = StereoDepth() if depth == "sweep" else None
+        self.posed_now = True
+        self.stereo = StereoDepth() if self.depth == "sweep" else None
         self.sweeps = RecordCache(SWEEPS_GB)
-        self.cache = RecordCache(cache_gb) if cache_gb > 0 and model.backbone_frozen else None
-        self.cases = list(validation or ())
+        self.cache = RecordCache(self.cache_gb) if self.cache_gb > 0 and model.backbone_frozen else None
+        self.cases = list(self.validation or ())
         self.sheet_names = numbered([case.name for case in self.cases])
         self.placed: dict[int, Any] = {}  # targets of cases, placed by a frozen backbone
 
@@ -156,7 +143,7 @@ class GaussianHeadStep:
         """Mean metrics over target photos of this process's share of the cases, and contact sheets."""
         scores, sheets = [], {}
         for (index,), counted in batches_of(len(self.cases), 1, run.rank, run.world_size):
-            score = score_case(
+            metrics, sheet, placed = score_case(
                 self.model,
                 self.cases[index].to(run.device),
                 lambda views, index=index: self.lift(views, ("validation", str(index))),  # type: ignore[misc]
@@ -166,10 +153,10 @@ class GaussianHeadStep:
                 backend=self.backend,
             )
             if self.model.backbone_frozen:
-                self.placed[index] = score.placed
+                self.placed[index] = placed
             if counted:
-                scores.append((score.metrics, score.targets))
-                sheets[self.sheet_names[index]] = score.sheet
+                scores.append((metrics, len(placed.names)))
+                sheets[self.sheet_names[index]] = sheet
         targets = sum(weight for _, weight in scores)
         return Validation(metrics=weighted_means(scores), weight=targets, images=sheets)
 
