@@ -5,11 +5,9 @@ import functools
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-from geometry.engine.step import require_blocks
-
 
 def checkpoint_activations(blocks: list[nn.Module]) -> None:
     """Let each block drop its inner activations and recompute them in the backward pass."""
-    for block in require_blocks(blocks, "activation_checkpointing"):
+    for block in blocks:
         # The module's call, with the hooks of FSDP on it, stays outside; only forward is repeated.
         block.forward = functools.partial(checkpoint, block.forward, use_reentrant=False)

@@ -4,7 +4,6 @@ from typing import Any, Literal
 
 from torch import nn
 
-from geometry.engine.step import require_blocks
 from geometry.errors import InputError
 
 
@@ -20,7 +19,7 @@ def compile_model(
     if scope == "model":
         model.compile(**options)
     elif scope == "blocks":
-        for block in require_blocks(blocks, "compile_scope=blocks"):
+        for block in blocks:
             block.compile(**options)
     else:
         raise InputError(f"compile_scope must be null, blocks or model, got {scope!r}")

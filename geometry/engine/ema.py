@@ -45,12 +45,13 @@ class WeightAverage:
     def applied(self) -> Iterator[None]:
         """Put the average into the model for a block, then the trained weights back, bit for bit."""
         kept = {k: p.detach().clone() for k, p in self.parameters.items()}
-        with torch.no_grad():
-            for name, parameter in self.parameters.items():
-                parameter.copy_(self.average[name])
+        self._put(self.average)
         try:
             yield
         finally:
-            with torch.no_grad():
-                for name, parameter in self.parameters.items():
-                    parameter.copy_(kept[name])
+            self._put(kept)
+
+    @torch.no_grad()
+    def _put(self, weights: dict[str, Tensor]) -> None:
+        for name, parameter in self.parameters.items():
+            parameter.copy_(weights[name])

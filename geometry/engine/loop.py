@@ -144,6 +144,11 @@ class Run:
         model.train()
 
         blocks = blocks_of(self.step)
+        if not blocks and (self.activation_checkpointing or self.compile_scope == "blocks"):
+            raise InputError(
+                "activation_checkpointing and compile_scope=blocks need the model's blocks: this step "
+                "has no method blocks()"
+            )
         if self.activation_checkpointing:
             checkpoint_activations(blocks)
         if self.compile_scope:

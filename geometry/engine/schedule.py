@@ -39,16 +39,12 @@ class Schedule:
         The first update already has ``1 / (warmup_steps + 1)``: a factor of exactly 0 would waste it.
         """
         warmup = min(self.warmup_steps, steps)
-        done = (step - warmup) / max(steps - 1 - warmup, 1)  # 0 at the peak, 1 at the last step
-        if self.kind == "one_cycle":
-            if step < warmup:
-                return _cosine(ONE_CYCLE_START, 1.0, step / warmup)
-            return _cosine(1.0, ONE_CYCLE_END, min(done, 1.0))
         if step < warmup:
-            return (step + 1) / (warmup + 1)
-        if self.kind == "constant":
-            return 1.0
-        return _cosine(1.0, self.final_factor, min(done, 1.0))
+            linear = (step + 1) / (warmup + 1)
+            return _cosine(ONE_CYCLE_START, 1.0, step / warmup) if self.kind == "one_cycle" else linear
+        done = min((step - warmup) / max(steps - 1 - warmup, 1), 1.0)  # 0 at the peak, 1 at the last step
+        end = {"cosine": self.final_factor, "constant": 1.0, "one_cycle": ONE_CYCLE_END}[self.kind]
+        return _cosine(1.0, end, done)
 
 
 def _cosine(start: float, end: float, done: float) -> float:

@@ -7,7 +7,6 @@ import torch
 from torch import Tensor, nn
 
 from geometry.engine.optimizer import ParameterGroup
-from geometry.errors import InputError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,13 +70,3 @@ class TrainingStep(Protocol):
 def blocks_of(step: TrainingStep) -> list[nn.Module]:
     """The step's ``blocks()``; empty if it has none."""
     return list(step.blocks()) if hasattr(step, "blocks") else []
-
-
-def require_blocks(blocks: list[nn.Module], setting: str) -> list[nn.Module]:
-    """
-    Raises:
-        InputError: there are none, and this setting of the engine needs them.
-    """
-    if not blocks:
-        raise InputError(f"{setting} needs to know the model's blocks: this step has no method blocks()")
-    return blocks
