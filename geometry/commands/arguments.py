@@ -44,17 +44,11 @@ def add_photo_arguments(parser: argparse.ArgumentParser, *, cameras: bool = True
         help="photos the network takes at most (default: 16 on CPU, 64 on CUDA); more photos are sampled, "
         "farthest-point with poses, evenly without; time grows faster than the number",
     )
-    group.add_argument(
-        "--process-res",
-        type=positive,
-        default=504,
-        metavar="PX",
-        help="longest side of the images that the network sees (default 504)",
-    )
-    group.add_argument(
-        "--released-crop",
-        action="store_true",
-        help="treat photos of mixed sizes as the released code does: centre-crop all to the smallest",
+    add_record(
+        group,
+        PhotoOptions(),
+        process_res="longest side of the images that the network sees, in pixels",
+        released_crop="crop photos of mixed sizes to the smallest, at the centre, as the released code does",
     )
 
 
@@ -85,7 +79,7 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_record(parser: argparse.ArgumentParser, defaults: Any, **texts: str) -> None:
+def add_record(parser: argparse._ActionsContainer, defaults: Any, **texts: str) -> None:
     """An argument for each named field of an option record, such as ``--min-points`` for ``min_points``."""
     for name, text in texts.items():
         flag, default = f"--{name.replace('_', '-')}", getattr(defaults, name)
