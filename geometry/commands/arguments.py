@@ -47,8 +47,10 @@ def add_photo_arguments(parser: argparse.ArgumentParser, *, cameras: bool = True
     add_record(
         group,
         PhotoOptions(),
-        process_res="longest side of the images that the network sees, in pixels",
-        released_crop="crop photos of mixed sizes to the smallest, at the centre, as the released code does",
+        {
+            "--process-res": "longest side of the images that the network sees, in pixels",
+            "--released-crop": "centre-crop photos of mixed sizes to the smallest, as the released code does",
+        },
     )
 
 
@@ -79,10 +81,10 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_record(parser: argparse._ActionsContainer, defaults: Any, **texts: str) -> None:
-    """An argument for each named field of an option record, such as ``--min-points`` for ``min_points``."""
-    for name, text in texts.items():
-        flag, default = f"--{name.replace('_', '-')}", getattr(defaults, name)
+def add_record(parser: argparse._ActionsContainer, defaults: Any, texts: dict[str, str]) -> None:
+    """An argument for each flag, ``--min-points`` for the field ``min_points`` of an option record."""
+    for flag, text in texts.items():
+        default = getattr(defaults, flag[2:].replace("-", "_"))
         if isinstance(default, bool):
             parser.add_argument(flag, action="store_true", help=text)
         else:

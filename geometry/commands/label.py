@@ -30,15 +30,16 @@ def parser() -> argparse.ArgumentParser:
     add_record(
         p,
         LabelOptions(),
-        folder="name of the labels' folder",
-        process_res="longest side the teacher sees, in pixels",
-        raw="store relative depth without alignment: for the monocular student, on images without depth",
-        min_points="measured depths expected",
-        max_scale_error="labels whose scale is less certain than this share are refused",
-        max_residual="labels that miss their inliers among the measured depths by more than this share are "
-        "refused",
-        again="label what is already labelled, too",
-        seed="of the robust fits",
+        {
+            "--folder": "name of the labels' folder",
+            "--process-res": "longest side the teacher sees, in pixels",
+            "--raw": "relative depth without alignment: for the monocular student, on images without depth",
+            "--min-points": "measured depths expected",
+            "--max-scale-error": "labels whose scale is less certain than this share are refused",
+            "--max-residual": "labels that miss their inliers among the measured depths by more are refused",
+            "--again": "label what is already labelled, too",
+            "--seed": "of the robust fits",
+        },
     )
     add_model_arguments(p)
     p.set_defaults(model="mono-large")

@@ -44,7 +44,7 @@ def show_photo(photo: UInt8[np.ndarray, "h w 3"], window: PixelMap) -> UInt8[np.
     """The window's pixels at its size."""
     H, W = window.network_size
     (left, top), (right, bottom) = np.rint(window.to_photo(np.array([[0.0, 0.0], [W, H]]))).astype(int)
-    return np.ascontiguousarray(resize(photo[top:bottom, left:right], (H, W)))
+    return np.require(resize(photo[top:bottom, left:right], (H, W)), requirements=["C", "W"])
 
 
 def show_frames(frames: Sequence[Frame], windows: Iterable[Sequence[PixelMap]]) -> list[Views]:
