@@ -36,7 +36,7 @@ def parser() -> argparse.ArgumentParser:
             "--raw": "relative depth without alignment: for the monocular student, on images without depth",
             "--min-points": "measured depths expected",
             "--max-scale-error": "labels whose scale is less certain than this share are refused",
-            "--max-residual": "labels that miss their inliers among the measured depths by more are refused",
+            "--max-residual": "labels that miss their measured inliers by more than this share are refused",
             "--again": "label what is already labelled, too",
             "--seed": "of the robust fits",
         },
