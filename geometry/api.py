@@ -17,6 +17,7 @@ from geometry.options import NetworkOptions, PhotoOptions, override
 from geometry.outputs import Prediction
 from geometry.predict import Network, predict_geometry
 from geometry.prediction import Geometry
+from geometry.verdict import judge_prediction
 from geometry.views import Cameras
 from geometry.weights.checkpoint import Checkpoint, find_checkpoint, load_network
 
@@ -110,6 +111,7 @@ class Model:
                     photos, options = open_given(photos, cameras, options, self.device)
             elif cameras is not None:
                 raise InputError("cameras: expected none beside an opened capture, which has its own")
+            asked = len(photos.context) + len(photos.targets)
             with watch("cameras"):
                 trusted = self.knows_cameras or ray_pose
                 capture = find_cameras(photos, options.camera_source, trust_network=trusted, seed=seed)
@@ -121,12 +123,21 @@ class Model:
             # Features are large; tensors of an inference mode cannot take part in a gradient.
             geometry = replace(geometry, features=None).map(Tensor.clone)
             geometry, metric = self._in_metres(geometry)
+            verdict = judge_prediction(
+                model=self.variant,
+                trained=self.trained,
+                weak=VARIANTS[self.variant].weak,
+                guessed_cameras=not capture.scene.posed and geometry.cameras is not None,
+                asked=asked,
+                placed=len(capture.scene) if capture.scene.estimated else asked,
+            )
         return Prediction(
             geometry=geometry,
             views=replace(views, cameras=geometry.cameras),
             maps=maps,
             names=tuple(capture.names),
             metric=metric,
+            verdict=verdict,
             about={
                 "model": self.variant,
                 "weights": self.checkpoint.source,
@@ -136,6 +147,7 @@ class Model:
                 "photos": len(capture.scene),
                 "metric": metric,
                 "world": capture.world,
+                **verdict.as_json(),
             },
             sources=tuple(frame.image for frame in capture.scene.frames if isinstance(frame.image, Path)),
         )

@@ -21,6 +21,7 @@ from geometry.prediction import Geometry
 from geometry.results import INFERRED, file_names, require_results, result_folder
 from geometry.sampling.preprocess import PixelMap
 from geometry.scenes import transforms_json
+from geometry.verdict import Verdict
 from geometry.views import Cameras, Views
 from geometry.visualize import colour_confidence, colour_depth, to_bytes, write_image
 
@@ -50,6 +51,7 @@ class Prediction:
     maps: tuple[PixelMap, ...]  # how their pixels lie in the photos
     names: tuple[str, ...]  # of the photos
     metric: bool  # depth and cameras are in metres
+    verdict: Verdict = field(default_factory=Verdict)  # whether to trust it
     about: Mapping[str, object] = field(default_factory=dict)  # model, weights, licence, world, ...
     sources: tuple[Path, ...] = ()  # files of the photos: no place for results
 

@@ -26,6 +26,7 @@ from geometry.options import NetworkOptions, PhotoOptions
 from geometry.results import RENDERED, require_results, result_folder
 from geometry.sampling.preprocess import PixelMap
 from geometry.scenes import structure_from_motion
+from geometry.verdict import Verdict
 from geometry.views import Cameras, Views
 from geometry.weights.checkpoint import Checkpoint, find_checkpoint
 from nvs.cameras import PATHS, camera_path
@@ -44,7 +45,7 @@ from nvs.pipeline import Pipeline
 from nvs.rasterizer.backends import choose_backend
 from nvs.refine import Refined
 from nvs.scene import SplatScene
-from nvs.verdict import Circumstances, Verdict, judge
+from nvs.verdict import Circumstances, judge
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,13 +1,11 @@
 """Whether a rendering is to be trusted, and what to do where it is not: a judgement in plain words."""
 
-import warnings
 from dataclasses import dataclass
 
 from geometry.capture import Capture
-from geometry.console import heard, say
+from geometry.verdict import LARGER, Verdict, not_placed
 from nvs.scene import SplatScene
 
-UNTRUSTED = 3  # exit status of a command whose pictures are not to be trusted
 # Shares of swept depth that photos agree on. Measured: captures that render well have 53 to 76 %, the same
 # from 4 to 6 photos far apart 22 to 38 %, tourists' photos of one facade 35 %, noise up to 31 %.
 GOOD, POOR = 0.5, 0.4
@@ -16,7 +14,6 @@ _CLOSER = (
     "take photos closer together, so that each shows at least half of what its neighbour shows, sharp and of "
     "things that stand still"
 )
-_LARGER = "use a larger model (--model small)"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,61 +28,22 @@ class Circumstances:
     trained: bool = True  # False for random weights
 
 
-@dataclass(frozen=True, kw_only=True)
-class Verdict:
-    """What is wrong with a rendering: sentences that say what to do."""
-
-    problems: tuple[str, ...] = ()  # for which its pictures are not to be trusted
-    notes: tuple[str, ...] = ()  # worth knowing
-
-    @property
-    def ok(self) -> bool:
-        return not self.problems
-
-    @property
-    def status(self) -> int:
-        """Exit status of a command."""
-        return 0 if self.ok else UNTRUSTED
-
-    @property
-    def title(self) -> str | None:
-        """For the top of a contact sheet; None where nothing is wrong."""
-        return "\n".join(("DO NOT TRUST THESE PICTURES", *self.problems)) if self.problems else None
-
-    def as_json(self) -> dict[str, object]:
-        return {"trustworthy": self.ok, "problems": list(self.problems), "notes": list(self.notes)}
-
-    def tell(self) -> None:
-        """Say it; problems become a warning where nobody listens."""
-        for note in self.notes:
-            say(f"note: {note}")
-        if self.problems and not heard():
-            warnings.warn("do not trust these pictures: " + " ".join(self.problems), stacklevel=2)
-        for line in (self.title or "").splitlines():
-            say(line)
-
-
 def judge(scene: SplatScene, capture: Capture, facts: Circumstances) -> Verdict:
     """What speaks against trusting a scene made of a capture whose cameras were looked for."""
-    problems, notes = [], []
+    problems = []
     guessed = scene.depth_kind == "network" and not facts.knows_depth
     if guessed and not facts.trained:
-        problems.append(f"UNTRAINED WEIGHTS: these pictures mean nothing; {_LARGER}.")
+        problems.append(f"UNTRAINED WEIGHTS: these pictures mean nothing; {LARGER}.")
     elif guessed:
         problems.append(_guess(scene, capture, facts))
     if scene.trusted is not None and scene.trusted < POOR:
         wrong_cameras = "" if capture.scene.estimated else ", or check the given cameras"
         problems.append(
             f"The photos agree on {scene.trusted:.0%} of the depth (poor: below {POOR:.0%}), the rest is "
-            f"guessed: {_CLOSER}, or {_LARGER}{wrong_cameras}."
+            f"guessed: {_CLOSER}, or {LARGER}{wrong_cameras}."
         )
-    placed = len(capture.scene)
-    if capture.scene.estimated and placed < facts.asked:
-        notes.append(
-            f"{facts.asked - placed} of {facts.asked} photos could not be placed and are left out: what only "
-            "they show is missing."
-        )
-    return Verdict(problems=tuple(problems), notes=tuple(notes))
+    notes = not_placed(facts.asked, len(capture.scene)) if capture.scene.estimated else ()
+    return Verdict(problems=tuple(problems), notes=notes)
 
 
 def trust_in_words(share: float) -> str:
@@ -103,18 +61,18 @@ def _guess(scene: SplatScene, capture: Capture, facts: Circumstances) -> str:
     """Why a weak network had to place photos or surfaces, and what helps."""
     weak = f"{facts.model!r}, too small to know"
     if scene.views.images.shape[1] == 1:
-        return f"The depth of one photo is a guess of {weak} it: add photos from other places, or {_LARGER}."
+        return f"The depth of one photo is a guess of {weak} it: add photos from other places, or {LARGER}."
     if capture.scene.posed:
-        return f"The depth is a guess of {weak} it: leave out --depth network, or {_LARGER}."
+        return f"The depth is a guess of {weak} it: leave out --depth network, or {LARGER}."
     cameras = f"The cameras are a guess of {weak} them"
     if facts.cameras in ("network", "given"):
-        return f"{cameras}: leave out --unposed and --cameras, or {_LARGER}."
+        return f"{cameras}: leave out --unposed and --cameras, or {LARGER}."
     if not facts.sfm_installed:
         return (
             f"{cameras}, because pycolmap, which would find them, is not installed: pip install pycolmap, "
-            f"or {_LARGER}."
+            f"or {LARGER}."
         )
     return (
         f"{cameras}, because structure from motion could not place enough of the photos: {_CLOSER}, add "
-        f"photos between those, remove photos of other places, or {_LARGER}."
+        f"photos between those, remove photos of other places, or {LARGER}."
     )

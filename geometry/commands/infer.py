@@ -22,6 +22,9 @@ def parser() -> argparse.ArgumentParser:
         prog="geometry infer",
         description="Photos to depth (npz, PNG), confidence, cameras (transforms.json, COLMAP) and points "
         "(PLY, GLB).",
+        epilog="Exit status: 0: done; 2: input or options that cannot be used, nothing is written; 3: "
+        "written, but do not trust it: the network is too small to know depth or cameras (what to do is said "
+        "at the end; docs/troubleshooting.md).",
     )
     add_photo_arguments(p)
     p.add_argument("--out", required=True, type=Path, help="output folder")
@@ -63,5 +66,6 @@ def run(args: argparse.Namespace) -> int:
     with watch("write"):
         scene.save(args.out, conf_percentile=args.conf_percentile)
     say(watch.summary())
+    scene.verdict.tell()
     print(args.out)
-    return 0
+    return scene.verdict.status

@@ -13,13 +13,13 @@ from geometry.commands.arguments import (
 )
 from geometry.errors import run_command
 from geometry.options import named
+from geometry.verdict import UNTRUSTED
 from nvs.cameras import PATHS
 from nvs.cameras.fit import LONG_SIDE, VIDEO_SIDE
 from nvs.metrics import METRICS
 from nvs.options import BACKGROUNDS, DEPTHS, QUALITIES, WORLDS, GaussianOptions, ViewOptions
 from nvs.rasterizer.backends import BACKENDS
 from nvs.rendering import RenderOptions, render_photos
-from nvs.verdict import UNTRUSTED
 
 
 def parser() -> argparse.ArgumentParser:

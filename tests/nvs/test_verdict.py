@@ -8,10 +8,11 @@ import torch
 from geometry.capture import Capture
 from geometry.console import listening
 from geometry.scenes.scene import Frame, Scene
+from geometry.verdict import UNTRUSTED, Verdict
 from geometry.views import Cameras, Views
 from nvs.gaussians import Gaussians
 from nvs.scene import SplatScene
-from nvs.verdict import UNTRUSTED, Circumstances, Verdict, judge, trust_in_words
+from nvs.verdict import Circumstances, judge, trust_in_words
 
 WEAK = Circumstances(asked=4, cameras="auto", sfm_installed=True, model="tiny", knows_depth=False)
 

@@ -12,6 +12,7 @@ from geometry.formats.ply import read_vertices
 from geometry.models.zoo import VARIANTS, Variant, build
 from geometry.scenes import transforms_json
 from geometry.scenes.colmap import read_colmap
+from geometry.verdict import UNTRUSTED
 from geometry.weights.checkpoint import save_checkpoint
 
 
@@ -27,7 +28,8 @@ def infer(*arguments):
 @pytest.fixture(scope="module")
 def scene(tmp_path_factory):
     folder = tmp_path_factory.mktemp("infer")
-    assert infer(write_photos(folder / "photos"), "--out", folder / "out") == 0
+    # tiny is too small to know depth and cameras, and the status says so
+    assert infer(write_photos(folder / "photos"), "--out", folder / "out") == UNTRUSTED
     return folder / "out"
 
 
@@ -39,6 +41,17 @@ def test_every_file_is_there(scene):
     assert {p.name for p in (scene / "depth").iterdir()} == {
         f"p{i}.{e}" for i in range(3) for e in ("npz", "png")
     }
+
+
+def test_a_guess_is_called_one(tmp_path, capsys):
+    photos = write_photos(tmp_path / "photos")
+    assert infer(photos, "--out", tmp_path / "out", "--cameras", "network") == UNTRUSTED
+    said = capsys.readouterr().err
+    assert "DO NOT TRUST THIS DEPTH AND CAMERAS" in said
+    assert "a guess of 'tiny'" in said
+    about = json.loads((tmp_path / "out" / "scene.json").read_text())
+    assert about["trustworthy"] is False
+    assert "--model small" in about["problems"][0]
 
 
 def test_all_files_tell_one_story(scene):
@@ -66,7 +79,7 @@ def test_all_files_tell_one_story(scene):
 
 def test_ray_pose_and_reference_are_options(scene, tmp_path):
     photos = write_photos(tmp_path / "photos")
-    assert infer(photos, "--out", tmp_path / "rays", "--ray-pose", "--ref-view", "first") == 0
+    assert infer(photos, "--out", tmp_path / "rays", "--ray-pose", "--ref-view", "first") == UNTRUSTED
     rays = transforms_json.read_scene(tmp_path / "rays" / "transforms.json")
     decoder = transforms_json.read_scene(scene / "transforms.json")
     assert np.abs(rays.extrinsics - decoder.extrinsics).max() > 1e-3

@@ -12,10 +12,10 @@ from PIL import Image
 from pretended_cuda import pretended_cuda
 
 from geometry.scenes import transforms_json
+from geometry.verdict import UNTRUSTED
 from nvs.commands.render import main
 from nvs.gaussians import Gaussians
 from nvs.rasterizer.backends import _warn_once
-from nvs.verdict import UNTRUSTED
 
 H, W = 60, 90
 DONE = (0, UNTRUSTED)  # photos of noise agree on little depth
