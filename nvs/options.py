@@ -24,7 +24,7 @@ class GaussianOptions:
         prune: leave out border, far and transparent Gaussians.
         quality: ``draft`` is one feed-forward pass; ``good`` optimises the Gaussians on the photos for at
             most some 4 minutes, ``best`` for at most some 20 (`nvs.refine.plan`).
-        minutes: of optimisation at most, instead of the quality's.
+        minutes: from the first photo read to the last step of optimisation, instead of the quality's.
         refine: gradient steps on the photos, instead of what quality and minutes come to; 0 is a draft. The
             same number gives the same Gaussians, on whatever machine time was short.
         refine_cameras: optimise the photos' poses with them.

@@ -1,7 +1,9 @@
 """The folder that `nvs render` leaves: Gaussians, video, frames, depth, cameras, contact sheet."""
 
 import json
+from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -75,20 +77,30 @@ def write_outputs(
     samples: list[tuple[np.ndarray, np.ndarray]] = []
     depths = scene.depth[0].float().cpu().numpy()
     limits, unit = depth_limits(depths), depth_unit(depths)  # of all frames, so that colours do not flicker
-    with VideoWriter(folder / "video.mp4", fps=fps) as video:
+
+    def write_frame(name: str, rgb: np.ndarray, depth: np.ndarray) -> None:
+        write_image(folder / "frames" / name, rgb)
+        write_image(folder / "depth" / name, colour_depth(depth, limits=limits))
+        write_depth(folder / "depth16/frames" / name, depth, unit)
+
+    # Files are compressed while the next frame is drawn: a third of the time where there are two cores.
+    with VideoWriter(folder / "video.mp4", fps=fps) as video, ThreadPoolExecutor(2) as pool:
+        writing: deque[Future[None]] = deque()
         frames = render_frames(
             scene.gaussians, path, size, background=scene.background, backend=scene.backend
         )
         for f, (rgb, depth, alpha) in enumerate(frames):
             depth = np.where(alpha > 0.5, depth, 0)
             video.add(rgb)
-            write_image(folder / "frames" / f"{f:04d}.png", rgb)
-            write_image(folder / "depth" / f"{f:04d}.png", colour_depth(depth, limits=limits))
-            write_depth(folder / "depth16/frames" / f"{f:04d}.png", depth, unit)
+            writing.append(pool.submit(write_frame, f"{f:04d}.png", rgb, depth))
+            if len(writing) > 4:
+                writing.popleft().result()
             if f in shown:
                 samples.append((rgb, colour_depth(depth)))
             if (f + 1) % 20 == 0 or f + 1 == total:
                 say(f"rendered {f + 1} of {total} views")
+        for future in writing:
+            future.result()
 
     inputs = [to_bytes(image) for image in scene.views.images[0]]
     for stem, image, depth in zip(stems, inputs, depths):

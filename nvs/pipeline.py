@@ -129,10 +129,10 @@ class Pipeline:
         """The scene after gradient steps on its photos; see `nvs.refine.refine`."""
         options, photos = self.options, scene.views if photos is None else photos
         drawn: Any = {"background": scene.background, "backend": options.backend}
+        spent = sum(self.watch.seconds.values())
         with self.watch("refine"):
-            plan = plan_refinement(
-                options, photos.images.shape[1], step_seconds(scene.gaussians, photos, **drawn)
-            )
+            one = step_seconds(scene.gaussians, photos, **drawn)
+            plan = plan_refinement(options, photos.images.shape[1], one, spent=spent + 5 * one)
             self.report(plan.summary)
             refined = refine(
                 scene.gaussians,

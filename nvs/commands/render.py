@@ -68,7 +68,11 @@ def parser() -> argparse.ArgumentParser:
         "minutes; best: for at most 20",
     )
     g.add_argument(
-        "--minutes", type=float, metavar="N", help="optimise for at most N minutes, instead of the quality's"
+        "--minutes",
+        type=float,
+        metavar="N",
+        help="have the Gaussians ready N minutes after the start, instead of the quality's time; the video "
+        "comes after that",
     )
     g.add_argument(
         "--refine",

@@ -39,19 +39,22 @@ class Plan:
         return f"refining: {self.steps} steps, about {time}; Ctrl-C ends it early and keeps what was reached"
 
 
-def plan_refinement(options: GaussianOptions, photos: int, step_seconds: float) -> Plan:
+def plan_refinement(
+    options: GaussianOptions, photos: int, step_seconds: float, *, spent: float = 0.0
+) -> Plan:
     """The steps that options ask for.
 
     Args:
         photos: how many there are to learn from.
         step_seconds: what one step takes on this machine.
+        spent: seconds of ``options.minutes`` that are over.
     """
     if options.refine is not None:
         return Plan(options.refine, options.refine * step_seconds)
     quality = QUALITIES["best" if options.minutes and options.quality == "draft" else options.quality]
-    minutes = options.minutes or quality.minutes
+    seconds = 60 * options.minutes - spent if options.minutes else 60 * quality.minutes
     wanted = min(max(quality.rounds * photos, quality.least), quality.most)
     if options.minutes and options.minutes > quality.minutes:
         wanted = max(wanted, QUALITIES["best"].most)
-    steps = max(LEAST_STEPS, min(wanted, int(60 * minutes / max(step_seconds, 1e-6))))
-    return Plan(steps, steps * step_seconds, most_seconds=max(30.0, 1.2 * steps * step_seconds))
+    steps = max(LEAST_STEPS, min(wanted, int(seconds / max(step_seconds, 1e-6))))
+    return Plan(steps, steps * step_seconds, most_seconds=max(10.0, 1.2 * steps * step_seconds))

@@ -28,6 +28,13 @@ def test_steps(options, photos, step_seconds, steps):
     assert plan.seconds == pytest.approx(steps * step_seconds)
 
 
+def test_minutes_count_from_the_start():
+    plan = plan_refinement(GaussianOptions(minutes=1.0), 43, 0.25, spent=35.0)
+    assert plan.steps == 100
+    assert plan_refinement(GaussianOptions(minutes=1.0), 43, 0.25, spent=90.0).steps == 30
+    assert plan_refinement(GaussianOptions(), 43, 0.2, spent=1000.0).steps == 602  # a quality's own time
+
+
 def test_the_time_is_said_before_and_kept():
     plan = plan_refinement(GaussianOptions(), 43, 0.2)
     assert plan.summary.startswith("refining: 602 steps, about 2 min 00 s")
