@@ -132,7 +132,7 @@ class Pipeline:
         spent = sum(self.watch.seconds.values())
         with self.watch("refine"):
             one = step_seconds(scene.gaussians, photos, **drawn)
-            plan = plan_refinement(options, photos.images.shape[1], one, spent=spent + 5 * one)
+            plan = plan_refinement(options, photos.images.shape[1], one, spent=spent + 10 * one)
             self.report(plan.summary)
             refined = refine(
                 scene.gaussians,

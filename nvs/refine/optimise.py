@@ -1,5 +1,6 @@
 """Gaussians optimised on the photos that they came from: what `nvs render` does after the first pass."""
 
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterator
@@ -7,11 +8,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
 from geometry.errors import InputError
 from geometry.ops import se3
+from geometry.ops.pinhole import resize_intrinsics
 from geometry.views import Cameras, Views
 from nvs.cameras.transform import small_motion
 from nvs.gaussians import Gaussians
@@ -20,6 +23,7 @@ from nvs.rasterizer import rasterize
 from nvs.refine.ssim_loss import Photo, dissimilarity
 
 _REPORTS = 12  # lines of progress, in even steps
+COARSE = 0.7  # share of the steps on photos of half the size, which are quicker and reach further
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,24 +48,20 @@ class Refined:
     cameras: Cameras  # of the photos; as given unless they were to be optimised
     steps: int  # that were done
     seconds: float
-    psnr: tuple[float, float]  # dB, mean of the training photos before their first and their last step
+    psnr: float  # dB, mean of the training photos before their last step
     interrupted: bool = False
 
     @property
     def summary(self) -> str:
         """One line for the log."""
-        before, after = self.psnr
-        return (
-            f"refined: {self.steps} steps in {self.seconds:.1f} s; the photos themselves {before:.2f} -> "
-            f"{after:.2f} dB"
-        )
+        return f"refined: {self.steps} steps in {self.seconds:.1f} s; photos {self.psnr:.2f} dB"
 
     def as_json(self) -> dict[str, Any]:
         """For metrics.json: all but the tensors."""
         return {
             "steps": self.steps,
             "seconds": round(self.seconds, 2),
-            "training_psnr": [round(value, 4) for value in self.psnr],
+            "training_psnr": round(self.psnr, 4),
             "interrupted": self.interrupted,
         }
 
@@ -74,6 +74,7 @@ def refine(
     seed: int = 0,
     rates: Rates | None = None,
     dissimilar: float = 0.2,
+    coarse: float = COARSE,
     most_seconds: float | None = None,
     optimise_cameras: bool = False,
     background: Float[Tensor, " 3"] | None = None,
@@ -82,14 +83,15 @@ def refine(
 ) -> Refined:
     """Gradient steps on one photo each: (1 - w) L1 + w (1 - SSIM), as in 3D Gaussian Splatting.
 
-    No Gaussian is added. Every photo is trained on. Deterministic given the seed, unless time runs out or
-    Ctrl-C ends it early: then what was reached is the result.
+    No Gaussian is added. Every photo is trained on, first at half its size. Deterministic given the seed,
+    unless time runs out or Ctrl-C ends it early: then what was reached is the result.
 
     Args:
         gaussians: one scene, in the world of the photos' cameras.
         photos: with cameras, at the size that is rendered; smaller is quicker.
         seed: of the order of the photos.
         dissimilar: the weight w.
+        coarse: the share of the steps on photos of half the size.
         most_seconds: after which it ends, whatever step it is at; None takes the time that it takes.
         optimise_cameras: the photos' poses too, but for the first one's, which holds the world in place.
         report: takes a line of progress now and then.
@@ -105,10 +107,10 @@ def refine(
     V = photos.images.shape[1]
     drawn = {"background": background, "backend": backend}
     state = _State(gaussians, photos, rates or Rates(), optimise_cameras, drawn)
-    targets = [Photo(image) for image in photos.images[0]]
+    full = photos.images[0]
+    small = [_halved(image) for image in full]
     order = _in_turns(V, torch.Generator().manual_seed(seed))
     interval = max(10, round(steps / _REPORTS))
-    first: list[Tensor] = []
     latest: deque[Tensor] = deque(maxlen=V)  # PSNR of the last round
     start, interrupted, done = time.perf_counter(), False, 0
 
@@ -118,11 +120,11 @@ def refine(
                 if most_seconds is not None and time.perf_counter() - start > most_seconds:
                     report(f"refine: out of time at step {step} of {steps}")
                     break
-                view = next(order)
-                latest.append(state.learn(view, targets[view], step / steps, dissimilar))
+                view, over = next(order), (time.perf_counter() - start) / (most_seconds or math.inf)
+                progress = max(step / steps, over)  # rates fall to the end, also where time ends it
+                photo = Photo((small if progress < coarse else full)[view])
+                latest.append(state.learn(view, photo, progress, dissimilar))
                 done = step + 1
-                if done == min(V, steps):
-                    first = list(latest)
                 if done % interval == 0 or done == steps:
                     seconds = time.perf_counter() - start
                     report(f"refine: step {done} of {steps}, {seconds:.1f} s, {_mean(latest):.2f} dB")
@@ -135,9 +137,15 @@ def refine(
         cameras=cameras,
         steps=done,
         seconds=time.perf_counter() - start,
-        psnr=(_mean(first or latest), _mean(latest)),
+        psnr=_mean(latest),
         interrupted=interrupted,
     )
+
+
+def _halved(image: Float[Tensor, "3 H W"]) -> Float[Tensor, "3 h w"]:
+    """Half as large, each pixel the mean of those it covers; an image of a few pixels stays."""
+    H, W = image.shape[1:]
+    return F.interpolate(image[None], (H // 2, W // 2), mode="area")[0] if min(H, W) >= 32 else image
 
 
 def _mean(values: Collection[Tensor]) -> float:
@@ -151,18 +159,21 @@ def step_seconds(
     background: Float[Tensor, " 3"] | None = None,
     backend: str = "auto",
 ) -> float:
-    """What a step of `refine` takes here: the median of a few, of photos from all over the capture."""
+    """What a step of `refine` takes here on the mean: from the medians of a few, all over the capture."""
     photos = photos.map(torch.clone)
     V = photos.images.shape[1]
     views = sorted({round(i * (V - 1) / 3) for i in range(4)})
-    seconds: list[float] = []
+    seconds: list[list[float]] = []
     with torch.inference_mode(False), torch.enable_grad():
         state = _State(gaussians, photos, Rates(), False, {"background": background, "backend": backend})
-        for view in (views[0], *views):  # the first one compiles kernels
-            start = time.perf_counter()
-            state.learn(view, Photo(photos.images[0, view]), 0.0, dissimilar=0.2)
-            seconds.append(time.perf_counter() - start)
-    return sorted(seconds[1:])[len(seconds[1:]) // 2]
+        for size in (_halved, lambda image: image):
+            seconds.append([])
+            for view in (views[0], *views):  # the first one compiles kernels
+                photo, start = Photo(size(photos.images[0, view])), time.perf_counter()
+                state.learn(view, photo, 0.0, dissimilar=0.2)
+                seconds[-1].append(time.perf_counter() - start)
+    small, full = (sorted(times[1:])[len(times[1:]) // 2] for times in seconds)
+    return COARSE * small + (1 - COARSE) * full
 
 
 def _in_turns(count: int, generator: torch.Generator) -> Iterator[int]:
@@ -221,9 +232,12 @@ class _State:
         return replace(given, extrinsics=torch.cat((first, step[None] @ others), dim=1))
 
     def learn(self, view: int, photo: Photo, progress: float, dissimilar: float) -> Float[Tensor, ""]:
-        """One gradient step on a photo; its PSNR before it."""
+        """One gradient step on a photo, of any size; its PSNR before it."""
+        H, W = photo.image.shape[1:]
         camera = self.cameras()[:, view : view + 1]
-        rgb = rasterize(self.gaussians(), camera, self._photos.image_size, **self._drawn).rgb[0, 0]
+        smaller = resize_intrinsics(camera.intrinsics, self._photos.image_size, (H, W))
+        camera = replace(camera, intrinsics=smaller)
+        rgb = rasterize(self.gaussians(), camera, (H, W), **self._drawn).rgb[0, 0]
         loss = (1 - dissimilar) * (rgb - photo.image).abs().mean()
         if dissimilar > 0:
             loss = loss + dissimilar * dissimilarity(rgb, photo)
