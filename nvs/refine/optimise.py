@@ -23,7 +23,8 @@ from nvs.rasterizer import rasterize
 from nvs.refine.ssim_loss import Photo, dissimilarity
 
 _REPORTS = 12  # lines of progress, in even steps
-COARSE = 0.7  # share of the steps on photos of half the size, which are quicker and reach further
+# Photos of half the size are quicker and reach further: what they teach is learnt in some rounds.
+COARSE_ROUNDS, COARSE_SHARE, SMALL = 10, 0.7, 128
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +75,6 @@ def refine(
     seed: int = 0,
     rates: Rates | None = None,
     dissimilar: float = 0.2,
-    coarse: float = COARSE,
     most_seconds: float | None = None,
     optimise_cameras: bool = False,
     background: Float[Tensor, " 3"] | None = None,
@@ -91,7 +91,6 @@ def refine(
         photos: with cameras, at the size that is rendered; smaller is quicker.
         seed: of the order of the photos.
         dissimilar: the weight w.
-        coarse: the share of the steps on photos of half the size.
         most_seconds: after which it ends, whatever step it is at; None takes the time that it takes.
         optimise_cameras: the photos' poses too, but for the first one's, which holds the world in place.
         report: takes a line of progress now and then.
@@ -108,7 +107,7 @@ def refine(
     drawn = {"background": background, "backend": backend}
     state = _State(gaussians, photos, rates or Rates(), optimise_cameras, drawn)
     full = photos.images[0]
-    small = [_halved(image) for image in full]
+    small, coarse = [_halved(image) for image in full], coarse_share(steps, V)
     order = _in_turns(V, torch.Generator().manual_seed(seed))
     interval = max(10, round(steps / _REPORTS))
     latest: deque[Tensor] = deque(maxlen=V)  # PSNR of the last round
@@ -142,10 +141,15 @@ def refine(
     )
 
 
+def coarse_share(steps: int, photos: int) -> float:
+    """The share of the steps on photos of half the size."""
+    return min(COARSE_SHARE, COARSE_ROUNDS * photos / steps)
+
+
 def _halved(image: Float[Tensor, "3 H W"]) -> Float[Tensor, "3 h w"]:
-    """Half as large, each pixel the mean of those it covers; an image of a few pixels stays."""
+    """Half as large, each pixel the mean of those it covers; a small image stays."""
     H, W = image.shape[1:]
-    return F.interpolate(image[None], (H // 2, W // 2), mode="area")[0] if min(H, W) >= 32 else image
+    return F.interpolate(image[None], (H // 2, W // 2), mode="area")[0] if min(H, W) >= SMALL else image
 
 
 def _mean(values: Collection[Tensor]) -> float:
@@ -159,7 +163,7 @@ def step_seconds(
     background: Float[Tensor, " 3"] | None = None,
     backend: str = "auto",
 ) -> float:
-    """What a step of `refine` takes here on the mean: from the medians of a few, all over the capture."""
+    """What a step of `refine` takes here, half of them coarse: medians of a few, all over the capture."""
     photos = photos.map(torch.clone)
     V = photos.images.shape[1]
     views = sorted({round(i * (V - 1) / 3) for i in range(4)})
@@ -173,7 +177,7 @@ def step_seconds(
                 state.learn(view, photo, 0.0, dissimilar=0.2)
                 seconds[-1].append(time.perf_counter() - start)
     small, full = (sorted(times[1:])[len(times[1:]) // 2] for times in seconds)
-    return COARSE * small + (1 - COARSE) * full
+    return (small + full) / 2
 
 
 def _in_turns(count: int, generator: torch.Generator) -> Iterator[int]:

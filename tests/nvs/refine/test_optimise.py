@@ -9,12 +9,12 @@ from geometry.views import Cameras, Views
 from nvs.gaussians import Gaussians, rgb_to_sh
 from nvs.metrics import psnr
 from nvs.rasterizer import rasterize
-from nvs.refine import Rates, refine, step_seconds
+from nvs.refine import Rates, optimise, refine, step_seconds
 
 SIZE = (24, 32)
 
 
-def scene(views=6, seed=0):
+def scene(views=6, seed=0, enlarged=1):
     """A cloud of coloured blobs, and photos of it from a row of cameras."""
     generator = torch.Generator().manual_seed(seed)
     n = 150
@@ -27,8 +27,9 @@ def scene(views=6, seed=0):
         sh=rgb_to_sh(torch.rand(1, n, 1, 3, generator=generator)),
     )
     places = [(x, 0.0, 0.0) for x in torch.linspace(0.5, -0.5, views).tolist()]
-    cameras = cameras_at(places, (30.0, 30.0), (16.0, 12.0))
-    return gaussians, Views(images=rasterize(gaussians, cameras, SIZE).rgb, cameras=cameras)
+    cameras = cameras_at(places, (30.0 * enlarged,) * 2, (16.0 * enlarged, 12.0 * enlarged))
+    size = (SIZE[0] * enlarged, SIZE[1] * enlarged)
+    return gaussians, Views(images=rasterize(gaussians, cameras, size).rgb, cameras=cameras)
 
 
 def spoilt(gaussians, seed=1):
@@ -65,6 +66,25 @@ def test_photos_are_fitted_and_views_between_them_too(refined):
         assert (gain > 2).all()
     # The last round's mean is of the steps on the way: a little below the end's.
     assert refined.psnr == pytest.approx(float(score(refined.gaussians, photos).mean()), abs=1.0)
+
+
+def test_large_photos_are_learnt_small_first(monkeypatch):
+    gaussians, photos = scene(views=2, enlarged=6)  # 144 x 192
+    sizes = []
+
+    def recorded(gaussians, cameras, size, **options):
+        sizes.append(size)
+        return rasterize(gaussians, cameras, size, **options)
+
+    monkeypatch.setattr(optimise, "rasterize", recorded)
+    done = refine(spoilt(gaussians), photos, steps=50)
+    assert sizes == [(72, 96)] * 20 + [(144, 192)] * 30  # ten rounds of two photos
+    assert optimise.coarse_share(100, 43) == 0.7
+    small = refine(spoilt(gaussians), photos, steps=14)  # nine of them small: it fits the large photos too
+    for made, gain in ((done, 4), (small, 2)):
+        drawn = rasterize(made.gaussians, photos.cameras, photos.image_size).rgb[0]
+        start = rasterize(spoilt(gaussians), photos.cameras, photos.image_size).rgb[0]
+        assert (psnr(drawn, photos.images[0]) - psnr(start, photos.images[0]) > gain).all()
 
 
 def test_deterministic_given_the_seed(refined):
