@@ -53,7 +53,7 @@ class SplatScene:
         return rasterize(self.gaussians, cameras, size, background=self.background, backend=self.backend)
 
     def save(self, path: str | Path) -> None:
-        """Write the Gaussians; the suffix names the format (.ply, .splat, .spz)."""
+        """Write the Gaussians; the suffix names the format (`nvs.gaussians.files`)."""
         self.gaussians.save(path)
 
     def points(self, *, min_opacity: float = 0.5) -> tuple[Float[Tensor, "N 3"], Float[Tensor, "N 3"]]:

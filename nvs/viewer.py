@@ -22,7 +22,7 @@ from geometry.views import Cameras
 from geometry.visualize.image import resized
 from nvs.cameras.up_axis import up_axis
 from nvs.gaussians import Gaussians, sh_to_rgb
-from nvs.gaussians.files import FORMATS
+from nvs.gaussians.files import find
 
 MAX_GAUSSIANS = 1_000_000
 _THUMBNAIL = 120  # pixels high
@@ -42,7 +42,7 @@ def serve(
     Raises:
         InputError: no Gaussians there, or viser is not installed.
     """
-    file = find_gaussians(path)
+    file = find(path)
     gaussians = Gaussians.load(file)
     if gaussians.means.shape[1] == 0:
         raise InputError(f"{file}: expected Gaussians to show, it holds none")
@@ -64,16 +64,6 @@ def serve(
     else:
         _add_cameras(server, scene, gaussians)
     return server
-
-
-def find_gaussians(path: Path) -> Path:
-    """The file itself, or the first of gaussians.ply, .splat and .spz in a folder."""
-    if path.is_file():
-        return path
-    for ending in FORMATS:
-        if (path / f"gaussians{ending}").is_file():
-            return path / f"gaussians{ending}"
-    raise InputError(f"{path}: expected a folder with gaussians.ply (made by `nvs render`) or such a file")
 
 
 def most_visible(gaussians: Gaussians, count: int) -> Gaussians:

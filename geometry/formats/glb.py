@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float, UInt8
 
 from geometry.atomic import atomic_file
+from geometry.errors import InputError
 from geometry.ops import se3
 
 _FLOAT, _USHORT, _VERTICES = 5126, 5123, 34962  # glTF's numbers for component types and the kind of a buffer
@@ -64,7 +65,6 @@ def write_glb(
             data.append(array)
     turned = {"rotation": [1.0, 0.0, 0.0, 0.0]}  # xyzw: half a turn around x
     children = {"children": list(range(1, len(meshes) + 1))} if meshes else {}
-    size = sum(array.nbytes for array in data)
     document = {
         "asset": {"version": "2.0"},
         "scene": 0,
@@ -79,15 +79,41 @@ def write_glb(
     }
     if meshes:
         document |= {"meshes": meshes, "accessors": accessors, "bufferViews": views}
-        document["buffers"] = [{"byteLength": size}]
+        document["buffers"] = [{"byteLength": sum(array.nbytes for array in data)}]
+    write_container(path, document, data)
+
+
+def write_container(path: Path | str, document: dict, data: Sequence[np.ndarray]) -> None:
+    """Write glTF's binary form: a JSON document and one buffer of arrays, each a multiple of 4 bytes."""
+    size = sum(array.nbytes for array in data)
     text = json.dumps(document, separators=(",", ":"), allow_nan=False).encode()
     text += b" " * (-len(text) % 4)
     with atomic_file(path) as temporary, temporary.open("wb") as file:
-        length = 12 + 8 + len(text) + (8 + size if meshes else 0)
+        length = 12 + 8 + len(text) + (8 + size if size else 0)
         file.write(struct.pack("<4sIII4s", b"glTF", 2, length, len(text), b"JSON") + text)
-        if meshes:
+        if size:
             file.write(struct.pack("<I4s", size, b"BIN\0"))
             file.writelines(array.data for array in data)
+
+
+def read_container(path: Path | str) -> tuple[dict, bytes]:
+    """The JSON document and the buffer of a .glb.
+
+    Raises:
+        InputError: no such file, or not of this form.
+    """
+    try:
+        data = Path(path).read_bytes()
+    except FileNotFoundError:
+        raise InputError(f"{path}: expected a .glb file, found no such file") from None
+    if len(data) < 20 or data[:4] != b"glTF":
+        raise InputError(f"{path}: expected a .glb file, it does not start with 'glTF'")
+    length = int.from_bytes(data[12:16], "little")
+    try:
+        document = json.loads(data[20 : 20 + length])
+    except ValueError as error:
+        raise InputError(f"{path}: expected JSON in the .glb, could not read it ({error})") from None
+    return document, data[28 + length :]
 
 
 def frustum_lines(

@@ -33,46 +33,78 @@ def write_points(
     write_vertices(path, _POINT, len(points), [vertices])
 
 
-def write_vertices(path: Path | str, dtype: np.dtype, count: int, chunks: Iterable[np.ndarray]) -> None:
+def write_vertices(
+    path: Path | str,
+    dtype: np.dtype,
+    count: int,
+    chunks: Iterable[np.ndarray],
+    *,
+    comments: Iterable[str] = (),
+) -> None:
     """Write ``count`` vertices of little-endian number fields, given in pieces so that memory is bounded."""
-    header = ["ply", "format binary_little_endian 1.0", f"element vertex {count}"]
-    header += [f"property {_NAMES[dtype[name].str[1:]]} {name}" for name in dtype.names]
-    written = 0
+    write_elements(path, [("vertex", dtype, count, chunks)], comments=comments)
+
+
+def write_elements(
+    path: Path | str,
+    elements: Iterable[tuple[str, np.dtype, int, Iterable[np.ndarray]]],
+    *,
+    comments: Iterable[str] = (),
+) -> None:
+    """Write elements in turn: the name, dtype, number and pieces of each, as `write_vertices` takes them."""
+    elements = list(elements)
+    header = ["ply", "format binary_little_endian 1.0", *(f"comment {text}" for text in comments)]
+    for name, dtype, count, _ in elements:
+        header.append(f"element {name} {count}")
+        header += [f"property {_NAMES[dtype[field].str[1:]]} {field}" for field in dtype.names]
     with atomic_file(path) as temporary, temporary.open("wb") as file:
         file.write(("\n".join([*header, "end_header"]) + "\n").encode("ascii"))
-        for chunk in chunks:
-            file.write(chunk.astype(dtype, copy=False).tobytes())
-            written += len(chunk)
-        if written != count:
-            raise ValueError(f"{path}: {count} vertices were announced and {written} given")
+        for name, dtype, count, chunks in elements:
+            written = 0
+            for chunk in chunks:
+                file.write(chunk.astype(dtype, copy=False).tobytes())
+                written += len(chunk)
+            if written != count:
+                raise ValueError(f"{path}: {count} of {name} were announced and {written} given")
 
 
 def read_vertices(path: Path | str) -> np.ndarray:
     """The vertex element as a structured array; other elements (faces) are skipped.
 
     Raises:
-        InputError: no such file, not binary PLY, cut short, or a list among the vertex properties.
+        InputError: as `read_elements`, or no vertices.
+    """
+    return read_elements(path)[0]["vertex"]
+
+
+def read_elements(path: Path | str) -> tuple[dict[str, np.ndarray], list[str]]:
+    """Elements by name as structured arrays, up to the first after the vertices that holds lists; comments.
+
+    Raises:
+        InputError: no such file, not binary PLY, no vertices, cut short, or a list in or before the vertices.
     """
     path = Path(path)
+    found: dict[str, np.ndarray] = {}
     try:
         with path.open("rb") as file:
-            order, elements = _read_header(file, path)
+            order, elements, comments = _read_header(file, path)
             for name, count, fields in elements:
+                if fields is None and "vertex" in found:
+                    break
                 if fields is None:
                     raise InputError(f"{path}: expected numbers before the vertices, found a list in {name}")
                 dtype = np.dtype([(field, order + kind) for field, kind in fields])
-                size = count * dtype.itemsize
-                if name == "vertex":
-                    data = file.read(size)
-                    if len(data) < size:
-                        raise InputError(
-                            f"{path}: expected {count} vertices of {dtype.itemsize} bytes, it is too short"
-                        )
-                    return np.frombuffer(data, dtype)
-                file.seek(size, io.SEEK_CUR)
+                data = file.read(count * dtype.itemsize)
+                if len(data) < count * dtype.itemsize:
+                    raise InputError(
+                        f"{path}: expected {count} of {name} of {dtype.itemsize} bytes, it is too short"
+                    )
+                found[name] = np.frombuffer(data, dtype)
     except FileNotFoundError:
         raise InputError(f"{path}: expected a PLY file, found no such file") from None
-    raise InputError(f"{path}: expected an element 'vertex', found none")
+    if "vertex" not in found:
+        raise InputError(f"{path}: expected an element 'vertex', found none")
+    return found, comments
 
 
 def require(vertices: np.ndarray, names: Iterable[str], path: Path | str) -> None:
@@ -84,17 +116,20 @@ def require(vertices: np.ndarray, names: Iterable[str], path: Path | str) -> Non
 
 def _read_header(
     file: io.BufferedReader, path: Path
-) -> tuple[str, list[tuple[str, int, list[tuple[str, str]] | None]]]:
-    """Byte order, and every element's name, count and fields (None if it holds lists)."""
+) -> tuple[str, list[tuple[str, int, list[tuple[str, str]] | None]], list[str]]:
+    """Byte order; every element's name, count and fields (None if it holds lists); comments."""
     start = file.read(_LONGEST_HEADER)
     if not re.match(rb"ply\s", start):
         raise InputError(f"{path}: expected a PLY file, it does not start with 'ply'")
     header = re.match(rb"ply\s(.*?\n)end_header\r?\n", start, re.DOTALL)
     order: str | None = None
     elements: list[Any] = []
+    comments: list[str] = []
     for line in header[1].decode("ascii", errors="replace").splitlines() if header else ():
         try:
             match line.split():
+                case ["comment", *_]:
+                    comments.append(line[8:].strip())
                 case ["format", kind, *_]:
                     order = {"binary_little_endian": "<", "binary_big_endian": ">"}.get(kind)
                     if order is None:
@@ -112,4 +147,4 @@ def _read_header(
     if order is None:
         raise InputError(f"{path}: expected a PLY header that ends with end_header, found none")
     file.seek(header.end())
-    return order, elements
+    return order, elements, comments

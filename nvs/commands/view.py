@@ -13,7 +13,9 @@ def parser() -> argparse.ArgumentParser:
         description="Show the Gaussians and cameras of a folder that `nvs render` wrote, in the browser. The "
         "viewer draws one colour per Gaussian: colour that changes with the view is in the video only.",
     )
-    p.add_argument("scene", type=Path, help="the folder, or a .ply, .splat or .spz file")
+    p.add_argument(
+        "scene", type=Path, help="the folder, or a splat file of any format that `nvs export` writes"
+    )
     p.add_argument("--port", type=int, default=8080, help="taken, or the next free one (default 8080)")
     p.add_argument(
         "--host", default="127.0.0.1", help="0.0.0.0 lets other machines in (default: this machine only)"

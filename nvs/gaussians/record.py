@@ -2,11 +2,13 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from jaxtyping import Float
 from torch import Tensor
 
 from geometry.tensors import TensorRecord
+from geometry.views import Cameras
 
 SH_C0 = 0.28209479177387814  # the constant basis function, 1 / (2 sqrt(pi))
 
@@ -24,23 +26,49 @@ class Gaussians(TensorRecord):
     scales: Float[Tensor, "B N 3"]  # standard deviations, scene units
     opacities: Float[Tensor, "B N"]  # 0..1
     sh: Float[Tensor, "B N K 3"]
+    antialiased: bool = False  # made for rendering with `rasterize(antialiased=True)`, which files note
 
     @property
     def sh_degree(self) -> int:
         return round(self.sh.shape[-2] ** 0.5) - 1
 
-    def save(self, path: Path | str) -> int:
-        """Write one scene as .ply, .splat or .spz; returns how many were written (`nvs.gaussians.files`)."""
+    def save(self, path: Path | str, **options: Any) -> int:
+        """Write one scene in the format that the name's ending says; returns how many Gaussians were written.
+
+        Args:
+            path: ends in .ply, .compressed.ply, .splat, .spz, .sog or .glb (`nvs.gaussians.files`).
+            options: ``version=4`` for .spz; ``world="y_up"`` for .spz and .glb of Gaussians whose y is up.
+        """
         from nvs.gaussians import files  # the formats build on this record
 
-        return files.write(path, self)
+        return files.write(path, self, **options)
 
     @staticmethod
-    def load(path: Path | str) -> "Gaussians":
-        """Read one scene from .ply, .splat or .spz, float32 on the CPU."""
+    def load(path: Path | str, **options: Any) -> "Gaussians":
+        """Read one scene of any of these formats, float32 on the CPU, without what cannot be drawn."""
         from nvs.gaussians import files
 
-        return files.read(path)
+        return files.read(path, **options)
+
+    def render(
+        self,
+        cameras: Cameras,
+        size: tuple[int, int],
+        *,
+        background: Float[Tensor, "*#BV 3"] | None = None,
+        backend: str = "auto",
+    ) -> "Rendering":
+        """Colour, z-depth and alpha at cameras [B, V, ...], as the Gaussians were made to be drawn.
+
+        Args:
+            size: (H, W) to which the intrinsics refer.
+            background: as of `nvs.rasterize`, which has more options.
+        """
+        from nvs.rasterizer import rasterize  # it builds on this record
+
+        return rasterize(
+            self, cameras, size, background=background, backend=backend, antialiased=self.antialiased
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

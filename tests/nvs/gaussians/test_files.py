@@ -214,16 +214,16 @@ def test_spz_of_far_gaussians_has_coarser_positions_and_a_limit(tmp_path, genera
         (
             "g.ply",
             b"ply\nformat binary_little_endian 1.0\nelement vertex 0\nproperty float x\nend_header\n",
-            "f_dc",
+            "point cloud",
         ),
         ("g.splat", b"123", "multiple of 32"),
-        ("g.spz", b"not gzip", "unpack"),
+        ("g.spz", b"\x1f\x8bnot gzip", "unpack"),
         ("g.spz", gzip.compress(b"NGSP", mtime=0), "header"),
         ("g.spz", gzip.compress(b"\0" * 16, mtime=0), "first bytes"),
         (
             "g.spz",
-            gzip.compress(struct.pack("<IIIBBBB", 0x5053474E, 4, 1, 0, 12, 0, 0), mtime=0),
-            "version 4",
+            gzip.compress(struct.pack("<IIIBBBB", 0x5053474E, 5, 1, 0, 12, 0, 0), mtime=0),
+            "version 5",
         ),
         (
             "g.spz",
