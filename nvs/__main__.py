@@ -8,6 +8,8 @@ COMMANDS = {
     "render": ("nvs.commands.render", "photos to Gaussians and a video of novel views"),
     "train": ("nvs.commands.train", "train Gaussian heads by a config"),
     "finetune": ("nvs.commands.finetune", "adapt a Gaussian head to your own photos"),
+    "export": ("nvs.commands.export", "splats in another format, or a capture for another tool"),
+    "draw": ("nvs.commands.draw", "pictures, depth and video of a splat file along given cameras"),
     "view": ("nvs.commands.view", "look at a rendered folder in the browser"),
 }
 

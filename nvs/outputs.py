@@ -2,7 +2,7 @@
 
 import json
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -28,8 +28,9 @@ from geometry.visualize import (
     write_image,
 )
 from nvs.gaussians import Gaussians
-from nvs.rasterizer import rasterize
 from nvs.scene import SplatScene
+
+Frame = tuple[UInt8[np.ndarray, "H W 3"], Float[np.ndarray, "H W"], Float[np.ndarray, "H W"]]
 
 
 def render_frames(
@@ -39,12 +40,56 @@ def render_frames(
     *,
     background: Float[Tensor, " 3"] | None = None,
     backend: str,
-) -> Iterator[tuple[UInt8[np.ndarray, "H W 3"], Float[np.ndarray, "H W"], Float[np.ndarray, "H W"]]]:
+) -> Iterator[Frame]:
     """Colour, z-depth and alpha of every camera of one scene, one at a time."""
     for f in range(cameras.extrinsics.shape[1]):
         camera = cameras[:, f : f + 1]
-        view = rasterize(gaussians, camera, size, background=background, backend=backend)
+        view = gaussians.render(camera, size, background=background, backend=backend)
         yield to_bytes(view.rgb[0, 0]), view.depth[0, 0].cpu().numpy(), view.alpha[0, 0].cpu().numpy()
+
+
+def write_frames(
+    folder: Path,
+    frames: Iterable[Frame],
+    total: int,
+    *,
+    fps: int,
+    limits: tuple[float, float],
+    unit: float,
+    keep: Sequence[int] = (),
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Write video.mp4, frames/, depth/ (coloured) and depth16/frames/ of `render_frames`.
+
+    Args:
+        limits: depths between which depth is coloured.
+        unit: step of the 16-bit depth.
+        keep: frames whose colour and coloured depth are returned.
+    """
+    for sub in ("frames", "depth", "depth16/frames"):
+        (folder / sub).mkdir(parents=True)
+    kept = []
+
+    def write_frame(name: str, rgb: np.ndarray, depth: np.ndarray) -> None:
+        write_image(folder / "frames" / name, rgb)
+        write_image(folder / "depth" / name, colour_depth(depth, limits=limits))
+        write_depth(folder / "depth16/frames" / name, depth, unit)
+
+    # Files are compressed while the next frame is drawn: a third of the time where there are two cores.
+    with VideoWriter(folder / "video.mp4", fps=fps) as video, ThreadPoolExecutor(2) as pool:
+        writing: deque[Future[None]] = deque()
+        for f, (rgb, depth, alpha) in enumerate(frames):
+            depth = np.where(alpha > 0.5, depth, 0)
+            video.add(rgb)
+            writing.append(pool.submit(write_frame, f"{f:04d}.png", rgb, depth))
+            if len(writing) > 4:
+                writing.popleft().result()
+            if f in keep:
+                kept.append((rgb, colour_depth(depth)))
+            if (f + 1) % 20 == 0 or f + 1 == total:
+                say(f"rendered {f + 1} of {total} views")
+        for future in writing:
+            future.result()
+    return kept
 
 
 def write_outputs(
@@ -68,39 +113,16 @@ def write_outputs(
         note: written across the contact sheet, in red.
     """
     stems = file_names(list(scene.names))
-    for sub in ("frames", "depth", "images", "depth16/frames", "depth16/images"):
+    for sub in ("images", "depth16/images"):
         (folder / sub).mkdir(parents=True)
     scene.save(folder / "gaussians.ply")
 
     total = path.extrinsics.shape[1]
-    shown = spread(total, images_per_line(size[1] / size[0]))
-    samples: list[tuple[np.ndarray, np.ndarray]] = []
     depths = scene.depth[0].float().cpu().numpy()
     limits, unit = depth_limits(depths), depth_unit(depths)  # of all frames, so that colours do not flicker
-
-    def write_frame(name: str, rgb: np.ndarray, depth: np.ndarray) -> None:
-        write_image(folder / "frames" / name, rgb)
-        write_image(folder / "depth" / name, colour_depth(depth, limits=limits))
-        write_depth(folder / "depth16/frames" / name, depth, unit)
-
-    # Files are compressed while the next frame is drawn: a third of the time where there are two cores.
-    with VideoWriter(folder / "video.mp4", fps=fps) as video, ThreadPoolExecutor(2) as pool:
-        writing: deque[Future[None]] = deque()
-        frames = render_frames(
-            scene.gaussians, path, size, background=scene.background, backend=scene.backend
-        )
-        for f, (rgb, depth, alpha) in enumerate(frames):
-            depth = np.where(alpha > 0.5, depth, 0)
-            video.add(rgb)
-            writing.append(pool.submit(write_frame, f"{f:04d}.png", rgb, depth))
-            if len(writing) > 4:
-                writing.popleft().result()
-            if f in shown:
-                samples.append((rgb, colour_depth(depth)))
-            if (f + 1) % 20 == 0 or f + 1 == total:
-                say(f"rendered {f + 1} of {total} views")
-        for future in writing:
-            future.result()
+    frames = render_frames(scene.gaussians, path, size, background=scene.background, backend=scene.backend)
+    shown = spread(total, images_per_line(size[1] / size[0]))
+    samples = write_frames(folder, frames, total, fps=fps, limits=limits, unit=unit, keep=shown)
 
     inputs = [to_bytes(image) for image in scene.views.images[0]]
     for stem, image, depth in zip(stems, inputs, depths):

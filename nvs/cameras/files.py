@@ -1,16 +1,29 @@
-"""Camera paths from files: transforms.json, and the camera_path.json that nerfstudio's viewer exports."""
+"""Cameras to render, from files: transforms.json, nerfstudio's camera_path.json, COLMAP models."""
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from geometry.errors import InputError
+from geometry.formats.colmap import find_model, read_model
+from geometry.formats.images import natural_key
 from geometry.scenes.transforms_json import extrinsics_from_opengl, lens_from_keys
 from geometry.views import Cameras
+
+
+@dataclass(frozen=True)
+class _Camera:
+    """One camera as its file has it."""
+
+    extrinsics: np.ndarray  # world-to-camera, OpenCV axes
+    focal: tuple[float, float]
+    principal: tuple[float, float]
+    size: tuple[float, float] | tuple[int, int]  # (H, W) to which these refer
 
 
 def cameras_from_file(path: Path | str, image_size: tuple[int, int] | None = None) -> Cameras:
@@ -19,6 +32,8 @@ def cameras_from_file(path: Path | str, image_size: tuple[int, int] | None = Non
     Lens distortion is dropped: rendered views are pinhole images.
 
     Args:
+        path: a transforms.json, the camera_path.json of nerfstudio's viewer, or a COLMAP model's folder or
+            one that holds it, whose cameras come in the natural order of their photos' names.
         image_size: (H, W) to which the intrinsics shall refer. The file's image is scaled to cover it and
             the overhang cut off evenly at both sides; a file that gives no size is taken to mean this
             one. None keeps each camera's own size.
@@ -26,7 +41,29 @@ def cameras_from_file(path: Path | str, image_size: tuple[int, int] | None = Non
     Raises:
         InputError: not such a file, no cameras in it, or a pose that is no rigid transform.
     """
-    path = Path(path)
+    return _as_record(_read(Path(path), image_size), image_size)
+
+
+def cameras_and_size(
+    path: Path | str, image_size: tuple[int, int] | None = None
+) -> tuple[Cameras, tuple[int, int]]:
+    """`cameras_from_file` for images of one size: the size asked for, or the first camera's own."""
+    cameras = _read(Path(path), image_size)
+    H, W = image_size or cameras[0].size
+    return _as_record(cameras, (round(H), round(W))), (round(H), round(W))
+
+
+def _as_record(cameras: Sequence[_Camera], image_size: tuple[int, int] | None) -> Cameras:
+    matrices = [_matrix(c.focal, c.principal, c.size, image_size) for c in cameras]
+    return Cameras(
+        extrinsics=torch.from_numpy(np.stack([c.extrinsics for c in cameras]))[None].float(),
+        intrinsics=torch.from_numpy(np.stack(matrices))[None].float(),
+    )
+
+
+def _read(path: Path, image_size: tuple[int, int] | None) -> list[_Camera]:
+    if path.is_dir():
+        return _read_model(path)
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -37,19 +74,31 @@ def cameras_from_file(path: Path | str, image_size: tuple[int, int] | None = Non
     if key is None:
         raise InputError(f"{path}: expected a list 'frames' or 'camera_path' of cameras, found neither")
 
-    poses, matrices = [], []
+    cameras = []
     for index, entry in enumerate(content[key]):
         where = f"{path}, {key} {index}"
-        poses.append(_pose(entry, where))
+        extrinsics = extrinsics_from_opengl(_pose(entry, where))
         if key == "frames":
             lens = lens_from_keys(content, entry, where, image_size or (0, 0))
-            matrices.append(_matrix(lens.focal, lens.principal, lens.image_size, image_size))
+            cameras.append(_Camera(extrinsics, lens.focal, lens.principal, lens.image_size))
         else:
-            matrices.append(_viewer_matrix(content, entry, image_size, where))
-    return Cameras(
-        extrinsics=torch.from_numpy(extrinsics_from_opengl(np.stack(poses)))[None].float(),
-        intrinsics=torch.from_numpy(np.stack(matrices))[None].float(),
-    )
+            cameras.append(_Camera(extrinsics, *_viewer_lens(content, entry, where)))
+    return cameras
+
+
+def _read_model(folder: Path) -> list[_Camera]:
+    """The cameras of a COLMAP model in or below a folder."""
+    place = find_model(folder)
+    if place is None:
+        raise InputError(f"{folder}: expected a COLMAP model (cameras and images, .bin or .txt), found none")
+    model = read_model(place)
+    if not model.images:
+        raise InputError(f"{place}: expected a COLMAP model with registered photos, got an empty one")
+    cameras = []
+    for image in sorted(model.images.values(), key=lambda image: natural_key(image.name)):
+        lens = model.cameras[image.camera_id].lens()
+        cameras.append(_Camera(image.extrinsics, lens.focal, lens.principal, lens.image_size))
+    return cameras
 
 
 def _pose(entry: object, where: str) -> np.ndarray:
@@ -67,10 +116,10 @@ def _pose(entry: object, where: str) -> np.ndarray:
     return np.concatenate((pose[:3], [[0.0, 0.0, 0.0, 1.0]]))
 
 
-def _viewer_matrix(
-    content: Mapping, entry: Mapping, image_size: tuple[int, int] | None, where: str
-) -> np.ndarray:
-    """Intrinsics of a viewer's keyframe: a vertical field of view in degrees for a central camera."""
+def _viewer_lens(
+    content: Mapping, entry: Mapping, where: str
+) -> tuple[tuple[float, float], tuple[float, float], tuple[float, float]]:
+    """Focal, principal point and size of a viewer's keyframe: a central camera by its vertical angle."""
     try:
         height = float(content.get("render_height") or 1080)
         width = float(content.get("render_width") or height * float(entry.get("aspect", 16 / 9)))
@@ -82,7 +131,7 @@ def _viewer_matrix(
             f"{where}: expected fov in 0..180 and a positive size, got {fov}, {height} x {width}"
         )
     focal = 0.5 * height / math.tan(math.radians(fov) / 2)
-    return _matrix((focal, focal), (width / 2, height / 2), (height, width), image_size)
+    return (focal, focal), (width / 2, height / 2), (height, width)
 
 
 def _matrix(

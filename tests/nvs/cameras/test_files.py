@@ -9,7 +9,7 @@ from torch.testing import assert_close
 
 from geometry.errors import InputError
 from geometry.scenes.transforms_json import write_scene
-from nvs.cameras import cameras_from_file
+from nvs.cameras import cameras_and_size, cameras_from_file
 
 SIZE = (80, 100)
 
@@ -76,3 +76,16 @@ def test_bad_files_give_one_line_that_names_them(tmp_path, text, message):
     assert "path.json" in str(caught.value)
     with pytest.raises(InputError, match="no such file"):
         cameras_from_file(tmp_path / "absent.json")
+
+
+def test_one_size_for_all(tmp_path):
+    write(tmp_path / "transforms.json")
+    cameras, size = cameras_and_size(tmp_path / "transforms.json")
+    assert size == SIZE
+    assert_close(cameras.intrinsics, cameras_from_file(tmp_path / "transforms.json").intrinsics)
+    content = json.loads((tmp_path / "transforms.json").read_text())
+    content["frames"][2] |= {"w": 200, "h": 160}  # twice the size, at the same focal length
+    (tmp_path / "transforms.json").write_text(json.dumps(content))
+    cameras, size = cameras_and_size(tmp_path / "transforms.json")
+    assert size == SIZE
+    assert_close(cameras.intrinsics[0, 2, 0, 0], torch.tensor(45.0))
