@@ -1,6 +1,7 @@
 """Splats of any origin drawn along cameras that are given, named, or placed around them."""
 
 import math
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from nvs.cameras import PATHS, camera_path, cameras_and_size
 from nvs.cameras.fit import VIDEO_SIDE, fit_cameras, scaled_size
 from nvs.cameras.orbit import look_at
 from nvs.gaussians import Gaussians
-from nvs.outputs import render_frames, write_frames
+from nvs.outputs import Frame, render_frames, write_frames
 
 _SAMPLED = 8  # frames whose depths set the colours and steps of all
 _SHAPE = (540, 960)  # of frames, where nothing else says
@@ -106,18 +107,20 @@ def draw(
 ) -> None:
     """Write what `nvs render` writes of novel views: video, frames/, depth/, depth16/frames/, frames.json."""
     total = cameras.extrinsics.shape[1]
-    options = {"background": background, "backend": backend}
-    few = render_frames(gaussians, cameras[:, spread(total, _SAMPLED)], size, **options)
+
+    def frames_of(some: Cameras) -> Iterator[Frame]:
+        return render_frames(gaussians, some, size, background=background, backend=backend)
+
+    few = frames_of(cameras[:, spread(total, _SAMPLED)])
     depths = np.stack([np.where(alpha > 0.5, depth, 0) for _, depth, alpha in few])
     unit = depth_unit(depths)
-    frames = render_frames(gaussians, cameras, size, **options)
-    write_frames(folder, frames, total, fps=fps, limits=depth_limits(depths), unit=unit)
+    write_frames(folder, frames_of(cameras), total, fps=fps, limits=depth_limits(depths), unit=unit)
     names = [f"{f:04d}.png" for f in range(total)]
     transforms_json.write_scene(
         folder / "frames.json",
         [f"frames/{name}" for name in names],
-        cameras.extrinsics[0].double().numpy(),
-        cameras.intrinsics[0].double().numpy(),
+        cameras.extrinsics[0].double().cpu().numpy(),
+        cameras.intrinsics[0].double().cpu().numpy(),
         [size] * total,
         per_frame=[{"depth_file_path": f"depth16/frames/{name}"} for name in names],
         extra={"depth_unit_scale_factor": unit},

@@ -20,7 +20,7 @@ from nvs.cameras import cameras_and_size
 from nvs.cameras.fit import default_size, fit_cameras
 from nvs.drawing import around
 from nvs.gaussians import Gaussians, sh_to_rgb
-from nvs.gaussians.files import FORMATS, find
+from nvs.gaussians.files import ending_of, find
 from nvs.metrics import psnr
 
 SPLATS = {
@@ -78,7 +78,7 @@ def export(
         return _export_capture(file, to, out or file.parent / to)
     ending = SPLATS[to]
     out = out or file.with_name(_stem(file) + ending)
-    if not out.name.lower().endswith(ending):
+    if ending_of(out) != ending:
         raise InputError(f"--out {out}: expected a name that ends in {ending} for --to {to}")
     if out.exists() and (out.samefile(file) or not overwrite):
         raise InputError(
@@ -86,8 +86,8 @@ def export(
             + (", the source itself" if out.samefile(file) else "; give --overwrite or another --out")
         )
     axes = {"world": "y_up" if (world or _world_of(file.parent)) == "y-up" else "y_down"}
-    gaussians = Gaussians.load(file, **(axes if file.suffix.lower() in _Y_UP else {}))
-    options: dict[str, object] = axes if ending in _Y_UP else {}
+    gaussians = Gaussians.load(file, **(axes if ending_of(file) in _Y_UP else {}))
+    options = axes if ending in _Y_UP else {}
     count = gaussians.save(out, **options, **({"version": spz_version} if to == "spz" else {}))
     scale = out.stat().st_size / file.stat().st_size
     say(
@@ -124,7 +124,7 @@ def _stem(file: Path) -> str:
     """The name without its ending; a meta.json is named by its folder."""
     if file.name.lower() == "meta.json":
         return file.parent.name
-    return file.name[: -next(len(ending) for ending in FORMATS if file.name.lower().endswith(ending))]
+    return file.name[: -len(ending_of(file))]
 
 
 def _world_of(folder: Path) -> Literal["opencv", "y-up"]:

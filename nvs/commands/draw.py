@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from geometry.commands.arguments import positive
+from geometry.device import pick_device
 from geometry.errors import run_command
 from geometry.results import require_results, result_folder
 from nvs.cameras import PATHS
@@ -48,6 +49,7 @@ def parser() -> argparse.ArgumentParser:
         choices=("black", "white"),
         help="colour where no Gaussian is (default: that of the folder's scene.json, else black)",
     )
+    p.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, ... (default auto)")
     p.add_argument("--backend", choices=BACKENDS, default="auto", help="rasterizer (default auto)")
     return p
 
@@ -58,7 +60,8 @@ def main(argv: list[str] | None = None) -> int:
 
 def run(args: argparse.Namespace) -> int:
     source = find(args.splats)
-    choose_backend(args.backend, torch.device("cpu"))
+    device = pick_device(args.device)
+    choose_backend(args.backend, device)  # here for its error or warning: before any work
     require_results(args.out, _WRITTEN, [source, *([args.cameras] if Path(args.cameras).exists() else [])])
     gaussians = Gaussians.load(source)
     cameras, size = cameras_for(
@@ -66,11 +69,11 @@ def run(args: argparse.Namespace) -> int:
     )
     with result_folder(args.out) as folder:
         draw(
-            gaussians,
-            cameras,
+            gaussians.to(device),
+            cameras.to(device),
             size,
             folder,
-            background=background(args.background, source.parent),
+            background=background(args.background, source.parent).to(device),
             backend=args.backend,
             fps=args.fps,
         )

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from jaxtyping import Float
 from torch import Tensor
@@ -26,11 +26,15 @@ class Gaussians(TensorRecord):
     scales: Float[Tensor, "B N 3"]  # standard deviations, scene units
     opacities: Float[Tensor, "B N"]  # 0..1
     sh: Float[Tensor, "B N K 3"]
-    antialiased: bool = False  # made for rendering with `rasterize(antialiased=True)`, which files note
+    antialiased: ClassVar[bool] = False  # made to be drawn with `rasterize(antialiased=True)`; files note it
 
     @property
     def sh_degree(self) -> int:
         return round(self.sh.shape[-2] ** 0.5) - 1
+
+    def marked(self, antialiased: bool) -> "Gaussians":
+        """The same, as made to be drawn with or without antialiasing."""
+        return (AntialiasedGaussians if antialiased else Gaussians)(**vars(self))
 
     def save(self, path: Path | str, **options: Any) -> int:
         """Write one scene in the format that the name's ending says; returns how many Gaussians were written.
@@ -69,6 +73,13 @@ class Gaussians(TensorRecord):
         return rasterize(
             self, cameras, size, background=background, backend=backend, antialiased=self.antialiased
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class AntialiasedGaussians(Gaussians):
+    """Gaussians that were trained with antialiased rendering, as in Mip-Splatting."""
+
+    antialiased: ClassVar[bool] = True
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -35,7 +35,7 @@ def write(path: Path | str, gaussians: Gaussians, **options: Any) -> int:
     Args:
         options: keywords of that format's ``write``: ``version`` of .spz, ``world`` of .spz and .glb.
     """
-    return _format(path).write(path, gaussians, **options)
+    return FORMATS[ending_of(path)].write(path, gaussians, **options)
 
 
 def read(path: Path | str, **options: Any) -> Gaussians:
@@ -44,7 +44,7 @@ def read(path: Path | str, **options: Any) -> Gaussians:
     Raises:
         InputError: another ending, no such file, or not of its format.
     """
-    every = _format(path).read(path, **options)
+    every = FORMATS[ending_of(path)].read(path, **options)
     kept = drawable(every)
     left_out = every.means.shape[1] - kept.means.shape[1]
     if left_out:
@@ -67,9 +67,14 @@ def find(path: Path) -> Path:
     raise InputError(f"{path}: expected a folder with gaussians.ply (made by `nvs render`) or such a file")
 
 
-def _format(path: Path | str) -> ModuleType:
+def ending_of(path: Path | str) -> str:
+    """The key of `FORMATS` that a name ends in.
+
+    Raises:
+        InputError: it ends in none.
+    """
     name = Path(path).name.lower()
-    for ending, module in FORMATS.items():
+    for ending in FORMATS:
         if name.endswith(ending):
-            return module
+            return ending
     raise InputError(f"{path}: expected a name that ends in {ENDINGS}")

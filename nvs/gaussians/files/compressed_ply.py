@@ -81,8 +81,8 @@ def read(path: Path | str) -> Gaussians:
 def unpack(elements: Mapping[str, np.ndarray], comments: Iterable[str], path: Path | str) -> Gaussians:
     """The Gaussians of a compressed PLY's elements."""
     rows, chunks = elements["vertex"], elements["chunk"]
-    require(rows, _VERTEX.names, path)
-    require(chunks, _CHUNK.names[:12], path)
+    require(rows, _VERTEX.names or (), path)
+    require(chunks, (_CHUNK.names or ())[:12], path)
     if len(chunks) != -(-len(rows) // _GROUP):
         raise InputError(
             f"{path}: expected a chunk for every {_GROUP} of {len(rows)} Gaussians, got {len(chunks)} chunks"
@@ -90,7 +90,7 @@ def unpack(elements: Mapping[str, np.ndarray], comments: Iterable[str], path: Pa
     colours = _unpacked(rows["packed_color"], (8, 8, 8, 8))
     opacities = colours[:, 3]
     rgb = colours[:, :3]
-    if "min_r" in chunks.dtype.names:  # older files have no range of colours
+    if "min_r" in (chunks.dtype.names or ()):  # older files have no range of colours
         rgb = _gathered(rgb, chunks, [*"rgb"])
     rotation = rows["packed_rotation"]
     others = (_unpacked(rotation, (10, 10, 10)) - 0.5) * 2**0.5
@@ -117,8 +117,7 @@ def unpack(elements: Mapping[str, np.ndarray], comments: Iterable[str], path: Pa
         scales=torch.from_numpy(logs)[None].exp(),
         opacities=torch.from_numpy(opacities)[None],
         sh=sh,
-        antialiased=antialiased_by(comments),
-    )
+    ).marked(antialiased_by(comments))
 
 
 def _spread(values: Float[np.ndarray, "N 3"], ranges: np.ndarray, names: list[str]) -> np.ndarray:

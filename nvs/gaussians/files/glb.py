@@ -53,11 +53,12 @@ def write(path: Path | str, gaussians: Gaussians, *, world: Literal["y_down", "y
         f"{_NAME}:OPACITY": g.opacities[0, :, None].clamp(0, 1),
     } | {name: g.sh[0, :, k] for k, name in enumerate(_sh_names(g.sh_degree))}
     data = [np.ascontiguousarray(c.float().numpy(), dtype="<f4") for c in columns.values()]
+    kinds = {width: kind for kind, width in _WIDTHS.items()}
     accessors: list[dict[str, Any]] = []
-    views = []
+    views: list[dict[str, int]] = []
     for array in data:
-        kind = next(kind for kind, width in _WIDTHS.items() if width == array.shape[1])
-        accessors.append({"bufferView": len(views), "componentType": 5126, "count": len(array), "type": kind})
+        accessor = {"bufferView": len(views), "componentType": 5126, "count": len(array)}
+        accessors.append({**accessor, "type": kinds[array.shape[1]]})
         start = sum(a.nbytes for a in data[: len(views)])
         views.append({"buffer": 0, "byteOffset": start, "byteLength": array.nbytes, "target": 34962})
     document: dict[str, Any] = {
@@ -124,8 +125,7 @@ def read(path: Path | str, *, world: Literal["y_down", "y_up"] = "y_down") -> Ga
         scales=joined("scales", 3),
         opacities=joined("opacities"),
         sh=joined("sh", terms, 3),
-        antialiased=any(g.antialiased for g in found),
-    )
+    ).marked(any(g.antialiased for g in found))
     return turn_gaussians(whole, _FLIP[None]) if world == "y_down" else whole
 
 
@@ -170,8 +170,7 @@ def _gaussians(document: dict, binary: bytes, primitive: dict, facts: dict, path
         scales=column(f"{_NAME}:SCALE"),
         opacities=column(f"{_NAME}:OPACITY")[..., 0],
         sh=torch.stack([column(name) for name in _sh_names(degree)], dim=2),
-        antialiased=bool(primitive.get("extras", {}).get("antialiased", False)),
-    )
+    ).marked(bool(primitive.get("extras", {}).get("antialiased", False)))
 
 
 def _accessor(document: dict, binary: bytes, index: int, path: Path | str) -> Float[np.ndarray, "N c"]:

@@ -98,5 +98,4 @@ def read(path: Path | str) -> Gaussians:
         scales=scales,
         opacities=columns("opacity")[..., 0].sigmoid(),
         sh=sh,
-        antialiased=antialiased_by(comments),
-    )
+    ).marked(antialiased_by(comments))

@@ -182,8 +182,7 @@ def _read(path: Path, text: bytes, load: Callable[[str], bytes]) -> Gaussians:
         scales=torch.from_numpy(table(meta["scales"])[rows(meta["scales"]["files"][0])[:, :3]]).exp()[None],
         opacities=torch.from_numpy(colour[:, 3] / np.float32(255))[None],
         sh=torch.from_numpy(sh)[None],
-        antialiased=bool(meta.get("antialias")) or meta.get("model") == "antialiased",
-    )
+    ).marked(bool(meta.get("antialias")) or meta.get("model") == "antialiased")
 
 
 def _table(

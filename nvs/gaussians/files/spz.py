@@ -169,8 +169,7 @@ def read(path: Path | str, *, world: Literal["y_down", "y_up"] = "y_down") -> Ga
         scales=(floats(scale) / 16 - 10).exp(),
         opacities=floats(opacity)[..., 0] / 255,
         sh=sh,
-        antialiased=bool(flags & _ANTIALIASED),
-    )
+    ).marked(bool(flags & _ANTIALIASED))
     stored_down = _stored_y_down(path, records) if flags & _EXTENSIONS else False
     return gaussians if stored_down == (world == "y_down") else turn_gaussians(gaussians, _FLIP[None])
 

@@ -35,7 +35,9 @@ BOUNDS = {
 }
 
 
-def scattered(generator: torch.Generator, n: int = 700, degree: int = 3, **more) -> Gaussians:
+def scattered(
+    generator: torch.Generator, n: int = 700, degree: int = 3, antialiased: bool = False
+) -> Gaussians:
     """More than two groups of the compressed PLY, colours that bytes can hold."""
 
     def draw(*shape: int) -> torch.Tensor:
@@ -47,8 +49,7 @@ def scattered(generator: torch.Generator, n: int = 700, degree: int = 3, **more)
         scales=(0.7 * draw(1, n, 3) - 3).exp(),
         opacities=draw(1, n).sigmoid(),
         sh=(0.25 * draw(1, n, (degree + 1) ** 2, 3)).clamp(-0.9, 0.9),
-        **more,
-    )
+    ).marked(antialiased)
 
 
 def close(found: Gaussians, wanted: Gaussians, ending: str) -> None:
@@ -485,10 +486,7 @@ def test_the_file_looks_like_the_gaussians(tmp_path, seen, ending, least_db):
 def test_render_draws_antialiased_gaussians_as_such(seen):
     g, cameras = seen
     g = replace(g, scales=0.02 * g.scales)
-    plain, soft = (
-        replace(g, antialiased=mode).render(cameras, (32, 40), backend="torch").alpha
-        for mode in (False, True)
-    )
+    plain, soft = (g.marked(mode).render(cameras, (32, 40), backend="torch").alpha for mode in (False, True))
     assert soft.sum() < 0.9 * plain.sum()
 
 
