@@ -1,8 +1,10 @@
 """Splats of any origin drawn along cameras that are given, named, or placed around them."""
 
+import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -19,10 +21,25 @@ from nvs.cameras import PATHS, camera_path, cameras_and_size
 from nvs.cameras.fit import VIDEO_SIDE, fit_cameras, scaled_size
 from nvs.cameras.orbit import look_at
 from nvs.gaussians import Gaussians
+from nvs.gaussians.files import Y_UP, ending_of
 from nvs.outputs import Frame, render_frames, write_frames
 
 _SAMPLED = 8  # frames whose depths set the colours and steps of all
 _SHAPE = (540, 960)  # of frames, where nothing else says
+
+
+def axes_of(file: Path, world: Literal["opencv", "y-up"] | None = None) -> Literal["y_down", "y_up"]:
+    """The axes of the world that a splat file belongs to: as given, or as the scene.json beside it says."""
+    about = file.parent / "scene.json"
+    if world is None and about.is_file():
+        said = str(json.loads(about.read_text(encoding="utf-8")).get("world"))
+        return "y_up" if "+y is up" in said else "y_down"
+    return "y_up" if world == "y-up" else "y_down"
+
+
+def load_splats(file: Path, world: Literal["opencv", "y-up"] | None = None) -> Gaussians:
+    """The Gaussians of any splat file, in the axes of the files beside it."""
+    return Gaussians.load(file, **({"world": axes_of(file, world)} if ending_of(file) in Y_UP else {}))
 
 
 def cameras_for(

@@ -1,6 +1,5 @@
 """Splats and captures in the formats of other tools: what `nvs export` does."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -18,9 +17,9 @@ from geometry.views import Cameras
 from geometry.visualize import spread, write_image
 from nvs.cameras import cameras_and_size
 from nvs.cameras.fit import default_size, fit_cameras
-from nvs.drawing import around
+from nvs.drawing import around, axes_of, load_splats
 from nvs.gaussians import Gaussians, sh_to_rgb
-from nvs.gaussians.files import ending_of, find
+from nvs.gaussians.files import Y_UP, ending_of, find
 from nvs.metrics import psnr
 
 SPLATS = {
@@ -32,7 +31,6 @@ SPLATS = {
     "glb": ".glb",
 }
 CAPTURES = ("colmap", "nerfstudio")
-_Y_UP = (".spz", ".glb")  # formats whose own world is y up
 _VIEWS = 4  # in which a file is compared with what it was made from
 _POINTS = 100_000  # tools read COLMAP's point by point
 _WRITTEN = ("images/*.png", "sparse/0/*.bin", "transforms.json", "sparse_pc.ply")
@@ -85,9 +83,9 @@ def export(
             f"{out}: expected no file there, got one"
             + (", the source itself" if out.samefile(file) else "; give --overwrite or another --out")
         )
-    axes = {"world": "y_up" if (world or _world_of(file.parent)) == "y-up" else "y_down"}
-    gaussians = Gaussians.load(file, **(axes if ending_of(file) in _Y_UP else {}))
-    options = axes if ending in _Y_UP else {}
+    axes = axes_of(file, world)
+    gaussians = load_splats(file, world)
+    options = {"world": axes} if ending in Y_UP else {}
     count = gaussians.save(out, **options, **({"version": spz_version} if to == "spz" else {}))
     scale = out.stat().st_size / file.stat().st_size
     say(
@@ -127,13 +125,6 @@ def _stem(file: Path) -> str:
     return file.name[: -len(ending_of(file))]
 
 
-def _world_of(folder: Path) -> Literal["opencv", "y-up"]:
-    """The axes that a folder of `nvs render` is in."""
-    about = folder / "scene.json"
-    said = json.loads(about.read_text(encoding="utf-8")) if about.is_file() else {}
-    return "y-up" if "+y is up" in str(said.get("world")) else "opencv"
-
-
 def _export_capture(file: Path, to: str, out: Path) -> Exported:
     """Photos, cameras and points (centres of opaque Gaussians) as COLMAP or nerfstudio have them."""
     scene_file = file.parent / "transforms.json"
@@ -147,7 +138,7 @@ def _export_capture(file: Path, to: str, out: Path) -> Exported:
     extrinsics = np.stack([frame.extrinsics for frame in frames])
     intrinsics = np.stack([frame.intrinsics for frame in frames])
     sizes = [frame.image_size for frame in frames]
-    points, colours = _points(Gaussians.load(file))
+    points, colours = _points(load_splats(file))
     with result_folder(out) as folder:
         (folder / "images").mkdir()
         for name, frame in zip(names, frames):

@@ -21,6 +21,7 @@ from geometry.scenes.transforms_json import read_scene
 from geometry.views import Cameras
 from geometry.visualize.image import resized
 from nvs.cameras.up_axis import up_axis
+from nvs.drawing import load_splats
 from nvs.gaussians import Gaussians, sh_to_rgb
 from nvs.gaussians.files import find
 
@@ -43,7 +44,7 @@ def serve(
         InputError: no Gaussians there, or viser is not installed.
     """
     file = find(path)
-    gaussians = Gaussians.load(file)
+    gaussians = load_splats(file)
     if gaussians.means.shape[1] == 0:
         raise InputError(f"{file}: expected Gaussians to show, it holds none")
     gaussians = most_visible(gaussians, max_gaussians)

@@ -11,8 +11,7 @@ from geometry.device import pick_device
 from geometry.errors import run_command
 from geometry.results import require_results, result_folder
 from nvs.cameras import PATHS
-from nvs.drawing import cameras_for, draw
-from nvs.gaussians import Gaussians
+from nvs.drawing import cameras_for, draw, load_splats
 from nvs.gaussians.files import find
 from nvs.rasterizer.backends import BACKENDS, choose_backend
 
@@ -63,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
     device = pick_device(args.device)
     choose_backend(args.backend, device)  # here for its error or warning: before any work
     require_results(args.out, _WRITTEN, [source, *([args.cameras] if Path(args.cameras).exists() else [])])
-    gaussians = Gaussians.load(source)
+    gaussians = load_splats(source)
     cameras, size = cameras_for(
         args.cameras, source, gaussians, size=args.size and tuple(args.size), frames=args.frames
     )

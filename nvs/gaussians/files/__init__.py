@@ -26,6 +26,7 @@ FORMATS: dict[str, ModuleType] = {
     "meta.json": sog,
     ".glb": glb,
 }
+Y_UP = (".spz", ".glb")  # formats whose own world is y up
 ENDINGS = ".ply, .compressed.ply, .splat, .spz, .sog or .glb"
 
 

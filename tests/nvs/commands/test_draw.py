@@ -100,6 +100,20 @@ def test_the_background_of_the_scene(splats, cameras, tmp_path):
     assert read_image(tmp_path / "o/frames/0000.png")[0, 0].tolist() == [51, 102, 153]
 
 
+def test_a_folder_whose_y_is_up_fits_its_own_cameras(splats, cameras, tmp_path):
+    """.glb is y up itself: there it must not be turned."""
+    g = Gaussians.load(splats)
+    g.save(splats.with_name("a.ply"))
+    g.save(splats, world="y_up")
+    (splats.parent / "scene.json").write_text(json.dumps({"world": "turned so that +y is up"}))
+    for name in ("a.ply", "a.glb"):
+        out = tmp_path / name
+        assert run(splats.with_name(name), "--cameras", cameras["json"], "--out", out) == 0
+    first, second = (read_image(tmp_path / name / "frames/0000.png") for name in ("a.ply", "a.glb"))
+    assert first.std() > 5
+    assert_close(first, second, atol=1, rtol=0)
+
+
 @pytest.mark.parametrize(
     ("which", "message"),
     [

@@ -488,6 +488,10 @@ def test_render_draws_antialiased_gaussians_as_such(seen):
     g = replace(g, scales=0.02 * g.scales)
     plain, soft = (g.marked(mode).render(cameras, (32, 40), backend="torch").alpha for mode in (False, True))
     assert soft.sum() < 0.9 * plain.sum()
+    kept = turn_gaussians(g.marked(True)[:, :5], Y_UP)
+    assert kept.antialiased
+    assert not kept.marked(False).antialiased
+    assert all(isinstance(field, torch.Tensor) for field in vars(kept).values())  # as of every record
 
 
 def test_spz_keeps_its_old_readers(tmp_path, generator):
