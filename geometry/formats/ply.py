@@ -65,7 +65,7 @@ def write_elements(
                 file.write(chunk.astype(dtype, copy=False).tobytes())
                 written += len(chunk)
             if written != count:
-                raise ValueError(f"{path}: {count} of {name} were announced and {written} given")
+                raise ValueError(f"{path}: {count} elements {name!r} were announced and {written} given")
 
 
 def read_vertices(path: Path | str) -> np.ndarray:
@@ -97,7 +97,7 @@ def read_elements(path: Path | str) -> tuple[dict[str, np.ndarray], list[str]]:
                 data = file.read(count * dtype.itemsize)
                 if len(data) < count * dtype.itemsize:
                     raise InputError(
-                        f"{path}: expected {count} of {name} of {dtype.itemsize} bytes, it is too short"
+                        f"{path}: expected {count} elements {name!r} of {dtype.itemsize} bytes, too short"
                     )
                 found[name] = np.frombuffer(data, dtype)
     except FileNotFoundError:

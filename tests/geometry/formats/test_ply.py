@@ -61,7 +61,7 @@ def test_pieces_must_add_up_and_a_failed_write_leaves_nothing(tmp_path):
     pieces = [np.zeros(2, dtype), np.ones(3, dtype)]
     write_vertices(tmp_path / "a.ply", dtype, 5, pieces)
     np.testing.assert_array_equal(read_vertices(tmp_path / "a.ply")["x"], [0, 0, 1, 1, 1])
-    with pytest.raises(ValueError, match="6 of vertex were announced and 5 given"):
+    with pytest.raises(ValueError, match="6 elements 'vertex' were announced and 5 given"):
         write_vertices(tmp_path / "b.ply", dtype, 6, pieces)
     assert [p.name for p in tmp_path.iterdir()] == ["a.ply"]
 
