@@ -18,6 +18,10 @@ class InputError(ValueError):
     """
 
 
+class PhotoError(InputError):
+    """A photo's own file cannot be read, whatever its camera."""
+
+
 @contextmanager
 def reading(where: object, expected: str) -> Iterator[None]:
     """What a missing, damaged or foreign file makes a parser raise becomes one `InputError`.

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, UnidentifiedImageError
 
-from geometry.errors import InputError
+from geometry.errors import PhotoError
 
 HEIC_SUFFIXES = frozenset({".heic", ".heif", ".hif"})
 HEIC_READABLE = importlib.util.find_spec("pillow_heif") is not None
@@ -71,7 +71,7 @@ def read_header(path: Path) -> ImageHeader:
     """Size and EXIF orientation of a photo.
 
     Raises:
-        InputError: the file is missing, empty, or no image that can be decoded.
+        PhotoError: the file is missing, empty, or no image that can be decoded.
     """
     with _open(path) as image:
         mirrored, turns = _upright(image)
@@ -85,7 +85,7 @@ def read_exif_lens(path: Path) -> ExifLens:
     """Camera and focal length of a photo, empty where EXIF is absent or damaged; no pixels are decoded.
 
     Raises:
-        InputError: the file is missing, empty, or no image that can be decoded.
+        PhotoError: the file is missing, empty, or no image that can be decoded.
     """
     with _open(path) as image:
         try:
@@ -110,7 +110,7 @@ def read_image(path: Path, *, exif: bool = True) -> UInt8[np.ndarray, "H W 3"]:
         exif: turn the pixels upright by EXIF; False returns them as stored.
 
     Raises:
-        InputError: the file is missing, truncated, or no photo.
+        PhotoError: the file is missing, truncated, or no photo.
     """
     with _open(path) as image:
         return decode(image, path, exif=exif)
@@ -154,7 +154,7 @@ def _open(path: Path) -> Image.Image:
             Image.DecompressionBombError: f"got one too large to decode ({error})",
         }
         reason = reasons.get(type(error)) or f"got {_describe(Path(path))}"
-        raise InputError(f"{path}: expected an image, {reason}") from error
+        raise PhotoError(f"{path}: expected an image, {reason}") from error
 
 
 @lru_cache
@@ -176,7 +176,7 @@ def _stored(image: Image.Image, path: Path | str, convert: Callable[..., np.ndar
     try:
         image.load()
     except (OSError, SyntaxError, ValueError, EOFError) as error:
-        raise InputError(
+        raise PhotoError(
             f"{path}: expected a whole image, got a damaged or truncated one ({error})"
         ) from error
     pixels = convert(image, path)
@@ -243,10 +243,10 @@ def _rgb(image: Image.Image, path: Path | str) -> np.ndarray:
         values = np.asarray(image).astype(np.int64)
         low, high = values.min(), values.max()
         if low < 0 or high > 65535:
-            raise InputError(f"{path}: expected 8- or 16-bit pixels, got values {low}..{high}")
+            raise PhotoError(f"{path}: expected 8- or 16-bit pixels, got values {low}..{high}")
         return np.repeat((values >> 8).astype(np.uint8)[..., None], 3, axis=-1)
     if image.mode == "F":
-        raise InputError(f"{path}: expected 8- or 16-bit pixels, got a floating-point image")
+        raise PhotoError(f"{path}: expected 8- or 16-bit pixels, got a floating-point image")
     if image.has_transparency_data:
         colour = image.convert("RGBA")
         white = Image.new("RGBA", colour.size, (255, 255, 255, 255))

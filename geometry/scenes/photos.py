@@ -1,25 +1,25 @@
 """Photos as a folder, a list, a video or images in memory, opened as a `Scene`."""
 
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from geometry.errors import InputError
+from geometry.errors import InputError, PhotoError
 from geometry.formats import colmap
-from geometry.formats.images import FOREIGN_SUFFIXES, IMAGE_SUFFIXES, natural_key, remedy
+from geometry.formats.images import FOREIGN_SUFFIXES, natural_key, read_header, remedy
 from geometry.scenes import memory, transforms_json, video
 from geometry.scenes.checks.cameras import require_consistent_cameras
 from geometry.scenes.colmap import read_colmap
-from geometry.scenes.scene import Frame, Scene, photo_frame
+from geometry.scenes.photo_files import is_usual, match_names, photo_places, visible_files
+from geometry.scenes.scene import Scene, photo_frame, readable_frames
 from geometry.views import Cameras
 
 SMALLEST_SIDE = 14  # pixels: one patch of the network
-# Where photos lie in a capture's folder, the sharpest first.
-_PHOTO_FOLDERS = ("images", "images_2", "images_4", "images_8", "input", "rgb", "photos", "frames")
+_Place = tuple[Path, list[Path]]  # a folder and the photos in it
 
 
 def open_photos(
@@ -130,34 +130,43 @@ def _with_cameras(scene: Scene, cameras: Cameras) -> Scene:
 
 
 def _open_folder(folder: Path, poses: Path | None, unposed: bool, max_video_frames: int) -> Scene:
-    photo_folder, photos = _find_photos(folder)
+    places = photo_places(folder)
     name = folder.resolve().name
     source, ours = poses, True
     if source is None and not unposed:
-        source, ours = _find_cameras(folder, photo_folder)
-    if not photos and source is None:
-        videos = [p for p in _visible_files(folder) if p.suffix.lower() in video.VIDEO_SUFFIXES]
+        source, ours = _find_cameras(folder, places[0][0] if places else folder)
+    if not places and source is None:
+        videos = [p for p in visible_files(folder) if p.suffix.lower() in video.VIDEO_SUFFIXES]
         if len(videos) == 1:
             return video.read_scene(videos[0], max_video_frames)
         raise InputError(f"{folder}: expected photos (JPEG, PNG, ...) or one video, {_what_is_there(folder)}")
-    foreign = [p for p in _visible_files(photo_folder) if p.suffix.lower() in FOREIGN_SUFFIXES]
-    if foreign:
-        _warn(
-            f"{photo_folder}: {len(foreign)} files such as {foreign[0].name} are of kinds that are not "
-            f"supported and are ignored; to use one, {remedy(foreign[0].suffix)}"
-        )
+    _warn_of_foreign(places[0][0] if places else folder)
     if source is None:
-        return _unposed(photos, photo_folder, name)
+        return _unposed(*_most_photos(folder, places), name)
     try:
-        scene = _posed(source, photos, photo_folder if photos else None)
+        scene = _posed(source, places, folder)
+    except PhotoError:
+        raise
     except InputError as error:
         if not ours:
             _warn(f"{error}; they are ignored")
-            return _unposed(photos, photo_folder, name)
+            return _unposed(*_most_photos(folder, places), name)
         if poses is None:
-            raise InputError(f"{error} (unposed ignores cameras)") from error
+            raise InputError(f"{error} (--unposed, in Python unposed=True, ignores cameras)") from error
         raise
     return replace(scene, name=name)
+
+
+def _most_photos(folder: Path, places: list[_Place]) -> _Place:
+    """Where the photos of a folder lie: a few in it beside more in a sub-folder are previews."""
+    (top, photos), *inner = places
+    if top != folder or not inner or len(inner[0][1]) <= len(photos):
+        return top, photos
+    _warn(
+        f"{folder}: photos are taken from {inner[0][0].relative_to(folder)}, which has {len(inner[0][1])}; "
+        f"those beside it ({photos[0].name}, {len(photos)} in all) are ignored"
+    )
+    return inner[0]
 
 
 def _open_list(photos: list[Path], poses: Path | None, unposed: bool) -> Scene:
@@ -167,38 +176,55 @@ def _open_list(photos: list[Path], poses: Path | None, unposed: bool) -> Scene:
     if source is None and not unposed and alone:
         source, _ = _find_cameras(folder, folder, parent=False)
     if source is None:
-        return _unposed(photos, folder, folder.resolve().name)
+        return _unposed(folder, photos, folder.resolve().name, strict=True)
     chosen = {str(photo.resolve()) for photo in photos}
-    return _posed(source, photos, folder if alone else None, only=chosen)
+    return _posed(source, [(folder, photos)] if alone else [], folder, only=chosen)
 
 
-def _unposed(photos: list[Path], folder: Path, name: str) -> Scene:
+def _unposed(folder: Path, photos: list[Path], name: str, *, strict: bool = False) -> Scene:
     names = [p.relative_to(folder).as_posix() if p.is_relative_to(folder) else p.name for p in photos]
     if len(set(names)) < len(names):
         names = [str(photo) for photo in photos]
-    frames: list[Frame] = [photo_frame(photo, name=name) for photo, name in zip(photos, names)]
+    paths = dict(zip(names, photos))
+    frames = readable_frames(paths, lambda name: photo_frame(paths[name], name=name), strict=strict)
     return Scene(name=name, frames=tuple(frames), folder=folder)
 
 
-def _posed(source: Path, photos: list[Path], folder: Path | None, only: set[str] | None = None) -> Scene:
-    """Scene of the cameras in a transforms.json or a COLMAP folder; says how many photos have none."""
+def _posed(source: Path, places: list[_Place], folder: Path, only: set[str] | None = None) -> Scene:
+    """Scene of the cameras in a transforms.json or a COLMAP folder; says how many photos have none.
+
+    Args:
+        places: where photos may lie; those where the most names are found count.
+        folder: searched for a COLMAP model's photos where none of the places has any.
+    """
     if source.suffix.lower() in (".bin", ".txt") and colmap.is_model(source.parent):
         source = source.parent
     elif source.is_dir() and not colmap.is_model(source) and (source / "transforms.json").is_file():
         source = source / "transforms.json"
-    if source.is_dir():
-        model = colmap.find_model(source)
-        if model is None:
-            raise InputError(f"{source}: expected a transforms.json or a COLMAP model, found neither in it")
-        scene = read_colmap(model, folder or source, only=only)
-    elif source.is_file():
-        scene = transforms_json.read_scene(source, folder, only=only)
-    else:
+    if not source.exists():
         raise InputError(
             f"{source}: expected poses (a transforms.json or a COLMAP model), found no such file"
         )
+    if source.is_file():
+        names = transforms_json.photo_names(source)
+    else:
+        model = colmap.find_model(source)
+        if model is None:
+            raise InputError(f"{source}: expected a transforms.json or a COLMAP model, found neither in it")
+        if len(rivals := colmap.numbered_models(model.parent)) > 1:
+            _warn(f"{model.parent}: of {len(rivals)} models {model.name} is taken, which has the most photos")
+        source, names = model, colmap.photo_names(model) if len(places) > 1 else []
+    here, photos = (None, []) if not places else places[0]
+    if len(places) > 1:
+        files = [[photo.relative_to(place).as_posix() for photo in photos] for place, photos in places]
+        counts = [len(names) - list(match_names(names, those).values()).count(None) for those in files]
+        here, photos = places[counts.index(max(counts))] if any(counts) else (None, [])
+    if source.is_file():
+        scene = transforms_json.read_scene(source, here, only=only)
+    else:
+        scene = read_colmap(source, here or folder, only=only)
     used = {frame.image.resolve() for frame in scene.frames if isinstance(frame.image, Path)}
-    left_out = [photo for photo in photos if photo.resolve() not in used]
+    left_out = [photo for photo in photos if photo.resolve() not in used and _readable(photo)]
     if left_out:
         _warn(
             f"{source}: {len(left_out)} of {len(photos)} photos have no camera there "
@@ -212,48 +238,40 @@ def _find_cameras(folder: Path, photo_folder: Path, *, parent: bool = True) -> t
 
     And whether it must belong to these photos: beside a folder of an unusual name it may belong to others.
     """
-    usual = photo_folder.resolve().name.lower() in _PHOTO_FOLDERS
     places = [(folder, True), (photo_folder, True)]
-    if usual or parent:
-        places.append((photo_folder.resolve().parent, usual))
+    if is_usual(photo_folder) or parent:
+        places.append((photo_folder.resolve().parent, is_usual(photo_folder)))
+    # The Blender sets have a file for each of their folders train/, val/ and test/.
+    files = ("transforms.json", f"transforms_{photo_folder.resolve().name}.json", "transforms_train.json")
     for place, ours in places:
-        if (place / "transforms.json").is_file():
-            return place / "transforms.json", ours
+        for path in (place / name for name in files):
+            if path.is_file():
+                return path, ours
         model = colmap.find_model(place)
         if model is not None:
             return model, ours
     return None, True
 
 
-def _find_photos(folder: Path) -> tuple[Path, list[Path]]:
-    """Photos in the folder itself, else in the first of the usual sub-folders that has some."""
-    photos = _photos_of(_visible_files(folder))
-    if photos:
-        return folder, photos
-    for name in _PHOTO_FOLDERS:
-        inner = folder / name
-        if inner.is_dir():
-            found = _photos_of(_visible_files(inner)) or _photos_of(
-                p for p in inner.rglob("*") if p.is_file() and not p.name.startswith(".")
-            )
-            if found:
-                return inner, found
-    return folder, []
+def _readable(photo: Path) -> bool:
+    try:
+        read_header(photo)
+    except PhotoError:
+        return False
+    return True
 
 
-def _photos_of(files: Iterable[Path]) -> list[Path]:
-    return sorted((p for p in files if p.suffix.lower() in IMAGE_SUFFIXES), key=natural_key)
-
-
-def _visible_files(folder: Path) -> list[Path]:
-    """Files in the folder; names starting with a dot are the system's."""
-    return sorted(
-        (p for p in folder.iterdir() if p.is_file() and not p.name.startswith(".")), key=natural_key
-    )
+def _warn_of_foreign(folder: Path) -> None:
+    foreign = [p for p in visible_files(folder) if p.suffix.lower() in FOREIGN_SUFFIXES]
+    if foreign:
+        _warn(
+            f"{folder}: {len(foreign)} files such as {foreign[0].name} are of kinds that are not "
+            f"supported and are ignored; to use one, {remedy(foreign[0].suffix)}"
+        )
 
 
 def _what_is_there(folder: Path) -> str:
-    files = _visible_files(folder)
+    files = visible_files(folder)
     if not files:
         folders = [p.name for p in sorted(folder.iterdir()) if p.is_dir()]
         return f"found only folders ({folders[0]}, ...)" if folders else "the folder is empty"

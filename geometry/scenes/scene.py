@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
-from geometry.errors import InputError
+from geometry.errors import InputError, PhotoError
 from geometry.formats.distortion import Lens, pinhole_intrinsics, undistort
 from geometry.formats.images import natural_key, read_header, read_image, read_map, turned_size
 
@@ -218,7 +218,7 @@ def photos_present(
     if not chosen:
         raise InputError(
             f"{source}: expected cameras of the photos in {folder}, got those of other photos: none of its "
-            f"{len(paths)} names ({next(iter(paths))}, ...) is among them"
+            f"{len(paths)} names ({next(iter(paths))}, ...) fits one of them"
         )
     if missing and only is None:
         warnings.warn(
@@ -227,6 +227,33 @@ def photos_present(
             stacklevel=3,
         )
     return sorted(chosen, key=natural_key)
+
+
+def readable_frames(
+    names: Iterable[str], frame_of: Callable[[str], Frame], *, strict: bool = False
+) -> list[Frame]:
+    """A frame of each name; photos that cannot be read are left out and counted in one warning.
+
+    Raises:
+        InputError: as `photo_frame`; for a photo that cannot be read if ``strict``, or if none can.
+    """
+    frames: list[Frame] = []
+    faults: list[PhotoError] = []
+    for name in names:
+        try:
+            frames.append(frame_of(name))
+        except PhotoError as error:
+            if strict:
+                raise
+            faults.append(error)
+    if faults and not frames:
+        raise faults[0]
+    if faults:
+        total = len(frames) + len(faults)
+        warnings.warn(
+            f"{len(faults)} of {total} photos cannot be read and are left out: {faults[0]}", stacklevel=3
+        )
+    return frames
 
 
 def check_pose(pose: np.ndarray, where: str) -> None:

@@ -18,10 +18,11 @@ from jaxtyping import Float
 from geometry.atomic import atomic_file
 from geometry.errors import InputError
 from geometry.formats.distortion import Lens
-from geometry.formats.images import IMAGE_SUFFIXES, read_header, read_map
+from geometry.formats.images import read_header, read_map
 from geometry.formats.text import read_json
 from geometry.ops import se3
-from geometry.scenes.scene import Frame, Scene, check_pose, photo_frame, photos_present
+from geometry.scenes.photo_files import find_named, is_file
+from geometry.scenes.scene import Frame, Scene, check_pose, photo_frame, photos_present, readable_frames
 
 _FLIP = np.diag([1.0, -1.0, -1.0, 1.0])  # OpenGL camera axes <-> OpenCV camera axes
 _FISHEYE = ("OPENCV_FISHEYE", "FISHEYE")
@@ -37,8 +38,8 @@ def read_scene(
     describe another resolution than the photos found (DL3DV's ``images_8``) are rescaled to them.
 
     Args:
-        image_folder: take photos only from there: the listed path if it lies inside, else its last
-            part looked up there (DL3DV's file says ``images/``, the folder is ``images_8/``).
+        image_folder: take photos only from there (DL3DV's file says ``images/``, the folder is
+            ``images_8/``); see `geometry.scenes.photo_files.find_named`.
         only: resolved paths to keep, when the caller chose some of the photos.
         split: key of the frame list (ScanNet++ also has ``test_frames``).
 
@@ -46,6 +47,22 @@ def read_scene(
         InputError: no JSON of this form, a bad frame (named), or no photo of it exists.
     """
     path = Path(path)
+    content, entries = _listed(path, split)
+    photos = find_named(list(entries), path.parent, photos_from=image_folder)
+    names = photos_present(photos, only, path, image_folder or path.parent)
+    frames = readable_frames(
+        names, lambda name: _frame(content, entries[name], photos[name], path), strict=only is not None
+    )
+    return Scene(name=path.parent.name, frames=tuple(frames), source=str(path), folder=path.parent)
+
+
+def photo_names(path: Path) -> list[str]:
+    """The photos that the file lists, as it names them; errors as of `read_scene`."""
+    return list(_listed(path, "frames")[1])
+
+
+def _listed(path: Path, split: str) -> tuple[dict, dict[str, dict]]:
+    """The file's content, and its entry of each photo by name."""
     content = read_json(path, "a transforms.json")
     if not isinstance(content, dict):
         raise InputError(f"{path}: expected a JSON object with frames, got a {type(content).__name__}")
@@ -57,11 +74,7 @@ def read_scene(
             raise InputError(
                 f"{path}, frame {index}: expected an object with a file_path, got {str(entry)[:60]}"
             )
-    entries = {entry["file_path"]: entry for entry in listed}
-    photos = {name: _locate(name, path.parent, image_folder) for name in entries}
-    names = photos_present(photos, only, path, image_folder or path.parent)
-    frames = tuple(_frame(content, entries[name], photos[name], path) for name in names)
-    return Scene(name=path.parent.name, frames=frames, source=str(path), folder=path.parent)
+    return content, {entry["file_path"]: entry for entry in listed}
 
 
 def write_scene(
@@ -190,16 +203,6 @@ def _camera_keys(intrinsics: np.ndarray, image_size: tuple[int, int]) -> dict[st
     return {"fl_x": fx, "fl_y": fy, "cx": cx, "cy": cy, "w": W, "h": H, **distortion}
 
 
-def _locate(name: str, folder: Path, image_folder: Path | None) -> Path | None:
-    """The photo that a ``file_path`` means: beside the file; with ``image_folder``, only in there."""
-    places = [] if image_folder is None else [image_folder / Path(name).name, image_folder / name]
-    if image_folder is None or (folder / name).resolve().is_relative_to(image_folder.resolve()):
-        places.insert(0, folder / name)
-    # Some tools (the Blender set among them) omit the extension.
-    endings = ["", *(ending for suffix in sorted(IMAGE_SUFFIXES) for ending in (suffix, suffix.upper()))]
-    candidates = (place.with_name(place.name + ending) for place in places for ending in endings)
-    return next((path for path in candidates if path.is_file()), None)
-
-
 def _beside(name: object, folder: Path) -> Path | None:
-    return folder / name if isinstance(name, str) and (folder / name).is_file() else None
+    paths = [folder / n for n in (name, name.replace("\\", "/"))] if isinstance(name, str) else []
+    return next((path for path in paths if is_file(path)), None)

@@ -6,9 +6,17 @@ conventions, so nothing is converted but the quaternion (scalar first).
 Source: layouts as COLMAP's documentation gives them ("Output Format").
 """
 
-from geometry.formats.colmap.files import find_model, is_model, read_model, write_model
+from geometry.formats.colmap.files import (
+    find_model,
+    is_model,
+    numbered_models,
+    photo_names,
+    read_model,
+    write_model,
+)
 from geometry.formats.colmap.records import ColmapCamera, ColmapModel, model_from_cameras
 
 __all__ = [
-    "ColmapCamera", "ColmapModel", "find_model", "is_model", "model_from_cameras", "read_model", "write_model"
+    "ColmapCamera", "ColmapModel", "find_model", "is_model", "model_from_cameras", "numbered_models",
+    "photo_names", "read_model", "write_model",
 ]  # fmt: skip

@@ -1,6 +1,7 @@
 """The files of a COLMAP model: where they lie, which form they have."""
 
 from pathlib import Path
+from types import ModuleType
 
 from geometry.atomic import atomic_file
 from geometry.errors import InputError
@@ -9,11 +10,48 @@ from geometry.formats.colmap.records import ColmapModel, points_from_rows
 
 
 def find_model(folder: Path) -> Path | None:
-    """The folder among ``folder``, ``sparse/0``, ``sparse``, ``colmap/sparse/0`` that holds a model."""
-    for place in (".", "sparse/0", "sparse", "colmap/sparse/0", "colmap"):
-        if is_model(folder / place):
-            return folder / place if place != "." else folder
+    """The folder that holds a model: ``folder``, or in it ``sparse``, ``colmap/sparse`` or ``colmap``.
+
+    Where COLMAP left several numbered ones (``sparse/0``, ``sparse/1``), that of the most photos.
+    """
+    if is_model(folder):
+        return folder
+    places = [folder / name for name in ("sparse", "colmap/sparse", "colmap")]
+    if folder.name == "sparse":
+        places.insert(0, folder)
+    for place in places:
+        if models := numbered_models(place):
+            return models[0]
+        if is_model(place):
+            return place
     return None
+
+
+def numbered_models(folder: Path) -> list[Path]:
+    """Models in sub-folders named by numbers, that of the most photos first."""
+    inner = [p for p in folder.iterdir() if p.name.isdecimal() and is_model(p)] if folder.is_dir() else []
+    return inner if len(inner) < 2 else sorted(inner, key=lambda p: (-count_photos(p), int(p.name)))
+
+
+def count_photos(folder: Path) -> int:
+    """How many photos a model places, by the shortest reading; 0 where the file is damaged."""
+    if _form(folder)[1] == ".bin":
+        with (folder / "images.bin").open("rb") as file:
+            return int.from_bytes(file.read(8), "little")
+    try:
+        return len(photo_names(folder))
+    except InputError:
+        return 0
+
+
+def photo_names(folder: Path) -> list[str]:
+    """The photos that a model places, as it names them.
+
+    Raises:
+        InputError: the file is damaged, with the place in the file.
+    """
+    form, suffix = _form(folder)
+    return [image.name for image in form.read_images(folder / f"images{suffix}").values()]
 
 
 def is_model(folder: Path) -> bool:
@@ -29,8 +67,7 @@ def read_model(folder: Path) -> ColmapModel:
     """
     if not is_model(folder):
         raise InputError(f"{folder}: expected a COLMAP model (cameras and images, .bin or .txt), found none")
-    is_binary = all((folder / f"{name}.bin").is_file() for name in ("cameras", "images"))
-    form, suffix = (binary, ".bin") if is_binary else (text, ".txt")
+    form, suffix = _form(folder)
     cameras = form.read_cameras(folder / f"cameras{suffix}")
     images = form.read_images(folder / f"images{suffix}")
     points_file = folder / f"points3D{suffix}"
@@ -41,6 +78,12 @@ def read_model(folder: Path) -> ColmapModel:
                 f"{folder}: image {image.name} refers to camera {image.camera_id}, which is not listed"
             )
     return ColmapModel(cameras=cameras, images=images, points=points)
+
+
+def _form(folder: Path) -> tuple[ModuleType, str]:
+    """How a model is stored, and the suffix of its files."""
+    is_binary = all((folder / f"{name}.bin").is_file() for name in ("cameras", "images"))
+    return (binary, ".bin") if is_binary else (text, ".txt")
 
 
 def write_model(folder: Path, model: ColmapModel, *, binary_form: bool = True) -> None:

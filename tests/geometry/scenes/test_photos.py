@@ -28,10 +28,10 @@ def write_json(path, names):
     transforms_json.write_scene(path, names, poses(len(names)), intrinsics(len(names)), [SIZE] * len(names))
 
 
-def write_colmap(folder, names):
+def write_colmap(folder, names, *, binary=True):
     cameras = poses(len(names)), intrinsics(len(names)), [SIZE] * len(names)
     model = colmap.model_from_cameras(names, *cameras, **NO_POINTS)
-    colmap.write_model(folder, model)
+    colmap.write_model(folder, model, binary_form=binary)
 
 
 def names_of(scene):
@@ -177,6 +177,72 @@ def test_foreign_files_among_photos_are_said(tmp_path):
     (tmp_path / "2.CR2").write_bytes(b"x")
     with pytest.warns(UserWarning, match=r"1 files such as 2\.CR2.*convert it"):
         assert len(open_photos(tmp_path)) == 1
+
+
+def test_a_preview_beside_the_photos_hides_nothing(tmp_path):
+    names = [f"{i}.png" for i in range(3)]
+    for name in ("preview.jpg", *(f"images/{n}" for n in names)):
+        save_grey(tmp_path / name)
+    with pytest.warns(UserWarning, match=r"taken from images, which has 3; .*\(preview\.jpg, 1 in all"):
+        assert names_of(open_photos(tmp_path)) == names
+    write_colmap(tmp_path / "sparse/0", names)
+    assert names_of(open_photos(tmp_path, check=False)) == names
+
+
+@pytest.mark.parametrize("start", ["", "Images"])
+def test_photo_folders_of_any_case_with_a_folder_for_each_camera(tmp_path, start):
+    names = [f"cam{i}/0.png" for i in range(3)]
+    for name in names:
+        save_grey(tmp_path / "Images" / name)
+    assert names_of(open_photos(tmp_path / start)) == names
+    write_colmap(tmp_path / "sparse/0", names)
+    assert open_photos(tmp_path / start, check=False).posed
+
+
+@pytest.mark.parametrize("binary", [True, False])
+def test_of_several_models_the_one_of_most_photos_is_taken(tmp_path, binary):
+    names = [f"{i}.png" for i in range(4)]
+    for name in names:
+        save_grey(tmp_path / "images" / name)
+    for model, placed in (("0", names[:2]), ("1", names), ("2", names[1:])):
+        write_colmap(tmp_path / "sparse" / model, placed, binary=binary)
+    for poses in (None, tmp_path / "sparse"):
+        with pytest.warns(UserWarning, match="of 3 models 1 is taken"):
+            assert names_of(open_photos(tmp_path, poses=poses, check=False)) == names
+
+
+def test_a_blender_set_has_a_file_for_each_of_its_folders(tmp_path):
+    for split, count in (("train", 3), ("test", 2)):
+        for i in range(count):
+            save_grey(tmp_path / f"{split}/r_{i}.png")
+        write_json(tmp_path / f"transforms_{split}.json", [f"./{split}/r_{i}" for i in range(count)])
+    for start, count in (("", 3), ("train", 3), ("test", 2)):
+        scene = open_photos(tmp_path / start, check=False)
+        assert (len(scene), scene.posed) == (count, True)
+
+
+def test_a_json_of_another_machine_named_itself(tmp_path):
+    for i in range(2):
+        save_grey(tmp_path / f"images/{i}.png")
+    write_json(tmp_path / "transforms.json", [f"C:\\capture\\images\\{i}.png" for i in range(2)])
+    assert open_photos(tmp_path / "transforms.json", check=False).posed
+
+
+@pytest.mark.parametrize("kind", ["none", "json", "colmap"])
+def test_photos_that_cannot_be_read_are_left_out_and_counted(tmp_path, kind):
+    names = [f"{i}.png" for i in range(4)]
+    for name in names:
+        save_grey(tmp_path / "images" / name)
+    (tmp_path / "images/2.png").write_bytes(b"")
+    if kind == "json":
+        write_json(tmp_path / "transforms.json", [f"images/{n}" for n in names])
+    elif kind == "colmap":
+        write_colmap(tmp_path / "sparse", names)
+    with pytest.warns(UserWarning, match=r"1 of 4 photos cannot be read .*2\.png.*empty") as caught:
+        assert len(open_photos(tmp_path, check=False)) == 3
+    assert len(caught) == 1
+    with pytest.raises(InputError, match=r"2\.png: expected an image, got an empty file$"):
+        open_photos([tmp_path / "images" / name for name in names])
 
 
 def cut(path):
