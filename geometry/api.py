@@ -147,6 +147,7 @@ class Model:
                 "photos": len(capture.scene),
                 "metric": metric,
                 "world": capture.world,
+                "origin": capture.origin,
                 **verdict.as_json(),
             },
             sources=tuple(frame.image for frame in capture.scene.frames if isinstance(frame.image, Path)),

@@ -98,7 +98,7 @@ class Model:
                 at_a_time=taken.max_views,
                 report=say,
             )
-            scene = replace(pipeline.splat(views), names=tuple(capture.names))
+            scene = replace(pipeline.splat(views), names=tuple(capture.names), origin=tuple(capture.origin))
             if gaussians.refines:
                 size = default_size(window_size(maps))
                 scene = pipeline.refine(scene, refinement_photos(capture, maps, views, scene.cameras, size))

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -136,7 +137,11 @@ def render_photos(
     with watch("photos"):
         views, maps = load_views(capture, capture.context, taken, device)
     background = background_colour(options.views.background, views)
-    scene = replace(pipeline.splat(views, background=background), names=tuple(capture.names))
+    scene = replace(
+        pipeline.splat(views, background=background),
+        names=tuple(capture.names),
+        origin=tuple(capture.origin),
+    )
 
     size = options.views.size or default_size(window_size(maps))
     metrics, holdout = None, None
@@ -155,7 +160,7 @@ def render_photos(
     if metrics is not None:
         metrics |= {"context": capture.names, **verdict.as_json()}
     size = options.views.size or scaled_size(window_size(maps), VIDEO_SIDE)
-    path = render_path(options.views, scene, size)
+    path = render_path(options.views, scene, size, capture.scene.origin)
     if options.views.world == "y-up":
         scene, path = y_up(scene, path)
     with watch("render and write"), result_folder(out) as folder:
@@ -175,11 +180,20 @@ def render_photos(
     return Rendered(scene=scene, folder=out, metrics=metrics, verdict=verdict)
 
 
-def render_path(options: ViewOptions, scene: SplatScene, size: tuple[int, int]) -> Cameras:
-    """The cameras of the video, for images of ``size``."""
+def render_path(
+    options: ViewOptions,
+    scene: SplatScene,
+    size: tuple[int, int],
+    origin: Float[np.ndarray, " 3"] | None = None,
+) -> Cameras:
+    """The cameras of the video, for images of ``size``.
+
+    Args:
+        origin: of the scene's world, where that was moved.
+    """
     name = options.path or ("spline" if scene.depth.shape[1] > 1 else "wander")
     if name not in PATHS:
-        return cameras_from_file(name, size).to(scene.depth)
+        return cameras_from_file(name, size, origin).to(scene.depth)
     cameras = camera_path(name, scene.cameras, scene.image_size, depth=scene.depth, frames=options.frames)
     return fit_cameras(cameras, scene.image_size, size)
 
@@ -274,4 +288,5 @@ def describe(
         "background": [round(value, 4) for value in scene.background.tolist()],
         "context": capture.names,
         "world": f"{capture.world}; {turned}",
+        "origin": capture.origin,
     }

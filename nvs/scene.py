@@ -29,6 +29,7 @@ class SplatScene:
     trusted: float | None = None  # share of swept depth that the photos agree on, 0..1; None: not swept
     refined: Refined | None = None
     names: tuple[str, ...] = ()  # of the photos, where they have any
+    origin: tuple[float, ...] = (0.0, 0.0, 0.0)  # of this world in that of the given cameras
     backend: str = "auto"
 
     @property

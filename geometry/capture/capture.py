@@ -51,10 +51,17 @@ class Capture:
         return replace(self, context=context)
 
     @property
+    def origin(self) -> list[float]:
+        """Where the origin of results lies in the given poses' world."""
+        return [0.0, 0.0, 0.0] if self.scene.origin is None else self.scene.origin.tolist()
+
+    @property
     def world(self) -> str:
         """The frame that results in this capture's world are in, in words."""
         if self.scene.estimated:
             return f"the world of {self.scene.source}: the first placed photo's axes at its place, any scale"
+        if self.scene.origin is not None:
+            return f"the given poses' world with its origin moved to {self.scene.origin.tolist()}"
         if self.scene.posed:
             return "the given poses' world"
         return "the network's world: the reference camera's axes at its place (x right, y down, z forward)"
@@ -88,6 +95,11 @@ def open_capture(
     if out is not None:  # photos may lie elsewhere than what was typed: links, paths in a JSON
         keep_apart(out, [frame.image for frame in scene.frames if isinstance(frame.image, Path)])
     say(f"{counted(len(scene), 'photo')}; poses: {scene.source}")
+    if scene.origin is not None:
+        say(
+            "the cameras lie too far out for single precision: results are relative to "
+            f"{scene.origin.tolist()}, which scene.json states as origin"
+        )
     every = options.holdout
     candidates, targets = holdout_split(len(scene), every) if every else (list(range(len(scene))), [])
     whole = Capture(scene, candidates, targets)

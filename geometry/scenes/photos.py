@@ -14,6 +14,7 @@ from geometry.formats.images import FOREIGN_SUFFIXES, natural_key, read_header, 
 from geometry.scenes import memory, transforms_json, video
 from geometry.scenes.checks.cameras import require_consistent_cameras
 from geometry.scenes.colmap import read_colmap
+from geometry.scenes.local_origin import around_local_origin
 from geometry.scenes.photo_files import is_usual, match_names, photo_places, visible_files
 from geometry.scenes.scene import Scene, photo_frame, readable_frames
 from geometry.views import Cameras
@@ -37,7 +38,8 @@ def open_photos(
     Photos come in natural order (numbers as numbers), upright, and without lens distortion where it is known;
     images in memory stay in the order given. A ``transforms.json``, or a COLMAP model in the folder,
     ``sparse/0``, ``sparse`` or ``colmap``, is found in the folder, or beside it; photos it does not cover are
-    left out with a warning. Pixels are decoded later, by `Frame.load`.
+    left out with a warning. Pixels are decoded later, by `Frame.load`. Georeferenced cameras are moved to the
+    world's origin, see `Scene.origin`.
 
     Args:
         inputs: one folder, one video, a ``transforms.json``, or photos one by one; or an image or images
@@ -83,7 +85,13 @@ def open_photos(
             )
     if check and scene.posed:
         require_consistent_cameras(scene)
-    return scene
+    near = around_local_origin(scene)
+    if cameras is not None and near.origin is not None:
+        raise InputError(
+            f"cameras: expected them near the origin, which single precision needs, got them around "
+            f"{near.origin.tolist()}; take that off first"
+        )
+    return near
 
 
 def _open(paths: list[Path], poses: Path | None, unposed: bool, max_video_frames: int) -> Scene:

@@ -110,6 +110,7 @@ class Scene:
     points: Float[np.ndarray, "N 3"] | None = None  # sparse points, world frame
     visibility: tuple[np.ndarray, ...] | None = None  # per frame: indices into points that it observed
     metric: bool = False  # poses, points and depth are in metres
+    origin: Float[np.ndarray, " 3"] | None = None  # taken off the given world: add it to be there again
     folder: Path | None = field(default=None)
 
     def __post_init__(self) -> None:
@@ -144,7 +145,8 @@ class Scene:
     def without_cameras(self) -> "Scene":
         """The same photos, still undistorted by `Frame.load`, with poses and intrinsics dropped."""
         frames = tuple(replace(f, extrinsics=None, intrinsics=None) for f in self.frames)
-        return replace(self, frames=frames, source="unposed", points=None, visibility=None, metric=False)
+        none: dict[str, Any] = dict.fromkeys(("points", "visibility", "origin"))
+        return replace(self, frames=frames, source="unposed", metric=False, **none)
 
 
 def photo_frame(

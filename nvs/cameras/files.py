@@ -1,17 +1,20 @@
 """Cameras to render, from files: transforms.json, nerfstudio's camera_path.json, COLMAP models."""
 
-import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
+from jaxtyping import Float
 
 from geometry.errors import InputError
 from geometry.formats.colmap import find_model, read_model
 from geometry.formats.images import natural_key
+from geometry.formats.text import read_json
+from geometry.ops import se3
+from geometry.scenes.local_origin import moved
 from geometry.scenes.transforms_json import extrinsics_from_opengl, lens_from_keys
 from geometry.views import Cameras
 
@@ -26,7 +29,11 @@ class _Camera:
     size: tuple[float, float] | tuple[int, int]  # (H, W) to which these refer
 
 
-def cameras_from_file(path: Path | str, image_size: tuple[int, int] | None = None) -> Cameras:
+def cameras_from_file(
+    path: Path | str,
+    image_size: tuple[int, int] | None = None,
+    origin: Float[np.ndarray, " 3"] | None = None,
+) -> Cameras:
     """The cameras of a file in its own order and world, as one scene; photos need not exist.
 
     Lens distortion is dropped: rendered views are pinhole images.
@@ -37,11 +44,19 @@ def cameras_from_file(path: Path | str, image_size: tuple[int, int] | None = Non
         image_size: (H, W) to which the intrinsics shall refer. The file's image is scaled to cover it and
             the overhang cut off evenly at both sides; a file that gives no size is taken to mean this
             one. None keeps each camera's own size.
+        origin: of a world that was moved (`geometry.scenes.local_origin`); cameras nearer to it than to the
+            file's own origin are moved too.
 
     Raises:
         InputError: not such a file, no cameras in it, or a pose that is no rigid transform.
     """
-    return _as_record(_read(Path(path), image_size), image_size)
+    cameras = _read(Path(path), image_size)
+    if origin is not None:
+        poses = np.stack([camera.extrinsics for camera in cameras])
+        middle = np.median(se3.centres(torch.from_numpy(poses)).numpy(), axis=0)
+        if np.linalg.norm(middle - origin) < np.linalg.norm(middle):
+            cameras = [replace(c, extrinsics=E) for c, E in zip(cameras, moved(poses, origin))]
+    return _as_record(cameras, image_size)
 
 
 def cameras_and_size(
@@ -64,12 +79,7 @@ def _as_record(cameras: Sequence[_Camera], image_size: tuple[int, int] | None) -
 def _read(path: Path, image_size: tuple[int, int] | None) -> list[_Camera]:
     if path.is_dir():
         return _read_model(path)
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{path}: expected a file of cameras, found no such file") from None
-    except ValueError as error:  # includes broken UTF-8
-        raise InputError(f"{path}: expected JSON, could not read it ({error})") from error
+    content = read_json(path, "a file of cameras")
     key = next((k for k in ("frames", "camera_path") if isinstance(content, dict) and content.get(k)), None)
     if key is None:
         raise InputError(f"{path}: expected a list 'frames' or 'camera_path' of cameras, found neither")

@@ -8,6 +8,7 @@ from scipy.spatial.transform import Rotation
 from torch.testing import assert_close
 
 from geometry.errors import InputError
+from geometry.ops import se3
 from geometry.scenes.transforms_json import write_scene
 from nvs.cameras import cameras_and_size, cameras_from_file
 
@@ -89,3 +90,14 @@ def test_one_size_for_all(tmp_path):
     cameras, size = cameras_and_size(tmp_path / "transforms.json")
     assert size == SIZE
     assert_close(cameras.intrinsics[0, 2, 0, 0], torch.tensor(45.0))
+
+
+def test_a_path_of_a_moved_world_moves_along(tmp_path):
+    origin = np.array([5e5, 4.6e6, 300.0])
+    for place in ([1.0, 2, 3], origin + np.array([1, 2, 3])):
+        pose = np.eye(4)
+        pose[:3, 3] = place
+        content = {"frames": [{"transform_matrix": pose.tolist()}], "fl_x": 50, "w": 80, "h": 60}
+        (tmp_path / "path.json").write_text(json.dumps(content))
+        cameras = cameras_from_file(tmp_path / "path.json", None, origin)
+        np.testing.assert_allclose(se3.centres(cameras.extrinsics)[0, 0], [1, 2, 3], atol=1e-5)
