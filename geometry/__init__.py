@@ -12,6 +12,10 @@ Names are imported when they are first used, so that ``import geometry`` is quic
 import importlib
 from typing import TYPE_CHECKING
 
+from geometry.load_order import load_zlib_first
+
+load_zlib_first()
+
 if TYPE_CHECKING:
     from geometry.api import Model, load
     from geometry.errors import InputError

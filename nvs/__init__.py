@@ -12,6 +12,8 @@ Names are imported when they are first used, so that ``import nvs`` is quick.
 import importlib
 from typing import TYPE_CHECKING
 
+import geometry  # noqa: F401  # now: it must be there before pycolmap
+
 if TYPE_CHECKING:
     from geometry import __version__ as __version__
     from geometry.views import Cameras as Cameras

@@ -97,6 +97,8 @@ def render_photos(
     watch, out = Stopwatch(), Path(out)
     device = pick_device(options.network.device)
     choose_backend(options.gaussians.backend, device)  # here for its error or warning: before any work
+    if options.views.path and options.views.path not in PATHS:
+        cameras_from_file(options.views.path)  # for its errors, too
     sources = [photos] if isinstance(photos, (str, Path)) else list(photos)
     require_results(out, RENDERED, [*sources, options.photos.poses])
     taken = options.photos

@@ -131,7 +131,7 @@ def _module_digest(path: str) -> str | None:
 def _folder_digest(folder: Path) -> str:
     """SHA-256 over names and bytes of all PNGs, so that pictures made anew are scored anew."""
     digest = hashlib.sha256()
-    for path in sorted(folder.rglob("*.png")):
+    for path in sorted(folder.rglob("[!.]*.png")):
         digest.update(path.relative_to(folder).as_posix().encode() + b"\0")
         digest.update(hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()

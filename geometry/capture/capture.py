@@ -1,5 +1,6 @@
 """Photos opened, checked, divided into input and hold-out, and prepared for a network."""
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -95,6 +96,12 @@ def open_capture(
     if out is not None:  # photos may lie elsewhere than what was typed: links, paths in a JSON
         keep_apart(out, [frame.image for frame in scene.frames if isinstance(frame.image, Path)])
     say(f"{counted(len(scene), 'photo')}; poses: {scene.source}")
+    if masked := sum(frame.mask is not None for frame in scene.frames):
+        warnings.warn(
+            f"{counted(masked, 'photo')} of {len(scene)} have masks, which only training uses: what they "
+            "hide is matched and shown here like the rest",
+            stacklevel=2,
+        )
     if scene.origin is not None:
         say(
             "the cameras lie too far out for single precision: results are relative to "

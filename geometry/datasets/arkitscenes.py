@@ -74,7 +74,7 @@ class ARKitScenes(DataSet):
         times, poses = read_traj(traj)
         turns = quarter_turns_upright(poses)
         frames = []
-        for photo in sorted((place / self.asset).glob("*.png")):
+        for photo in sorted((place / self.asset).glob("[!.]*.png")):
             with reading(photo, "a name <video>_<timestamp>.png"):
                 time = float(photo.stem.removeprefix(f"{name}_"))
             nearest = int(np.abs(times - time).argmin())

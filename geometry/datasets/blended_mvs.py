@@ -33,7 +33,7 @@ class BlendedMVS(DataSet):
 
     def _read(self, name: str, place: Path) -> Scene:
         frames = []
-        for photo in sorted((place / "blended_images").glob("*.jpg")):
+        for photo in sorted((place / "blended_images").glob("[!.]*.jpg")):
             if not photo.stem.endswith("_masked"):
                 pose, K = read_cam(place / "cams" / f"{photo.stem}_cam.txt")
                 depth = if_there(read_pfm, place / "rendered_depth_maps" / f"{photo.stem}.pfm")

@@ -59,7 +59,7 @@ class Chunks(DataSet):
     def recognises(cls, root: Path) -> bool:
         """Whether the folder or one of its splits has an index of chunk files."""
         places = (root, root / "train", root / "test")
-        return any((p / "index.json").is_file() and any(p.glob("*.torch")) for p in places)
+        return any((p / "index.json").is_file() and any(p.glob("[!.]*.torch")) for p in places)
 
     def _read(self, name: str, place: Path) -> Scene:
         scenes = _load_chunk(place)

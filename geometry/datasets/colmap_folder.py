@@ -54,4 +54,4 @@ def scene_folders(root: Path, is_scene: Callable[[Path], bool]) -> dict[str, Pat
     """Name -> folder of the scenes that ``root`` is or holds."""
     if is_scene(root):
         return {root.resolve().name: root}
-    return {p.name: p for p in sorted(root.iterdir()) if p.is_dir() and is_scene(p)}
+    return {p.name: p for p in sorted(root.glob("[!.]*")) if p.is_dir() and is_scene(p)}

@@ -29,6 +29,7 @@ import numpy as np
 from geometry.datasets.sources import SCENE_HASH, DataSet, read_hashes
 from geometry.errors import InputError, reading
 from geometry.formats import colmap
+from geometry.formats.text import read_text
 from geometry.scenes import transforms_json
 from geometry.scenes.scene import Scene
 
@@ -91,7 +92,7 @@ class DL3DV(DataSet):
 def _with_points(scene: Scene, folder: Path, model_folder: Path) -> Scene:
     """The scene with the cache's points in the world of its poses."""
     path = folder / "transforms.json"
-    content = json.loads(path.read_text(encoding="utf-8"))  # `read_scene` has checked its form
+    content = json.loads(read_text(path))  # `read_scene` has checked its form
     needs = f"applied_transform and colmap_im_id to place the points of {model_folder} (or points=false)"
     with reading(path, needs):
         applied = np.asarray(content.get("applied_transform", np.eye(4)[:3]), dtype=np.float64).reshape(-1, 4)

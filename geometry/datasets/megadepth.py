@@ -54,7 +54,9 @@ class MegaDepthIndex(DataSet):
 
     def _list(self) -> dict[str, Path]:
         index = Path(self.index).expanduser()
-        files = [index] if index.is_file() else sorted(existing_folder(index, "index files").glob("*.npz"))
+        files = (
+            [index] if index.is_file() else sorted(existing_folder(index, "index files").glob("[!.]*.npz"))
+        )
         found = {file.stem: file for file in files if file.stem.split("_")[0] not in self.exclude}
         return dict(sorted(found.items()))
 

@@ -24,6 +24,7 @@ from typing import Literal
 from geometry.datasets.sources import DataSet, existing_folder, if_there
 from geometry.errors import InputError
 from geometry.formats.depth_files import read_png_depth
+from geometry.formats.text import read_text
 from geometry.scenes import transforms_json
 from geometry.scenes.scene import Frame, Scene
 
@@ -65,7 +66,7 @@ class ScanNetPP(DataSet):
         images = existing_folder(folder / _IMAGES[self.device], "photos (iPhone frames must be extracted)")
         scene = transforms_json.read_scene(place, images, split=self.split)
         # `read_scene` has already checked that this is a list of objects with a file_path.
-        listed = json.loads(place.read_text(encoding="utf-8"))[self.split]
+        listed = json.loads(read_text(place))[self.split]
         bad = {entry["file_path"] for entry in listed if entry.get("is_bad") and not self.keep_bad}
         frames = tuple(self._with_maps(f, folder) for f in scene.frames if f.name not in bad)
         return replace(scene, name=name, frames=frames, metric=True)

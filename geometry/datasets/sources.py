@@ -18,6 +18,7 @@ from jaxtyping import Float
 
 from geometry.errors import InputError, reading
 from geometry.formats.images import read_header
+from geometry.formats.text import read_text
 from geometry.ops import se3
 from geometry.scenes.scene import Frame, Scene, check_pose
 
@@ -184,7 +185,7 @@ def chosen_scenes(names: Sequence[str], scenes: Choice, root: Path) -> tuple[str
 def read_names(path: Path) -> list[str]:
     """Names of a text file, one per line; empty lines and what follows ``#`` do not count."""
     with reading(path, "a list of scenes as text"):
-        lines = path.expanduser().read_text(encoding="utf-8").splitlines()
+        lines = read_text(path.expanduser()).splitlines()
     names = [line.split("#")[0].strip() for line in lines]
     return [name for name in names if name]
 

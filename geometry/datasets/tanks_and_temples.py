@@ -20,9 +20,10 @@ from geometry.datasets.tanks_log import read_log
 from geometry.errors import InputError
 from geometry.formats import colmap
 from geometry.formats.distortion import Lens
-from geometry.formats.images import IMAGE_SUFFIXES, natural_key, read_header
+from geometry.formats.images import read_header
 from geometry.formats.text import read_json
 from geometry.scenes.colmap import read_colmap
+from geometry.scenes.photo_files import photos_in
 from geometry.scenes.scene import Scene, photo_frame
 from geometry.scenes.transforms_json import lens_from_keys
 
@@ -49,17 +50,14 @@ class TanksAndTemples(DataSet):
         return {p.name: p for p in sorted(root.iterdir()) if p.is_dir() and _find_log(p) is not None}
 
     def _list(self) -> dict[str, Path]:
-        folders = (p for p in sorted(self.base.iterdir()) if p.is_dir())
+        folders = (p for p in sorted(self.base.glob("[!.]*")) if p.is_dir())
         return {p.name: p for p in folders if colmap.find_model(p) is not None or _find_log(p) is not None}
 
     def _read(self, name: str, place: Path) -> Scene:
         photos, model = photo_folder(place), colmap.find_model(place)
         if model is not None:
             return replace(read_colmap(model, photos), name=name)
-        files = sorted(
-            (p for p in photos.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES),
-            key=lambda p: natural_key(p.name),
-        )
+        files = photos_in(photos)
         if not files:
             raise InputError(f"{photos}: expected photos, found none")
         return read_official(files, _find_log(place), self._lens(name, files[0]), name=name)

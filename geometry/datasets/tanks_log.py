@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float
 
 from geometry.datasets.sources import inverted
 from geometry.errors import InputError, reading
+from geometry.formats.text import read_text
 from geometry.scenes.scene import check_pose
 
 
@@ -30,7 +31,7 @@ def read_log(path: Path) -> Trajectory:
     """
     lines = []
     with reading(path, "a trajectory"):
-        text = path.read_text(encoding="utf-8")
+        text = read_text(path)
     for number, line in enumerate(text.splitlines(), start=1):
         with reading(f"{path}, line {number}", "numbers"):
             words = [float(word) for word in line.split()]

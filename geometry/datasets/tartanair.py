@@ -55,7 +55,7 @@ class TartanAir(DataSet):
 
     def _read(self, name: str, place: Path) -> Scene:
         folder, camera = place.parent, place.stem.removeprefix("pose_")
-        poses, photos = read_poses(place), sorted((folder / f"image_{camera}").glob("*.png"))
+        poses, photos = read_poses(place), sorted((folder / f"image_{camera}").glob("[!.]*.png"))
         if len(photos) != len(poses):
             raise InputError(f"{place}: expected one pose for each of {len(photos)} photos, got {len(poses)}")
         frames = []

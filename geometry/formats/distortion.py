@@ -1,4 +1,4 @@
-"""Lens distortion: three families that cover COLMAP's and nerfstudio's camera models, and undoing it.
+"""Lens distortion: families that cover COLMAP's and nerfstudio's camera models, and undoing it.
 
 Ideal image coordinates (u, v) = (x/z, y/z) are distorted to (u', v'), then pixel = focal * (u', v') +
 principal. With r^2 = u^2 + v^2:
@@ -7,7 +7,12 @@ principal. With r^2 = u^2 + v^2:
   RADIAL, OPENCV and FULL_OPENCV are special cases.
 - ``fisheye`` (k1 k2 k3 k4 p1 p2 sx sy): (u, v) are first scaled to length theta = atan(r), then distorted by
   a radial polynomial in theta^2, tangential and thin-prism terms; OPENCV_FISHEYE and THIN_PRISM_FISHEYE.
+- ``fisheye624`` (k0 ... k5 p0 p1 s0 s1 s2 s3): the same with six radial and four thin-prism terms, each
+  applied to the result of the one before; COLMAP's RAD_TAN_THIN_PRISM_FISHEYE.
 - ``fov`` (omega): r' = atan(2 r tan(omega / 2)) / omega; COLMAP's FOV.
+- ``division`` (k): r = r' / (1 + k r'^2), the division model of Fitzgibbon 2001.
+- ``eucm`` (alpha beta): (u, v) / (alpha sqrt(beta r^2 + 1) + 1 - alpha), the enhanced unified camera model of
+  Khomutenko et al. 2016.
 """
 
 from dataclasses import dataclass, replace
@@ -20,7 +25,7 @@ from jaxtyping import Float
 
 from geometry.errors import InputError
 
-_COUNTS = {"opencv": 8, "fisheye": 8, "fov": 1}
+_COUNTS = {"opencv": 8, "fisheye": 8, "fisheye624": 12, "fov": 1, "division": 1, "eucm": 2}
 # A pinhole image of a very wide lens is all stretched border: beyond this half angle we cut instead.
 _WIDEST_HALF_ANGLE_RAD = np.deg2rad(70.0)
 _NEGLIGIBLE_PX = 0.02
@@ -81,7 +86,21 @@ class Lens:
                 np.ones_like(r) if abs(omega) < 1e-9 else np.arctan(2 * r * np.tan(omega / 2)) / (r * omega)
             )
             return ideal * factor[..., None]
+        r2 = u * u + v * v
+        if self.family == "division":
+            with np.errstate(invalid="ignore"):  # NaN beyond the widest angle that the model has
+                return ideal * (2 / (1 + np.sqrt(1 - 4 * c[0] * r2)))[..., None]
+        if self.family == "eucm":
+            return ideal / (c[0] * np.sqrt(c[1] * r2 + 1) + 1 - c[0])[..., None]
         sx = sy = 0.0
+        if self.family == "fisheye624":
+            theta = np.arctan(r := np.maximum(np.sqrt(r2), 1e-9))
+            powers = np.stack([theta ** (2 * i) for i in range(7)])
+            scaled = ideal * (theta / r * np.tensordot((1.0, *c[:6]), powers, axes=1))[..., None]
+            r2 = (scaled**2).sum(-1, keepdims=True)
+            tangential = np.array(c[6:8])
+            scaled = scaled * (1 + 2 * (scaled @ tangential)[..., None]) + tangential * r2
+            return scaled + np.array(c[8::2]) * r2 + np.array(c[9::2]) * r2**2
         if self.family == "fisheye":
             r = np.maximum(np.hypot(u, v), 1e-9)
             u, v = u * np.arctan(r) / r, v * np.arctan(r) / r

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from threading import Lock
 from typing import IO
 
 import numpy as np
@@ -18,12 +19,20 @@ from geometry.errors import PhotoError
 HEIC_SUFFIXES = frozenset({".heic", ".heif", ".hif"})
 HEIC_READABLE = importlib.util.find_spec("pillow_heif") is not None
 IMAGE_SUFFIXES = frozenset(
-    {".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp", ".avif", ".ppm", ".pgm", ".jp2"}
+    {".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".tif", ".tiff", ".bmp", ".webp", ".avif"}
+    | {".ppm", ".pgm", ".pnm", ".jp2", ".j2k"}
 ) | (HEIC_SUFFIXES if HEIC_READABLE else frozenset())
-# Common photo formats that cannot be decoded (or decode to a thumbnail, as camera raw files do).
+# Common photo formats that cannot be decoded (or decode to a thumbnail, as camera raw files do, or to two
+# fisheye circles, as Insta360's do).
 FOREIGN_SUFFIXES = (
-    frozenset({".cr2", ".cr3", ".nef", ".arw", ".dng", ".raf", ".orf", ".rw2", ".jxl"}) | HEIC_SUFFIXES
+    frozenset(
+        {".cr2", ".cr3", ".nef", ".nrw", ".arw", ".dng", ".raf", ".orf", ".rw2", ".pef", ".srw", ".x3f"}
+    )
+    | {".3fr", ".iiq", ".erf", ".rwl", ".jxl", ".gif", ".psd", ".insp"}
+    | HEIC_SUFFIXES
 ) - IMAGE_SUFFIXES
+MOST_PIXELS = 400_000_000  # of one photo, 1.2 GB of RGB; phones make 200 million
+_OPENING = Lock()  # while Pillow's own limit is off
 
 _EXIF_MAKE, _EXIF_MODEL, _EXIF_ORIENTATION = 0x010F, 0x0110, 0x0112
 _TIFF_WIDTH, _TIFF_HEIGHT = 0x0100, 0x0101
@@ -141,20 +150,36 @@ def read_map(path: Path) -> np.ndarray:
 def _open(path: Path) -> Image.Image:
     try:
         try:
-            return Image.open(path)
+            image = _of_any_size(path)
         except UnidentifiedImageError:
             if not _register_heic():
                 raise
-            return Image.open(path)
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+            image = _of_any_size(path)
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
         reasons = {
             FileNotFoundError: "found no such file",
             IsADirectoryError: "got a folder",
             PermissionError: "got a file without read permission",
-            Image.DecompressionBombError: f"got one too large to decode ({error})",
         }
         reason = reasons.get(type(error)) or f"got {_describe(Path(path))}"
         raise PhotoError(f"{path}: expected an image, {reason}") from error
+    if image.width * image.height > MOST_PIXELS:
+        image.close()
+        raise PhotoError(
+            f"{path}: expected at most {MOST_PIXELS // 10**6} million pixels, got {image.height} x "
+            f"{image.width} (H x W); make it smaller first"
+        )
+    return image
+
+
+def _of_any_size(path: Path) -> Image.Image:
+    """Pillow's image; its own limit takes the photos of today's phones for attacks."""
+    with _OPENING:
+        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            return Image.open(path)
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
 
 
 @lru_cache

@@ -1,5 +1,7 @@
 """JSON and tables of numbers, read with errors that name the file and what it should hold."""
 
+import codecs
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -8,6 +10,13 @@ import numpy as np
 from jaxtyping import Float
 
 from geometry.errors import InputError
+
+
+def read_text(path: Path) -> str:
+    """The text of a file in UTF-8, also with the mark of Windows' programs in front, or in UTF-16."""
+    content = path.read_bytes()
+    wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    return content.decode("utf-16" if wide else "utf-8-sig")
 
 
 def read_json(path: Path, expected: str) -> Any:
@@ -20,7 +29,7 @@ def read_json(path: Path, expected: str) -> Any:
         InputError: no such file, one that may not be read, or no JSON.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(read_text(path))
     except FileNotFoundError:
         raise InputError(f"{path}: expected {expected}, found no such file") from None
     except OSError as error:
@@ -40,7 +49,7 @@ def read_table(path: Path, columns: int, expected: str, *, header: int = 0) -> F
         InputError: the file is missing, holds something else, or has another number of columns.
     """
     try:
-        rows = np.loadtxt(path, dtype=np.float64, skiprows=header, ndmin=2)
+        rows = np.loadtxt(io.StringIO(read_text(path)), dtype=np.float64, skiprows=header, ndmin=2)
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: expected lines of {expected}, could not read them ({error})") from error
     if rows.shape[1] != columns:

@@ -27,8 +27,12 @@ def read_colmap(model_folder: Path, image_folder: Path, *, only: set[str] | None
     paths = find_named(list(images), image_folder, photos_from=image_folder)
 
     def frame_of(name: str) -> Frame:
-        lens = model.cameras[images[name].camera_id].lens()
-        return photo_frame(paths[name], name=name, extrinsics=images[name].extrinsics, lens=lens)
+        image, where = images[name], f"{model_folder}, image {name}"
+        try:
+            lens = model.cameras[image.camera_id].lens()
+        except InputError as error:
+            raise InputError(f"{where}: {error}") from None
+        return photo_frame(paths[name], name=name, extrinsics=image.extrinsics, lens=lens, where=where)
 
     names = photos_present(paths, only, model_folder, image_folder)
     frames = readable_frames(names, frame_of, strict=only is not None)

@@ -8,7 +8,9 @@ from pathlib import Path, PurePosixPath
 from geometry.formats.images import IMAGE_SUFFIXES, natural_key
 
 # Where photos lie in a capture's folder, the sharpest first; case does not matter.
-PHOTO_FOLDERS = ("images", "images_2", "images_4", "images_8", "input", "rgb", "photos", "frames")
+PHOTO_FOLDERS = (
+    "corrected_images", "images", "images_2", "images_4", "images_8", "input", "rgb", "photos", "frames",
+)  # fmt: skip
 
 
 def visible_files(folder: Path) -> list[Path]:
@@ -42,6 +44,8 @@ def photo_places(folder: Path) -> list[tuple[Path, list[Path]]]:
     places = [(folder, photos_in(folder))]
     if not places[0][1] and is_usual(folder):
         places = [(folder, photos_in(folder, deep=True))]
+    if "keyframes" in by_name:  # Polycam's
+        places += photo_places(by_name["keyframes"])
     places += [(inner, photos_in(inner) or photos_in(inner, deep=True)) for inner in usual]
     return [(place, photos) for place, photos in places if photos]
 

@@ -11,7 +11,7 @@ import numpy as np
 from geometry.errors import InputError, PhotoError
 from geometry.formats import colmap
 from geometry.formats.images import FOREIGN_SUFFIXES, natural_key, read_header, remedy
-from geometry.scenes import memory, transforms_json, video
+from geometry.scenes import memory, polycam, transforms_json, video
 from geometry.scenes.checks.cameras import require_consistent_cameras
 from geometry.scenes.colmap import read_colmap
 from geometry.scenes.local_origin import around_local_origin
@@ -215,6 +215,8 @@ def _posed(source: Path, places: list[_Place], folder: Path, only: set[str] | No
         )
     if source.is_file():
         names = transforms_json.photo_names(source)
+    elif polycam.is_export(source):
+        names = polycam.photo_names(source)
     else:
         model = colmap.find_model(source)
         if model is None:
@@ -229,6 +231,8 @@ def _posed(source: Path, places: list[_Place], folder: Path, only: set[str] | No
         here, photos = places[counts.index(max(counts))] if any(counts) else (None, [])
     if source.is_file():
         scene = transforms_json.read_scene(source, here, only=only)
+    elif polycam.is_export(source):
+        scene = polycam.read_scene(source, here or folder, only=only)
     else:
         scene = read_colmap(source, here or folder, only=only)
     used = {frame.image.resolve() for frame in scene.frames if isinstance(frame.image, Path)}
@@ -255,9 +259,9 @@ def _find_cameras(folder: Path, photo_folder: Path, *, parent: bool = True) -> t
         for path in (place / name for name in files):
             if path.is_file():
                 return path, ours
-        model = colmap.find_model(place)
-        if model is not None:
-            return model, ours
+        source = colmap.find_model(place) or polycam.find_cameras(place)
+        if source is not None:
+            return source, ours
     return None, True
 
 

@@ -19,6 +19,8 @@ from geometry.errors import InputError, PhotoError
 from geometry.formats.distortion import Lens, pinhole_intrinsics, undistort
 from geometry.formats.images import natural_key, read_header, read_image, read_map, turned_size
 
+_SHORTEST = 0.1  # focal length in long sides: half of what a fisheye of 220 degrees has
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Frame:
@@ -155,6 +157,7 @@ def photo_frame(
     name: str,
     extrinsics: Float[np.ndarray, "4 4"] | None = None,
     lens: Lens | None = None,
+    where: str = "",
     **fields: Any,
 ) -> Frame:
     """A frame for a photo on disk and a camera as some file states it.
@@ -167,10 +170,12 @@ def photo_frame(
     Args:
         extrinsics: world-to-camera, as stated.
         lens: as stated; None leaves the frame without intrinsics.
+        where: the camera's place in its file, for messages.
         fields: further fields of `Frame` (depth, mask).
 
     Raises:
-        InputError: the photo cannot be read, or has another shape than the camera.
+        InputError: the photo cannot be read, or has another shape than the camera, whose numbers may be no
+            pixels.
     """
     header = read_header(path)
     if lens is None and extrinsics is None:
@@ -188,7 +193,18 @@ def photo_frame(
     intrinsics = None
     if lens is not None:
         lens = lens.resized(size)
-        intrinsics = turn_intrinsics(pinhole_intrinsics(lens), size, turns)
+        if max(lens.focal) < _SHORTEST * max(size):
+            (fx, fy), (H, W) = lens.focal, size
+            raise InputError(
+                f"{where or path}: expected focal lengths in pixels, got {fx:.4g} and {fy:.4g} for a photo "
+                f"of {H} x {W}: multiply normalised ones by width and height, divide millimetres by the "
+                "size of a pixel"
+            )
+        try:
+            pinhole = pinhole_intrinsics(lens)
+        except InputError as error:
+            raise InputError(f"{where or path}: {error}") from None
+        intrinsics = turn_intrinsics(pinhole, size, turns)
         lens = None if lens.is_pinhole else lens
     return Frame(
         name=name,
@@ -273,12 +289,14 @@ def _fault(pose: np.ndarray) -> str | None:
         return f"a matrix of shape {list(pose.shape)}"
     if not np.isfinite(pose).all():
         return "one with NaN or infinite entries"
-    if np.abs(pose[3] - (0, 0, 0, 1)).max() > 1e-6:
+    if not np.abs(pose[3] - (0, 0, 0, 1)).max() < 1e-6:
         return f"one whose last row is {pose[3].tolist()}; is it transposed?"
     rotation = pose[:3, :3]
-    determinant = np.linalg.det(rotation)
-    size = np.cbrt(abs(determinant))
-    if size == 0 or np.abs(rotation @ rotation.T / size**2 - np.eye(3)).max() >= 1e-2:
+    with np.errstate(over="ignore", invalid="ignore"):  # of absurd numbers, which the next line refuses
+        determinant = np.linalg.det(rotation)
+        size = np.cbrt(abs(determinant))
+        shear = np.abs(rotation @ rotation.T / (size**2 or 1.0) - np.eye(3)).max()
+    if not (size > 0 and shear < 1e-2):
         return f"one whose rotation is not orthonormal (determinant {determinant:.3g})"
     if determinant < 0:
         return f"a mirrored one (determinant {determinant:.3g}); one axis has the wrong sign"

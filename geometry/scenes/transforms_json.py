@@ -10,6 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,6 +27,8 @@ from geometry.scenes.scene import Frame, Scene, check_pose, photo_frame, photos_
 
 _FLIP = np.diag([1.0, -1.0, -1.0, 1.0])  # OpenGL camera axes <-> OpenCV camera axes
 _FISHEYE = ("OPENCV_FISHEYE", "FISHEYE")
+_LISTED = ("k1", "k2", "k3", "k4", "p1", "p2")  # order of nerfstudio's distortion_params
+_UNKNOWN = ("k5", "k6", "s1", "s2", "s3", "s4")  # OpenCV's further terms, which nerfstudio has not
 _PINHOLE = ("OPENCV", "PINHOLE", "SIMPLE_PINHOLE", "PERSPECTIVE", "SIMPLE_RADIAL", "RADIAL", "FULL_OPENCV")
 
 
@@ -127,32 +130,37 @@ def lens_from_keys(content: Mapping, entry: Mapping, where: str, photo_size: tup
         InputError: no focal length in any of the known forms, or an unknown camera model.
     """
 
-    def number(*keys: str) -> float | None:
-        for key in keys:
-            value = entry.get(key, content.get(key))
-            if value is not None:
-                try:
-                    return float(value)
-                except (TypeError, ValueError):
-                    raise InputError(f"{where}: expected a number for {key}, got {value!r}") from None
-        return None
+    keys = _with_distortion(content, where) | _with_distortion(entry, where)
 
+    def number(key: str) -> float | None:
+        value = keys.get(key)
+        try:
+            return None if value is None else float(value)
+        except (TypeError, ValueError, OverflowError):
+            raise InputError(f"{where}: expected a number for {key}, got {value!r}") from None
+
+    cx, cy = number("cx"), number("cy")
     h, w = number("h"), number("w")
     if w is None or h is None:
-        h, w = photo_size
+        h, w = _size_without_any(photo_size, cx, cy, where)
     if not (w >= 1 and h >= 1 and math.isfinite(w * h)):
         raise InputError(f"{where}: expected a positive image size, got w {w}, h {h}")
+
+    def focal(angle: str, size: float) -> float | None:
+        if not (value := number(angle)):
+            return None
+        if not 0 < value < math.pi:
+            raise InputError(f"{where}: expected {angle} in radians, between 0 and pi, got {value}")
+        return 0.5 * size / math.tan(0.5 * value)
+
     fx, fy = number("fl_x"), number("fl_y")
-    if fx is None and (angle := number("camera_angle_x")):
-        fx = 0.5 * w / math.tan(0.5 * angle)
-    if fy is None and number("fl_x") is None and (angle := number("camera_angle_y")):
-        fy = 0.5 * h / math.tan(0.5 * angle)
+    if fx is None:
+        fx, fy = focal("camera_angle_x", w), focal("camera_angle_y", h) if fy is None else fy
     fx, fy = fx if fx is not None else fy, fy if fy is not None else fx
     if fx is None:
         raise InputError(f"{where}: expected fl_x or camera_angle_x, found neither")
-    cx, cy = number("cx"), number("cy")
-    model = str(entry.get("camera_model", content.get("camera_model", "OPENCV"))).upper()
-    fisheye = model in _FISHEYE or bool(entry.get("is_fisheye", content.get("is_fisheye", False)))
+    model = str(keys.get("camera_model", "OPENCV")).upper()
+    fisheye = model in _FISHEYE or bool(keys.get("is_fisheye", False))
     if not fisheye and model not in _PINHOLE:
         raise InputError(f"{where}: expected camera_model OPENCV, OPENCV_FISHEYE or PINHOLE, got {model}")
     names = ("k1", "k2", "k3", "k4") if fisheye else ("k1", "k2", "p1", "p2", "k3", "k4")
@@ -161,12 +169,52 @@ def lens_from_keys(content: Mapping, entry: Mapping, where: str, photo_size: tup
         # OpenCV's k4 is in the denominator; nerfstudio's is the next power of r^2. The two cannot be
         # distinguished.
         raise InputError(f"{where}: expected k4 = 0 in a perspective camera, got {coefficients[5]}")
-    return Lens(
-        image_size=(round(h), round(w)),
-        focal=(fx, fy),
-        principal=(w / 2 if cx is None else cx, h / 2 if cy is None else cy),
-        family="fisheye" if fisheye else "opencv",
-        coefficients=coefficients,
+    if unknown := [name for name in _UNKNOWN if number(name)]:
+        raise InputError(f"{where}: expected no further distortion, got {unknown[0]} = {keys[unknown[0]]}")
+    try:
+        return Lens(
+            image_size=(round(h), round(w)),
+            focal=(fx, fy),
+            principal=(w / 2 if cx is None else cx, h / 2 if cy is None else cy),
+            family="fisheye" if fisheye else "opencv",
+            coefficients=coefficients,
+        )
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from None
+
+
+def _with_distortion(keys: Mapping, where: str) -> dict[str, Any]:
+    """Keys of a file or a frame, with nerfstudio's list ``distortion_params`` under the parts' names."""
+    listed = keys.get("distortion_params")
+    if listed is None:
+        return dict(keys)
+    if not isinstance(listed, list) or len(listed) > len(_LISTED):
+        raise InputError(f"{where}: expected distortion_params {', '.join(_LISTED)}, got {str(listed)[:60]}")
+    return {**keys, **dict(zip(_LISTED, listed))}
+
+
+def _size_without_any(
+    photo_size: tuple[int, int], cx: float | None, cy: float | None, where: str
+) -> tuple[float, float]:
+    """(h, w) of a camera whose file gives none: the photo's, unless the principal point is of another size.
+
+    Raises:
+        InputError: the point lies off the middle by one factor in both directions, or outside the photo.
+    """
+    h, w = photo_size
+    if cx is None or cy is None or min(h, w) < 1 or not math.isfinite(cx * cy):
+        return h, w
+    across, down = 2 * cx / w, 2 * cy / h
+    inside = 0 < across < 2 and 0 < down < 2
+    if inside and (abs(across / down - 1) > 0.1 or 0.8 < across < 1.25):
+        return h, w  # off the middle as lenses and cut photos are
+    middle = max(1e-9, (across + down) / 2)
+    whole = round(middle) if middle >= 1 else 1 / round(1 / middle)
+    if whole != 1 and max(abs(across / whole - 1), abs(down / whole - 1)) < 0.15:
+        return h * whole, w * whole  # the photo is a copy, so many times smaller or larger
+    raise InputError(
+        f"{where}: expected w and h of the photos that the camera was made for: its principal point "
+        f"({cx:g}, {cy:g}) is not that of a photo of {h} x {w} (H x W)"
     )
 
 
@@ -174,20 +222,25 @@ def _frame(content: Mapping, entry: Mapping, photo: Path, path: Path) -> Frame:
     where = f"{path}, frame {entry['file_path']}"
     try:
         cam_to_world = np.array(entry["transform_matrix"], dtype=np.float64)
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         raise InputError(f"{where}: expected a transform_matrix of 4x4 numbers") from None
+    if cam_to_world.shape == (4, 4) and not cam_to_world[3, :3].any() and cam_to_world[3, 3] not in (0, 1):
+        cam_to_world = cam_to_world / cam_to_world[3, 3]  # homogeneous: any factor means the same
     if cam_to_world.shape == (3, 4):
         cam_to_world = np.concatenate((cam_to_world, [[0.0, 0.0, 0.0, 1.0]]))
     check_pose(cam_to_world, where)
     lens = lens_from_keys(content, entry, where, read_header(photo).stored_size)
     depth, mask = (_beside(entry.get(key), path.parent) for key in ("depth_file_path", "mask_path"))
-    unit = float(content.get("depth_unit_scale_factor", 1e-3))  # nerfstudio's default: millimetres
+    unit = content.get("depth_unit_scale_factor", 1e-3)  # nerfstudio's default: millimetres
+    if not isinstance(unit, (int, float)):
+        raise InputError(f"{path}: expected a number for depth_unit_scale_factor, got {unit!r}")
     return photo_frame(
         photo,
         name=entry["file_path"],
         extrinsics=extrinsics_from_opengl(cam_to_world),
         lens=lens,
-        depth=None if depth is None else partial(_read_depth, depth, unit),
+        where=where,
+        depth=None if depth is None else partial(_read_depth, depth, float(unit)),
         mask=mask,
     )
 

@@ -21,6 +21,8 @@ def read_cameras(path: Path) -> dict[int, ColmapCamera]:
         name = records.MODELS[model_id][1] if known else f"id {model_id}"
         params = file.take(f"{records.parameter_count(name)}d") if known else ()
         cameras[camera_id] = records.checked_camera(name, width, height, params, where)
+        if not known:  # how long it is, nobody can say
+            raise InputError(cameras[camera_id].fault)
     return cameras
 
 
@@ -43,7 +45,7 @@ def read_images(path: Path) -> dict[int, ColmapImage]:
 def read_points(path: Path) -> ColmapPoints:
     file, rows, tracks = _Bytes(path), [], []
     for _ in file.items():
-        *row, length = file.take("Q3d3BdQ")
+        *row, length = file.take("q3d3BdQ")
         rows.append(tuple(row))
         tracks.append(file.array(2 * length, "<u4").reshape(-1, 2).astype(np.int64))
     return records.points_from_rows(rows, tracks)

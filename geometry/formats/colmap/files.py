@@ -77,6 +77,8 @@ def read_model(folder: Path) -> ColmapModel:
             raise InputError(
                 f"{folder}: image {image.name} refers to camera {image.camera_id}, which is not listed"
             )
+        if fault := cameras[image.camera_id].fault:
+            raise InputError(fault)
     return ColmapModel(cameras=cameras, images=images, points=points)
 
 

@@ -26,6 +26,13 @@ MODELS = (
     (8, "SIMPLE_RADIAL_FISHEYE", 1, "fisheye", (0,)),
     (9, "RADIAL_FISHEYE", 1, "fisheye", (0, 1)),
     (10, "THIN_PRISM_FISHEYE", 2, "fisheye", (0, 1, 4, 5, 2, 3, 6, 7)),
+    (11, "RAD_TAN_THIN_PRISM_FISHEYE", 2, "fisheye624", tuple(range(12))),
+    (12, "SIMPLE_DIVISION", 1, "division", (0,)),
+    (13, "DIVISION", 2, "division", (0,)),
+    (14, "SIMPLE_FISHEYE", 1, "fisheye", ()),
+    (15, "FISHEYE", 2, "fisheye", ()),
+    (16, "EUCM", 2, "eucm", (0, 1)),
+    (17, "EQUIRECTANGULAR", 0, "panorama", ()),  # two parameters, its size
 )
 MODEL_BY_NAME = {row[1]: row for row in MODELS}
 
@@ -37,10 +44,21 @@ class ColmapCamera:
     model: str  # COLMAP's name, for example SIMPLE_RADIAL
     image_size: tuple[int, int]  # (H, W)
     params: tuple[float, ...]
+    fault: str = ""  # why it cannot be used, if so: a complaint about a camera that no photo has helps nobody
 
     def lens(self) -> Lens:
-        """The same camera in our terms."""
+        """The same camera in our terms.
+
+        Raises:
+            InputError: it has a fault, or is no lens.
+        """
+        if self.fault:
+            raise InputError(self.fault)
         _, _, focals, family, places = MODEL_BY_NAME[self.model]
+        if family == "panorama":
+            raise InputError(
+                f"expected photos of a lens, got panoramas ({self.model}); cut them into views first"
+            )
         coefficients = [0.0] * (max(places, default=-1) + 1)
         for place, value in zip(places, self.params[focals + 2 :]):
             coefficients[place] = value
@@ -111,12 +129,13 @@ def parameter_count(name: str) -> int:
 
 
 def checked_camera(name: str, width: int, height: int, params: tuple, where: str) -> ColmapCamera:
-    """A camera of a file's words; ``where`` names their place in the error."""
+    """A camera of a file's words; ``where`` names their place in its fault."""
+    fault = ""
     if name not in MODEL_BY_NAME:
-        raise InputError(f"{where}: expected a camera model among {', '.join(MODEL_BY_NAME)}, got {name}")
-    if len(params) != (count := parameter_count(name)):
-        raise InputError(f"{where}: expected {count} parameters of {name}, got {len(params)}")
-    return ColmapCamera(model=name, image_size=(height, width), params=params)
+        fault = f"{where}: expected a camera model among {', '.join(MODEL_BY_NAME)}, got {name}"
+    elif len(params) != (count := parameter_count(name)):
+        fault = f"{where}: expected {count} parameters of {name}, got {len(params)}"
+    return ColmapCamera(model=name, image_size=(height, width), params=params, fault=fault)
 
 
 def points_from_rows(rows: list[tuple], tracks: list[np.ndarray]) -> ColmapPoints:

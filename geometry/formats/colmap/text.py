@@ -9,10 +9,11 @@ import numpy as np
 from geometry.errors import InputError
 from geometry.formats.colmap import records
 from geometry.formats.colmap.records import ColmapCamera, ColmapImage, ColmapModel, ColmapPoints
+from geometry.formats.text import read_text
 
 _CAMERA = "CAMERA_ID MODEL WIDTH HEIGHT PARAMS"
 _IMAGE = "IMAGE_ID QW QX QY QZ TX TY TZ CAMERA_ID NAME"
-_KEYPOINTS = "triples X Y POINT3D_ID"
+_KEYPOINTS = "triples X Y POINT3D_ID (a line for each image, empty without keypoints)"
 _POINT = "POINT3D_ID X Y Z R G B ERROR TRACK"
 
 
@@ -21,7 +22,7 @@ def read_cameras(path: Path) -> dict[int, ColmapCamera]:
     for where, words in _lines(path):
         if words:
             with _parsing(where, _CAMERA):
-                camera_id, name, width, height = int(words[0]), words[1], int(words[2]), int(words[3])
+                name, (camera_id, width, height) = words[1], map(_whole, (words[0], *words[2:4]))
                 params = tuple(map(float, words[4:]))
             cameras[camera_id] = records.checked_camera(name, width, height, params, where)
     return cameras
@@ -33,7 +34,7 @@ def read_images(path: Path) -> dict[int, ColmapImage]:
         if not words:
             continue
         with _parsing(where, _IMAGE):
-            image_id, pose, camera_id = int(words[0]), list(map(float, words[1:8])), int(words[8])
+            image_id, pose, camera_id = _whole(words[0]), list(map(float, words[1:8])), _whole(words[8])
             name = " ".join([words[9], *words[10:]])
         place, observed = next(lines, (where, []))
         with _parsing(place, _KEYPOINTS):
@@ -53,7 +54,8 @@ def read_points(path: Path) -> ColmapPoints:
     for where, words in _lines(path):
         if words:
             with _parsing(where, _POINT):
-                rows.append((int(words[0]), *map(float, words[1:4]), *map(int, words[4:7]), float(words[7])))
+                point, xyz, rgb = _whole(words[0]), map(float, words[1:4]), map(_whole, words[4:7])
+                rows.append((point, *xyz, *bytes(rgb), float(words[7])))
                 tracks.append(np.array(words[8:], dtype=np.int64).reshape(-1, 2))
     return records.points_from_rows(rows, tracks)
 
@@ -79,7 +81,7 @@ def contents(model: ColmapModel) -> dict[str, bytes]:
 def _lines(path: Path) -> Iterator[tuple[str, list[str]]]:
     """Place and words of each line; comments are left out, empty lines kept."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_text(path)
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: expected a text file in UTF-8, got other bytes at {error.start}") from None
     for number, line in enumerate(text.splitlines(), start=1):
@@ -92,8 +94,16 @@ def _parsing(where: str, expected: str) -> Iterator[None]:
     """A malformed line is one error that says what the line should hold."""
     try:
         yield
-    except (ValueError, IndexError) as error:
+    except (ValueError, IndexError, OverflowError) as error:
         raise InputError(f"{where}: expected {expected}, could not read it ({error})") from error
+
+
+def _whole(word: str) -> int:
+    """A whole number, as scripts also write it: ``518.0``."""
+    number = float(word)
+    if not (number.is_integer() and abs(number) < 2**53):
+        raise ValueError(f"{word} is no whole number")
+    return int(number)
 
 
 def _line(*values: object) -> str:

@@ -34,6 +34,12 @@ from geometry.errors import InputError
 H, W = 48, 64
 
 
+def hide_files(root):
+    """What macOS leaves beside each file on disks of other systems: no photo."""
+    for path in [p for p in root.rglob("*") if p.is_file()]:
+        path.with_name(f"._{path.name}").write_bytes(b"\0\5\x16\7")
+
+
 def save_millimetres(path, depth):
     save(path, np.round(depth * 1000).astype(np.uint16))
 
@@ -204,6 +210,7 @@ def test_blended_mvs(tmp_path, room):
             f"extrinsic\n{rows}\n\nintrinsic\n{K}\n\n1.0 0.1 128 9\n"
         )
     (folder / "cams/pair.txt").write_text("3\n")
+    hide_files(tmp_path)
     scene = BlendedMVS(tmp_path)[0]
     assert_cameras(scene, room)
     known = np.ones((H, W), bool)
@@ -314,6 +321,7 @@ def test_tartanair(tmp_path, version):
         else:  # as OpenCV writes four channels: blue first
             cv2.imwrite(f"{path}.png", depth.view(np.uint8).reshape(H, W, 4))
     (folder / f"pose_{camera}.txt").write_text("\n".join(lines))
+    hide_files(tmp_path)
     scene = TartanAir(tmp_path)[0]
     assert scene.metric
     assert_cameras(scene, room, atol=1e-5)
@@ -406,6 +414,7 @@ def write_arkit(root, room, turns=0, form="raw"):
 @pytest.mark.parametrize("turns", range(4))
 def test_arkitscenes(tmp_path, room, turns, form):
     up = write_arkit(tmp_path, room, turns, form)
+    hide_files(tmp_path)
     source = ARKitScenes(tmp_path)
     assert source.names == ("47333462",)
     scene = source[0]

@@ -45,6 +45,16 @@ def test_official_form(tmp_path, room):
     assert_images(scene, room)
 
 
+def test_hidden_files_are_no_photos(tmp_path, room):
+    """macOS leaves ``._000001.png`` beside each file on disks of other systems."""
+    write_official(tmp_path, room)
+    for photo in [*(tmp_path / "Barn").iterdir()]:
+        photo.with_name(f"._{photo.name}").write_bytes(b"\0\5\x16\7")
+        photo.rename(photo.with_name(f"view_{photo.name}"))  # names without numbers go by their count
+    scene = TanksAndTemples(tmp_path, intrinsics=write_intrinsics(tmp_path / "k.json", room))[0]
+    assert_cameras(scene, room, atol=1e-6)
+
+
 def test_numbered_photos_keep_their_entry_when_others_are_missing(tmp_path, room):
     write_official(tmp_path, room, missing=(0,))
     scene = TanksAndTemples(tmp_path, intrinsics=write_intrinsics(tmp_path / "k.json", room))[0]

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from geometry.errors import InputError
+from geometry.formats.colmap import ColmapCamera
 from geometry.formats.distortion import Lens, pinhole_intrinsics, undistort
 
 SIZE = (120, 160)
@@ -21,7 +22,12 @@ LENSES = {
     "pincushion": lens(coefficients=(0.15, 0.01)),
     "rational": lens(coefficients=(0.3, -0.1, 1e-3, 2e-3, 0.02, 0.25, -0.05, 0.01)),
     "fisheye": lens("fisheye", (-0.03, 0.01, -0.002, 0.0005), focal=(95.0, 96.0)),
+    "fisheye624": lens(
+        "fisheye624", (-0.03, 0.01, 0, 0, 0, 0, 1e-3, 2e-3, 1e-3, 0, 0, 0), focal=(95.0, 96.0)
+    ),
     "fov": lens("fov", (0.9,)),
+    "division": lens("division", (-0.2,)),
+    "eucm": lens("eucm", (0.6, 1.1)),
 }
 
 
@@ -48,6 +54,36 @@ def test_fov_by_hand():
     np.testing.assert_allclose(
         model.distort(np.array([[0.5, 0.0], [0.0, 0.5]])), [[0.5, 0], [0, 0.5]], atol=1e-12
     )
+
+
+@pytest.mark.parametrize("k", [-0.3, 0.2])
+def test_division_is_the_inverse_of_a_division(k):
+    ideal = np.random.default_rng(0).uniform(-0.6, 0.6, (50, 2))
+    distorted = lens("division", (k,)).distort(ideal)
+    r2 = (distorted**2).sum(-1, keepdims=True)
+    np.testing.assert_allclose(distorted / (1 + k * r2), ideal, atol=1e-12)
+
+
+# Where pycolmap 4.2.1 puts the point (0.3, -0.4, 1).
+PYCOLMAP = {
+    "SIMPLE_DIVISION": ((100, 50, 40, -0.2), (78.6335345, 1.821954)),
+    "DIVISION": ((100, 110, 50, 40, 0.1), (80.79002117, -5.15869772)),
+    "SIMPLE_FISHEYE": ((100, 50, 40), (77.81885654, 2.90819128)),
+    "FISHEYE": ((100, 110, 50, 40), (77.81885654, -0.80098959)),
+    "EUCM": ((100, 110, 50, 40, 0.6, 1.1), (77.84234657, -0.83544163)),
+    "RAD_TAN_THIN_PRISM_FISHEYE": (
+        (100, 110, 50, 40, 0.01, 0.02, -0.03, 0.04, 0.005, -0.006, 0.001, 0.002, 0.003, 0.004, -0.005, 0.006),
+        (77.97773646, -0.92024847),
+    ),
+}
+
+
+@pytest.mark.parametrize("model", PYCOLMAP)
+def test_models_of_colmap_4(model):
+    params, pixel = PYCOLMAP[model]
+    camera = ColmapCamera(model=model, image_size=(80, 100), params=tuple(map(float, params))).lens()
+    point = camera.distort(np.array([0.3, -0.4])) * camera.focal + camera.principal
+    np.testing.assert_allclose(point, pixel, atol=1e-7)
 
 
 def test_thin_prism_by_hand():

@@ -6,7 +6,7 @@ from PIL import Image
 
 from geometry.errors import InputError
 from geometry.formats import images
-from geometry.scenes import photos
+from geometry.scenes import photo_files, photos
 
 
 @pytest.mark.parametrize("orientation", [1, 6, 3])
@@ -33,8 +33,9 @@ def test_with_the_package_they_open_like_jpeg(tmp_path, orientation):
 def without_the_package(monkeypatch):
     images._register_heic.cache_clear()
     monkeypatch.setattr(images, "HEIC_READABLE", False)
-    for module in (images, photos):
+    for module in (images, photo_files):
         monkeypatch.setattr(module, "IMAGE_SUFFIXES", images.IMAGE_SUFFIXES - images.HEIC_SUFFIXES)
+    for module in (images, photos):
         monkeypatch.setattr(module, "FOREIGN_SUFFIXES", images.FOREIGN_SUFFIXES | images.HEIC_SUFFIXES)
     yield
     images._register_heic.cache_clear()

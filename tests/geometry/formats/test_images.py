@@ -1,11 +1,16 @@
 """Photos from disk: orientation, odd pixel formats, and one clear line for what is no photo."""
 
+import warnings
+
 import numpy as np
 import pytest
 from PIL import Image, ImageOps
+from scenes import save_grey
 
 from geometry.errors import InputError
+from geometry.formats import images
 from geometry.formats.images import natural_key, read_header, read_image, read_map
+from geometry.scenes.photos import open_photos
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -132,3 +137,25 @@ def test_exif_before_or_behind_a_pngs_pixels(tmp_path, late, monkeypatch):
         "PIL.PngImagePlugin.PngImageFile.load", lambda self: pytest.fail("pixels were decoded")
     )
     assert read_header(tmp_path / "b.png").upright_size == (20, 30)
+
+
+@pytest.mark.parametrize("suffix", [".jfif", ".jpe", ".mpo", ".JFIF"])
+def test_jpeg_under_its_other_names(tmp_path, suffix):
+    folder = tmp_path / "photos"
+    for i in range(2):
+        save_grey(folder / f"{i}.jpg")
+        (folder / f"{i}.jpg").rename(folder / f"{i}{suffix if i else '.jpg'}")
+    assert [frame.load().shape for frame in open_photos(folder).frames] == [(60, 80, 3)] * 2
+
+
+def test_large_photos_open_without_a_word_and_larger_ones_are_refused(tmp_path, monkeypatch):
+    """Pillow takes 90 million pixels for an attack and warns, 180 million and refuses."""
+    path = tmp_path / "a.png"
+    Image.new("1", (20_000, 10_000)).save(path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert images.read_header(path).stored_size == (10_000, 20_000)
+    assert Image.MAX_IMAGE_PIXELS is not None
+    monkeypatch.setattr(images, "MOST_PIXELS", 10**6)
+    with pytest.raises(InputError, match=r"a\.png: expected at most 1 million pixels, got 10000 x 20000"):
+        images.read_header(path)

@@ -115,6 +115,10 @@ def test_every_camera_model_round_trips_and_has_a_lens(tmp_path, model, model_ro
         folder = tmp_path / str(binary)
         colmap.write_model(folder, changed, binary_form=binary)
         assert colmap.read_model(folder).cameras[2] == camera
+    if name == "EQUIRECTANGULAR":
+        with pytest.raises(InputError, match="got panoramas"):
+            camera.lens()
+        return
     lens = camera.lens()
     assert lens.focal == (50.0, 60.0 if focals == 2 else 50.0)
     assert lens.principal == (20.0, 30.0)
@@ -125,6 +129,31 @@ def test_thin_prism_parameters_go_to_their_places():
     params = (50.0, 60.0, 20.0, 30.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0)  # k1 k2 p1 p2 k3 k4 sx1 sy1
     camera = colmap.ColmapCamera(model="THIN_PRISM_FISHEYE", image_size=(60, 40), params=params)
     assert camera.lens().coefficients == (1, 2, 5, 6, 3, 4, 7, 8)  # k1 k2 k3 k4 p1 p2 sx sy
+
+
+def test_whole_numbers_may_be_written_with_a_point(tmp_path, model):
+    colmap.write_model(tmp_path, model, binary_form=False)
+    for name in ("cameras", "images"):
+        path = tmp_path / f"{name}.txt"
+        path.write_bytes(re.sub(r"\b(80|60|1|2|3)(?= )", r"\1.0", path.read_text()).encode("utf-8-sig"))
+    assert_same(model, colmap.read_model(tmp_path))
+
+
+@pytest.mark.parametrize("line", ["9 LYTRO 80 60 1 1", "9 PINHOLE 80 60 1", "9 EQUIRECTANGULAR 80 40 80 40"])
+def test_a_camera_without_photos_is_nobodys_trouble(tmp_path, model, line):
+    colmap.write_model(tmp_path, model, binary_form=False)
+    with (tmp_path / "cameras.txt").open("a") as file:
+        file.write(f"{line}\n")
+    assert colmap.read_model(tmp_path).images.keys() == model.images.keys()
+
+
+def test_focal_lengths_that_are_no_pixels_name_the_photo(tmp_path):
+    save_grey(tmp_path / "images/1.png")
+    one = (["1.png"], np.eye(4)[None], np.diag([1.1, 1.1, 1])[None], [(60, 80)])
+    nothing = {"points": np.zeros((0, 3)), "colours": np.zeros((0, 3), np.uint8), "seen_by": np.zeros(0, int)}
+    colmap.write_model(tmp_path / "sparse", colmap.model_from_cameras(*one, **nothing))
+    with pytest.raises(InputError, match=r"sparse, image 1\.png: expected focal lengths in pixels, got 1\.1"):
+        read_colmap(tmp_path / "sparse", tmp_path / "images")
 
 
 @pytest.mark.parametrize("name", ["cameras.bin", "images.bin", "points3D.bin"])

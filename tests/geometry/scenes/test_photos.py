@@ -1,10 +1,13 @@
 """What people give as PHOTOS, good and bad."""
 
+import json
+
 import imageio_ffmpeg
 import numpy as np
 import pytest
 from PIL import Image
-from scenes import NO_POINTS, save_grey
+from scenes import NO_POINTS, assert_cameras, assert_images, make_arc, save_grey, write_room
+from scenes import names_of as room_names
 
 from geometry.errors import InputError
 from geometry.formats import colmap
@@ -219,6 +222,25 @@ def test_a_blender_set_has_a_file_for_each_of_its_folders(tmp_path):
     for start, count in (("", 3), ("train", 3), ("test", 2)):
         scene = open_photos(tmp_path / start, check=False)
         assert (len(scene), scene.posed) == (count, True)
+
+
+@pytest.mark.parametrize("start", ["", "keyframes", "keyframes/images"])
+def test_the_raw_export_of_polycam(tmp_path, start):
+    arc = make_arc(4)
+    save_grey(tmp_path / "thumbnail.jpg", (20, 30))
+    write_room(tmp_path / "keyframes/images", arc)
+    (tmp_path / "keyframes/cameras").mkdir()
+    for name, view in zip(room_names(4), arc):
+        K, (H, W) = view.intrinsics, view.image.shape[:2]
+        camera = {f"t_{i}{j}": view.opengl[i, j] for i in range(3) for j in range(4)}
+        camera |= {"fx": K[0, 0], "fy": K[1, 1], "cx": K[0, 2], "cy": K[1, 2], "width": W, "height": H}
+        (tmp_path / f"keyframes/cameras/{name[:-4]}.json").write_text(json.dumps(camera))
+    scene = open_photos(tmp_path / start)
+    assert_cameras(scene, arc)
+    assert_images(scene, arc)
+    (tmp_path / "keyframes/cameras/frame_2.json").write_text('{"t_00": 1}')
+    with pytest.raises(InputError, match=r"frame_2\.json: expected t_00"):
+        open_photos(tmp_path / start)
 
 
 def test_a_json_of_another_machine_named_itself(tmp_path):

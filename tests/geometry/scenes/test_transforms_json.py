@@ -76,6 +76,51 @@ def test_distortion_and_fisheye(tmp_path):
     assert (lens.family, lens.coefficients) == ("fisheye", (0.1, 0.01, 0.001, 0.0001))
 
 
+def test_nerfstudios_list_of_distortion(tmp_path):
+    """In the file or in a frame; a frame's own keys come first."""
+    listed = [-0.1, 0.02, 0.003, 0, 0.001, 0.002]  # k1 k2 k3 k4 p1 p2
+    expected = (-0.1, 0.02, 0.001, 0.002, 0.003, 0)
+    for keys, own in (
+        ({**SHARED, "distortion_params": listed}, {}),
+        ({**SHARED, "k1": 9}, {"distortion_params": listed}),
+        ({**SHARED, "distortion_params": [9, *listed[1:]]}, {"k1": -0.1}),
+    ):
+        path = capture(tmp_path, keys=keys, frame_keys=own)
+        assert read_scene(path).frames[0].lens.coefficients == expected
+
+
+@pytest.mark.parametrize("factor", [2, 4, 0.5])
+def test_without_a_size_the_principal_point_tells_the_resolution(tmp_path, factor):
+    """Photos were made smaller, and their w and h are not stated: the camera goes along."""
+    keys = {k: v * factor for k, v in SHARED.items() if k not in "wh"}
+    K = read_scene(capture(tmp_path, keys=keys)).frames[0].intrinsics
+    np.testing.assert_allclose(K, [[50, 0, 41], [0, 60, 29], [0, 0, 1]])
+
+
+@pytest.mark.parametrize("principal", [(60, 45), (90, 29), (41, -1)])
+def test_without_a_size_a_contradiction_is_refused(tmp_path, principal):
+    keys = {"fl_x": 50, "cx": principal[0], "cy": principal[1]}
+    with pytest.raises(InputError, match=r"0\.png: expected w and h"):
+        read_scene(capture(tmp_path, keys=keys))
+
+
+def test_without_a_size_a_cut_photo_keeps_its_principal_point(tmp_path):
+    K = read_scene(capture(tmp_path, keys={"fl_x": 50, "cx": 70, "cy": 29})).frames[0].intrinsics
+    assert K[0, 2] == 70
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_files_of_windows_programs(tmp_path, encoding):
+    path = capture(tmp_path)
+    path.write_bytes(path.read_text().encode(encoding))
+    assert read_scene(path).posed
+
+
+def test_a_homogeneous_matrix_may_be_scaled(tmp_path):
+    path = capture(tmp_path, frame_keys={"transform_matrix": (0.5 * np.array(POSE)).tolist()})
+    np.testing.assert_allclose(read_scene(path).extrinsics, read_scene(capture(tmp_path)).extrinsics)
+
+
 def test_missing_files_are_counted_in_one_warning_and_extensions_may_be_missing(tmp_path):
     path = capture(tmp_path, ["images/10", "images/2", "images/3", "images/4"], save=False)
     save_grey(tmp_path / "images/10.png")
@@ -124,6 +169,16 @@ def bad(tmp_path, kind):
         capture(tmp_path, ["images/7.png"], save=False)
     elif kind == "other shape":
         capture(tmp_path, size=(70, 71))
+    elif kind == "normalised":
+        capture(tmp_path, keys={"fl_x": 0.9, "fl_y": 1.2, "cx": 0.5, "cy": 0.5, "w": 80, "h": 60, "k1": 0.1})
+    elif kind == "millimetres":
+        capture(tmp_path, keys={**SHARED, "fl_x": 4.2, "fl_y": 4.2})
+    elif kind == "negative":
+        capture(tmp_path, keys={**SHARED, "fl_x": -50.0})
+    elif kind == "k5":
+        capture(tmp_path, keys={**SHARED, "k5": 0.1})
+    elif kind == "long distortion":
+        capture(tmp_path, keys={**SHARED, "distortion_params": [0.1] * 8})
     elif kind == "unknown model":
         capture(tmp_path, keys={**SHARED, "camera_model": "EQUIRECTANGULAR"})
     return path
@@ -145,6 +200,11 @@ def bad(tmp_path, kind):
         ("other photos", "other photos"),
         ("other shape", "shaped like its camera"),
         ("unknown model", "EQUIRECTANGULAR"),
+        ("normalised", "frame images/0.png: expected focal lengths in pixels, got 0.9 and 1.2 .*60 x 80"),
+        ("millimetres", "frame images/0.png: expected focal lengths in pixels"),
+        ("negative", "frame images/0.png: expected a camera with finite numbers, positive focal"),
+        ("k5", "frame images/0.png: expected no further distortion, got k5 = 0.1"),
+        ("long distortion", "expected distortion_params k1, k2"),
     ],
 )
 def test_bad_files_are_one_line(tmp_path, kind, message):
