@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import re
+import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -32,6 +33,9 @@ FOREIGN_SUFFIXES = (
     | HEIC_SUFFIXES
 ) - IMAGE_SUFFIXES
 MOST_PIXELS = 400_000_000  # of one photo, 1.2 GB of RGB; phones make 200 million
+# What Pillow's decoders raise on damaged files.
+_DAMAGED = (OSError, SyntaxError, ValueError, EOFError, RuntimeError, LookupError, TypeError, ArithmeticError)
+_DAMAGED += (struct.error,)
 _OPENING = Lock()  # while Pillow's own limit is off
 
 _EXIF_MAKE, _EXIF_MODEL, _EXIF_ORIENTATION = 0x010F, 0x0110, 0x0112
@@ -104,7 +108,7 @@ def read_exif_lens(path: Path) -> ExifLens:
             focal_mm, focal_35mm = (f if 0 < f < float("inf") else None for f in focal)
             camera = f"{exif.get(_EXIF_MAKE, '')} {exif.get(_EXIF_MODEL, '')}".strip()
             return ExifLens(camera=camera, focal_mm=focal_mm, focal_35mm=focal_35mm)
-        except (OSError, SyntaxError, ValueError, KeyError, TypeError, ZeroDivisionError):
+        except _DAMAGED:
             return ExifLens()
 
 
@@ -155,7 +159,7 @@ def _open(path: Path) -> Image.Image:
             if not _register_heic():
                 raise
             image = _of_any_size(path)
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+    except _DAMAGED as error:
         reasons = {
             FileNotFoundError: "found no such file",
             IsADirectoryError: "got a folder",
@@ -200,7 +204,7 @@ def _stored(image: Image.Image, path: Path | str, convert: Callable[..., np.ndar
         before = _upright(image)
     try:
         image.load()
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
+    except _DAMAGED as error:
         raise PhotoError(
             f"{path}: expected a whole image, got a damaged or truncated one ({error})"
         ) from error
@@ -238,7 +242,7 @@ def remedy(suffix: str) -> str:
 def _upright(image: Image.Image) -> tuple[bool, int]:
     try:
         orientation = _exif(image).get(_EXIF_ORIENTATION, 1)
-    except (OSError, SyntaxError, ValueError, KeyError, TypeError):
+    except _DAMAGED:
         orientation = 1  # with damaged EXIF the pixels are still read
     mirrored, turns = _UPRIGHT.get(orientation, (0, 0))
     return bool(mirrored), turns

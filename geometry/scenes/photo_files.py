@@ -10,6 +10,7 @@ from geometry.formats.images import IMAGE_SUFFIXES, natural_key
 # Where photos lie in a capture's folder, the sharpest first; case does not matter.
 PHOTO_FOLDERS = (
     "corrected_images", "images", "images_2", "images_4", "images_8", "input", "rgb", "photos", "frames",
+    "image", "imgs", "color",
 )  # fmt: skip
 
 

@@ -59,7 +59,7 @@ def read_scene(folder: Path, image_folder: Path, *, only: set[str] | None = None
         try:
             rows = [[float(content[f"t_{row}{column}"]) for column in range(4)] for row in range(3)]
             keys = {ours: content[theirs] for theirs, ours in _NAMES.items()}
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise InputError(f"{path}: expected t_00 ... t_23, {', '.join(_NAMES)}, got {error}") from None
         pose = np.array([*rows, [0, 0, 0, 1]])
         check_pose(pose, str(path))
