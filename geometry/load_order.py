@@ -1,6 +1,5 @@
 """pycolmap after us: before zlib it breaks every use of zlib in the process."""
 
-import subprocess
 import sys
 
 _CHECK = "import pycolmap, zlib; zlib.compress(bytes(100_000))"
@@ -26,6 +25,8 @@ def load_zlib_first() -> None:
 
 def _breaks() -> bool:
     """Whether this version of pycolmap does that, tried in a process of its own."""
+    import subprocess
+
     try:
         return subprocess.run([sys.executable, "-c", _CHECK], capture_output=True, timeout=30).returncode < 0
     except (OSError, subprocess.TimeoutExpired) as error:

@@ -160,7 +160,7 @@ def _open(path: Path) -> Image.Image:
                 raise
             image = _of_any_size(path)
     except _DAMAGED as error:
-        reasons = {
+        reasons: dict[type[Exception], str] = {
             FileNotFoundError: "found no such file",
             IsADirectoryError: "got a folder",
             PermissionError: "got a file without read permission",

@@ -13,17 +13,18 @@ from jaxtyping import Float
 from geometry.ops import se3
 from geometry.scenes.scene import Scene
 
-FAR = 1000.0  # times the cameras' spread: beyond it, rounding moves points by more than 1e-4 of that
+FAR = 1000.0  # times the spread of cameras or points: beyond it, rounding moves points by 1e-4 of that
 _ALONE = 10.0  # spread assumed of a single place; georeferenced worlds are in metres
 
 
 def around_local_origin(scene: Scene) -> Scene:
-    """The scene in its world, or moved by an origin near its cameras where those lie far out."""
+    """The scene in its world, or with the origin moved to its cameras where those lie far out."""
     if not scene.posed:
         return scene
     centres = se3.centres(torch.from_numpy(scene.extrinsics)).numpy()
     middle = np.median(centres, axis=0)
-    spread = float(np.median(np.linalg.norm(centres - middle, axis=1))) or _ALONE
+    seen = [centres] if scene.points is None or not len(scene.points) else [centres, scene.points]
+    spread = max(float(np.median(np.linalg.norm(part - middle, axis=1))) for part in seen) or _ALONE
     if np.linalg.norm(middle) <= FAR * spread:
         return scene
     origin = np.round(middle, -int(np.floor(np.log10(spread))))  # no more digits than it needs

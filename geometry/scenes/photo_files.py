@@ -4,6 +4,7 @@ import os
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
+from urllib.parse import unquote
 
 from geometry.formats.images import IMAGE_SUFFIXES, natural_key
 
@@ -107,8 +108,8 @@ def match_names(
     r"""The file that each name means, None where none does or where it is not certain which.
 
     A name that stands as it is comes first. The others may differ from their file in separators (``\``),
-    runs of blanks and Unicode form, in leading folders that only one of the two has, then also in case,
-    then also in the photo's suffix; and they match where one name and one file are left that fit.
+    runs of blanks, ``%20`` and Unicode form, in leading folders that only one of the two has, then also in
+    case, then also in the photo's suffix; and they match where one name and one file are left that fit.
 
     Args:
         files: relative to the folder of the photos, parts separated by ``/``.
@@ -144,7 +145,7 @@ def match_names(
 
 def _plain(name: str) -> tuple[str, ...]:
     """The parts of a path, whatever separates them, in one Unicode form."""
-    text = " ".join(unicodedata.normalize("NFC", name.replace("\\", "/")).split())
+    text = " ".join(unicodedata.normalize("NFC", unquote(name).replace("\\", "/")).split())
     return tuple(part.strip() for part in text.split("/") if part.strip() not in ("", "."))
 
 

@@ -36,15 +36,15 @@ def open_photos(
     """Open photos, with their cameras where a file beside them has some.
 
     Photos come in natural order (numbers as numbers), upright, and without lens distortion where it is known;
-    images in memory stay in the order given. A ``transforms.json``, or a COLMAP model in the folder,
-    ``sparse/0``, ``sparse`` or ``colmap``, is found in the folder, or beside it; photos it does not cover are
-    left out with a warning. Pixels are decoded later, by `Frame.load`. Georeferenced cameras are moved to the
-    world's origin, see `Scene.origin`.
+    images in memory stay in the order given. A ``transforms.json``, a COLMAP model in the folder, ``sparse``,
+    ``sparse/N`` or ``colmap``, or Polycam's cameras are found in the folder, or beside it; photos that they
+    do not cover, and those that cannot be read, are left out with a warning. Pixels are decoded later, by
+    `Frame.load`. Georeferenced cameras are moved to the world's origin, see `Scene.origin`.
 
     Args:
         inputs: one folder, one video, a ``transforms.json``, or photos one by one; or an image or images
             in memory: uint8 arrays [H, W, 3], float arrays or tensors [3, H, W] in 0..1, Pillow images.
-        poses: a ``transforms.json`` or a COLMAP model's folder to take cameras from.
+        poses: a ``transforms.json``, a COLMAP model's folder or Polycam's to take cameras from.
         cameras: one for each photo, [1, V, ...], in pixels of the photos as they are, upright.
         unposed: ignore every camera.
         check: refuse cameras whose convention contradicts the points or the photos.

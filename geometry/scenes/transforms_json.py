@@ -146,8 +146,10 @@ def lens_from_keys(content: Mapping, entry: Mapping, where: str, photo_size: tup
     if not (w >= 1 and h >= 1 and math.isfinite(w * h)):
         raise InputError(f"{where}: expected a positive image size, got w {w}, h {h}")
 
-    def focal(angle: str, size: float) -> float | None:
-        if not (value := number(angle)):
+    def focal(axis: str, size: float) -> float | None:
+        angle, degrees = f"camera_angle_{axis}", number(f"{axis}_fov")  # instant-ngp takes either
+        value = number(angle) or (degrees and math.radians(degrees))
+        if not value:
             return None
         if not 0 < value < math.pi:
             raise InputError(f"{where}: expected {angle} in radians, between 0 and pi, got {value}")
@@ -155,10 +157,10 @@ def lens_from_keys(content: Mapping, entry: Mapping, where: str, photo_size: tup
 
     fx, fy = number("fl_x"), number("fl_y")
     if fx is None:
-        fx, fy = focal("camera_angle_x", w), focal("camera_angle_y", h) if fy is None else fy
+        fx, fy = focal("x", w), focal("y", h) if fy is None else fy
     fx, fy = fx if fx is not None else fy, fy if fy is not None else fx
     if fx is None:
-        raise InputError(f"{where}: expected fl_x or camera_angle_x, found neither")
+        raise InputError(f"{where}: expected fl_x, camera_angle_x or x_fov, found none of them")
     model = str(keys.get("camera_model", "OPENCV")).upper()
     fisheye = model in _FISHEYE or bool(keys.get("is_fisheye", False))
     if not fisheye and model not in _PINHOLE:

@@ -15,6 +15,7 @@ ALIKE = {
     "Windows path": lambda n: "C:\\Users\\anna\\" + n.replace("/", "\\"),
     "absolute path of another machine": lambda n: f"/home/anna/capture/{n}",
     "two blanks": lambda n: n.replace(" ", "  "),
+    "percent signs": lambda n: n.replace(" ", "%20"),
     "decomposed Unicode": lambda n: unicodedata.normalize("NFD", n),
     "case": str.lower,
     "no suffix": lambda n: n.removesuffix(".JPG"),

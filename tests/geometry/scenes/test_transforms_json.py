@@ -41,6 +41,10 @@ def test_opengl_camera_to_world_becomes_opencv_world_to_camera(tmp_path):
         ({"camera_angle_x": 2 * math.atan(0.8), "w": 80, "h": 60}, (50, 50, 40, 30)),
         ({"camera_angle_x": 2 * math.atan(0.8)}, (50, 50, 40, 30)),
         ({"fl_x": 50.0, "w": 80.0, "h": 60.0}, (50, 50, 40, 30)),
+        (
+            {"x_fov": math.degrees(2 * math.atan(0.8)), "y_fov": 2 * math.degrees(math.atan(0.5))},
+            (50, 60, 40, 30),
+        ),
         ({**SHARED, "camera_angle_x": 1.0, "camera_angle_y": 1.0}, (50, 60, 41, 29)),
         (
             {"camera_angle_x": 2 * math.atan(0.8), "camera_angle_y": 2 * math.atan(0.5)},
@@ -175,6 +179,8 @@ def bad(tmp_path, kind):
         capture(tmp_path, keys={**SHARED, "fl_x": 4.2, "fl_y": 4.2})
     elif kind == "negative":
         capture(tmp_path, keys={**SHARED, "fl_x": -50.0})
+    elif kind == "degrees":
+        capture(tmp_path, keys={"camera_angle_x": 77.3, "w": 80, "h": 60})
     elif kind == "k5":
         capture(tmp_path, keys={**SHARED, "k5": 0.1})
     elif kind == "long distortion":
@@ -203,6 +209,7 @@ def bad(tmp_path, kind):
         ("normalised", "frame images/0.png: expected focal lengths in pixels, got 0.9 and 1.2 .*60 x 80"),
         ("millimetres", "frame images/0.png: expected focal lengths in pixels"),
         ("negative", "frame images/0.png: expected a camera with finite numbers, positive focal"),
+        ("degrees", "frame images/0.png: expected camera_angle_x in radians, between 0 and pi, got 77.3"),
         ("k5", "frame images/0.png: expected no further distortion, got k5 = 0.1"),
         ("long distortion", "expected distortion_params k1, k2"),
     ],
