@@ -1,5 +1,6 @@
 """Whether a rendering is to be trusted, and what to do where it is not: a judgement in plain words."""
 
+import math
 from dataclasses import dataclass
 
 from geometry.capture import Capture
@@ -54,7 +55,7 @@ def trust_in_words(share: float) -> str:
         meaning = f"fair: {GOOD:.0%} and more is good"
     else:
         meaning = f"poor: below {POOR:.0%}"
-    return f"{share:.0%} of it trusted ({meaning})"
+    return f"{math.floor(100 * share)}% of it trusted ({meaning})"
 
 
 def _guess(scene: SplatScene, capture: Capture, facts: Circumstances) -> str:

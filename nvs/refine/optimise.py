@@ -102,7 +102,7 @@ def refine(
     """
     if photos.cameras is None or steps < 1:
         raise InputError(f"refine: expected photos with cameras and at least one step, got {steps} steps")
-    photos = photos.map(torch.clone)  # tensors of an inference mode cannot take part in a gradient
+    photos = photos.map(_ordinary)
     V = photos.images.shape[1]
     drawn = {"background": background, "backend": backend}
     state = _State(gaussians, photos, rates or Rates(), optimise_cameras, drawn)
@@ -141,6 +141,11 @@ def refine(
     )
 
 
+def _ordinary(tensor: Tensor) -> Tensor:
+    """Tensors of an inference mode cannot take part in a gradient."""
+    return tensor.clone() if tensor.is_inference() else tensor
+
+
 def coarse_share(steps: int, photos: int) -> float:
     """The share of the steps on photos of half the size."""
     return min(COARSE_SHARE, COARSE_ROUNDS * photos / steps)
@@ -164,7 +169,7 @@ def step_seconds(
     backend: str = "auto",
 ) -> float:
     """What a step of `refine` takes here, half of them coarse: medians of a few, all over the capture."""
-    photos = photos.map(torch.clone)
+    photos = photos.map(_ordinary)
     V = photos.images.shape[1]
     views = sorted({round(i * (V - 1) / 3) for i in range(4)})
     seconds: list[list[float]] = []

@@ -17,7 +17,7 @@ class Quality:
 
 QUALITIES = {
     "draft": Quality(rounds=0, least=0, most=0, minutes=0.0),
-    "good": Quality(rounds=18, least=400, most=1500, minutes=4.0),
+    "good": Quality(rounds=18, least=500, most=1500, minutes=4.0),
     "best": Quality(rounds=40, least=1500, most=8000, minutes=20.0),
 }
 LEAST_STEPS = 30  # with fewer nothing is gained

@@ -89,7 +89,7 @@ def sweep_depth(
     window: int = 5,
     min_score: float = 0.5,
     rounds: int = 2,
-    memory_gb: float = 1.0,
+    memory_gb: float = 0.75,
 ) -> SweptDepth:
     """z-depth of posed views by a plane sweep, semi-global smoothing, and agreement between views.
 

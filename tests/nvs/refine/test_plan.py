@@ -11,7 +11,7 @@ from nvs.refine import plan_refinement
     [
         ({"refine": 150}, 43, 9.0, 150),  # said is done, however long it takes
         ({}, 43, 0.1, 18 * 43),  # every photo 18 times
-        ({}, 12, 0.1, 400),  # a few photos: at least so many
+        ({}, 12, 0.1, 500),  # a few photos: at least so many
         ({}, 300, 0.1, 1500),
         ({}, 43, 1.0, 240),  # a slow machine: four minutes
         ({"minutes": 1.0}, 43, 0.5, 120),
