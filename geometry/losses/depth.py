@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from geometry.losses.reduce import confidence_weighted, masked_mean
+from geometry.losses.reduce import confidence_weighted, mean_of_views
 
 LAMBDA_C = 0.2
 
@@ -19,8 +19,8 @@ def depth_loss(
 ) -> Float[Tensor, ""]:
     """L_D = 1/Z sum m (C |D^ - D| - lambda_c log C).
 
-    Its minimum over C is at C = lambda_c / |D^ - D|, and can be negative. Z counts the valid pixels of the
-    batch, so that a view with few measured depths weighs little.
+    Its minimum over C is at C = lambda_c / |D^ - D|, and can be negative. Z counts the valid pixels of a
+    view (`mean_of_views`), so that views with few measured depths train depth as dense ones do.
 
     Args:
         conf: C, at least 1; None is plain l1 (models without confidence).
@@ -32,4 +32,4 @@ def depth_loss(
     error = (depth - torch.where(valid, target, 0.0)).abs()
     if conf is not None:
         error = confidence_weighted(error, conf, lambda_c)
-    return masked_mean(error, valid)
+    return mean_of_views(error, valid)

@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from geometry.losses.reduce import Components, l1, masked_mean
+from geometry.losses.reduce import Components, l1, mean_of_views
 from geometry.ops.rays import lift, resize_rays
 
 
@@ -35,4 +35,4 @@ def point_map_loss(
 ) -> Float[Tensor, ""]:
     """1/Z sum m |P^ - P|_1 of directly predicted points: the ablation's point-map target."""
     target = torch.where(valid[..., None], target, 0.0)
-    return masked_mean(l1(points, target, components), valid)
+    return mean_of_views(l1(points, target, components), valid)

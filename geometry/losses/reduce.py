@@ -19,6 +19,21 @@ def masked_mean(values: Float[Tensor, "*shape"], mask: Bool[Tensor, "*shape"]) -
     return torch.where(mask, values, 0.0).sum() / mask.sum().clamp(min=1)
 
 
+def mean_of_views(values: Float[Tensor, "*views H W"], mask: Bool[Tensor, "*views H W"]) -> Float[Tensor, ""]:
+    """1/Z sum m * values in each view, the mean of a sample's views that have any, the mean over samples.
+
+    So a view of few measured pixels counts as a dense one does, which is the paper's 1/Z, and a batch has the
+    same mean however it is cut into equal parts: a sample without any counts as 0. Of two axes before H and W
+    the last is a sample's views; one alone is of samples. What is masked out gets through as little as in
+    `masked_mean`.
+    """
+    count = mask.sum((-1, -2))
+    of_views = torch.where(mask, values, 0.0).sum((-1, -2)) / count.clamp(min=1)
+    if of_views.ndim > 1:
+        of_views = of_views.sum(-1) / (count > 0).sum(-1).clamp(min=1)
+    return of_views.mean()
+
+
 def l1(
     prediction: Float[Tensor, "*shape n"], target: Float[Tensor, "*shape n"], components: Components
 ) -> Float[Tensor, "*shape"]:

@@ -47,6 +47,18 @@ def test_gradient_loss_by_hand():
     assert gradient_loss(depth + 7, target, valid).item() == 1.0  # a shift has no gradient
 
 
+def test_a_sparse_view_counts_as_a_dense_one():
+    """The mean of each view, of a sample's views that have any, of samples: 1/Z of every depth map."""
+    depth, target = torch.zeros(2, 2, 1, 4), torch.zeros(2, 2, 1, 4)
+    depth[0, 0] = 1.0  # four pixels of error 1,
+    depth[0, 1, 0, 0] = 3.0  # one of error 3; the second sample has no depth
+    valid = depth > 0
+    assert depth_loss(depth, target, valid).item() == (1 + 3) / 2 / 2
+    assert depth_loss(depth[:1, :1], target[:1, :1], valid[:1, :1]).item() == 1.0
+    valid[0, 1] = False  # a view without any is no view of error 0
+    assert depth_loss(depth[:1], target[:1], valid[:1]).item() == 1.0
+
+
 def test_ray_loss_by_hand():
     target = torch.zeros(1, 1, 1, 2, 6)
     rays = target.clone()

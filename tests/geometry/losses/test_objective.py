@@ -52,6 +52,27 @@ def perfect(truth):
     )
 
 
+@pytest.mark.parametrize("sparse", [0.0, 0.02, 0.3])
+def test_a_batch_has_the_same_loss_in_one_part_and_in_two(truth, generator, sparse):
+    """A DL3DV-like sample of few points beside a dense one, or one without any depth."""
+    H, W = SIZE
+    thin = truth.valid.clone()
+    thin[1] &= torch.rand(2, H, W, generator=generator) < sparse
+    truth = replace(truth, valid=thin, sky=None, metric=torch.tensor([True, True]))
+    metric = truth.metric
+    truth, _ = normalise_truth(truth, torch.tensor([0, 1]))
+    truth = replace(truth, metric=metric)
+    guess = perfect(truth)
+    guess = replace(guess, depth=guess.depth + torch.rand(guess.depth.shape, generator=generator).double())
+    for objective in (AnyViewObjective(), MetricObjective()):
+        whole = objective(guess, truth)
+        halves = [objective(guess.map(lambda t: t[i : i + 1]), truth[i : i + 1]) for i in (0, 1)]  # noqa: B023
+        for name, term in whole.items():
+            assert_close(term, (halves[0][name] + halves[1][name]) / 2)
+        if sparse:  # and half of it comes from the sparse sample, not a share of its pixels
+            assert halves[1]["depth"] > 0.5 * halves[0]["depth"]
+
+
 def test_a_perfect_student_has_zero_loss_in_every_term(truth):
     normalised, _ = normalise_truth(truth, torch.tensor([0, 1]))
     objective = AnyViewObjective()
