@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: finish the step, save, say how to resume. A second Ctrl-C ends at once."""
+"""Signals that end a run: finish the step, save, say how to resume. A second Ctrl-C ends at once."""
 
 import os
 import signal
@@ -8,11 +8,16 @@ import time
 from types import FrameType
 from typing import Any
 
+# What a command ends with when a signal stopped its run and the run can be resumed (EX_TEMPFAIL of
+# sysexits.h): neither success nor an error, so that a scheduler can be told to start it again.
+INTERRUPTED = 75
 ECHO_S = 0.5  # one Ctrl-C under torchrun may arrive twice, from the terminal and from torchrun
+# Schedulers announce the end of a job's time by one of the last two.
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 
 
 class StopSignal:
-    """Context in which SIGINT and SIGTERM set ``requested`` instead of ending the process."""
+    """Context in which `SIGNALS` set ``requested`` instead of ending the process."""
 
     def __init__(self) -> None:
         self.requested = False
@@ -22,7 +27,7 @@ class StopSignal:
     def __enter__(self) -> "StopSignal":
         # Python allows handlers in the main thread only; elsewhere (a notebook's worker) there are none.
         if threading.current_thread() is threading.main_thread():
-            self._old = {n: signal.signal(n, self._handle) for n in (signal.SIGINT, signal.SIGTERM)}
+            self._old = {n: signal.signal(n, self._handle) for n in SIGNALS}
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -1,7 +1,7 @@
 """From a dataset to the batches of one process: workers, seeds, order and the way to the device."""
 
 import signal
-from collections.abc import Callable, Iterator, Sized
+from collections.abc import Callable, Collection, Iterator, Sized
 from dataclasses import KW_ONLY, dataclass
 from functools import partial
 from typing import Any, Protocol, runtime_checkable
@@ -9,6 +9,8 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch.utils.data import DataLoader, default_collate
 
+from geometry.engine.interrupt import SIGNALS
+from geometry.engine.notes import Notes, noting
 from geometry.engine.samplers import SampleRequest, StepSampler
 from geometry.engine.seeding import derive_seed, seeded
 from geometry.errors import InputError
@@ -67,16 +69,20 @@ class DataStream:
         world_size: int,
         accumulate: int,
         device: torch.device,
-    ) -> Iterator[list[tuple[int, Any]]]:
-        """For each step in ``start .. stop - 1`` this process's micro-batches, as (samples, batch on device).
+        skip: Collection[int] = (),
+    ) -> Iterator[list[tuple[int, Any, Notes]]]:
+        """For each step in ``start .. stop - 1`` this process's micro-batches: samples, batch (moved), notes.
 
         The global batch is cut into ``world_size * accumulate`` equal parts in order; process ``rank``
-        takes parts ``rank * accumulate`` to ``(rank + 1) * accumulate - 1``.
+        takes parts ``rank * accumulate`` to ``(rank + 1) * accumulate - 1``. For steps in ``skip`` nothing is
+        loaded, and the list is empty.
         """
+
+        wanted = [step for step in range(start, stop) if step not in skip]
 
         def requests() -> Iterator[list[SampleRequest]]:
             parts = world_size * accumulate
-            for step in range(start, stop):
+            for step in wanted:
                 batch = self.sampler.requests(step, seed=seed, parts=parts, length=self.length)
                 size = len(batch) // parts
                 for part in range(rank * accumulate, (rank + 1) * accumulate):
@@ -95,10 +101,15 @@ class DataStream:
             # start: a resumed run would then be one number behind the unbroken run.
             generator=torch.Generator().manual_seed(derive_seed(seed, "loader", rank)),
         )
-        batches = iter(loader)
-        for _ in range(start, stop):
-            parts = [next(batches) for _ in range(accumulate)]
-            yield [(samples, to_device(batch, device)) for samples, batch in parts]
+        # Blocked while workers start: a fork server inherits that, and cannot be told to ignore signals.
+        held = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        try:
+            batches = iter(loader)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, held)
+        for step in range(start, stop):
+            parts = [next(batches) for _ in range(accumulate if step not in skip else 0)]
+            yield [(samples, to_device(batch, device), notes) for samples, batch, notes in parts]
 
 
 class _Seeded:
@@ -107,23 +118,27 @@ class _Seeded:
     def __init__(self, dataset: Samples) -> None:
         self.dataset = dataset
 
-    def __getitem__(self, request: SampleRequest) -> Any:
-        with seeded(request.seed):
-            return self.dataset[request]
+    def __getitem__(self, request: SampleRequest) -> tuple[Any, Notes]:
+        with seeded(request.seed), noting() as notes:
+            sample = self.dataset[request]
+        notes.origins = notes.origins or [f"entry {request.index}"]
+        return sample, notes
 
 
-def _counted(collate: Callable[[list[Any]], Any], samples: list[Any]) -> tuple[int, Any]:
-    return len(samples), collate(samples)
+def _counted(collate: Callable[[list[Any]], Any], samples: list[tuple[Any, Notes]]) -> tuple[int, Any, Notes]:
+    return len(samples), collate([s for s, _ in samples]), Notes().add(notes for _, notes in samples)
 
 
 def _start_worker(worker: int) -> None:
     """Workers leave signals to the training process, which needs one more batch to stop cleanly.
 
-    Ctrl-C and a scheduler's SIGTERM reach the whole process group. A worker that is told to end does
+    Ctrl-C and a scheduler's signals reach the whole process group. A worker that is told to end does
     so after a grace period at the latest; it ends at once when the training process is gone.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: signal.alarm(GRACE_S))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
 
 
 def to_device(batch: Any, device: torch.device) -> Any:

@@ -12,14 +12,17 @@ from typing import Any
 import numpy as np
 import torch
 
+from geometry.console import counted
+from geometry.engine.notes import note, note_origin
 from geometry.engine.samplers import SampleRequest
 from geometry.engine.seeding import derive_seed, make_generator
 from geometry.errors import InputError
 from geometry.sampling.assemble import LABELS, assemble
 from geometry.sampling.augment import GeometricAugmentation, PhotometricAugmentation
+from geometry.sampling.far_depth import without_far_depth
 from geometry.sampling.mixture import Mixture
 from geometry.sampling.overlap import sample_views
-from geometry.scenes.scene import Scene
+from geometry.scenes.scene import Frame, Scene
 from geometry.tensors import collate
 from geometry.views import Example, Views
 
@@ -47,7 +50,7 @@ class SamplingDataset:
     # Called with the chosen views' scene and the training step; returns the scene with other labels, for
     # example a teacher's depth from some step on (`geometry.training.labels.TeacherLabels`).
     relabel: Callable[[Scene, int], Scene] | None = None
-    skip_broken: bool = False  # pass over scenes with damaged files, with a warning, instead of stopping
+    skip_broken: bool = True  # pass over photos and scenes with damaged files, with a warning; False stops
     seed: int = 0  # for ``dataset[i]`` with a plain number
 
     collate = staticmethod(collate)
@@ -70,7 +73,7 @@ class SamplingDataset:
         Raises:
             InputError: none of the scenes drawn has, or a file is damaged and ``skip_broken`` is off.
         """
-        least = views + self.targets
+        damaged = None
         for attempt in range(_DRAWS):
             rng = np.random.default_rng(derive_seed(request.seed, "scene", attempt))
             name, index = self.mixture.draw(rng)
@@ -78,15 +81,49 @@ class SamplingDataset:
                 scene = self.mixture.read(name, index)
                 frames = enumerate(scene.frames)
                 posed = [i for i, f in frames if f.extrinsics is not None and f.intrinsics is not None]
-                if len(posed) < least:
-                    continue
                 scene = scene if len(posed) == len(scene) else scene.select(posed)
-                scene = scene.select(self.choose(scene, views, rng))
+                example = self._of_scene(scene, name, request, image_size, views, rng)
+            except InputError as error:
+                if not self.skip_broken:
+                    raise
+                damaged = error
+                note(name, "passed_over", str(error))
+                warnings.warn(f"{name}: passed over a scene: {error}", stacklevel=2)
+            else:
+                if example is not None:
+                    note(name, "samples")
+                    return recolour(example, self.photometric, request.seed)
+        if damaged is not None:
+            raise InputError(
+                f"sampling: expected a scene that can be used, {_DRAWS} drawn from "
+                f"{', '.join(self.mixture.parts)} are damaged or too small, the last damaged one: {damaged}"
+            )
+        raise InputError(
+            f"sampling: expected a scene of at least {views + self.targets} posed views, {_DRAWS} drawn from "
+            f"{', '.join(self.mixture.parts)} have fewer"
+        )
+
+    def _of_scene(
+        self,
+        scene: Scene,
+        name: str,
+        request: SampleRequest,
+        image_size: tuple[int, int],
+        views: int,
+        rng: np.random.Generator,
+    ) -> Example | None:
+        """A sample of a scene; of its other photos where some are damaged. None where too few are left."""
+        while len(scene) >= views + self.targets:
+            indices: Sequence[int] = range(len(scene))
+            chosen = scene
+            try:
+                indices = self.choose(scene, views, rng)
+                chosen = scene.select(indices)
                 if self.relabel is not None:
-                    scene = self.relabel(scene, request.step)
+                    chosen = self.relabel(chosen, request.step)
                 example = assemble(
-                    scene,
-                    range(len(scene)),
+                    chosen,
+                    range(len(chosen)),
                     image_size,
                     rng=rng,
                     augmentation=self.geometric or GeometricAugmentation(),
@@ -95,15 +132,30 @@ class SamplingDataset:
                     without_sky=self.mixture.parts[name].without_sky,
                 )
             except InputError as error:
-                if not self.skip_broken:
+                damaged = {i for i, f in zip(indices, chosen.frames) if self.skip_broken and not _decodes(f)}
+                if not damaged:
                     raise
-                warnings.warn(f"{name}: passed over a scene: {error}", stacklevel=2)
-            else:
-                return recolour(example, self.photometric, request.seed)
-        raise InputError(
-            f"sampling: expected a scene of at least {least} posed views, {_DRAWS} drawn from "
-            f"{', '.join(self.mixture.parts)} have fewer"
-        )
+                note(name, "photos_left_out", str(error))
+                warnings.warn(f"{name}: left out {counted(len(damaged), 'photo')}: {error}", stacklevel=3)
+                scene = scene.select(i for i in range(len(scene)) if i not in damaged)
+                continue
+            example, far = without_far_depth(example)
+            if far:
+                note(name, "far_depth", f"{scene.name}: {far}")
+                warnings.warn(f"{name}/{scene.name}: {far}", stacklevel=3)
+            note_origin(f"{name}/{scene.name}: {', '.join(f.name for f in chosen.frames)}")
+            return example
+        return None
+
+
+def _decodes(frame: Frame) -> bool:
+    """Whether a frame's files can be read."""
+    try:
+        for load in (frame.load, frame.load_depth, frame.load_mask, frame.load_sky, frame.load_objects):
+            load()
+    except InputError:
+        return False
+    return True
 
 
 def plain_request(request: SampleRequest | int, seed: int) -> SampleRequest:

@@ -17,6 +17,7 @@ from jaxtyping import Float
 from geometry.errors import InputError
 from geometry.ops import se3
 from geometry.ops.pinhole import project, resize_intrinsics, unproject
+from geometry.sampling.far_depth import is_far
 from geometry.scenes.scene import Scene
 from geometry.views import Cameras
 
@@ -100,6 +101,8 @@ class Overlap:
     @_kept
     def _depth_of(self, i: int) -> np.ndarray | None:
         depth = self.scene.frames[i].load_depth()
+        if depth is not None:
+            depth = np.where(is_far(depth), 0, depth)
         return depth if depth is not None and (depth > 0).any() else None
 
     @_kept

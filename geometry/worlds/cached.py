@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from geometry.engine.notes import note_origin
 from geometry.engine.samplers import SampleRequest
 from geometry.errors import InputError
 from geometry.sampling.dataset import plain_request
@@ -75,6 +76,7 @@ class PreparedWorlds:
         start = int(rng.integers(self.photos - self._spread + 1))
         chosen = torch.from_numpy(start + rng.choice(self._spread, views, replace=False))
         sample = photos[:, chosen]
+        note_origin(f"procedural world {self.first + int(request) % self.worlds}: {chosen.tolist()}")
         return sample if self.virtual is None else self.virtual.draw(sample, image_size, rng)
 
     def _photos(self, index: int) -> Example:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from geometry.engine.notes import note_origin
 from geometry.engine.samplers import SampleRequest
 from geometry.errors import InputError
 from geometry.sampling.dataset import plain_request
@@ -33,4 +34,5 @@ class ProceduralSamples:
         image_size, views = request.image_size or self.image_size, request.views or self.views
         if image_size is None or views is None:
             raise InputError("procedural: expected an image size and a number of views, neither is given")
+        note_origin(f"procedural world {request.number % len(self.world)}")
         return self.world.sample(request.number % len(self.world), n_views=views, image_size=image_size)

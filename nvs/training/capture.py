@@ -13,6 +13,7 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from geometry.capture import load_views, most_views, open_capture, show_views
+from geometry.engine.notes import note_origin
 from geometry.engine.samplers import SampleRequest
 from geometry.engine.seeding import derive_seed
 from geometry.errors import InputError
@@ -139,6 +140,7 @@ class CaptureSamples:
         rng = np.random.default_rng(request.seed)
         targets = rng.choice(rest, min(self.targets, len(rest)), replace=False)
         given, wanted = capture.example(context, targets.tolist())
+        note_origin(f"{capture.case.name} (capture {place}): photos {[*context, *targets.tolist()]}")
         # By place: several captures may have one name, as folders called images do.
         return RecurringExample(context=given, target=wanted, keys=(f"capture {place} set {i}",))
 

@@ -3,6 +3,7 @@
 import itertools
 from dataclasses import KW_ONLY, dataclass, replace
 
+from geometry.engine.notes import note_origin
 from geometry.engine.samplers import SampleRequest
 from geometry.engine.seeding import derive_seed
 from geometry.tensors import collate
@@ -47,4 +48,6 @@ class FixedSamples:
             seed = derive_seed(self.seed, "fixed sample", i)
             sample = self.dataset[replace(request, index=i, number=i, step=0, seed=seed)]  # type: ignore[index]
             self.kept[key] = RecurringExample(context=sample.context, target=sample.target, keys=(key,))
+        else:
+            note_origin(key)
         return self.kept[key]

@@ -77,7 +77,7 @@ def test_procedural_configs_give_batches(name):
         _convert_="all",
     )
     steps = stream.steps(0, 1, seed=0, rank=0, world_size=1, accumulate=1, device=torch.device("cpu"))
-    ((_, batch),) = next(iter(steps))
+    ((_, batch, _),) = next(iter(steps))
     views = batch.views if name.startswith("geometry") else batch.context.views
     assert views.images.shape[1:] == (2, 3, 28, 42)
 
@@ -107,7 +107,7 @@ def test_a_capture_of_ones_own_gives_batches(tmp_path, room, monkeypatch):
     )
     stream.dataset = pickle.loads(pickle.dumps(stream.dataset))  # as to a worker that is not forked
     steps = stream.steps(0, 1, seed=0, rank=0, world_size=1, accumulate=1, device=torch.device("cpu"))
-    ((_, batch),) = next(iter(steps))
+    ((_, batch, _),) = next(iter(steps))
     assert batch.context.views.images.shape == (1, 2, 3, 28, 42)
     assert batch.target.truth.cameras.intrinsics.shape == (1, 1, 3, 3)
 

@@ -31,7 +31,7 @@ def stream(workers=0, start=0, rank=0, world_size=1, accumulate=1, stop=6):
     steps = data.steps(
         start, stop, seed=5, rank=rank, world_size=world_size, accumulate=accumulate, device=CPU
     )
-    return [[batch for _, batch in parts] for parts in steps]
+    return [[batch for _, batch, _ in parts] for parts in steps]
 
 
 def assert_equal(a, b):
@@ -66,7 +66,7 @@ def test_an_ordinary_dataset_and_its_collate_work():
 
     data = DataStream(Words(["a", "b", "c"]), FixedBatchSampler(batch_size=3))
     (parts,) = data.steps(0, 1, seed=0, rank=0, world_size=1, accumulate=1, device=CPU)
-    ((samples, batch),) = parts
+    ((samples, batch, _),) = parts
     assert samples == 3
     assert sorted(batch.split("-")) == ["a", "b", "c"]
 

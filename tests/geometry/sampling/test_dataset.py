@@ -12,9 +12,11 @@ from scenes import make_room, scene_of
 from geometry.datasets.colmap_folder import ColmapFolders
 from geometry.datasets.sources import SceneSource
 from geometry.engine import DataStream, FixedBatchSampler, TokenBudgetSampler
+from geometry.engine.notes import noting
 from geometry.engine.samplers import SampleRequest
 from geometry.errors import InputError
 from geometry.ops import pinhole
+from geometry.ops.scale import normalise_truth
 from geometry.sampling.augment import GeometricAugmentation, PhotometricAugmentation
 from geometry.sampling.dataset import SamplingDataset
 from geometry.sampling.mixture import DatasetMixture, Mixture, Part
@@ -84,7 +86,7 @@ def test_batches_through_the_engine(workers):
     steps = stream.steps(3, 5, seed=0, rank=0, world_size=1, accumulate=1, device=torch.device("cpu"))
     for step, parts in enumerate(steps, start=3):
         size, views, batch = sampler.shape(step, seed=0)
-        ((count, example),) = parts
+        ((count, example, _),) = parts
         assert count == batch
         assert example.views.images.shape == (batch, views, 3, *size)
         assert example.truth.metric.shape == (batch,)
@@ -130,12 +132,79 @@ def test_broken_scenes_stop_or_are_passed_over():
     source = Rooms([5, 5], broken=(0,))
     seeds = range(6)
     with pytest.raises(InputError, match=r"room0/transforms\.json"):
-        [dataset(source)[request(s)] for s in seeds]
+        [dataset(source, skip_broken=False)[request(s)] for s in seeds]
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         for s in seeds:
-            dataset(source, skip_broken=True)[request(s)]
+            dataset(source)[request(s)]
     assert any("passed over" in str(w.message) for w in caught)
+
+
+class OneRoom(SceneSource):
+    """A scene of some photos, changed by hand."""
+
+    names = ("room",)
+
+    def __init__(self, change, views=4):
+        room = scene_of(make_room(views))
+        self.scene = replace(room, frames=tuple(map(change, range(views), room.frames)))
+
+    def read(self, name):
+        return self.scene
+
+
+def cut_short():
+    raise InputError("01.jpg: expected a photo, could not read it (truncated)")
+
+
+@pytest.mark.parametrize("field", ["image", "depth"])
+def test_a_broken_photo_is_left_out_of_its_scene_and_counted(field):
+    source = OneRoom(lambda i, frame: replace(frame, **{field: cut_short}) if i == 1 else frame)
+    seeds = range(12)
+    with pytest.warns(UserWarning, match=r"rooms: left out 1 photo: 01\.jpg.*truncated"), noting() as notes:
+        samples = [dataset(source)[request(s)] for s in seeds]
+    assert all(sample.views.images.shape[1] == 3 for sample in samples)
+    counts = notes.counts["rooms"]
+    assert counts["samples"] == 12
+    assert 0 < counts["photos_left_out"] <= 12  # some samples did not ask for it
+    assert counts["passed_over"] == 0
+    names = [sorted(o.removeprefix("rooms/room: ").split(", ")) for o in notes.origins]
+    assert names == [["00", "02", "03"]] * 12
+    assert same(dataset(source)[request(5)], samples[5])
+    none_left = OneRoom(lambda i, frame: replace(frame, **{field: cut_short}) if i in (1, 2) else frame)
+    with (
+        pytest.warns(UserWarning, match="left out"),
+        pytest.raises(InputError, match=r"at least 3 posed views"),
+    ):
+        dataset(none_left)[request(0)]
+    with (
+        pytest.warns(UserWarning, match="passed over"),
+        pytest.raises(InputError, match=r"last damaged one: room\d/transforms"),
+    ):
+        dataset(Rooms([5, 5], broken=(0, 1)))[request(0)]
+
+
+@pytest.mark.parametrize("sentinel", [1e10, 3e38, 65504.0])
+def test_a_sky_sentinel_changes_nothing_and_is_told(sentinel):
+    def with_corner(value):
+        def change(i, frame):
+            depth = frame.depth()
+            depth[:20, :20] = value
+            return replace(frame, depth=lambda: depth)
+
+        return dataset(OneRoom(change, views=3))
+
+    told = r"rooms/room: \d+ of \d+ depths are over 1000 times"
+    with pytest.warns(UserWarning, match=told), noting() as notes:
+        found = with_corner(sentinel)[request(0)]
+    assert notes.counts["rooms"]["far_depth"] == 1
+    expected = with_corner(0)[request(0)]
+    assert same(found, expected)
+    reference = torch.tensor([0])
+    (ours, scale), (theirs, other) = (normalise_truth(s.truth, reference) for s in (found, expected))
+    assert torch.equal(scale, other)
+    assert torch.equal(ours.depth, theirs.depth)
+    assert 0.3 < float(ours.depth[ours.valid].mean()) < 3
 
 
 def test_labels_can_change_with_the_step():
