@@ -17,6 +17,17 @@ MOVED = {
     "geometry.training.prepared": "geometry.worlds.cached",
 }
 
+# Settings that came later: a run stored without them was not changed by who resumes it.
+LATER = frozenset(
+    {
+        "loop.guard.skips_in_all",
+        "loop.guard.skips_in_row",
+        "loop.most_broken",
+        "loop.saving.every_minutes",
+        "loop.skip_steps",
+    }
+)
+
 
 def plain(config: dict[str, Any]) -> dict[str, Any]:
     """The config as JSON gives it back, so that it can be stored and compared."""
@@ -51,6 +62,6 @@ def changes(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[
         before, after = old.get(key), new.get(key)
         if isinstance(before, dict) and isinstance(after, dict):
             found += changes(before, after, f"{prefix}{key}.")
-        elif before != after:
+        elif before != after and not (key not in old and f"{prefix}{key}" in LATER):
             found.append(f"{prefix}{key}: {before!r} -> {after!r}")
     return found

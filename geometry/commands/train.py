@@ -11,7 +11,7 @@ from torch import nn
 from geometry.commands.comparison import comparison_table, split_sweep
 from geometry.commands.configuration import compose, experiments, instantiate
 from geometry.console import say
-from geometry.engine import FitResult, fit, is_first_process, load_weights
+from geometry.engine import INTERRUPTED, FitResult, fit, is_first_process, load_weights
 from geometry.errors import InputError, run_command
 from geometry.models.zoo import build
 from geometry.results import require_run
@@ -30,7 +30,8 @@ def parser() -> argparse.ArgumentParser:
         "the configuration can be overridden as group=choice or path.to.value=new.",
         epilog=f"experiments: {', '.join(experiments('geometry'))}. ablation=depth_ray,depth_cam (a list) "
         "trains one after the other and prints a table. Several processes: torchrun --standalone "
-        "--nproc-per-node N -m geometry train experiment=...",
+        "--nproc-per-node N -m geometry train experiment=... Exit status 75: stopped by a signal, saved, to "
+        "be started again.",
     )
     p.add_argument("--show", action="store_true", help="print the whole configuration and stop")
     p.add_argument("overrides", nargs="*", help="Hydra overrides, such as experiment=geometry/smoke")
@@ -65,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
         print(comparison_table(rows))
     if len(results) == 1 and is_first_process():
         print(final_line(next(iter(results.values()))))
-    return 0
+    return 0 if all(result.finished for result in results.values()) else INTERRUPTED
 
 
 def load_config(overrides: Sequence[str]) -> DictConfig:

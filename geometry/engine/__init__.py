@@ -7,6 +7,7 @@ whatever you want to know better. docs/training-engine.md tells it in prose.
 from geometry.engine.checkpoint import Saving, best_checkpoint, load_weights, newest_whole
 from geometry.engine.distributed import Parallel, is_first_process
 from geometry.engine.divergence import Diverged, DivergenceGuard
+from geometry.engine.interrupt import INTERRUPTED
 from geometry.engine.loader import DataStream
 from geometry.engine.loop import FitResult, fit
 from geometry.engine.optimizer import ParameterGroup, parameter_groups
@@ -16,6 +17,7 @@ from geometry.engine.schedule import Schedule
 from geometry.engine.step import TrainingStep, Validation, ValidationRun
 
 __all__ = [
+    "INTERRUPTED",
     "DataStream",
     "Diverged",
     "DivergenceGuard",

@@ -32,11 +32,16 @@ FORMAT = 1
 NAME = re.compile(r"step_(\d{8,})")
 
 
+class CannotSave(InputError):
+    """A checkpoint could not be written."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Saving:
     """When checkpoints are written and which are kept."""
 
     every: int = 1000  # steps between them; the end of a run and an interruption always save
+    every_minutes: float | None = None  # also when the last one is older than this; None: never
     keep_last: int = 3  # how many of the newest are kept
     best_metric: str | None = None  # validation metric; an improvement saves at once, and the best is kept
     best_is: Literal["max", "min"] = "max"
@@ -47,6 +52,8 @@ class Saving:
             raise InputError(f"saving.best_is must be max or min, got {self.best_is!r}")
         if self.every < 1 or self.keep_last < 1:
             raise InputError("saving.every and saving.keep_last must be at least 1")
+        if self.every_minutes is not None and self.every_minutes <= 0:
+            raise InputError(f"saving.every_minutes must be above 0 or null, got {self.every_minutes}")
 
     def better(self, metrics: dict[str, float], best: float | None) -> bool:
         """Whether these metrics improve on the best value so far.
@@ -71,7 +78,18 @@ def write_checkpoint(folder: Path, step: int, files: dict[str, Any], meta: dict[
     Args:
         files: name without ending -> tensors and plain values in dicts and lists.
         meta: JSON values, stored readably beside them.
+
+    Raises:
+        CannotSave: the disk is full, or fails otherwise; what was there is as it was.
     """
+    try:
+        return _write(folder, step, files, meta)
+    # torch's writer answers a failed write with a RuntimeError of its own.
+    except (InputError, OSError, RuntimeError) as error:
+        raise CannotSave(f"step {step} could not be saved: {str(error).splitlines()[0]}") from error
+
+
+def _write(folder: Path, step: int, files: dict[str, Any], meta: dict[str, Any]) -> Path:
     final = folder / f"step_{step:08d}"
     with atomic_folder(final) as partial:
         sums = {}

@@ -5,7 +5,9 @@ import math
 import os
 import shutil
 import sys
+import warnings
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +54,7 @@ class RunLog:
 
     def __init__(self, out: Path, *, active: bool, step: int, tensorboard: bool) -> None:
         self.out, self.active, self.writer = out, active, None
+        self.full = False  # the disk refused something
         self.live = sys.stdout.isatty()  # rewrite one line; else print a line each time
         if not active:
             return
@@ -69,9 +72,10 @@ class RunLog:
         """One JSONL object; numbers also go to TensorBoard, nested ones as ``kind/outer/inner``."""
         if not self.active:
             return
-        self.file.write(json.dumps(_strict({"kind": kind, "step": step, **values})) + "\n")
-        if self.writer:
-            for name, value in _numbers(values, kind):
+        with self._kept_going():
+            self.file.write(json.dumps(_strict({"kind": kind, "step": step, **values})) + "\n")
+        with self._kept_going():
+            for name, value in _numbers(values, kind) if self.writer else ():
                 self.writer.add_scalar(name, value, step)
 
     def progress(self, text: str) -> None:
@@ -95,20 +99,35 @@ class RunLog:
 
         for name, image in images.items():
             path = self.out / "images" / f"step_{step:08d}" / f"{name}.png"
-            path.parent.mkdir(parents=True, exist_ok=True)
             pixels = (image.detach().float().clamp(0, 1) * 255).round().to(torch.uint8).cpu()
-            write_png(pixels, str(path))
-            if self.writer:
-                self.writer.add_image(name, pixels, step)
+            with self._kept_going():
+                path.parent.mkdir(parents=True, exist_ok=True)
+                write_png(pixels, str(path))
+                if self.writer:
+                    self.writer.add_image(name, pixels, step)
 
     def close(self) -> None:
         if not self.active:
             return
         if self.live:
             print()
-        self.file.close()
-        if self.writer:
-            self.writer.close()
+        with self._kept_going():
+            self.file.close()
+        with self._kept_going():
+            if self.writer:
+                self.writer.close()
+
+    @contextmanager
+    def _kept_going(self) -> Iterator[None]:
+        """A full disk costs log entries, not the run; said once."""
+        try:
+            yield
+        except (OSError, RuntimeError) as error:  # the latter from torchvision's writer
+            if not self.full:
+                warnings.warn(
+                    f"{self.out}: the log cannot be written ({error}); training goes on", stacklevel=3
+                )
+            self.full = True
 
 
 def drop_lines_after(path: Path, step: int) -> None:
@@ -139,6 +158,9 @@ def progress_line(step: int, steps: int, entry: Mapping[str, Any]) -> str:
     parts.append(f"lr {max(entry['lr'].values()):.2g}")
     for name, rate in entry["per_second"].items():
         parts.append(f"{rate:{',.0f' if rate >= 100 else '.3g'}} {name}/s")
+    if entry["skipped"]:
+        parts.append(f"{entry['skipped']} skipped")
+    parts += [f"{name}: {_damage(counts)}" for name, counts in entry.get("damage", {}).items()]
     if entry["data_share"] >= 0.05:
         parts.append(f"data {entry['data_share']:.0%}")
     parts.append(f"{entry['memory_bytes'] / 1e9:.2f} GB")
@@ -147,10 +169,16 @@ def progress_line(step: int, steps: int, entry: Mapping[str, Any]) -> str:
     return "  ".join(parts)
 
 
+def _damage(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{n} {what.replace('_', ' ')}" for what, n in counts.items() if what != "samples")
+
+
 def _strict(value: Any) -> Any:
     """JSON has no NaN and infinity: write them as text."""
     if isinstance(value, dict):
         return {k: _strict(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_strict(v) for v in value]
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     return value

@@ -3,9 +3,9 @@
 import math
 import warnings
 from collections import Counter
-from collections.abc import Callable
-from contextlib import nullcontext
-from dataclasses import KW_ONLY, dataclass, field
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, nullcontext
+from dataclasses import KW_ONLY, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,16 +15,19 @@ from torch.optim import Optimizer
 
 from geometry.engine import checkpoint, distributed, seeding, state_dict
 from geometry.engine.activation_checkpoint import checkpoint_activations
-from geometry.engine.checkpoint import Saving
+from geometry.engine.checkpoint import CannotSave, Saving
 from geometry.engine.compile import compile_model
 from geometry.engine.distributed import Parallel, Process, gather
-from geometry.engine.divergence import Diverged, DivergenceGuard
+from geometry.engine.divergence import Diverged, DivergenceGuard, not_finite
 from geometry.engine.ema import WeightAverage
 from geometry.engine.interrupt import StopSignal
 from geometry.engine.loader import DataStream
+from geometry.engine.lock import lock_folder
 from geometry.engine.log import Meter, RunLog, combined_means, progress_line
+from geometry.engine.notes import Notes
 from geometry.engine.optimizer import build_optimizer, checked_names, clip_gradients, set_learning_rate
 from geometry.engine.precision import Precision
+from geometry.engine.samplers import SampleRequest
 from geometry.engine.schedule import Schedule
 from geometry.engine.seeding import make_generator, seed_everything
 from geometry.engine.state_dict import gathered, kept_tensors, under_all_names
@@ -33,6 +36,8 @@ from geometry.engine.throughput import Throughput, readable_time
 from geometry.errors import InputError
 from geometry.peak_memory import peak_bytes, reset_peak
 from geometry.stored_config import changes, plain
+
+JUDGED = 20  # scenes passed over of a set before its share of broken ones can stop a run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,21 +70,18 @@ def fit(
         sharded is whole again, on the CPU, to be read and written but not run.
 
     Raises:
-        InputError: the settings, data and model do not fit together.
-        Diverged: the loss or the gradient is not finite, or the loss diverged. Checkpoints are left as
-            they are.
+        InputError: the settings, data and model do not fit together, another run trains in ``out``, or too
+            much of a data set is broken.
+        Diverged: the loss or the gradient is not finite too often, or the loss diverged. Checkpoints are left
+            as they are.
     """
     run = Run(step, data, optimizer, **settings)
-    with distributed.processes(run.parallel, run.device) as run.process, run.stop:
+    with distributed.processes(run.parallel, run.device) as run.process, run.stop, run.held:
         run.prepare()
         run.open()
-        try:
-            result = run.train()
-            run.spread.make_whole(run.process)
-            return result
-        finally:
-            run.log.close()
-            run.spread.release()
+        result = run.train()
+        run.spread.make_whole(run.process)
+        return result
 
 
 @dataclass
@@ -108,6 +110,10 @@ class Run:
     validate_every: int | None = None  # steps between validations, and one at the end; None: never
     validate_first: bool = False  # also before the first step, which shows where a warm start begins
     log_every: int = 10
+    # Steps, as the log numbers them, in which nothing is loaded and trained; the others stay as they are.
+    skip_steps: Sequence[int] = ()
+    # A run stops when more than this share of the draws from one data set met a scene that cannot be used.
+    most_broken: float = 0.1
     tensorboard: bool = True
     device: str | None = None
     resume: bool = True  # False demands an ``out`` without checkpoints
@@ -128,6 +134,10 @@ class Run:
         self.metrics_step = -1  # and when that was
         self.checkpoint: Path | None = None
         self.meter, self.terms, self.throughput = Meter(), Meter(), Throughput()
+        self.notes = Notes()  # of this process's data since the last report,
+        self.damage = Notes()  # and of all processes' since the start
+        self.held = ExitStack()  # the other processes, the folder and the log, to be let go of in turn
+        self.saved_at = self.throughput.clock()
 
     # ------------------------------------------------------------------ setting up
 
@@ -154,6 +164,7 @@ class Run:
         if self.compile_scope:
             compile_model(model, blocks, self.compile_scope, self.compile_options)
         self.spread = distributed.SpreadStep(self.step, self.process, self.parallel)
+        self.held.callback(self.spread.release)
         if self.spread.sharded and self.precision.compute == "fp16":
             raise InputError("fp16 with FSDP is not supported: loss scaling sees one shard only. Use bf16")
 
@@ -165,7 +176,8 @@ class Run:
         self.average = WeightAverage(self.trained, self.ema_decay) if self.ema_decay else None
 
     def open(self) -> None:
-        """Resume from the newest checkpoint or start anew; open the log."""
+        """Resume from the newest checkpoint or start anew; open the log. The folder is this run's alone."""
+        self._agree(lambda: lock_folder(Path(self.out), self.held))
         if not self.resume and checkpoint.list_checkpoints(self.folder):
             raise InputError(
                 f"{self.folder} holds checkpoints already: choose another folder, or let the run resume"
@@ -180,6 +192,8 @@ class Run:
             self.restore(found)
         first = self.process.is_first
         self.log = RunLog(Path(self.out), active=first, step=self.done, tensorboard=self.tensorboard)
+        self.held.callback(self.log.close)
+        self.saved_at = self.throughput.clock()
         if found:
             self.log.say(f"resuming from {found} at step {self.done}")
 
@@ -208,15 +222,19 @@ class Run:
             self.average.load(checkpoint.read_file(path, "ema"), state["ema_updates"])
         self.done, self.best, self.metrics = meta["step"], state["best"], meta["metrics"]
         self.checkpoint = path
-        if len(state["processes"]) == self.process.world_size:
+        before = len(state["processes"])
+        parts = state.get("parts", before * self.accumulate)  # earlier versions did not store it
+        if before == self.process.world_size:
             mine = state["processes"][self.process.rank]
             seeding.set_random_state(mine["random"])
             self.meter, self.terms = Meter(mine["meter"]), Meter(mine["terms"])
         else:
             seed_everything(self.seed, "process", self.process.rank, self.done)
+        if (before, parts) != (self.process.world_size, self.parts):
+            random = "of dropout" if parts == self.parts else "of the step and of dropout"
             self._warn(
-                f"resuming on {self.process.world_size} processes what {len(state['processes'])} trained: "
-                "the same samples follow, but not the same global random numbers (dropout)"
+                f"resuming on {self.process.world_size} processes ({self.parts} parts a step) what {before} "
+                f"trained ({parts} parts): {self._samples_after(parts)}; random numbers {random} are others"
             )
         for change in changes(meta["config"], self.config):
             self._warn(f"resuming with a changed config: {change}")
@@ -225,7 +243,10 @@ class Run:
 
     def train(self) -> FitResult:
         """All steps that are left, with reports, validations and checkpoints between them."""
-        if self.validate_first and self.done == 0 and self.validate():
+        # An interruption leaves out the validation that was due then.
+        missed = self.validate_every and self.done and self.done % self.validate_every == 0
+        wanted = (self.validate_first and self.done == 0) or (missed and not self.metrics)
+        if wanted and self.validate():
             self.save()
         process = self.process
         batches = self.data.steps(
@@ -236,23 +257,26 @@ class Run:
             world_size=process.world_size,
             accumulate=self.accumulate,
             device=process.device,
+            skip={step - 1 for step in self.skip_steps},
         )
         self.throughput.pause()
         for parts in batches:
             self.throughput.data_arrived()
-            interrupted = self.update(parts)
+            interrupted, due = self.update(parts) if parts else self.exchange()[1:]
+            self.done += 1
             last = self.done == self.steps
             if self.done % self.log_every == 0 or last:
                 self.report()
             improved = False
-            if self.validate_every and (self.done % self.validate_every == 0 or last):
+            # Not when interrupted: there may be seconds left. The resumed run makes up for it.
+            if self.validate_every and (last or (self.done % self.validate_every == 0 and not interrupted)):
                 improved = self.validate()
-            if improved or interrupted or last or self.done % self.saving.every == 0:
+            if improved or interrupted or last or due or self.done % self.saving.every == 0:
                 self.save(final=interrupted or last)
             if interrupted and not last:
                 self.log.say(
-                    f"interrupted: saved {self.checkpoint} at step {self.done} of {self.steps}. "
-                    f"Run the same command with the same out folder ({self.out}) to resume from there."
+                    f"interrupted at step {self.done} of {self.steps}; the newest checkpoint is "
+                    f"{self.checkpoint}. Run the same command with the same out ({self.out}) to resume."
                 )
                 break
             self.throughput.pause()
@@ -264,15 +288,16 @@ class Run:
             best=checkpoint.best_checkpoint(self.folder, self.saving) if self.saving.best_metric else None,
         )
 
-    def update(self, parts: list[tuple[int, Any]]) -> bool:
-        """One optimizer step; returns whether any process was asked to stop."""
+    def update(self, parts: list[tuple[int, Any, Notes]]) -> tuple[bool, bool]:
+        """One optimizer step, none where loss or gradient is not finite; returns what `exchange` says."""
         process, step, index = self.process, self.step, self.done
         set_learning_rate(self.optim, self.schedule.factor(index, self.steps))
         if hasattr(step, "begin_step"):
             step.begin_step(index, self.steps)
         total = torch.zeros((), device=process.device)
         items: Any = Counter()
-        for i, (samples, batch) in enumerate(parts):
+        done: list[tuple[Tensor, dict[str, Tensor], Notes]] = []
+        for i, (samples, batch, notes) in enumerate(parts):
             part = process.rank * self.accumulate + i
             generator = make_generator(process.device, self.seed, "step", index, part)
             with self.spread.exchange(wanted=i == len(parts) - 1):
@@ -280,26 +305,40 @@ class Run:
                     loss, terms = self.spread.loss(batch, generator)
                 self.scaler.scale(loss / self.accumulate).backward()
             total += loss.detach() / self.accumulate
-            self.terms.add(terms)
+            done.append((loss.detach(), terms, notes))
             items.update(step.count_items(batch) if hasattr(step, "count_items") else {"samples": samples})
 
         # Reading the numbers waits for the device. Not to wait would mean to update with a gradient
         # before knowing that it is finite, and one bad update ends a run.
         self.scaler.unscale_(self.optim)
         norm = clip_gradients(self.trained.values(), self.clip_norm)
-        loss_sum, stops = distributed.sum_over(process, [total.item(), float(self.stop.requested)])
-        mean_loss = loss_sum / process.world_size
+        mean_loss, *asked = self.exchange(total.item())
+        self.notes.add(Notes(counts=notes.counts, examples=notes.examples) for _, _, notes in done)
+        skipped = self.guard.skipped
         if reason := self.guard.check(mean_loss, norm, scaled=self.scaler.is_enabled()):
-            raise self._diverged(reason, mean_loss, norm, terms)
-        self.scaler.step(self.optim)  # under fp16 it skips the step if the gradient overflowed
-        self.scaler.update()
+            raise self._diverged(reason, mean_loss, norm, done)
+        what = not_finite(mean_loss, norm)  # the same on all processes, since both numbers are
+        if what is None:
+            self.scaler.step(self.optim)
+            if self.average:
+                self.average.update()
+        self.scaler.update()  # under fp16 an overflow lowers the loss scale
         self.optim.zero_grad(set_to_none=True)
-        if self.average and math.isfinite(norm):
-            self.average.update()
-        self.done += 1
-        self.meter.add({"loss": mean_loss, "gradient_norm": norm})
         self.throughput.step(items)
-        return stops > 0
+        if self.guard.skipped > skipped:
+            self._skipped(str(what), mean_loss, norm, done)
+        else:
+            self.meter.add({"loss": mean_loss, "gradient_norm": norm})
+            for _, terms, _ in done:
+                self.terms.add(terms)
+        return asked[0], asked[1]
+
+    def exchange(self, loss: float = 0.0) -> tuple[float, bool, bool]:
+        """The mean of all processes' losses; whether any was asked to stop; whether it is time to save."""
+        minutes, age = self.saving.every_minutes, self.throughput.clock() - self.saved_at
+        due = self.process.is_first and minutes is not None and age >= 60 * minutes
+        sums = distributed.sum_over(self.process, [loss, float(self.stop.requested), float(due)])
+        return sums[0] / self.process.world_size, sums[1] > 0, sums[2] > 0
 
     def validate(self) -> bool:
         """Score the model; returns whether it is the best so far."""
@@ -342,9 +381,13 @@ class Run:
         """Log the means since the last report."""
         process = self.process
         waiting = self.throughput.data_share()  # `rates` starts it anew
-        local = (self.terms.state(), self.throughput.rates(), peak_bytes(process.device), waiting)
-        terms, rates, peaks, waits = zip(*gather(process, local))
+        local = (self.terms.state(), self.throughput.rates(), peak_bytes(process.device), waiting, self.notes)
+        terms, rates, peaks, waits, notes = zip(*gather(process, local))
+        self.notes = Notes()
+        damage = self._damage(notes)
         entry = {
+            "loss": math.nan,  # where every update was skipped
+            "gradient_norm": math.nan,
             **combined_means([self.meter.state()]),  # the same on all processes
             "terms": combined_means(list(terms)),
             "lr": {group["name"]: group["lr"] for group in self.optim.param_groups},
@@ -352,11 +395,38 @@ class Run:
             "data_share": max(waits),
             "memory_bytes": max(peaks),
             "seconds_left": self.throughput.seconds_left(self.steps - self.done),
+            "skipped": self.guard.skipped,
+            **({"damage": damage} if damage else {}),
         }
         self.log.write("train", self.done, **entry)
         self.log.progress(progress_line(self.done, self.steps, entry))
         self.meter, self.terms = Meter(), Meter()
         reset_peak(process.device)
+        self._require_whole_data()
+
+    def _damage(self, notes: Sequence[Notes]) -> dict[str, dict[str, int]]:
+        """Counts since the start of the sets in which anything was damaged; each kind is told once."""
+        told = set(self.damage.examples)
+        self.damage.add(notes)
+        for (name, what), message in self.damage.examples.items():
+            if (name, what) not in told:
+                self.log.say(f"{name}: {what.replace('_', ' ')}: {message}")
+        return {n: dict(c) for n, c in self.damage.counts.items() if set(c) - {"samples"}}
+
+    def _require_whole_data(self) -> None:
+        """
+        Raises:
+            InputError: too many draws from a set met a scene that cannot be used.
+        """
+        for name, counts in self.damage.counts.items():
+            broken = counts["passed_over"]
+            share = broken / max(1, broken + counts["samples"])
+            if broken >= JUDGED and share > self.most_broken:
+                raise InputError(
+                    f"{name}: expected at most {self.most_broken:.0%} of its draws to meet a scene that "
+                    f"cannot be used (loop.most_broken), got {share:.0%} ({broken}), the first: "
+                    f"{self.damage.examples[name, 'passed_over']}"
+                )
 
     # ------------------------------------------------------------------ saving
 
@@ -376,6 +446,7 @@ class Run:
             "ema_updates": self.average.updates if self.average else 0,
             "best": self.best,
             "processes": gather(self.process, mine),
+            "parts": self.parts,
         }
         meta = {
             "seed": self.seed,
@@ -385,13 +456,26 @@ class Run:
             "config": self.config,
         }
 
-        def write() -> Path:
-            path = checkpoint.write_checkpoint(self.folder, self.done, files, meta)
+        def write() -> Path | None:
+            try:
+                path = checkpoint.write_checkpoint(self.folder, self.done, files, meta)
+            except CannotSave as error:
+                self._warn(f"{error}; trying again with the newest and the best checkpoint alone")
+                checkpoint.prune_checkpoints(self.folder, replace(self.saving, keep_last=1))
+                try:
+                    path = checkpoint.write_checkpoint(self.folder, self.done, files, meta)
+                except CannotSave as again:
+                    if self.done == self.steps:
+                        raise
+                    self._warn(f"{again}; training goes on, what is lost if it stops is all since {newest}")
+                    return None
             if self.guard.healthy:  # else it may be a bad one, which must not replace a good one
                 checkpoint.prune_checkpoints(self.folder, self.saving)
             return path
 
-        self.checkpoint = self._agree(write)
+        newest = self.checkpoint or "its start"
+        self.checkpoint = self._agree(write) or self.checkpoint
+        self.saved_at = self.throughput.clock()
 
     # ------------------------------------------------------------------ small things
 
@@ -411,17 +495,70 @@ class Run:
             raise error
         return result
 
-    def _diverged(self, reason: str, loss: float, norm: float, terms: dict[str, Tensor]) -> Diverged:
-        numbers, step = {name: float(value) for name, value in terms.items()}, self.done + 1
-        self.log.write("diverged", step, reason=reason, loss=loss, gradient_norm=norm, terms=numbers)
+    @property
+    def parts(self) -> int:
+        """How many parts a step's batch is cut into."""
+        return self.process.world_size * self.accumulate
+
+    def _samples_after(self, parts: int) -> str:
+        """Whether the next step has the samples that it would have with so many parts, in words."""
+
+        def follow(parts: int) -> list[SampleRequest]:
+            return self.data.sampler.requests(self.done, seed=self.seed, parts=parts, length=self.data.length)
+
+        now = follow(self.parts)
+        try:
+            before = follow(parts)
+        except InputError:  # the sampler's settings changed as well
+            return "other samples follow"
+        if before == now:
+            return "the same samples follow"
+        return (
+            f"other samples follow, since batches depend on the number of parts (step {self.done + 1} begins "
+            f"with sample {now[0].number} of the run, not {before[0].number}); with a batch_multiple that "
+            "both divide they would not"
+        )
+
+    def _batch(self, done: list[tuple[Tensor, dict[str, Tensor], Notes]]) -> list[dict[str, Any]]:
+        """Loss, terms and samples of every part of a step, of all processes; all must call."""
+        mine = [
+            {"loss": float(loss), "terms": {n: float(t) for n, t in terms.items()}, "samples": notes.origins}
+            for loss, terms, notes in done
+        ]
+        return [part for parts in gather(self.process, mine) for part in parts]
+
+    def _skipped(self, reason: str, loss: float, norm: float, done: list) -> None:
+        step, batch = self.done + 1, self._batch(done)
+        self.log.write("skipped", step, reason=reason, loss=loss, gradient_norm=norm, batch=batch)
+        self.log.say(
+            f"step {step}: no update, {reason}; {self.guard.skipped} in all. {_suspects(batch)}. "
+            f"loop.skip_steps=[{step}] leaves the step out"
+        )
+
+    def _diverged(self, reason: str, loss: float, norm: float, done: list) -> Diverged:
+        step, batch = self.done + 1, self._batch(done)
+        numbers = {name: float(value) for name, value in done[-1][1].items()}
+        self.log.write(
+            "diverged", step, reason=reason, loss=loss, gradient_norm=norm, terms=numbers, batch=batch
+        )
         shown = ", ".join(f"{name} {value:.4g}" for name, value in numbers.items())
         kept = f"The last good checkpoint is {self.checkpoint}"
         return Diverged(
-            f"diverged at step {step}: {reason}; terms here: {shown}. "
+            f"diverged at step {step}: {reason}; terms here: {shown}. {_suspects(batch)}. "
             f"{kept if self.checkpoint else 'No checkpoint was saved yet'}. Try a lower learning "
-            "rate, a longer warm-up, a smaller clip_norm, or look at this step's data"
+            "rate, a longer warm-up, a smaller clip_norm, or look at this step's data (loop.skip_steps "
+            "leaves steps out)"
         )
 
     def _warn(self, text: str) -> None:
         if self.process.is_first:
             warnings.warn(text, stacklevel=2)
+
+
+def _suspects(batch: list[dict[str, Any]]) -> str:
+    """The samples of the parts whose loss is not finite, or of all parts."""
+    broken = [part for part in batch if not math.isfinite(part["loss"])] or batch
+    names = [name for part in broken for name in part["samples"]]
+    return f"Samples: {'; '.join(names[:4])}" + (
+        f"; {len(names) - 4} more in the log" if len(names) > 4 else ""
+    )

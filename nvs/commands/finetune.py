@@ -13,6 +13,7 @@ from geometry.commands.arguments import (
 )
 from geometry.console import say
 from geometry.device import pick_device
+from geometry.engine import INTERRUPTED
 from geometry.errors import run_command
 from nvs.options import DEPTHS
 from nvs.training.finetuning import LPIPS_WEIGHT, FinetuneOptions, default_options, finetune
@@ -23,7 +24,7 @@ def parser() -> argparse.ArgumentParser:
         prog="nvs finetune",
         description="Train the Gaussian head on your own photos: each PHOTOS is a folder or a video of one "
         "place. Every Nth photo is held out and scored, from before the first step on. The same "
-        "command resumes an interrupted run.",
+        f"command resumes an interrupted run, which ends with exit status {INTERRUPTED}.",
     )
     add_photo_arguments(p, cameras=False)
     p.set_defaults(process_res=None)  # filled in by device
@@ -78,7 +79,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def run(args: argparse.Namespace) -> int:
     options = finetune_options(args)
-    psnr = finetune(args.photos, args.out, options)
+    finished, psnr = finetune(args.photos, args.out, options)
     if psnr:
         best = max(psnr, key=psnr.__getitem__)
         say(
@@ -87,7 +88,7 @@ def run(args: argparse.Namespace) -> int:
             + ("" if args.depth == "auto" else f" --depth {args.depth}")
         )
         print(f"held-out psnr={psnr[0]:.2f} at the start, {psnr[best]:.2f} best (step {best})", flush=True)
-    return 0
+    return 0 if finished else INTERRUPTED
 
 
 def finetune_options(args: argparse.Namespace) -> FinetuneOptions:

@@ -8,7 +8,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from geometry.commands.configuration import compose, experiments, instantiate
-from geometry.engine import FitResult, fit, is_first_process
+from geometry.engine import INTERRUPTED, FitResult, fit, is_first_process
 from geometry.errors import run_command
 from geometry.results import require_run
 from nvs.training.model import EXPORTS, write_models
@@ -21,7 +21,8 @@ def parser() -> argparse.ArgumentParser:
         "can be overridden as group=choice or path.to.value=new. The same command with the same out resumes "
         "from its newest checkpoint.",
         epilog=f"experiments: {', '.join(experiments('nvs'))}. Several processes: torchrun --standalone "
-        "--nproc-per-node N -m nvs train experiment=...",
+        "--nproc-per-node N -m nvs train experiment=... Exit status 75: stopped by a signal, saved, to be "
+        "started again.",
     )
     p.add_argument("--show", action="store_true", help="print the whole configuration and stop")
     p.add_argument("overrides", nargs="+", help="Hydra overrides, such as experiment=nvs/smoke")
@@ -40,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
     result = train(config)
     if is_first_process() and "psnr" in result.metrics:
         print(f"final psnr={result.metrics['psnr']:.2f}", flush=True)
-    return 0
+    return 0 if result.finished else INTERRUPTED
 
 
 def train(config: DictConfig) -> FitResult:

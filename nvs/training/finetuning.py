@@ -58,14 +58,16 @@ def default_options(device: torch.device) -> FinetuneOptions:
     return FinetuneOptions(photos=photos, steps=400, targets=2)
 
 
-def finetune(captures: Sequence[str | Path], out: str | Path, options: FinetuneOptions) -> dict[int, float]:
+def finetune(
+    captures: Sequence[str | Path], out: str | Path, options: FinetuneOptions
+) -> tuple[bool, dict[int, float]]:
     """Train a head on captures, each a folder or a video of one place, and write it into ``out``.
 
     The same call resumes where it was interrupted.
 
     Returns:
-        PSNR of the held-out photos, in dB, by step; empty if the run was interrupted, and on all processes
-        but the first.
+        Whether the run was finished, and not stopped by a signal; PSNR of the held-out photos, in dB, by
+        step, on the first process of a finished run.
 
     Raises:
         InputError: too few photos, weights or options that cannot be used, an output folder of others, or
@@ -128,10 +130,10 @@ def finetune(captures: Sequence[str | Path], out: str | Path, options: FinetuneO
         config=_stored(options, captures, out),
     )
     if not (result.finished and is_first_process()):
-        return {}
+        return result.finished, {}
     write_models(model, result, out)
     lines = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
-    return {entry["step"]: entry["metrics"]["psnr"] for entry in lines if entry["kind"] == "validation"}
+    return True, {entry["step"]: entry["metrics"]["psnr"] for entry in lines if entry["kind"] == "validation"}
 
 
 def _stored(options: FinetuneOptions, captures: Sequence[str | Path], out: Path) -> dict[str, str | None]:

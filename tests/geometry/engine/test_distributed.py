@@ -28,6 +28,8 @@ RUNS = {
     "fsdp": {**FSDP, "every": 4},
     "fsdp_checkpointing": {**FSDP, "accumulate": 2, "activation_checkpointing": True},
     "fsdp_branch": {"strategy": "fsdp"},
+    "ddp_nan": {"strategy": "ddp", "nan_steps": [3]},
+    "fsdp_nan": {**FSDP, "nan_steps": [3]},
 }
 SCRIPT = """
 import json, os, sys
@@ -103,7 +105,7 @@ def test_one_process_goes_on_from_a_sharded_checkpoint(two, tmp_path):
     assert weights.keys() == expected.keys()
     for name in expected:
         torch.testing.assert_close(weights[name], expected[name], rtol=1e-4, atol=1e-6)
-    with pytest.warns(UserWarning, match="resuming on 1 processes what 2 trained"):
+    with pytest.warns(UserWarning, match=r"resuming on 1 processes \(2 parts a step\) what 2 trained"):
         longer = one_process(two / "fsdp", steps=16, accumulate=2, **SAME)
     assert_same(longer, one_process(tmp_path / "longer", steps=16, accumulate=2, **SAME))
 
@@ -120,3 +122,15 @@ def test_validation_is_the_mean_over_items_not_over_processes():
     parts = [({"a": 1.0, "b": 5.0}, 3.0), ({"a": 2.0}, 1.0)]
     assert weighted_means(parts) == {"a": 1.25, "b": 5.0}
     assert weighted_means([(parts[0][0], {"a": 3.0, "b": 1.0}), parts[1]]) == {"a": 1.25, "b": 5.0}
+
+
+def test_a_nan_on_one_process_skips_the_update_on_all(two, tmp_path):
+    for name, options in (("ddp_nan", {}), ("fsdp_nan", SAME)):
+        ours = toy.losses(two / name)
+        theirs = one_process(tmp_path / name, accumulate=2, skip_steps=[3], **options)
+        assert ours.pop(3) == theirs.pop(3) == "nan"
+        assert_same(ours, theirs)
+        lines = [json.loads(line) for line in (two / name / "log.jsonl").read_text().splitlines()]
+        (event,) = [e for e in lines if e["kind"] == "skipped"]
+        assert [part["loss"] == "nan" for part in event["batch"]] == [False, True]
+        assert event["batch"][1]["samples"] == [f"entry {i}" for i in range(20, 24)]

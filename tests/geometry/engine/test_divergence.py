@@ -40,14 +40,22 @@ def test_fp16_overflow_is_pardoned_for_a_while():
 
 
 def test_only_nan_stops_without_a_factor():
-    guard = DivergenceGuard(factor=None, patience=1, window=10)
+    guard = DivergenceGuard(factor=None, patience=1, window=10, skips_in_row=3, skips_in_all=5)
     assert feed(guard, [1.0] * 20 + [1e9] * 20) is None
-    assert "loss is not finite" in guard.check(math.nan, 1.0, scaled=False)
+    assert feed(guard, [math.nan, math.inf, 1.0]) is None
+    assert guard.healthy  # the weights saw none of it
+    at, reason = feed(guard, [math.nan] * 9)
+    assert (at, "the loss is not finite (nan), for 3 steps on end") == (2, reason)
+    guard = DivergenceGuard(skips_in_row=3, skips_in_all=5)
+    at, reason = feed(guard, [math.nan, 1.0] * 9)
+    assert (at, "5 steps in all" in reason) == (8, True)
 
 
 def test_state_goes_on_where_it_was():
     a, b = (DivergenceGuard(factor=10, patience=5, window=50) for _ in range(2))
     feed(a, [1.0, 1.1] * 25 + [50.0] * 3)
+    a.check(math.nan, 1.0, scaled=False)
     b.load(a.state())
+    assert (b.skipped, b.skipped_on_end) == (1, 1)
     assert b.check(50.0, 1.0, scaled=False) == a.check(50.0, 1.0, scaled=False)
     assert b.check(50.0, 1.0, scaled=False) == a.check(50.0, 1.0, scaled=False) is not None

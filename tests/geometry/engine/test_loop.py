@@ -2,6 +2,7 @@
 
 import ast
 import json
+import resource
 from functools import partial
 from pathlib import Path
 
@@ -19,10 +20,12 @@ from geometry.engine import (
     Saving,
     Schedule,
     Validation,
+    checkpoint,
     load_weights,
     parameter_groups,
 )
-from geometry.engine.checkpoint import list_checkpoints, read_file
+from geometry.engine.checkpoint import CannotSave, find_damage, list_checkpoints, read_file
+from geometry.engine.notes import note
 from geometry.errors import InputError
 
 
@@ -157,26 +160,133 @@ def test_narrow_formats_train_and_keep_weights_wide(tmp_path, compute):
 @pytest.mark.parametrize(
     ("where", "word"), [("loss", "loss is not finite"), ("gradient", "gradient is not finite")]
 )
-def test_a_nan_stops_before_it_reaches_the_weights(tmp_path, where, word):
+def test_a_nan_is_kept_from_the_weights_and_its_samples_are_named(tmp_path, capsys, where, word):
+    """A run that skips the update equals one that leaves the step out; too many in a row stop it."""
+
     class Broken(toy.ToyStep):
-        count = 0
+        last = 8
 
         def training_loss(self, batch, generator):
             loss, terms = super().training_loss(batch, generator)
-            self.count += 1
-            if self.count == 8:
+            if 8 <= self.now <= self.last:
                 weight = self.model.head.weight.sum()
                 # sqrt at 0 is finite, its gradient is not
                 loss = loss * float("nan") if where == "loss" else loss + (0 * weight).sqrt()
             return loss, terms
 
-    step = Broken()
-    with pytest.raises(Diverged, match=rf"diverged at step 8: the {word}.*terms here: l1 .*step_00000005"):
-        toy.train(tmp_path, step=step)
-    assert all(p.isfinite().all() for p in step.model.parameters())
-    assert [p.name for p in list_checkpoints(tmp_path / "checkpoints")] == ["step_00000005"]
-    (event,) = entries(tmp_path, "diverged")
+    toy.train(tmp_path / "nan", step=Broken())
+    (event,) = entries(tmp_path / "nan", "skipped")
     assert event["step"] == 8
+    assert word in event["reason"]
+    assert event["batch"][0]["samples"][0] == "entry 56"  # of 8 in a step
+    assert "step 8: no update, the" in (said := capsys.readouterr().out)
+    assert "loop.skip_steps=[8]" in said
+    assert entries(tmp_path / "nan", "train")[-1]["skipped"] == 1
+    toy.train(tmp_path / "left out", skip_steps=[8])
+    left_out, nan = toy.losses(tmp_path / "left out"), toy.losses(tmp_path / "nan")
+    assert {left_out.pop(8), nan.pop(8)} == {"nan"}
+    assert left_out == nan
+
+    step = Broken()
+    step.last = 99
+    guard = DivergenceGuard(skips_in_row=3)
+    expected = (
+        rf"diverged at step 10: the {word}.* for 3 steps on end; terms here: l1 .*entry 72.*step_00000005"
+    )
+    with pytest.raises(Diverged, match=expected):
+        toy.train(tmp_path / "stopped", step=step, guard=guard)
+    assert all(p.isfinite().all() for p in step.model.parameters())
+    assert list_checkpoints(tmp_path / "stopped/checkpoints")[-1].name == "step_00000005"
+    (event,) = entries(tmp_path / "stopped", "diverged")
+    assert event["step"] == 10
+
+
+def test_updates_skipped_are_counted_over_resumes_and_stop_the_run(tmp_path):
+    options = {"nan_steps": [2, 4, 6], "guard": DivergenceGuard(skips_in_all=3), "every": 1}
+    toy.train(tmp_path, steps=5, **options)
+    with pytest.raises(Diverged, match=r"step 6: .* for 3 steps in all"):
+        toy.train(tmp_path, steps=10, **{**options, "guard": DivergenceGuard(skips_in_all=3)})
+
+
+def test_a_disk_that_is_full_for_a_while_costs_checkpoints_and_nothing_else(tmp_path):
+    """By a limit on the size of files, which fails as a full disk does: in the middle of a write."""
+
+    class Full(toy.ToyStep):
+        def begin_step(self, index, steps):
+            super().begin_step(index, steps)
+            if index in (7, 13):
+                soft = 2000 if index == 7 else resource.RLIM_INFINITY
+                resource.setrlimit(resource.RLIMIT_FSIZE, (soft, resource.RLIM_INFINITY))
+
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        with pytest.warns(UserWarning, match="trying again") as caught:
+            result = toy.train(tmp_path, step=Full(), every=3, validate_every=None)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    said = [str(w.message) for w in caught]
+    assert [s.split(":")[0] for s in said if "trying again" in s] == [
+        "step 9 could not be saved",
+        "step 12 could not be saved",
+    ]
+    assert any("training goes on, what is lost if it stops is all since" in s for s in said)
+    assert sum("the log cannot be written" in s for s in said) == 1
+    assert result.finished
+    kept = list_checkpoints(tmp_path / "checkpoints")
+    assert [p.name for p in kept] == ["step_00000015", "step_00000018", "step_00000020"]
+    assert not [p for p in kept if find_damage(p)]
+    toy.train(tmp_path / "free", every=3, validate_every=None)
+    free, full = toy.losses(tmp_path / "free"), toy.losses(tmp_path)
+    assert full.items() <= free.items()
+    assert full[20] == free[20]
+
+
+def test_room_is_made_of_older_checkpoints_and_the_end_must_be_saved(tmp_path, monkeypatch):
+    real, tries = checkpoint.write_checkpoint, []
+
+    def write(folder, step, files, meta):
+        tries.append((step, [p.name[-1] for p in list_checkpoints(folder)]))
+        if step == 4 or (step == 3 and len(tries[-1][1]) > 1):
+            raise CannotSave(f"step {step} could not be saved: no space left")
+        return real(folder, step, files, meta)
+
+    monkeypatch.setattr(checkpoint, "write_checkpoint", write)
+    with pytest.warns(UserWarning, match="trying again"), pytest.raises(InputError, match="step 4 could not"):
+        toy.train(tmp_path, steps=4, every=1)
+    # Step 3 made room of step 1.
+    assert tries[2:] == [(3, ["1", "2"]), (3, ["2"]), (4, ["2", "3"]), (4, ["3"])]
+    assert [p.name for p in list_checkpoints(tmp_path / "checkpoints")] == ["step_00000003"]
+
+
+def test_checkpoints_are_also_written_by_the_clock(tmp_path):
+    toy.train(tmp_path, steps=4, saving=Saving(every=1000, every_minutes=1e-9, keep_last=9))
+    assert [p.name[-1] for p in list_checkpoints(tmp_path / "checkpoints")] == list("1234")
+    with pytest.raises(InputError, match="every_minutes must be above 0"):
+        Saving(every_minutes=0)
+
+
+def test_damage_is_counted_per_set_and_too_much_of_it_stops(tmp_path, capsys):
+    class Half:
+        def __getitem__(self, request):
+            for name in ("good", "bad"):
+                note(name, "samples")
+            note("good", "photos_left_out", "good/1.jpg: cut short")
+            note("bad", "passed_over", "bad/2.jpg: empty")
+            return toy.Points()[request]
+
+    data = DataStream(Half(), FixedBatchSampler(batch_size=8), workers=1)
+    with pytest.raises(
+        InputError, match=r"bad: expected at most 10%.* got 50% \(24\), the first: bad/2.jpg: empty"
+    ):
+        toy.train(tmp_path, data=data)
+    said = capsys.readouterr().out
+    assert said.count("good: photos left out: good/1.jpg: cut short") == 1
+    assert "bad: 16 passed over" in said
+    assert entries(tmp_path, "train")[-1]["damage"] == {
+        "good": {"samples": 24, "photos_left_out": 24},
+        "bad": {"samples": 24, "passed_over": 24},
+    }
+    toy.train(tmp_path / "allowed", data=data, most_broken=0.6)
 
 
 def test_an_exploding_loss_stops_and_saves_nothing_of_it(tmp_path):

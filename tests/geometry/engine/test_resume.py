@@ -12,7 +12,15 @@ import pytest
 import torch
 import toy
 
-from geometry.engine import Saving, Schedule, load_weights
+from geometry.engine import (
+    INTERRUPTED,
+    DataStream,
+    FixedBatchSampler,
+    Saving,
+    Schedule,
+    TokenBudgetSampler,
+    load_weights,
+)
 from geometry.engine.checkpoint import list_checkpoints
 from geometry.errors import InputError
 
@@ -58,13 +66,14 @@ def test_after_kill_9_the_losses_are_those_of_an_unbroken_run(tmp_path):
         assert all(torch.equal(ours[n], theirs[n]) for n in theirs)
 
 
-def test_sigterm_finishes_the_step_saves_and_says_how_to_go_on(tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+def test_a_signal_finishes_the_step_saves_and_says_how_to_go_on(tmp_path, number):
     process = start(tmp_path, steps=1000, pause_s=0.02, every=1000, workers=1)
     wait_for_step(tmp_path, 5, process)
-    os.killpg(process.pid, signal.SIGTERM)  # the loader's worker gets it as well
+    os.killpg(process.pid, number)  # the loader's worker, and its fork server, get it as well
     said = process.communicate(timeout=90)[0]
-    assert process.returncode == 0
-    assert "interrupted: saved" in said
+    assert process.returncode == INTERRUPTED == 75
+    assert "interrupted at step" in said
     assert "same command" in said
     (checkpoint,) = list_checkpoints(tmp_path / "checkpoints")
     assert checkpoint.name == f"step_{max(toy.losses(tmp_path)):08d}"
@@ -147,3 +156,51 @@ def test_a_resume_refuses_another_seed_and_reports_other_config(tmp_path):
         toy.train(tmp_path, steps=10, config={"optimizer": {"lr": 0.02}})
     with pytest.raises(InputError, match="holds checkpoints already"):
         toy.train(tmp_path, steps=10, resume=False)
+
+
+def test_a_validation_left_out_by_an_interruption_is_made_up_for(tmp_path):
+    class Stopped(toy.ToyStep):
+        def begin_step(self, index, steps):
+            if index == 9:
+                os.kill(os.getpid(), signal.SIGUSR2)
+
+    stopped = toy.train(tmp_path, step=Stopped())
+    assert (stopped.finished, stopped.step, stopped.metrics) == (False, 10, {})
+    toy.train(tmp_path)
+    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert [e["step"] for e in lines if e["kind"] == "validation"] == [10, 20]
+
+
+def test_a_folder_has_one_run_at_a_time(tmp_path):
+    process = start(tmp_path, steps=1000, pause_s=0.02)
+    wait_for_step(tmp_path, 2, process)
+    logged = (tmp_path / "log.jsonl").stat().st_ino
+    with pytest.raises(InputError, match=rf"another run trains in this folder \(process {process.pid} on "):
+        toy.train(tmp_path)
+    assert process.poll() is None
+    assert (tmp_path / "log.jsonl").stat().st_ino == logged  # not replaced under it
+    process.kill()
+    process.communicate()
+    toy.train(tmp_path, steps=max(toy.losses(tmp_path)))  # a dead run holds nothing
+
+
+@pytest.mark.parametrize(
+    ("sampler", "said"),
+    [
+        (FixedBatchSampler(batch_size=8), "the same samples follow"),
+        (
+            TokenBudgetSampler(tokens=7, image_sizes=[[14, 14]], views=[1, 1]),
+            r"other samples follow.*\(step 6 begins with sample 30 of the run, not 35\)",
+        ),
+        (
+            TokenBudgetSampler(tokens=7, image_sizes=[[14, 14]], views=[1, 1], batch_multiple=2),
+            "the same samples follow",
+        ),
+    ],
+    ids=["fixed", "tokens", "multiple"],
+)
+def test_another_cut_says_which_samples_follow(tmp_path, sampler, said):
+    data = DataStream(toy.Points(), sampler)
+    toy.train(tmp_path, steps=5, data=data)
+    with pytest.warns(UserWarning, match=rf"resuming on 1 processes \(2 parts a step\).*: {said}"):
+        toy.train(tmp_path, steps=6, data=data, accumulate=2)

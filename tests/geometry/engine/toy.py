@@ -4,8 +4,11 @@ python toy.py OUT '{"steps": 30, "pause_s": 0.02}'
 """
 
 import json
+import math
+import os
 import sys
 import time
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -13,6 +16,7 @@ import torch
 from torch import nn
 
 from geometry.engine import (
+    INTERRUPTED,
     DataStream,
     FitResult,
     FixedBatchSampler,
@@ -23,6 +27,8 @@ from geometry.engine import (
     fit,
     parameter_groups,
 )
+
+STEP_OPTIONS = ("dropout", "noise", "pause_s", "branch", "nan_steps")
 
 
 class Net(nn.Module):
@@ -47,11 +53,21 @@ class Net(nn.Module):
 
 class ToyStep:
     def __init__(
-        self, *, dropout: float = 0.0, noise: float = 0.0, pause_s: float = 0.0, branch: bool = True
+        self,
+        *,
+        dropout: float = 0.0,
+        noise: float = 0.0,
+        pause_s: float = 0.0,
+        branch: bool = True,
+        nan_steps: Sequence[int] = (),
     ) -> None:
         torch.manual_seed(0)
         self.model = Net(dropout)
         self.noise, self.pause_s, self.branch = noise, pause_s, branch
+        self.nan_steps, self.now = nan_steps, 0
+
+    def begin_step(self, index: int, steps: int) -> None:
+        self.now = index + 1
 
     def blocks(self) -> list[nn.Module]:
         return list(self.model.blocks)
@@ -69,6 +85,8 @@ class ToyStep:
             features = features + self.noise * torch.randn(features.shape, generator=generator)
         error = self.model.head(self.model.norm(features)) - y
         l1, l2 = error.abs().mean(), error.square().mean()
+        if self.now in self.nan_steps and os.environ.get("RANK", "1") == "1":  # of two, on one of them only
+            l2 = l2 * math.nan
         return l1 + l2, {"l1": l1, "l2": l2}
 
     def validate(self, run):
@@ -95,7 +113,7 @@ class Points:
 def train(
     out: Path, *, workers: int = 0, strategy: str = "ddp", every: int = 5, batch_size: int = 8, **options
 ) -> FitResult:
-    step_options = {k: options.pop(k) for k in ("dropout", "noise", "pause_s", "branch") if k in options}
+    step_options = {k: options.pop(k) for k in STEP_OPTIONS if k in options}
     settings = {
         "steps": 20,
         "tensorboard": False,
@@ -127,3 +145,4 @@ if __name__ == "__main__":
     torch.set_num_threads(1)
     result = train(Path(sys.argv[1]), **json.loads(sys.argv[2]))
     print("finished" if result.finished else "interrupted", result.step)
+    sys.exit(0 if result.finished else INTERRUPTED)
