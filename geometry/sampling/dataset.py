@@ -112,7 +112,12 @@ class SamplingDataset:
         views: int,
         rng: np.random.Generator,
     ) -> Example | None:
-        """A sample of a scene; of its other photos where some are damaged. None where too few are left."""
+        """A sample of a scene, of its other photos where some are damaged; None if it is too small.
+
+        Raises:
+            InputError: something else is damaged, or too few photos are left.
+        """
+        damage = None
         while len(scene) >= views + self.targets:
             indices: Sequence[int] = range(len(scene))
             chosen = scene
@@ -137,7 +142,7 @@ class SamplingDataset:
                     raise
                 note(name, "photos_left_out", str(error))
                 warnings.warn(f"{name}: left out {counted(len(damaged), 'photo')}: {error}", stacklevel=3)
-                scene = scene.select(i for i in range(len(scene)) if i not in damaged)
+                scene, damage = scene.select(i for i in range(len(scene)) if i not in damaged), error
                 continue
             example, far = without_far_depth(example)
             if far:
@@ -145,6 +150,8 @@ class SamplingDataset:
                 warnings.warn(f"{name}/{scene.name}: {far}", stacklevel=3)
             note_origin(f"{name}/{scene.name}: {', '.join(f.name for f in chosen.frames)}")
             return example
+        if damage is not None:
+            raise damage
         return None
 
 

@@ -174,7 +174,7 @@ def test_a_broken_photo_is_left_out_of_its_scene_and_counted(field):
     none_left = OneRoom(lambda i, frame: replace(frame, **{field: cut_short}) if i in (1, 2) else frame)
     with (
         pytest.warns(UserWarning, match="left out"),
-        pytest.raises(InputError, match=r"at least 3 posed views"),
+        pytest.raises(InputError, match=r"last damaged one: 01\.jpg"),
     ):
         dataset(none_left)[request(0)]
     with (
