@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([*ROOT.glob("docs/*.md"), ROOT / "README.md", ROOT / "CONTRIBUTING.md"])
 ROOMS = ("geometry", "nvs", "eval", "configs", "scripts", "tests", "docs", "examples", ".github")
 FOREIGN = "--standalone --nproc-per-node --nproc_per_node --nnodes --rdzv-backend --rdzv-endpoint --all-files"
-FOREIGN_OPTIONS = set(FOREIGN.split())  # torchrun's and pre-commit's
+FOREIGN_OPTIONS = {*FOREIGN.split(), "--requeue", "--signal"}  # of torchrun, pre-commit, Slurm
 
 
 def text(page: Path) -> str:

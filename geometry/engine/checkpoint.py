@@ -84,9 +84,11 @@ def write_checkpoint(folder: Path, step: int, files: dict[str, Any], meta: dict[
     """
     try:
         return _write(folder, step, files, meta)
-    # torch's writer answers a failed write with a RuntimeError of its own.
-    except (InputError, OSError, RuntimeError) as error:
-        raise CannotSave(f"step {step} could not be saved: {str(error).splitlines()[0]}") from error
+    except (InputError, OSError) as error:
+        raise CannotSave(f"step {step} could not be saved: {error}") from error
+    except RuntimeError as error:  # of torch's writer, in words of its own
+        reason = f"writing failed, is the disk full? ({str(error).splitlines()[0]})"
+        raise CannotSave(f"step {step} could not be saved: {reason}") from error
 
 
 def _write(folder: Path, step: int, files: dict[str, Any], meta: dict[str, Any]) -> Path:

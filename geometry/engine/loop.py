@@ -528,6 +528,10 @@ class Run:
         return [part for parts in gather(self.process, mine) for part in parts]
 
     def _skipped(self, reason: str, loss: float, norm: float, done: list) -> None:
+        local = (getattr(p, "to_local", p.detach)().detach() for p in self.trained.values())
+        if distributed.sum_over(self.process, [float(not all(p.isfinite().all() for p in local))])[0]:
+            # No sample's fault: an earlier update broke them, and skipping would go on for ever.
+            raise self._diverged(f"{reason}, as the weights are not finite any more", loss, norm, done)
         step, batch = self.done + 1, self._batch(done)
         self.log.write("skipped", step, reason=reason, loss=loss, gradient_norm=norm, batch=batch)
         self.log.say(
