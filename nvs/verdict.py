@@ -55,7 +55,7 @@ def trust_in_words(share: float) -> str:
         meaning = f"fair: {GOOD:.0%} and more is good"
     else:
         meaning = f"poor: below {POOR:.0%}"
-    return f"{math.floor(100 * share)}% of it trusted ({meaning})"
+    return f"{math.floor(100 * share + 1e-9)}% of it trusted ({meaning})"
 
 
 def _guess(scene: SplatScene, capture: Capture, facts: Circumstances) -> str:

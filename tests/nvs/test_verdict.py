@@ -100,5 +100,6 @@ def test_it_is_told_to_who_listens_and_warned_of_where_nobody_does():
 
 def test_a_share_of_trusted_depth_comes_with_its_meaning():
     assert trust_in_words(0.57) == "57% of it trusted (good)"
+    assert trust_in_words(0.498) == "49% of it trusted (fair: 50% and more is good)"
     assert trust_in_words(0.45) == "45% of it trusted (fair: 50% and more is good)"
     assert trust_in_words(0.1) == "10% of it trusted (poor: below 40%)"
