@@ -18,7 +18,7 @@ from geometry.scenes import polycam
 from geometry.scenes.photo_files import match_names
 from geometry.scenes.photos import open_photos
 
-EXAMPLES = [300, pytest.param(10_000, marks=[pytest.mark.slow, pytest.mark.timeout(3600)])]
+EXAMPLES = [60, pytest.param(10_000, marks=[pytest.mark.slow, pytest.mark.timeout(3600)])]
 EDITS = st.lists(
     st.tuples(
         st.floats(0, 1),
