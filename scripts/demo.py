@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 
 from geometry.commands.make_capture import main as make_capture
+from geometry.verdict import UNTRUSTED
 from nvs.commands.render import main as render
-from nvs.verdict import UNTRUSTED
 
 
 def main() -> int:

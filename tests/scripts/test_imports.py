@@ -1,0 +1,13 @@
+"""Every script finds what it imports: `make demo` and the measuring scripts have no test of their own."""
+
+import runpy
+from pathlib import Path
+
+import pytest
+
+SCRIPTS = sorted((Path(__file__).resolve().parents[2] / "scripts").glob("*.py"))
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
+def test_a_script_finds_its_imports(script):
+    assert "main" in runpy.run_path(str(script), run_name="imported")
