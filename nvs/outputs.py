@@ -74,7 +74,7 @@ def write_frames(
         write_image(folder / "depth" / name, colour_depth(depth, limits=limits))
         write_depth(folder / "depth16/frames" / name, depth, unit)
 
-    # Files are compressed while the next frame is drawn: a third of the time where there are two cores.
+    # Files are compressed on other threads while the next frame is drawn.
     with VideoWriter(folder / "video.mp4", fps=fps) as video, ThreadPoolExecutor(2) as pool:
         writing: deque[Future[None]] = deque()
         for f, (rgb, depth, alpha) in enumerate(frames):

@@ -84,7 +84,8 @@ def refine(
     """Gradient steps on one photo each: (1 - w) L1 + w (1 - SSIM), as in 3D Gaussian Splatting.
 
     No Gaussian is added. Every photo is trained on, first at half its size. Deterministic given the seed,
-    unless time runs out or Ctrl-C ends it early: then what was reached is the result.
+    unless ``most_seconds`` become short (rates then follow the clock) or Ctrl-C ends it: what was reached is
+    the result.
 
     Args:
         gaussians: one scene, in the world of the photos' cameras.
