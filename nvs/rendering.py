@@ -206,7 +206,8 @@ def refinement_photos(
     """The context photos in their own shape, as large as the novel views, at the ``cameras`` of ``views``."""
     target = scaled_size(window_size(maps), max(size))
     photos = show_views(capture, capture.context, maps, target).to(views.images)
-    return replace(photos, cameras=resize_cameras(cameras, views.image_size, target))
+    images = photos.images.half()  # finer than a photo's 8 bits, and hundreds of photos take half the memory
+    return replace(photos, images=images, cameras=resize_cameras(cameras, views.image_size, target))
 
 
 def hold_out(

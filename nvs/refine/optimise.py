@@ -89,7 +89,7 @@ def refine(
 
     Args:
         gaussians: one scene, in the world of the photos' cameras.
-        photos: with cameras, at the size that is rendered; smaller is quicker.
+        photos: with cameras, at the size that is rendered; smaller is quicker. float16 halves their memory.
         seed: of the order of the photos.
         dissimilar: the weight w.
         most_seconds: after which it ends, whatever step it is at; None takes the time that it takes.
@@ -107,8 +107,7 @@ def refine(
     V = photos.images.shape[1]
     drawn = {"background": background, "backend": backend}
     state = _State(gaussians, photos, rates or Rates(), optimise_cameras, drawn)
-    full = photos.images[0]
-    small, coarse = [_halved(image) for image in full], coarse_share(steps, V)
+    coarse = coarse_share(steps, V)
     order = _in_turns(V, torch.Generator().manual_seed(seed))
     interval = max(10, round(steps / _REPORTS))
     latest: deque[Tensor] = deque(maxlen=V)  # PSNR of the last round
@@ -122,7 +121,8 @@ def refine(
                     break
                 view, over = next(order), (time.perf_counter() - start) / (most_seconds or math.inf)
                 progress = max(step / steps, over)  # rates fall to the end, also where time ends it
-                photo = Photo((small if progress < coarse else full)[view])
+                image = photos.images[0, view].float()
+                photo = Photo(_halved(image) if progress < coarse else image)
                 latest.append(state.learn(view, photo, progress, dissimilar))
                 done = step + 1
                 if done % interval == 0 or done == steps:
@@ -179,7 +179,7 @@ def step_seconds(
         for size in (_halved, lambda image: image):
             seconds.append([])
             for view in (views[0], *views):  # the first one compiles kernels
-                photo, start = Photo(size(photos.images[0, view])), time.perf_counter()
+                photo, start = Photo(size(photos.images[0, view].float())), time.perf_counter()
                 state.learn(view, photo, 0.0, dissimilar=0.2)
                 seconds[-1].append(time.perf_counter() - start)
     small, full = (sorted(times[1:])[len(times[1:]) // 2] for times in seconds)
@@ -199,13 +199,13 @@ class _State:
         self, gaussians: Gaussians, photos: Views, rates: Rates, optimise_cameras: bool, drawn: dict[str, Any]
     ) -> None:
         self._drawn = drawn
-        start = gaussians.map(lambda t: t.detach().clone())
-        self._start, self._photos, self._rates = start, photos, rates
+        start = gaussians.map(torch.detach)
+        self._means, self._photos, self._rates = start.means, photos, rates
         self._width = start.scales.mean(dim=-1, keepdim=True)
         self._free = {
             "means": torch.zeros_like(start.means),
             "scales": start.scales.log(),
-            "quats": start.quats,
+            "quats": start.quats.clone(),
             "opacities": start.opacities.logit(eps=1e-4),
             "colours": start.sh[..., :1, :].clone(),
             "harmonics": start.sh[..., 1:, :].clone(),
@@ -225,7 +225,7 @@ class _State:
     def gaussians(self) -> Gaussians:
         free = self._free
         return Gaussians(
-            means=self._start.means + free["means"] * self._width,
+            means=self._means + free["means"] * self._width,
             scales=free["scales"].exp(),
             quats=free["quats"],
             opacities=free["opacities"].sigmoid(),

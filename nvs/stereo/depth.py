@@ -131,27 +131,33 @@ def sweep_depth(
     maps = pixel_maps(cameras, judges)
     V, cells = len(grey), grid[0] * grid[1] * planes
     parts = math.ceil(V * cells * _BYTES_PER_CELL / (memory_gb * 1e9))
-    blocks = np.array_split(np.arange(V), min(V, parts))
+    if parts > 1:  # then smaller ones, as long as all threads have work
+        parts = min(V, max(parts, min(3 * parts, V // (2 * torch.get_num_threads()))))
+    blocks = np.array_split(np.arange(V), parts)
     kept: np.ndarray | None = None  # the matching volume, where all of it fits
-    found = None
+    found: SweptDepth | None = None
+
+    def sweep(block: np.ndarray) -> tuple[Tensor, Tensor]:
+        """Depth and score of some views; what it needed is freed before the next ones."""
+        nonlocal kept
+        volume = kept
+        if volume is None:
+            to_sources = pixel_maps(cameras, matched, block)
+            volume = matching_volume(
+                grey, to_sources, matched[block], inverse[block].numpy(), window=window, views=block
+            )
+            kept = volume if len(blocks) == 1 else None
+        cost = 1 - volume.clip(min=0)  # anticorrelation is no stronger evidence than no correlation
+        if found is not None:
+            known = found.depth[0].numpy(), found.trusted[0].numpy()
+            add_evidence(cost, inverse[block].numpy(), *known, maps[block], judges[block])
+        smooth = torch.from_numpy(semi_global(cost, grey[block]))
+        best = smooth.argmin(dim=-1, keepdim=True)
+        score = torch.from_numpy(volume).gather(-1, best)[..., 0]
+        return 1 / _between_planes(smooth, best, inverse[block]), score
+
     for _ in range(rounds):
-        depth, score = torch.empty(V, *grid), torch.empty(V, *grid)
-        for block in blocks:
-            volume = kept
-            if volume is None:
-                to_sources = pixel_maps(cameras, matched, block)
-                volume = matching_volume(
-                    grey, to_sources, matched[block], inverse[block].numpy(), window=window, views=block
-                )
-                kept = volume if len(blocks) == 1 else None
-            cost = 1 - volume.clip(min=0)  # anticorrelation is no stronger evidence than no correlation
-            if found is not None:
-                known = found.depth[0].numpy(), found.trusted[0].numpy()
-                add_evidence(cost, inverse[block].numpy(), *known, maps[block], judges[block])
-            smooth = torch.from_numpy(semi_global(cost, grey[block]))
-            best = smooth.argmin(dim=-1, keepdim=True)
-            depth[block] = 1 / _between_planes(smooth, best, inverse[block])
-            score[block] = torch.from_numpy(volume).gather(-1, best)[..., 0]
+        depth, score = (torch.cat(parts) for parts in zip(*map(sweep, blocks)))
         found = _judged(depth, score, score > min_score, maps, judges)
     return found.to(device)
 
