@@ -1,6 +1,7 @@
 """Whether a rendering is to be trusted, and what to do where it is not: a judgement in plain words."""
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from geometry.capture import Capture
@@ -36,7 +37,7 @@ def judge(scene: SplatScene, capture: Capture, facts: Circumstances) -> Verdict:
     if guessed and not facts.trained:
         problems.append(f"UNTRAINED WEIGHTS: these pictures mean nothing; {LARGER}.")
     elif guessed:
-        problems.append(_guess(scene, capture, facts))
+        problems.append(_guess(scene.views.images.shape[1], capture.scene.posed, facts))
     if scene.trusted is not None and scene.trusted < POOR:
         wrong_cameras = "" if capture.scene.estimated else ", or check the given cameras"
         problems.append(
@@ -58,12 +59,30 @@ def trust_in_words(share: float) -> str:
     return f"{math.floor(100 * share + 1e-9)}% of it trusted ({meaning})"
 
 
-def _guess(scene: SplatScene, capture: Capture, facts: Circumstances) -> str:
+def judge_finetuning(unplaced: Sequence[str], facts: Circumstances, psnr: Mapping[int, float]) -> Verdict:
+    """What speaks against a head that was fine-tuned on captures.
+
+    Args:
+        unplaced: the captures whose cameras are the network's.
+        psnr: of held-out photos, dB, by step.
+    """
+    problems = [] if facts.knows_depth else [f"{name}: {_guess(2, False, facts)}" for name in unplaced]
+    start, best = psnr[min(psnr)], max(psnr.values())
+    stayed = (
+        f"No step did better than the start ({start:.2f} dB on held-out photos), which best.safetensors "
+        "therefore is: more photos, more steps or a lower --lr may help.",
+    )
+    return Verdict(
+        problems=tuple(problems), notes=() if best > start else stayed, subject="what this head learned"
+    )
+
+
+def _guess(photos: int, posed: bool, facts: Circumstances) -> str:
     """Why a weak network had to place photos or surfaces, and what helps."""
     weak = f"{facts.model!r}, too small to know"
-    if scene.views.images.shape[1] == 1:
+    if photos == 1:
         return f"The depth of one photo is a guess of {weak} it: add photos from other places, or {LARGER}."
-    if capture.scene.posed:
+    if posed:
         return f"The depth is a guess of {weak} it: leave out --depth network, or {LARGER}."
     cameras = f"The cameras are a guess of {weak} them"
     if facts.cameras in ("network", "given"):

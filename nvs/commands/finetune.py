@@ -15,6 +15,7 @@ from geometry.console import say
 from geometry.device import pick_device
 from geometry.engine import INTERRUPTED
 from geometry.errors import run_command
+from geometry.verdict import UNTRUSTED
 from nvs.options import DEPTHS
 from nvs.training.finetuning import LPIPS_WEIGHT, FinetuneOptions, default_options, finetune
 
@@ -24,9 +25,10 @@ def parser() -> argparse.ArgumentParser:
         prog="nvs finetune",
         description="Train the Gaussian head on your own photos: each PHOTOS is a folder or a video of one "
         "place. Every Nth photo is held out and scored, from before the first step on. The same "
-        f"command resumes an interrupted run, which ends with exit status {INTERRUPTED}.",
+        f"command resumes an interrupted run. Exit status {INTERRUPTED}: interrupted; {UNTRUSTED}: finished, "
+        "not to be trusted.",
     )
-    add_photo_arguments(p, cameras=False)
+    add_photo_arguments(p)
     p.set_defaults(process_res=None)  # filled in by device
     p.add_argument("--out", required=True, type=Path, help="folder of the run")
     add_model_arguments(p)
@@ -79,16 +81,18 @@ def main(argv: list[str] | None = None) -> int:
 
 def run(args: argparse.Namespace) -> int:
     options = finetune_options(args)
-    finished, psnr = finetune(args.photos, args.out, options)
-    if psnr:
+    done = finetune(args.photos, args.out, options)
+    if psnr := done.psnr:
         best = max(psnr, key=psnr.__getitem__)
         say(
             f"use it: nvs render {args.photos[0]} --out scene --model {args.out / 'best.safetensors'} "
             f"--process-res {options.photos.process_res} --context {options.photos.context}"
             + ("" if args.depth == "auto" else f" --depth {args.depth}")
+            + ("" if args.cameras == "auto" else f" --cameras {args.cameras}")
         )
         print(f"held-out psnr={psnr[0]:.2f} at the start, {psnr[best]:.2f} best (step {best})", flush=True)
-    return 0 if finished else INTERRUPTED
+    done.verdict.tell()
+    return done.status
 
 
 def finetune_options(args: argparse.Namespace) -> FinetuneOptions:

@@ -4,7 +4,7 @@ Nothing is prepared on disk. Photos are decoded once, at the network's size, and
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
-from geometry.capture import load_views, most_views, open_capture, show_views
+from geometry.capture import find_cameras, load_views, most_views, open_capture, show_views
 from geometry.engine.notes import note_origin
 from geometry.engine.samplers import SampleRequest
 from geometry.engine.seeding import derive_seed
@@ -63,13 +63,15 @@ def read_capture(
     context_sets: int,
     targets: int,
     seed: int,
+    trust_network: bool = True,
 ) -> TrainingCapture:
     """Open one capture as ``nvs render --holdout`` does, and plan its context sets.
 
-    Photos without poses are placed by one pass of the network over all that are trained on; each step then
-    carries the targets from there into the world of its own context (`nvs.training.step`).
+    Photos that nobody else places are placed by one pass of the network over all that are trained on; each
+    step then carries the targets from there into the world of its own context (`nvs.training.step`).
 
     Args:
+        trust_network: of `geometry.capture.find_cameras`.
         photos: with ``holdout`` and ``context``.
         network: places photos without poses, as ``running`` says.
         targets: wanted beside the context in each step.
@@ -78,6 +80,11 @@ def read_capture(
         InputError: too few photos.
     """
     capture = open_capture(path, photos, device)
+    rest = [i for i in range(len(capture.scene)) if i not in set(capture.targets)]
+    every = replace(capture, context=rest)  # whatever the context, all of them are trained on
+    placed = find_cameras(every, photos.camera_source, trust_network=trust_network, seed=seed)
+    if placed.scene.estimated:
+        capture = placed.limited(len(capture.context))
     if len(capture.scene) < LEAST_PHOTOS:
         raise InputError(
             f"{path}: expected at least {LEAST_PHOTOS} photos (one is held out), got {len(capture.scene)}"

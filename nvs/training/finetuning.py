@@ -10,12 +10,14 @@ from pathlib import Path
 import torch
 
 from geometry import engine
-from geometry.capture import MAX_VIEWS
+from geometry.capture import MAX_VIEWS, check_choice
 from geometry.console import say
 from geometry.device import pick_device
 from geometry.engine import Precision, Saving, Schedule, is_first_process
 from geometry.options import NetworkOptions, PhotoOptions
 from geometry.results import require_run
+from geometry.scenes import structure_from_motion
+from geometry.verdict import Verdict
 from nvs.losses import GaussianObjective
 from nvs.metrics import MissingWeights, load_lpips
 from nvs.pipeline import choose_depth
@@ -23,6 +25,7 @@ from nvs.rasterizer.backends import choose_backend
 from nvs.training.capture import CaptureSamples, read_capture
 from nvs.training.model import EXPORTS, build_model, write_models
 from nvs.training.step import GaussianHeadStep
+from nvs.verdict import Circumstances, judge_finetuning
 
 LPIPS_WEIGHT = 0.05  # DepthSplat's, as in `GaussianObjective`
 
@@ -58,16 +61,25 @@ def default_options(device: torch.device) -> FinetuneOptions:
     return FinetuneOptions(photos=photos, steps=400, targets=2)
 
 
-def finetune(
-    captures: Sequence[str | Path], out: str | Path, options: FinetuneOptions
-) -> tuple[bool, dict[int, float]]:
+@dataclass(frozen=True, kw_only=True)
+class Finetuned:
+    """What came of a run."""
+
+    finished: bool  # and not stopped by a signal
+    # Of a finished run, on its first process:
+    psnr: dict[int, float] = field(default_factory=dict)  # of the held-out photos, dB, by step
+    verdict: Verdict = field(default_factory=Verdict)
+
+    @property
+    def status(self) -> int:
+        """Exit status of a command."""
+        return self.verdict.status if self.finished else engine.INTERRUPTED
+
+
+def finetune(captures: Sequence[str | Path], out: str | Path, options: FinetuneOptions) -> Finetuned:
     """Train a head on captures, each a folder or a video of one place, and write it into ``out``.
 
     The same call resumes where it was interrupted.
-
-    Returns:
-        Whether the run was finished, and not stopped by a signal; PSNR of the held-out photos, in dB, by
-        step, on the first process of a finished run.
 
     Raises:
         InputError: too few photos, weights or options that cannot be used, an output folder of others, or
@@ -76,6 +88,7 @@ def finetune(
     device, out = pick_device(options.network.device), Path(out)
     choose_backend("auto", device)  # here for its warning: before any work
     require_run(out, EXPORTS, [*captures, options.photos.poses])
+    check_choice(options.photos.camera_source)
     torch.manual_seed(options.seed)
     model = build_model(
         options.model,
@@ -93,6 +106,7 @@ def finetune(
             context_sets=options.context_sets,
             targets=options.targets,
             seed=options.seed,
+            trust_network=model.knows_depth,
         )
         for path in captures
     ]
@@ -130,10 +144,19 @@ def finetune(
         config=_stored(options, captures, out),
     )
     if not (result.finished and is_first_process()):
-        return result.finished, {}
+        return Finetuned(finished=result.finished)
     write_models(model, result, out)
     lines = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
-    return True, {entry["step"]: entry["metrics"]["psnr"] for entry in lines if entry["kind"] == "validation"}
+    psnr = {entry["step"]: entry["metrics"]["psnr"] for entry in lines if entry["kind"] == "validation"}
+    facts = Circumstances(
+        asked=sum(len(c.photos) for c in read),
+        cameras=options.photos.camera_source,
+        sfm_installed=structure_from_motion.available(),
+        model=options.model,
+        knows_depth=model.knows_depth,
+    )
+    unplaced = [c.case.name for c in read if not c.posed]
+    return Finetuned(finished=True, psnr=psnr, verdict=judge_finetuning(unplaced, facts, psnr))
 
 
 def _stored(options: FinetuneOptions, captures: Sequence[str | Path], out: Path) -> dict[str, str | None]:

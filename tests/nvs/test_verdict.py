@@ -12,7 +12,7 @@ from geometry.verdict import UNTRUSTED, Verdict
 from geometry.views import Cameras, Views
 from nvs.gaussians import Gaussians
 from nvs.scene import SplatScene
-from nvs.verdict import Circumstances, judge, trust_in_words
+from nvs.verdict import Circumstances, judge, judge_finetuning, trust_in_words
 
 WEAK = Circumstances(asked=4, cameras="auto", sfm_installed=True, model="tiny", knows_depth=False)
 
@@ -103,3 +103,14 @@ def test_a_share_of_trusted_depth_comes_with_its_meaning():
     assert trust_in_words(0.498) == "49% of it trusted (fair: 50% and more is good)"
     assert trust_in_words(0.45) == "45% of it trusted (fair: 50% and more is good)"
     assert trust_in_words(0.1) == "10% of it trusted (poor: below 40%)"
+
+
+def test_a_head_fine_tuned_on_guessed_cameras_or_without_gain_says_so():
+    ok = judge_finetuning([], WEAK, {0: 20.0, 40: 21.0})
+    assert ok == Verdict(subject=ok.subject)
+    guessed = judge_finetuning(["garden"], WEAK, {0: 20.0, 40: 21.0})
+    assert guessed.status == UNTRUSTED
+    assert guessed.problems[0].startswith("garden: The cameras are a guess of 'tiny'")
+    assert judge_finetuning(["garden"], replace(WEAK, knows_depth=True), {0: 20.0, 40: 21.0}).ok
+    (note,) = judge_finetuning([], WEAK, {0: 20.0, 40: 19.5}).notes
+    assert note.startswith("No step did better than the start (20.00 dB")

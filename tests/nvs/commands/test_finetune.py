@@ -93,8 +93,10 @@ def test_it_starts_where_nvs_render_is_and_its_best_head_renders_as_measured(
     warm = trained_head(tmp_path / "warm.safetensors", kind)
     out = tmp_path / "run"
     steps = ["--steps", "2", "--validate-every", "1", "--lpips", "0", "--lr", "1e-3"]
-    assert tune(photos, out, warm, *steps, *poses) == 0
+    status = tune(photos, out, warm, *steps, *poses)
     said = capsys.readouterr().out
+    # No network this small knows where photos were taken, which the run says as it ends.
+    assert status == (3 if poses else 0)
     psnr = validations(out)
     assert list(psnr) == [0, 1, 2]
     assert rendered_psnr(photos, tmp_path / "before", warm, *poses) == pytest.approx(psnr[0], abs=1e-4)

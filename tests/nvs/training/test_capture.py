@@ -1,5 +1,8 @@
 """A person's photos as samples: what is kept out stays out; contexts come again, targets do not."""
 
+import shutil
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +10,9 @@ from PIL import Image
 
 from geometry.engine.samplers import SampleRequest
 from geometry.options import NetworkOptions, PhotoOptions
+from geometry.scenes import structure_from_motion as sfm
 from geometry.scenes import transforms_json
+from geometry.scenes.photos import open_photos
 from nvs.training.capture import CaptureSamples, read_capture
 from nvs.training.model import build_model
 
@@ -37,11 +42,19 @@ def network():
     return build_model("untrained:tiny").network
 
 
-def capture(folder, network, **options):
+def capture(folder, network, *, trust_network=True, **options):
     photos = PhotoOptions(holdout=5, context=4, process_res=56, pose_check=False, **options)
     device = torch.device("cpu")
     return read_capture(
-        str(folder), photos, network, NetworkOptions(), device, context_sets=6, targets=2, seed=0
+        str(folder),
+        photos,
+        network,
+        NetworkOptions(),
+        device,
+        context_sets=6,
+        targets=2,
+        seed=0,
+        trust_network=trust_network,
     )
 
 
@@ -102,3 +115,26 @@ def test_unposed_context_hides_what_the_network_found(folder, network):
 def test_without_poses_no_more_photos_than_the_network_takes(folder, network):
     assert len(capture(folder, network, unposed=True, max_views=5).photos) == 5
     assert len(capture(folder, network, max_views=5).photos) == 8
+
+
+def test_photos_without_poses_get_the_cameras_of_structure_from_motion(
+    folder, network, monkeypatch, tmp_path
+):
+    """All that are trained on get some, whatever the number given in a step."""
+    posed = open_photos(folder, check=False)
+    for path in folder.glob("*.png"):
+        shutil.copy(path, tmp_path)
+    tried = []
+
+    def place_photos(scene, photos, *, seed):
+        tried.append(sorted(photos))
+        return sfm.Placed(scene=replace(posed, estimated=True), indices=list(photos), missing=[])
+
+    monkeypatch.setattr(sfm, "available", lambda: True)
+    monkeypatch.setattr(sfm, "place_photos", place_photos)
+    found = capture(tmp_path, network, trust_network=False)
+    assert tried == [list(range(PHOTOS))]
+    assert found.posed
+    assert len(found.photos) == PHOTOS - 3
+    assert found.case.context.images.shape[1] == 4
+    assert not capture(tmp_path, network, trust_network=True).posed
