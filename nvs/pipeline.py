@@ -28,7 +28,7 @@ from nvs.verdict import trust_in_words
 
 REFINED_SPACING = 4.0  # pixels between Gaussians that are to be refined: fewer converge faster, overfit less
 MOST_REFINED = 600_000  # Gaussians that are refined: a step's time grows with them
-MOST_GAUSSIANS = 4_000_000  # of a draft
+MOST_GAUSSIANS = 3_000_000  # of a draft
 
 
 def choose_depth(wanted: str, views: Views, *, knows_depth: bool) -> str:

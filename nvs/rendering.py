@@ -30,6 +30,7 @@ from geometry.scenes import structure_from_motion
 from geometry.verdict import Verdict
 from geometry.views import Cameras, Views
 from geometry.weights.checkpoint import Checkpoint, find_checkpoint
+from nvs.budget import limit_photos
 from nvs.cameras import PATHS, camera_path
 from nvs.cameras.files import cameras_from_file
 from nvs.cameras.fit import VIDEO_SIDE, default_size, fit_cameras, scaled_size, window_size
@@ -136,6 +137,7 @@ def render_photos(
         )
         if not capture.scene.posed:  # the network places them, in one pass
             capture = capture.limited(most_views(taken, device))
+    capture = limit_photos(capture, taken, pipeline)
     with watch("photos"):
         views, maps = load_views(capture, capture.context, taken, device)
     background = background_colour(options.views.background, views)
