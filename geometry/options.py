@@ -32,6 +32,7 @@ class PhotoOptions:
         holdout: every Nth photo is held out of the input; None holds out none.
         process_res: pixels of the longest side of the images that the network sees.
         released_crop: photos of mixed sizes are all cut to the smallest, as the released code does.
+        panorama: photos twice as wide as high are equirectangular panoramas, whether they say so or not.
     """
 
     poses: str | Path | None = None
@@ -43,6 +44,7 @@ class PhotoOptions:
     holdout: int | None = None
     process_res: int = 504
     released_crop: bool = False
+    panorama: bool = False
 
     def __post_init__(self) -> None:
         require_one_of("cameras", self.cameras, CAMERAS)

@@ -16,8 +16,10 @@ from geometry.capture import MAX_VIEWS
 from geometry.console import Stopwatch, counted
 from geometry.device import precision
 from geometry.errors import InputError
+from geometry.ops import se3
 from geometry.options import NetworkOptions
-from geometry.views import Views
+from geometry.views import Cameras, Views
+from nvs.gaussians.capping import capped
 from nvs.model.prune import worth_keeping
 from nvs.model.splatter import Splatter, join_views
 from nvs.options import GaussianOptions
@@ -33,12 +35,18 @@ MOST_GAUSSIANS = 3_000_000  # of a draft
 
 def choose_depth(wanted: str, views: Views, *, knows_depth: bool) -> str:
     """``network`` or ``sweep``; ``auto`` sweeps, if it can, unless the network ``knows_depth`` better."""
-    possible = views.cameras is not None and views.images.shape[1] > 1
+    possible = views.cameras is not None and _has_baseline(views.cameras)
     if wanted == "sweep" and not possible:
-        raise InputError("--depth sweep: expected two or more photos with poses")
+        raise InputError("--depth sweep: expected two or more photos with poses, from different places")
     if wanted == "auto":
         return "sweep" if possible and not knows_depth else "network"
     return wanted
+
+
+def _has_baseline(cameras: Cameras) -> bool:
+    """Whether the cameras stand at more than one place: views of one panorama do not."""
+    centres = se3.centres(cameras.extrinsics.double())
+    return bool((centres - centres[:, :1]).abs().max() > 1e-6 * centres.abs().max().clamp(min=1e-6))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,7 +153,10 @@ class Pipeline:
                 **drawn,
             )
         self.report(refined.summary)
+        gaussians, too_large = capped(refined.gaussians)
+        if too_large:
+            self.report(f"{counted(too_large, 'Gaussian')} grew over every picture and came out smaller")
         cameras = replace(scene.cameras, extrinsics=refined.cameras.extrinsics)
         return replace(
-            scene, gaussians=refined.gaussians, views=replace(scene.views, cameras=cameras), refined=refined
+            scene, gaussians=gaussians, views=replace(scene.views, cameras=cameras), refined=refined
         )

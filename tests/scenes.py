@@ -84,6 +84,11 @@ def render(E, K, size):
     H, W = size
     x, y = np.meshgrid(np.arange(W) + 0.5, np.arange(H) + 0.5)
     rays = np.stack((x, y, np.ones_like(x)), -1) @ np.linalg.inv(K).T  # z = 1
+    return View(*along_rays(E, rays), E, K)
+
+
+def along_rays(E, rays):
+    """Colour and depth, in lengths of the rays [..., 3] of a camera."""
     centre = -E[:3, :3].T @ E[:3, 3]
     direction = rays @ E[:3, :3]
     with np.errstate(divide="ignore"):
@@ -92,7 +97,15 @@ def render(E, K, size):
     points = centre + depth[..., None] * direction
     waves = np.stack([np.sin(points @ f + p) for f, p in _WAVES], -1)  # [H, W, 6]
     colour = 127.5 + 60 * waves[..., :3] + 50 * waves[..., 3:]
-    return View(colour.clip(0, 255).astype(np.uint8), depth, E, K)
+    return colour.clip(0, 255).astype(np.uint8), depth
+
+
+def panorama(E, height):
+    """An equirectangular photo of the room: z ahead in its middle, y down, x to the right."""
+    lon, lat = (np.mgrid[:height, : 2 * height][::-1] + 0.5) * np.pi / height
+    lon, lat = lon - np.pi, lat - np.pi / 2
+    rays = np.stack((np.sin(lon) * np.cos(lat), np.sin(lat), np.cos(lon) * np.cos(lat)), axis=-1)
+    return along_rays(E, rays)[0]
 
 
 _WAVES = [

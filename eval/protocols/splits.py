@@ -15,6 +15,7 @@ import json
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -195,18 +196,39 @@ def read_split(path: Path | str) -> Split:
         raise InputError(
             f"{path}: expected a split of version {VERSION}, got version {content.get('version')}"
         )
-    if content.pop("checksum", None) != _digest(content):
+    stated = content.pop("checksum", None)
+    try:
+        fits = stated == _digest(content)
+    except ValueError:  # NaN, which no split has
+        fits = False
+    if not fits:
         raise InputError(f"{path}: the checksum does not fit the content: the file was changed or cut short")
-    scenes = []
-    for scene in content["scenes"]:
-        lists = {
-            "frames": tuple(scene["frames"]),
-            "context": tuple(scene["context"]),
-            "targets": tuple(target["name"] for target in scene["targets"]),
-            "renders": tuple(target["render"] for target in scene["targets"]),
-        }
-        scenes.append(SceneSplit(**{**scene, **lists}))
-    return Split(benchmark=content["benchmark"], rule=named(Rule, content["rule"]), scenes=tuple(scenes))
+    try:
+        scenes = tuple(_scene(scene) for scene in content["scenes"])
+        return Split(benchmark=content["benchmark"], rule=named(Rule, content["rule"]), scenes=scenes)
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        reason = f"{type(error).__name__}: {error}".splitlines()[0][:200]
+        raise InputError(f"{path}: expected scenes as nvs-eval split writes them ({reason})") from None
+
+
+def _scene(scene: dict) -> SceneSplit:
+    """A scene of the file. Its names become those of files, so they may not lead out of a folder."""
+    targets: dict[str, Any] = {
+        "targets": tuple(target["name"] for target in scene["targets"]),
+        "renders": tuple(target["render"] for target in scene["targets"]),
+    }
+    photos = {"frames": tuple(scene["frames"]), "context": tuple(scene["context"])}
+    split = SceneSplit(**{**scene, **targets, **photos})
+    for name in (split.name, *split.renders):
+        parts = name.replace("\\", "/").split("/")
+        if {"", ".", ".."} & set(parts) or ":" in parts[0] or (len(parts) > 1 and name != split.name):
+            raise InputError(f"expected names that stay in their folder, got {name!r}")
+    for name in (*split.context, *split.targets):
+        camera = split.cameras[name]
+        numbers = np.array([*camera["extrinsics"], *camera["intrinsics"]], np.float64)
+        if numbers.shape != (16,) or not np.isfinite(numbers).all() or name not in split.frames:
+            raise InputError(f"expected the camera of a photo, got another for {name!r}")
+    return split
 
 
 def checksum(split: Split) -> str:

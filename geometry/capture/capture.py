@@ -91,7 +91,11 @@ def open_capture(
     scene = photos
     if not isinstance(scene, Scene):
         scene = open_photos(
-            photos, poses=options.poses, unposed=options.ignore_poses, check=options.pose_check
+            photos,
+            poses=options.poses,
+            unposed=options.ignore_poses,
+            panorama=options.panorama,
+            check=options.pose_check,
         )
     if out is not None:  # photos may lie elsewhere than what was typed: links, paths in a JSON
         keep_apart(out, [frame.image for frame in scene.frames if isinstance(frame.image, Path)])

@@ -48,6 +48,7 @@ def open_given(
             poses=options.poses,
             cameras=record,
             unposed=options.ignore_poses,
+            panorama=options.panorama,
             check=options.pose_check,
             in_order=True,
         )

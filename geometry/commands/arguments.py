@@ -50,6 +50,7 @@ def add_photo_arguments(parser: argparse.ArgumentParser, *, cameras: bool = True
         {
             "--process-res": "longest side of the images that the network sees, in pixels",
             "--released-crop": "centre-crop photos of mixed sizes to the smallest, as the released code does",
+            "--panorama": "photos or a video twice as wide as high are panoramas, whether they say so or not",
         },
     )
 
@@ -104,6 +105,7 @@ def photo_options(args: argparse.Namespace) -> PhotoOptions:
         holdout=getattr(args, "holdout", None),
         process_res=args.process_res or PhotoOptions.process_res,
         released_crop=args.released_crop,
+        panorama=args.panorama,
     )
 
 

@@ -15,6 +15,7 @@ from jaxtyping import Float
 
 from geometry.errors import InputError
 from geometry.formats.images import read_map
+from geometry.formats.safe_pickle import DAMAGED, one_line
 
 
 def read_png_depth(path: Path, *, unit: float = 1e-3, beyond: int | None = None) -> Float[np.ndarray, "H W"]:
@@ -44,18 +45,22 @@ def read_h5_depth(path: Path, *, dataset: str = "depth") -> Float[np.ndarray, "H
             if dataset not in file or file[dataset].ndim != 2:
                 raise InputError(f"{path}: expected a dataset {dataset!r} [H, W], found {sorted(file)}")
             return np.asarray(file[dataset], dtype=np.float32)
-    except OSError as error:
-        raise InputError(f"{path}: expected an HDF5 file, could not read it ({error})") from error
+    except InputError:
+        raise
+    except DAMAGED as error:
+        raise InputError(f"{path}: expected an HDF5 file, could not read it ({one_line(error)})") from error
 
 
 def read_npy_depth(path: Path) -> Float[np.ndarray, "H W"]:
     """A .npy file of floating-point depth."""
     try:
         depth = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise InputError(f"{path}: expected depth as .npy, could not read it ({error})") from error
+    except DAMAGED as error:
+        raise InputError(f"{path}: expected depth as .npy, could not read it ({one_line(error)})") from error
     if not isinstance(depth, np.ndarray) or depth.ndim != 2:
         raise InputError(f"{path}: expected depth [H, W], got {getattr(depth, 'shape', 'an archive')}")
+    if depth.dtype.kind not in "fui":
+        raise InputError(f"{path}: expected depth in numbers, got {depth.dtype}")
     return depth.astype(np.float32)
 
 

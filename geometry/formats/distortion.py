@@ -5,6 +5,7 @@ principal. With r^2 = u^2 + v^2:
 
 - ``opencv`` (k1 k2 p1 p2 k3 k4 k5 k6): the rational radial and tangential model of OpenCV; SIMPLE_RADIAL,
   RADIAL, OPENCV and FULL_OPENCV are special cases.
+- ``brown`` (k1 k2 k3 k4 p1 p2): radial polynomial in r^2 and tangential terms; Metashape and RealityCapture.
 - ``fisheye`` (k1 k2 k3 k4 p1 p2 sx sy): (u, v) are first scaled to length theta = atan(r), then distorted by
   a radial polynomial in theta^2, tangential and thin-prism terms; OPENCV_FISHEYE and THIN_PRISM_FISHEYE.
 - ``fisheye624`` (k0 ... k5 p0 p1 s0 s1 s2 s3): the same with six radial and four thin-prism terms, each
@@ -13,6 +14,8 @@ principal. With r^2 = u^2 + v^2:
 - ``division`` (k): r = r' / (1 + k r'^2), the division model of Fitzgibbon 2001.
 - ``eucm`` (alpha beta): (u, v) / (alpha sqrt(beta r^2 + 1) + 1 - alpha), the enhanced unified camera model of
   Khomutenko et al. 2016.
+- ``panorama`` (three numbers, a turn as a rotation vector): no lens, but a view of 100 degrees of a whole
+  sphere that looks along z after the turn. (u', v') = (longitude, latitude down), 2 pi wide and pi high.
 """
 
 from dataclasses import dataclass, replace
@@ -25,7 +28,9 @@ from jaxtyping import Float
 
 from geometry.errors import InputError
 
-_COUNTS = {"opencv": 8, "fisheye": 8, "fisheye624": 12, "fov": 1, "division": 1, "eucm": 2}
+_COUNTS = {"opencv": 8, "brown": 6, "fisheye": 8, "fisheye624": 12, "fov": 1, "division": 1, "eucm": 2}
+_COUNTS["panorama"] = 3
+_HALF_VIEW_RAD = np.deg2rad(50.0)  # of a view of a panorama
 # A pinhole image of a very wide lens is all stretched border: beyond this half angle we cut instead.
 _WIDEST_HALF_ANGLE_RAD = np.deg2rad(70.0)
 _NEGLIGIBLE_PX = 0.02
@@ -68,10 +73,18 @@ class Lens:
         )
 
     @property
+    def pinhole_size(self) -> tuple[int, int]:
+        """(H, W) of the undistorted image: the photo's own, or that of a panorama's view, as sharp as it."""
+        if self.family != "panorama":
+            return self.image_size
+        side = max(2, round(2 * self.focal[0] * np.tan(_HALF_VIEW_RAD)))
+        return side, side
+
+    @property
     def is_pinhole(self) -> bool:
         """Whether distortion moves no pixel of the image by more than a fiftieth of a pixel."""
-        if self.family == "opencv" and not any(self.coefficients):
-            return True
+        if self.family == "panorama" or (self.family == "opencv" and not any(self.coefficients)):
+            return self.family == "opencv"
         pixels = _border(self.image_size)
         return bool(np.abs(self._distorted_pixels(pixels, self.intrinsics) - pixels).max() < _NEGLIGIBLE_PX)
 
@@ -79,6 +92,11 @@ class Lens:
         """Distorted image coordinates of ideal ones, both at focal length 1."""
         c = (*self.coefficients, *[0.0] * (_COUNTS[self.family] - len(self.coefficients)))
         u, v = ideal[..., 0], ideal[..., 1]
+        if self.family == "panorama":
+            x, y, z = np.moveaxis(
+                np.stack((u, v, np.ones_like(u)), axis=-1) @ cv2.Rodrigues(np.array(c))[0], -1, 0
+            )
+            return np.stack((np.arctan2(x, z), np.arctan2(y, np.hypot(x, z))), axis=-1)
         if self.family == "fov":
             r = np.maximum(np.hypot(u, v), 1e-9)
             omega = c[0]
@@ -101,10 +119,11 @@ class Lens:
             tangential = np.array(c[6:8])
             scaled = scaled * (1 + 2 * (scaled @ tangential)[..., None]) + tangential * r2
             return scaled + np.array(c[8::2]) * r2 + np.array(c[9::2]) * r2**2
-        if self.family == "fisheye":
-            r = np.maximum(np.hypot(u, v), 1e-9)
-            u, v = u * np.arctan(r) / r, v * np.arctan(r) / r
-            k1, k2, k3, k4, p1, p2, sx, sy = c
+        if self.family in ("brown", "fisheye"):
+            if self.family == "fisheye":
+                r = np.maximum(np.hypot(u, v), 1e-9)
+                u, v = u * np.arctan(r) / r, v * np.arctan(r) / r
+            k1, k2, k3, k4, p1, p2, sx, sy = (*c, 0.0, 0.0)[:8]
             r2 = u * u + v * v
             radial = 1 + r2 * (k1 + r2 * (k2 + r2 * (k3 + r2 * k4)))
         else:
@@ -119,6 +138,14 @@ class Lens:
         """Where the pixels of a pinhole image lie in the distorted one."""
         ideal = (pixels - pinhole[:2, 2]) / (pinhole[0, 0], pinhole[1, 1])
         return self.distort(ideal) * self.focal + self.principal
+
+
+def sphere(size: tuple[int, int]) -> Lens:
+    """The lens of a whole panorama stored as (H, W); its undistorted image is the view ahead."""
+    H, W = size
+    return Lens(
+        image_size=size, focal=(W / (2 * np.pi), H / np.pi), principal=(W / 2, H / 2), family="panorama"
+    )
 
 
 @lru_cache(maxsize=1024)  # a few numbers per distinct camera
@@ -164,6 +191,10 @@ def pinhole_intrinsics(lens: Lens) -> Float[np.ndarray, "3 3"]:
         InputError: the coefficients fold the image over everywhere.
     """
     intrinsics = lens.intrinsics
+    if lens.family == "panorama":
+        middle = lens.pinhole_size[0] / 2
+        focal = middle / np.tan(_HALF_VIEW_RAD)
+        return np.array([[focal, 0.0, middle], [0.0, focal, middle], [0.0, 0.0, 1.0]])
     intrinsics[:2, :2] *= _pinhole_scale(lens)
     return intrinsics
 
@@ -175,7 +206,9 @@ def undistort(image: np.ndarray, lens: Lens, *, nearest: bool = False) -> np.nda
     with _REMAP_LOCK:  # threads that load photos of one camera share one table instead of racing for it
         coordinates, weights = _remap_tables(lens, nearest)
     mode = cv2.INTER_NEAREST if nearest else cv2.INTER_LINEAR
-    return cv2.remap(image, coordinates, weights, mode, borderMode=cv2.BORDER_REPLICATE)
+    # A sphere has no border: its last column lies beside its first.
+    border = cv2.BORDER_WRAP if lens.family == "panorama" else cv2.BORDER_REPLICATE
+    return cv2.remap(image, coordinates, weights, mode, borderMode=border)
 
 
 _REMAP_LOCK = Lock()
@@ -183,7 +216,7 @@ _REMAP_LOCK = Lock()
 
 @lru_cache(maxsize=1)  # photos of one camera come in a row; 6 bytes per pixel
 def _remap_tables(lens: Lens, nearest: bool) -> tuple[np.ndarray, np.ndarray | None]:
-    H, W = lens.image_size
+    H, W = lens.pinhole_size
     pinhole = pinhole_intrinsics(lens)
     coordinates = np.empty((H, W, 2), np.int16)
     weights = None if nearest else np.empty((H, W), np.uint16)

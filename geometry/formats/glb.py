@@ -111,8 +111,10 @@ def read_container(path: Path | str) -> tuple[dict, bytes]:
     length = int.from_bytes(data[12:16], "little")
     try:
         document = json.loads(data[20 : 20 + length])
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: expected JSON in the .glb, could not read it ({error})") from None
+    if not isinstance(document, dict):
+        raise InputError(f"{path}: expected a glTF document, got a {type(document).__name__}")
     return document, data[28 + length :]
 
 

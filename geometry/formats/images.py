@@ -1,6 +1,7 @@
 """Photos from disk: an upright 8-bit RGB array of any supported file, or one clear error."""
 
 import importlib.util
+import io
 import os
 import re
 import struct
@@ -13,7 +14,7 @@ from typing import IO
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageCms, UnidentifiedImageError
 
 from geometry.errors import PhotoError
 
@@ -34,8 +35,8 @@ FOREIGN_SUFFIXES = (
 ) - IMAGE_SUFFIXES
 MOST_PIXELS = 400_000_000  # of one photo, 1.2 GB of RGB; phones make 200 million
 # What Pillow's decoders raise on damaged files.
-_DAMAGED = (OSError, SyntaxError, ValueError, EOFError, RuntimeError, LookupError, TypeError, ArithmeticError)
-_DAMAGED += (struct.error,)
+DAMAGED = (OSError, SyntaxError, ValueError, EOFError, RuntimeError, LookupError, TypeError, ArithmeticError)
+DAMAGED += (struct.error,)
 _OPENING = Lock()  # while Pillow's own limit is off
 
 _EXIF_MAKE, _EXIF_MODEL, _EXIF_ORIENTATION = 0x010F, 0x0110, 0x0112
@@ -108,7 +109,7 @@ def read_exif_lens(path: Path) -> ExifLens:
             focal_mm, focal_35mm = (f if 0 < f < float("inf") else None for f in focal)
             camera = f"{exif.get(_EXIF_MAKE, '')} {exif.get(_EXIF_MODEL, '')}".strip()
             return ExifLens(camera=camera, focal_mm=focal_mm, focal_35mm=focal_35mm)
-        except _DAMAGED:
+        except DAMAGED:
             return ExifLens()
 
 
@@ -116,8 +117,8 @@ def read_image(path: Path, *, exif: bool = True) -> UInt8[np.ndarray, "H W 3"]:
     """Decode a photo to 8-bit RGB.
 
     Transparency is composited over white, the background of the usual synthetic sets; 16-bit greyscale
-    keeps its high byte, so that a full-range image looks the same; CMYK and palettes become RGB. Colour
-    profiles are not applied.
+    keeps its high byte, so that a full-range image looks the same; CMYK and palettes become RGB. Colours of
+    a wider gamut (a phone's Display P3, Adobe RGB, a press's CMYK) are brought to sRGB by their ICC profile.
 
     Args:
         exif: turn the pixels upright by EXIF; False returns them as stored.
@@ -159,7 +160,7 @@ def _open(path: Path) -> Image.Image:
             if not _register_heic():
                 raise
             image = _of_any_size(path)
-    except _DAMAGED as error:
+    except DAMAGED as error:
         reasons: dict[type[Exception], str] = {
             FileNotFoundError: "found no such file",
             IsADirectoryError: "got a folder",
@@ -204,7 +205,7 @@ def _stored(image: Image.Image, path: Path | str, convert: Callable[..., np.ndar
         before = _upright(image)
     try:
         image.load()
-    except _DAMAGED as error:
+    except DAMAGED as error:
         raise PhotoError(
             f"{path}: expected a whole image, got a damaged or truncated one ({error})"
         ) from error
@@ -242,7 +243,7 @@ def remedy(suffix: str) -> str:
 def _upright(image: Image.Image) -> tuple[bool, int]:
     try:
         orientation = _exif(image).get(_EXIF_ORIENTATION, 1)
-    except _DAMAGED:
+    except DAMAGED:
         orientation = 1  # with damaged EXIF the pixels are still read
     mirrored, turns = _UPRIGHT.get(orientation, (0, 0))
     return bool(mirrored), turns
@@ -267,6 +268,28 @@ def _has_chunk(file: IO[bytes], wanted: bytes) -> bool:
     return found
 
 
+def _in_srgb(image: Image.Image) -> Image.Image:
+    """The image in sRGB, where an embedded profile says that it is in another space."""
+    profile = image.info.get("icc_profile")
+    if not isinstance(profile, bytes) or image.mode not in ("RGB", "RGBA", "CMYK"):
+        return image
+    transform = _colour_transform(profile, image.mode)
+    return image if transform is None else ImageCms.applyTransform(image, transform)
+
+
+@lru_cache(maxsize=8)  # photos of one camera share a profile
+def _colour_transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
+    """From a profile to sRGB; None where it is that already, or is damaged."""
+    try:
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        if mode != "CMYK" and "srgb" in ImageCms.getProfileDescription(source).lower():
+            return None
+        out = "RGB" if mode == "CMYK" else mode
+        return ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), mode, out)
+    except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
+        return None
+
+
 def _rgb(image: Image.Image, path: Path | str) -> np.ndarray:
     if image.mode.startswith("I;16") or image.mode == "I":
         values = np.asarray(image).astype(np.int64)
@@ -276,6 +299,7 @@ def _rgb(image: Image.Image, path: Path | str) -> np.ndarray:
         return np.repeat((values >> 8).astype(np.uint8)[..., None], 3, axis=-1)
     if image.mode == "F":
         raise PhotoError(f"{path}: expected 8- or 16-bit pixels, got a floating-point image")
+    image = _in_srgb(image)
     if image.has_transparency_data:
         colour = image.convert("RGBA")
         white = Image.new("RGBA", colour.size, (255, 255, 255, 255))

@@ -4,6 +4,7 @@ Written binary little-endian, the one form that every viewer reads. Read binary 
 """
 
 import io
+import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -87,6 +88,7 @@ def read_elements(path: Path | str) -> tuple[dict[str, np.ndarray], list[str]]:
     found: dict[str, np.ndarray] = {}
     try:
         with path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
             order, elements, comments = _read_header(file, path)
             for name, count, fields in elements:
                 if fields is None and "vertex" in found:
@@ -94,14 +96,15 @@ def read_elements(path: Path | str) -> tuple[dict[str, np.ndarray], list[str]]:
                 if fields is None:
                     raise InputError(f"{path}: expected numbers before the vertices, found a list in {name}")
                 dtype = np.dtype([(field, order + kind) for field, kind in fields])
-                data = file.read(count * dtype.itemsize)
-                if len(data) < count * dtype.itemsize:
+                if not fields or not 0 <= count * dtype.itemsize <= size - file.tell():
                     raise InputError(
                         f"{path}: expected {count} elements {name!r} of {dtype.itemsize} bytes, too short"
                     )
-                found[name] = np.frombuffer(data, dtype)
+                found[name] = np.frombuffer(file.read(count * dtype.itemsize), dtype)
     except FileNotFoundError:
         raise InputError(f"{path}: expected a PLY file, found no such file") from None
+    except (OSError, ValueError) as error:  # a folder; two fields of one name
+        raise InputError(f"{path}: expected a PLY file, could not read it ({error})") from None
     if "vertex" not in found:
         raise InputError(f"{path}: expected an element 'vertex', found none")
     return found, comments

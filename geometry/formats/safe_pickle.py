@@ -6,7 +6,9 @@ arrays of None, tuples and dicts: here an unpickler knows numpy's arrays, dtypes
 
 import io
 import pickle
+import tokenize
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,9 +18,15 @@ import numpy as np
 from geometry.errors import InputError
 
 _NUMPY_CORES = ("numpy.core", "numpy._core")  # the name before and after numpy 2
-# Exceptions that damaged or hostile pickles and archives raise.
-_DAMAGE = (pickle.UnpicklingError, EOFError, ValueError, TypeError, KeyError, IndexError, AttributeError,
-           OverflowError, MemoryError, UnicodeError, zipfile.BadZipFile, OSError)  # fmt: skip
+# Exceptions that damaged or hostile arrays, pickles and archives raise: the header of an array is Python.
+DAMAGED = (pickle.UnpicklingError, EOFError, ValueError, TypeError, LookupError, AttributeError,
+           OverflowError, MemoryError, OSError, RuntimeError, SyntaxError, tokenize.TokenError, zipfile.BadZipFile,
+           zlib.error)  # fmt: skip
+
+
+def one_line(error: Exception) -> str:
+    """The beginning of an error's message, which for some has many lines."""
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]
 
 
 def load_objects(path: str | Path) -> dict[str, Any]:
@@ -45,9 +53,9 @@ def load_objects(path: str | Path) -> dict[str, Any]:
         raise InputError(f"{path}: expected an .npz file, found no such file") from None
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
-    except _DAMAGE as error:
+    except DAMAGED as error:
         raise InputError(
-            f"{path}: expected an .npz archive of arrays, could not read it ({error})"
+            f"{path}: expected an .npz archive of arrays, could not read it ({one_line(error)})"
         ) from error
     if not isinstance(content, dict):
         raise InputError(f"{path}: expected named arrays, got one {type(content).__name__}")

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from geometry.errors import InputError
 from geometry.formats.colmap.files import read_model
+from geometry.scenes.panorama import with_views
 from geometry.scenes.photo_files import find_named
 from geometry.scenes.scene import Frame, Scene, photo_frame, photos_present, readable_frames
 
@@ -38,11 +39,13 @@ def read_colmap(model_folder: Path, image_folder: Path, *, only: set[str] | None
     frames = readable_frames(names, frame_of, strict=only is not None)
     visibility = [model.points.rows(images[frame.name].point_ids) for frame in frames]
     has_points = len(model.points.ids) > 0
-    return Scene(
-        name=image_folder.name,
-        frames=tuple(frames),
-        source=f"COLMAP model {model_folder}",
-        points=model.points.xyz if has_points else None,
-        visibility=tuple(visibility) if has_points else None,
-        folder=image_folder,
+    return with_views(
+        Scene(
+            name=image_folder.name,
+            frames=tuple(frames),
+            source=f"COLMAP model {model_folder}",
+            points=model.points.xyz if has_points else None,
+            visibility=tuple(visibility) if has_points else None,
+            folder=image_folder,
+        )
     )

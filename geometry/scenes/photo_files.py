@@ -10,8 +10,8 @@ from geometry.formats.images import IMAGE_SUFFIXES, natural_key
 
 # Where photos lie in a capture's folder, the sharpest first; case does not matter.
 PHOTO_FOLDERS = (
-    "corrected_images", "images", "images_2", "images_4", "images_8", "input", "rgb", "photos", "frames",
-    "image", "imgs", "color",
+    "corrected_images", "images", "images_2", "images_4", "images_8", "input", "rgb", "rgbd", "photos",
+    "frames", "image", "imgs", "color",
 )  # fmt: skip
 
 
@@ -46,8 +46,8 @@ def photo_places(folder: Path) -> list[tuple[Path, list[Path]]]:
     places = [(folder, photos_in(folder))]
     if not places[0][1] and is_usual(folder):
         places = [(folder, photos_in(folder, deep=True))]
-    if "keyframes" in by_name:  # Polycam's
-        places += photo_places(by_name["keyframes"])
+    for name in ("keyframes", "exr_rgbd"):  # Polycam's, Record3D's
+        places += photo_places(by_name[name]) if name in by_name else []
     places += [(inner, photos_in(inner) or photos_in(inner, deep=True)) for inner in usual]
     return [(place, photos) for place, photos in places if photos]
 

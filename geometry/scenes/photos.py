@@ -11,10 +11,11 @@ import numpy as np
 from geometry.errors import InputError, PhotoError
 from geometry.formats import colmap
 from geometry.formats.images import FOREIGN_SUFFIXES, natural_key, read_header, remedy
-from geometry.scenes import memory, polycam, transforms_json, video
+from geometry.scenes import apps, memory, transforms_json, video
 from geometry.scenes.checks.cameras import require_consistent_cameras
 from geometry.scenes.colmap import read_colmap
 from geometry.scenes.local_origin import around_local_origin
+from geometry.scenes.panorama import recognised
 from geometry.scenes.photo_files import is_usual, match_names, photo_places, visible_files
 from geometry.scenes.scene import Scene, photo_frame, readable_frames
 from geometry.views import Cameras
@@ -29,6 +30,7 @@ def open_photos(
     poses: str | Path | None = None,
     cameras: Cameras | None = None,
     unposed: bool = False,
+    panorama: bool = False,
     check: bool = True,
     in_order: bool = False,
     max_video_frames: int = 300,
@@ -47,6 +49,7 @@ def open_photos(
         poses: a ``transforms.json``, a COLMAP model's folder or Polycam's to take cameras from.
         cameras: one for each photo, [1, V, ...], in pixels of the photos as they are, upright.
         unposed: ignore every camera.
+        panorama: photos twice as wide as high are equirectangular panoramas, also where they do not say so.
         check: refuse cameras whose convention contradicts the points or the photos.
         in_order: photos one by one stay in the order given.
         max_video_frames: of a video, this many frames, evenly spaced in time.
@@ -74,7 +77,10 @@ def open_photos(
         raise InputError(f"{poses}: expected poses of photos in files, got images in memory")
     else:
         scene = memory.scene_of(given)
-    if cameras is not None:
+    if cameras is None:
+        scene = recognised(scene, panorama)
+        scene = scene.without_cameras() if unposed else scene
+    else:
         scene = _with_cameras(scene, cameras)
     for frame in scene.frames:
         if min(frame.image_size) < SMALLEST_SIDE:
@@ -100,6 +106,9 @@ def _open(paths: list[Path], poses: Path | None, unposed: bool, max_video_frames
         return _open_folder(first, poses, unposed, max_video_frames)
     if not more and first.suffix.lower() == ".json":
         scene = transforms_json.read_scene(first)
+        return scene.without_cameras() if unposed else scene
+    if not more and apps.app_of(first) is not None:
+        scene = _open_folder(first.parent, first, False, max_video_frames)
         return scene.without_cameras() if unposed else scene
     for path in paths:
         if path.suffix.lower() in video.VIDEO_SUFFIXES:
@@ -144,6 +153,8 @@ def _open_folder(folder: Path, poses: Path | None, unposed: bool, max_video_fram
     if source is None and not unposed:
         source, ours = _find_cameras(folder, places[0][0] if places else folder)
     if not places and source is None:
+        if (held := apps.find_cameras(folder)) is not None:  # an export that holds its photos
+            return _posed(held, [], folder).without_cameras()
         videos = [p for p in visible_files(folder) if p.suffix.lower() in video.VIDEO_SUFFIXES]
         if len(videos) == 1:
             return video.read_scene(videos[0], max_video_frames)
@@ -213,10 +224,10 @@ def _posed(source: Path, places: list[_Place], folder: Path, only: set[str] | No
         raise InputError(
             f"{source}: expected poses (a transforms.json or a COLMAP model), found no such file"
         )
-    if source.is_file():
+    if apps.app_of(source) is not None:
+        names = apps.photo_names(source)
+    elif source.is_file():
         names = transforms_json.photo_names(source)
-    elif polycam.is_export(source):
-        names = polycam.photo_names(source)
     else:
         model = colmap.find_model(source)
         if model is None:
@@ -229,10 +240,10 @@ def _posed(source: Path, places: list[_Place], folder: Path, only: set[str] | No
         files = [[photo.relative_to(place).as_posix() for photo in photos] for place, photos in places]
         counts = [len(names) - list(match_names(names, those).values()).count(None) for those in files]
         here, photos = places[counts.index(max(counts))] if any(counts) else (None, [])
-    if source.is_file():
+    if apps.app_of(source) is not None:
+        scene = apps.read_scene(source, here or folder, only=only)
+    elif source.is_file():
         scene = transforms_json.read_scene(source, here, only=only)
-    elif polycam.is_export(source):
-        scene = polycam.read_scene(source, here or folder, only=only)
     else:
         scene = read_colmap(source, here or folder, only=only)
     used = {frame.image.resolve() for frame in scene.frames if isinstance(frame.image, Path)}
@@ -259,7 +270,7 @@ def _find_cameras(folder: Path, photo_folder: Path, *, parent: bool = True) -> t
         for path in (place / name for name in files):
             if path.is_file():
                 return path, ours
-        source = colmap.find_model(place) or polycam.find_cameras(place)
+        source = colmap.find_model(place) or apps.find_cameras(place)
         if source is not None:
             return source, ours
     return None, True

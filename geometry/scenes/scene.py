@@ -38,6 +38,9 @@ class Frame:
     exif: bool = True  # turn the stored pixels as EXIF says; False if the camera refers to stored pixels
     lens: Lens | None = None  # distortion still in the decoded pixels; `load` undoes it
     quarter_turns: int = 0  # clockwise turns after undistortion, already in the camera above
+    rig: str = (
+        ""  # the panorama whose view this is: views of one differ by the turn in ``lens``, known exactly
+    )
     depth: Callable[[], Float[np.ndarray, "h w"]] | None = None  # z-depth as stored, 0 = unknown
     mask: Path | None = None  # as stored; 0 = ignore
     sky: Callable[[], Bool[np.ndarray, "h w"]] | None = None  # True on sky, as stored; None where unlabelled
@@ -185,7 +188,8 @@ def photo_frame(
     if not (stored_fits or upright_fits):
         raise InputError(
             f"{path}: expected a photo shaped like its camera, (H, W) {lens.image_size}, got "
-            f"{header.stored_size}; do these cameras belong to other photos?"
+            f"{header.stored_size}; if it was cut, take what is gone left and above off cx and cy, and state "
+            "its own w and h; else these cameras belong to other photos"
         )
     size = header.stored_size if stored_fits else header.upright_size
     # A mirrored photo cannot be turned upright by any camera, so it stays as stored.
@@ -209,7 +213,7 @@ def photo_frame(
     return Frame(
         name=name,
         image=path,
-        image_size=turned_size(size, turns),
+        image_size=turned_size(lens.pinhole_size if lens is not None else size, turns),
         extrinsics=None if extrinsics is None else turn_extrinsics(extrinsics, turns),
         intrinsics=intrinsics,
         exif=not stored_fits,

@@ -25,6 +25,7 @@ from geometry.formats.colmap import ColmapCamera, ColmapModel, read_model
 from geometry.formats.distortion import pinhole_intrinsics
 from geometry.formats.images import ExifLens, read_exif_lens
 from geometry.ops import se3
+from geometry.scenes import panorama
 from geometry.scenes.scene import Frame, Scene
 
 SOURCE = "structure from motion"  # what a `Scene` of placed photos calls the source of its cameras
@@ -91,19 +92,22 @@ def place_photos(scene: Scene, photos: Sequence[int] | None = None, *, seed: int
             groups = _write_photos(Path(folder) / "photos", scene, photos)
             model = _reconstruct(Path(folder), groups, count=len(photos), seed=seed)
     found = {} if model is None else {int(Path(i.name).stem): i for i in model.images.values()}
-    indices = sorted(found)
+    placed_at = panorama.snapped(scene, {i: image.extrinsics for i, image in found.items()}, photos)
+    indices = sorted(placed_at)
     frames: list[Frame] = []
     if found:
-        poses = torch.from_numpy(np.stack([found[i].extrinsics for i in indices]))
+        poses = torch.from_numpy(np.stack([placed_at[i] for i in indices]))
         poses = se3.relative(poses, poses[0]).numpy()
-        cameras = [model.cameras[found[i].camera_id] for i in indices]
+        cameras = [model.cameras[found[i].camera_id] if i in found else None for i in indices]
         frames = [_with_camera(scene.frames[i], *camera) for i, *camera in zip(indices, poses, cameras)]
     placed = replace(scene, frames=tuple(frames), source=SOURCE, estimated=True)
-    return Placed(scene=placed, indices=indices, missing=[i for i in photos if i not in found])
+    return Placed(scene=placed, indices=indices, missing=[i for i in photos if i not in placed_at])
 
 
-def _with_camera(frame: Frame, extrinsics: Float[np.ndarray, "4 4"], camera: ColmapCamera) -> Frame:
-    """The frame with a camera that was found in its reduced copy."""
+def _with_camera(frame: Frame, extrinsics: Float[np.ndarray, "4 4"], camera: ColmapCamera | None) -> Frame:
+    """The frame with a camera that was found in its reduced copy, or the known one of a panorama's view."""
+    if frame.rig or camera is None:
+        return replace(frame, extrinsics=extrinsics, intrinsics=pinhole_intrinsics(frame.lens))
     lens = camera.lens().resized(frame.image_size)
     known = frame.lens is not None or lens.is_pinhole  # `load` undoes a known distortion already
     return replace(
@@ -134,13 +138,15 @@ def _write_photos(folder: Path, scene: Scene, photos: list[int]) -> list[_Group]
         frame = scene.frames[index]
         lens = read_exif_lens(frame.image) if isinstance(frame.image, Path) else ExifLens()
         # A reduced size can be equal where the photo's is not: another camera.
-        key = (frame.image_size, sizes[index], lens, frame.lens is None)
+        key = (frame.image_size, sizes[index], lens, frame.lens is None, bool(frame.rig))
         shared.setdefault(key, []).append(index)
     groups = []
-    for (_, (H, W), lens, distorted), members in shared.items():
+    for (_, (H, W), lens, distorted, _), members in shared.items():
         # Without distortion where it was undone; else one coefficient, as many as casual photos support.
         model = "SIMPLE_RADIAL" if distorted else "SIMPLE_PINHOLE"
         focal = lens.focal_35mm and lens.focal_35mm / _FILM_WIDTH_MM * max(H, W)
+        if (frame := scene.frames[members[0]]).rig:
+            focal = float(pinhole_intrinsics(frame.lens)[0, 0] * W / frame.image_size[1])
         # Stated parameters count as known: mapping starts from them.
         params = f"{focal},{W / 2},{H / 2}{',0' * distorted}" if focal else ""
         groups.append(([_name(index) for index in members], model, params))

@@ -18,15 +18,20 @@ from jaxtyping import Float
 
 from geometry.atomic import atomic_file
 from geometry.errors import InputError
-from geometry.formats.distortion import Lens
+from geometry.formats.distortion import Lens, sphere
 from geometry.formats.images import read_header, read_map
 from geometry.formats.text import read_json
 from geometry.ops import se3
+from geometry.scenes.panorama import with_views
 from geometry.scenes.photo_files import find_named, is_file
 from geometry.scenes.scene import Frame, Scene, check_pose, photo_frame, photos_present, readable_frames
 
 _FLIP = np.diag([1.0, -1.0, -1.0, 1.0])  # OpenGL camera axes <-> OpenCV camera axes
-_FISHEYE = ("OPENCV_FISHEYE", "FISHEYE")
+# Coefficients by name, in the order of `Lens`; nerfstudio's files have p1 and p2 that fisheyes do not use.
+_FISHEYE = dict.fromkeys(
+    ("OPENCV_FISHEYE", "FISHEYE", "SIMPLE_FISHEYE", "SIMPLE_RADIAL_FISHEYE", "RADIAL_FISHEYE"),
+    ("k1", "k2", "k3", "k4"),
+) | {"THIN_PRISM_FISHEYE": ("k1", "k2", "k3", "k4", "p1", "p2", "sx1", "sy1")}
 _LISTED = ("k1", "k2", "k3", "k4", "p1", "p2")  # order of nerfstudio's distortion_params
 _UNKNOWN = ("k5", "k6", "s1", "s2", "s3", "s4")  # OpenCV's further terms, which nerfstudio has not
 _PINHOLE = ("OPENCV", "PINHOLE", "SIMPLE_PINHOLE", "PERSPECTIVE", "SIMPLE_RADIAL", "RADIAL", "FULL_OPENCV")
@@ -56,7 +61,9 @@ def read_scene(
     frames = readable_frames(
         names, lambda name: _frame(content, entries[name], photos[name], path), strict=only is not None
     )
-    return Scene(name=path.parent.name, frames=tuple(frames), source=str(path), folder=path.parent)
+    return with_views(
+        Scene(name=path.parent.name, frames=tuple(frames), source=str(path), folder=path.parent)
+    )
 
 
 def photo_names(path: Path) -> list[str]:
@@ -145,6 +152,9 @@ def lens_from_keys(content: Mapping, entry: Mapping, where: str, photo_size: tup
         h, w = _size_without_any(photo_size, cx, cy, where)
     if not (w >= 1 and h >= 1 and math.isfinite(w * h)):
         raise InputError(f"{where}: expected a positive image size, got w {w}, h {h}")
+    model = str(keys.get("camera_model", "OPENCV")).upper()
+    if model == "EQUIRECTANGULAR":
+        return sphere((round(h), round(w)))
 
     def focal(axis: str, size: float) -> float | None:
         angle, degrees = f"camera_angle_{axis}", number(f"{axis}_fov")  # instant-ngp takes either
@@ -161,11 +171,10 @@ def lens_from_keys(content: Mapping, entry: Mapping, where: str, photo_size: tup
     fx, fy = fx if fx is not None else fy, fy if fy is not None else fx
     if fx is None:
         raise InputError(f"{where}: expected fl_x, camera_angle_x or x_fov, found none of them")
-    model = str(keys.get("camera_model", "OPENCV")).upper()
     fisheye = model in _FISHEYE or bool(keys.get("is_fisheye", False))
     if not fisheye and model not in _PINHOLE:
         raise InputError(f"{where}: expected camera_model OPENCV, OPENCV_FISHEYE or PINHOLE, got {model}")
-    names = ("k1", "k2", "k3", "k4") if fisheye else ("k1", "k2", "p1", "p2", "k3", "k4")
+    names = _FISHEYE.get(model, _FISHEYE["FISHEYE"]) if fisheye else ("k1", "k2", "p1", "p2", "k3", "k4")
     coefficients = tuple(number(name) or 0.0 for name in names)
     if not fisheye and coefficients[5]:
         # OpenCV's k4 is in the denominator; nerfstudio's is the next power of r^2. The two cannot be

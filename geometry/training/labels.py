@@ -10,6 +10,7 @@ from jaxtyping import Float
 
 from geometry.atomic import atomic_file
 from geometry.errors import InputError
+from geometry.formats.safe_pickle import DAMAGED, one_line
 from geometry.scenes.scene import Frame, Scene
 
 FOLDER = "teacher_depth"
@@ -56,8 +57,8 @@ def read_label(path: Path) -> Float[np.ndarray, "h w"]:
     try:
         with np.load(path, allow_pickle=False) as stored:
             return stored["depth"].astype(np.float32) * stored["unit"]
-    except (OSError, ValueError, KeyError, EOFError) as error:
-        raise InputError(f"{path}: expected a depth label, could not read it ({error})") from error
+    except DAMAGED as error:
+        raise InputError(f"{path}: expected a depth label, could not read it ({one_line(error)})") from error
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -11,6 +11,7 @@ from jaxtyping import Float
 
 from geometry.errors import InputError
 from geometry.formats.colmap import find_model, read_model
+from geometry.formats.distortion import Lens, pinhole_intrinsics
 from geometry.formats.images import natural_key
 from geometry.formats.text import read_json
 from geometry.ops import se3
@@ -90,7 +91,7 @@ def _read(path: Path, image_size: tuple[int, int] | None) -> list[_Camera]:
         extrinsics = extrinsics_from_opengl(_pose(entry, where))
         if key == "frames":
             lens = lens_from_keys(content, entry, where, image_size or (0, 0))
-            cameras.append(_Camera(extrinsics, lens.focal, lens.principal, lens.image_size))
+            cameras.append(_camera(extrinsics, lens))
         else:
             cameras.append(_Camera(extrinsics, *_viewer_lens(content, entry, where)))
     return cameras
@@ -106,9 +107,15 @@ def _read_model(folder: Path) -> list[_Camera]:
         raise InputError(f"{place}: expected a COLMAP model with registered photos, got an empty one")
     cameras = []
     for image in sorted(model.images.values(), key=lambda image: natural_key(image.name)):
-        lens = model.cameras[image.camera_id].lens()
-        cameras.append(_Camera(image.extrinsics, lens.focal, lens.principal, lens.image_size))
+        cameras.append(_camera(image.extrinsics, model.cameras[image.camera_id].lens()))
     return cameras
+
+
+def _camera(extrinsics: np.ndarray, lens: Lens) -> _Camera:
+    """A lens's camera; of a panorama the view ahead."""
+    K = pinhole_intrinsics(lens) if lens.family == "panorama" else lens.intrinsics
+    (fx, _, cx), (_, fy, cy) = K[:2].tolist()
+    return _Camera(extrinsics, (fx, fy), (cx, cy), lens.pinhole_size)
 
 
 def _pose(entry: object, where: str) -> np.ndarray:

@@ -1,5 +1,7 @@
 """The one way from views to Gaussians: what render, API, fine-tuning and the benchmark share."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -86,6 +88,12 @@ def test_auto_sweeps_where_it_can_and_should(capture):
     assert choose_depth("sweep", views, knows_depth=True) == "sweep"
     with pytest.raises(InputError, match="poses"):
         choose_depth("sweep", unposed, knows_depth=True)
+    turned = replace(views.cameras, extrinsics=views.cameras.extrinsics.clone())
+    turned.extrinsics[..., :3, 3] = 0
+    one_place = replace(views, cameras=turned)  # the views of a panorama
+    assert choose_depth("auto", one_place, knows_depth=False) == "network"
+    with pytest.raises(InputError, match="different places"):
+        choose_depth("sweep", one_place, knows_depth=True)
 
 
 @pytest.mark.parametrize(

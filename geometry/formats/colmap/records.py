@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, Int, UInt8
 
 from geometry.errors import InputError
-from geometry.formats.distortion import Lens
+from geometry.formats.distortion import Lens, sphere
 from geometry.ops import rotations
 
 # COLMAP's id, name, number of focal lengths, distortion family, where each further parameter goes in the
@@ -50,15 +50,13 @@ class ColmapCamera:
         """The same camera in our terms.
 
         Raises:
-            InputError: it has a fault, or is no lens.
+            InputError: it has a fault.
         """
         if self.fault:
             raise InputError(self.fault)
         _, _, focals, family, places = MODEL_BY_NAME[self.model]
         if family == "panorama":
-            raise InputError(
-                f"expected photos of a lens, got panoramas ({self.model}); cut them into views first"
-            )
+            return sphere(self.image_size)
         coefficients = [0.0] * (max(places, default=-1) + 1)
         for place, value in zip(places, self.params[focals + 2 :]):
             coefficients[place] = value

@@ -3,7 +3,8 @@
 Files hold one scene in the world the Gaussians are in; `turn_gaussians` turns it beforehand. For formats
 whose own world is y up (.spz, .glb) they are turned half around x on the way, there and back.
 Gaussians that no viewer can draw (a number that is not finite, a scale that is not positive) are left out of
-what is written and read; every writer returns how many it wrote, and `read` says how many it left out.
+what is written and read; every writer returns how many it wrote, and `read` says how many it left out. One
+that would cover every picture taken in the scene is read smaller, and that is said too.
 """
 
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 
 from geometry.console import counted, say
 from geometry.errors import InputError
+from nvs.gaussians.capping import capped
 from nvs.gaussians.files import compressed_ply, glb, ply, sog, splat, spz
 from nvs.gaussians.files.common import drawable
 from nvs.gaussians.record import Gaussians
@@ -26,6 +28,8 @@ FORMATS: dict[str, ModuleType] = {
     "meta.json": sog,
     ".glb": glb,
 }
+# What reading a damaged file raises, beside InputError, which is a ValueError.
+_DAMAGED = (LookupError, TypeError, AttributeError, OverflowError, MemoryError, RuntimeError, OSError)
 Y_UP = (".spz", ".glb")  # formats whose own world is y up
 ENDINGS = ".ply, .compressed.ply, .splat, .spz, .sog or .glb"
 
@@ -45,12 +49,21 @@ def read(path: Path | str, **options: Any) -> Gaussians:
     Raises:
         InputError: another ending, no such file, or not of its format.
     """
-    every = FORMATS[ending_of(path)].read(path, **options)
+    try:
+        every = FORMATS[ending_of(path)].read(path, **options)
+    except (*_DAMAGED, ValueError) as e:
+        if isinstance(e, InputError):
+            raise
+        reason = f"{type(e).__name__}: {e}".splitlines()[0][:200]
+        raise InputError(f"{path}: expected Gaussians in a whole file, could not read it ({reason})") from e
     kept = drawable(every)
     left_out = every.means.shape[1] - kept.means.shape[1]
     if left_out:
         whole = counted(every.means.shape[1], "Gaussian")
         say(f"{path}: left out {left_out:,} of {whole} (numbers that are not finite, or no size or rotation)")
+    kept, too_large = capped(kept)
+    if too_large:
+        say(f"{path}: {counted(too_large, 'Gaussian')} would cover every picture and came out smaller")
     return kept
 
 

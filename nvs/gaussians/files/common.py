@@ -12,6 +12,7 @@ from geometry.errors import InputError
 from nvs.gaussians.record import Gaussians
 
 _CHUNK = 1 << 16  # Gaussians converted at a time
+MOST = 1 << 26  # Gaussians of a file: 16 GB as they are drawn
 LEAST_OPACITY = 1e-6  # keeps the logit finite: +-13.8
 COLOUR_SPACE = "srgb_rec709_display"  # glTF's name of what all our colours are
 _OTHERS = np.array([[1, 2, 3], [0, 2, 3], [0, 1, 3], [0, 1, 2]])
@@ -39,6 +40,12 @@ def read_bytes(path: Path | str) -> bytes:
         return Path(path).read_bytes()
     except FileNotFoundError:
         raise InputError(f"{path}: expected a file of Gaussians, found no such file") from None
+
+
+def require_count(count: int, path: Path | str) -> None:
+    """Refuse a number that no file of Gaussians has, before memory is taken for so many."""
+    if not 0 <= count <= MOST:
+        raise InputError(f"{path}: expected at most {MOST:,} Gaussians, got {count:,}")
 
 
 def quantised(values: Tensor) -> np.ndarray:

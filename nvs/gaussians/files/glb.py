@@ -22,7 +22,7 @@ from geometry.errors import InputError
 from geometry.formats.glb import read_container, write_container
 from geometry.ops.align import Similarity
 from geometry.ops.rotations import matrix_from_quat_xyzw, wxyz_from_xyzw, xyzw_from_wxyz
-from nvs.gaussians.files.common import COLOUR_SPACE, drawable
+from nvs.gaussians.files.common import COLOUR_SPACE, drawable, require_count
 from nvs.gaussians.record import Gaussians, sh_to_rgb
 from nvs.gaussians.transform import transform_gaussians, turn_gaussians
 
@@ -107,7 +107,7 @@ def read(path: Path | str, *, world: Literal["y_down", "y_up"] = "y_down") -> Ga
     document, binary = read_container(path)
     try:
         found = list(_primitives(document, binary, path))
-    except (KeyError, IndexError, TypeError, ValueError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(f"{path}: expected a glTF 2.0 document, cannot follow it ({error!r})") from None
@@ -138,8 +138,11 @@ def _primitives(document: dict, binary: bytes, path: Path | str) -> Iterator[Gau
     scenes = document.get("scenes", [])
     nodes = scenes[document.get("scene", 0)].get("nodes", []) if scenes else []
     stack = [(node, np.eye(4)) for node in nodes]
+    passed = 0
     while stack:
         index, above = stack.pop()
+        if (passed := passed + 1) > len(document["nodes"]):
+            raise InputError(f"{path}: expected a tree of nodes, found one under two others or itself")
         node = document["nodes"][index]
         to_world = above @ _node_matrix(node)
         stack += [(child, to_world) for child in node.get("children", [])]
@@ -183,6 +186,7 @@ def _accessor(document: dict, binary: bytes, index: int, path: Path | str) -> Fl
         raise InputError(f"{path}: expected all numbers inside the .glb, found another buffer")
     dtype = np.dtype(_TYPES[accessor["componentType"]])
     width, count = _WIDTHS[accessor["type"]], accessor["count"]
+    require_count(count, path)
     start = view.get("byteOffset", 0) + accessor.get("byteOffset", 0)
     stride = view.get("byteStride", dtype.itemsize * width)
     if count and start + (count - 1) * stride + dtype.itemsize * width > len(binary):

@@ -27,6 +27,7 @@ from nvs.gaussians.files.common import (
     morton_order,
     quantised,
     read_bytes,
+    require_count,
     smallest_three,
 )
 from nvs.gaussians.record import Gaussians
@@ -36,6 +37,7 @@ _PALETTE = 1 << 16
 _ACROSS = 64  # palette rows beside each other in the picture of the palette
 _QUAT_TAG = 252  # of the largest component, which is added to it
 _LARGEST_SIDE = 16383  # of a WebP picture
+_LARGEST_FILE = 1 << 30  # bytes of a file in the zip
 
 
 def write(path: Path | str, gaussians: Gaussians) -> int:
@@ -119,8 +121,10 @@ def read(path: Path | str) -> Gaussians:
     data = read_bytes(path)
     try:
         if path.suffix.lower() == ".json":
-            return _read(path, data, lambda name: read_bytes(path.parent / name))
+            return _read(path, data, lambda name: read_bytes(path.parent / Path(name).name))
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            if (size := max((info.file_size for info in archive.infolist()), default=0)) > _LARGEST_FILE:
+                raise InputError(f"{path}: expected files below {_LARGEST_FILE:,} bytes, got {size:,}")
             return _read(path, archive.read("meta.json"), archive.read)
     except (zipfile.BadZipFile, KeyError) as error:
         raise InputError(f"{path}: expected a SOG (in a .sog, a zip), could not read it ({error})") from None
@@ -134,12 +138,13 @@ def _read(path: Path, text: bytes, load: Callable[[str], bytes]) -> Gaussians:
         raise InputError(f"{path}: expected the meta.json of a SOG, could not read it ({error})") from None
     if version != 2:
         raise InputError(f"{path}: expected SOG version 2, got version {version}")
+    require_count(count, path)
 
     def pixels(name: str) -> UInt8[np.ndarray, "h w 4"]:
         try:
-            with Image.open(io.BytesIO(load(name))) as picture:
+            with Image.open(io.BytesIO(load(name)), formats=("WEBP", "PNG")) as picture:
                 return np.asarray(picture.convert("RGBA"))
-        except OSError as error:
+        except (OSError, Image.DecompressionBombError) as error:
             raise InputError(f"{path}: expected a picture {name}, could not read it ({error})") from None
 
     def rows(name: str) -> UInt8[np.ndarray, "N 4"]:

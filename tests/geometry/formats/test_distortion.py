@@ -6,6 +6,7 @@ import pytest
 
 from geometry.errors import InputError
 from geometry.formats.colmap import ColmapCamera
+from geometry.formats.colmap.records import MODELS
 from geometry.formats.distortion import Lens, pinhole_intrinsics, undistort
 
 SIZE = (120, 160)
@@ -84,6 +85,30 @@ def test_models_of_colmap_4(model):
     camera = ColmapCamera(model=model, image_size=(80, 100), params=tuple(map(float, params))).lens()
     point = camera.distort(np.array([0.3, -0.4])) * camera.focal + camera.principal
     np.testing.assert_allclose(point, pixel, atol=1e-7)
+
+
+@pytest.mark.parametrize("row", [row for row in MODELS if row[3] != "panorama"], ids=lambda row: row[1])
+def test_every_model_is_colmaps_own(row):
+    """Of random points and coefficients: our pixels are pycolmap's, and its rays of them the points'."""
+    pycolmap = pytest.importorskip("pycolmap")
+    _, name, focals, _, places = row
+    rng = np.random.default_rng(len(name))
+    for _ in range(5):
+        extra = rng.uniform(0.001, 0.02, len(places)) * (
+            1 if name == "EUCM" else rng.choice([-1, 1], len(places))
+        )
+        if name == "EUCM":
+            extra = extra * 10 + (0.5, 0.9)
+        elif name == "FOV":
+            extra = rng.uniform(0.3, 0.9, 1)
+        params = (*(110.0, 120.0)[:focals], 50.0, 40.0, *extra)
+        theirs = pycolmap.Camera(model=name, width=100, height=80, params=params)
+        lens = ColmapCamera(model=name, image_size=(80, 100), params=tuple(map(float, params))).lens()
+        points = rng.uniform(-0.4, 0.4, (20, 2))
+        ours = lens.distort(points) * lens.focal + lens.principal
+        for point, pixel in zip(points, ours):
+            np.testing.assert_allclose(pixel, theirs.img_from_cam(np.array([*point, 1.0])), atol=1e-8)
+            np.testing.assert_allclose(theirs.cam_from_img(pixel), point, atol=1e-6)
 
 
 def test_thin_prism_by_hand():

@@ -186,7 +186,7 @@ def bad(tmp_path, kind):
     elif kind == "long distortion":
         capture(tmp_path, keys={**SHARED, "distortion_params": [0.1] * 8})
     elif kind == "unknown model":
-        capture(tmp_path, keys={**SHARED, "camera_model": "EQUIRECTANGULAR"})
+        capture(tmp_path, keys={**SHARED, "camera_model": "ORTHOPHOTO"})
     return path
 
 
@@ -205,7 +205,7 @@ def bad(tmp_path, kind):
         ("transposed", "transposed"),
         ("other photos", "other photos"),
         ("other shape", "shaped like its camera"),
-        ("unknown model", "EQUIRECTANGULAR"),
+        ("unknown model", "ORTHOPHOTO"),
         ("normalised", "frame images/0.png: expected focal lengths in pixels, got 0.9 and 1.2 .*60 x 80"),
         ("millimetres", "frame images/0.png: expected focal lengths in pixels"),
         ("negative", "frame images/0.png: expected a camera with finite numbers, positive focal"),
