@@ -20,8 +20,8 @@ from geometry.errors import InputError
 _NUMPY_CORES = ("numpy.core", "numpy._core")  # the name before and after numpy 2
 # Exceptions that damaged or hostile arrays, pickles and archives raise: the header of an array is Python.
 DAMAGED = (pickle.UnpicklingError, EOFError, ValueError, TypeError, LookupError, AttributeError,
-           OverflowError, MemoryError, OSError, RuntimeError, SyntaxError, tokenize.TokenError, zipfile.BadZipFile,
-           zlib.error)  # fmt: skip
+           OverflowError, MemoryError, OSError, RuntimeError, SyntaxError, tokenize.TokenError,
+           zipfile.BadZipFile, zlib.error)  # fmt: skip
 
 
 def one_line(error: Exception) -> str:
