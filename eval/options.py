@@ -10,8 +10,7 @@ from eval.protocols.framing import Framing
 from eval.protocols.selection import Rule
 from geometry.datasets.sources import SceneSource
 from geometry.options import NetworkOptions
-from nvs.metrics import METRICS
-from nvs.options import GaussianOptions
+from nvs.options import METRICS, GaussianOptions
 
 
 @dataclass(frozen=True, kw_only=True)

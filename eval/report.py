@@ -18,7 +18,7 @@ from geometry.errors import InputError
 from geometry.formats.images import read_image
 from geometry.scenes.scene import Frame
 from geometry.visualize import colour_confidence, to_bytes
-from nvs.metrics import METRICS
+from nvs.options import METRICS
 
 _BRIGHTEST = 0.3  # mean absolute difference of colours in 0..1 at the bright end of the error map
 

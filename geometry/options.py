@@ -1,6 +1,7 @@
 """What commands, the Python API, fine-tuning and benchmarks let people choose, as records with defaults.
 
-Commands parse into them, and nothing below `geometry.commands` knows a command line.
+Commands parse into them, and nothing below `geometry.commands` knows a command line. This file and
+`nvs.options` import no torch, so that `--help` is quick.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,12 +10,14 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
 from geometry.errors import InputError
-from geometry.models.reference_view import STRATEGIES
 
 Record = TypeVar("Record")
 CameraSource = Literal["auto", "given", "network", "sfm"]
 CAMERAS: tuple[str, ...] = get_args(CameraSource)
 PRECISIONS = ("auto", "float32", "bfloat16")
+STRATEGIES = ("saddle_balanced", "saddle_sim_range", "first", "middle")  # of `choose_reference`
+WORLD_KINDS = ("room", "objects", "tabletop", "shapes", "outdoor", "street")  # of `geometry.worlds`
+WORLD_PATHS = ("orbit", "forward", "handheld", "looks", "wide", "slide", "pan")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +85,20 @@ class NetworkOptions:
         require_one_of("reference", self.reference, STRATEGIES)
         require_one_of("precision", self.precision, PRECISIONS)
         _require_positive("chunk", self.chunk)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelOptions:
+    """How `geometry.training.labelling` makes labels, and which it refuses."""
+
+    folder: str = "teacher_depth"  # name of the labels' folder, beside the data
+    process_res: int = 504  # pixels of the longest side of the images that the teacher sees
+    raw: bool = False  # relative depth without alignment: for the monocular student, on images without depth
+    min_points: int = 50  # measured depths of a frame at least
+    max_scale_error: float = 0.05  # labels whose scale is less certain than this share are refused
+    max_residual: float = 0.2  # as are those that miss their inliers by more than this share
+    again: bool = False  # label what is already labelled, too
+    seed: int = 0  # of the robust fits
 
 
 def override(records: tuple[Any, ...], given: Mapping[str, object]) -> tuple[Any, ...]:

@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from geometry.atomic import atomic_folder, require_folder
-from geometry.engine.checkpoint import list_checkpoints
 from geometry.errors import InputError
 
 _LIST = ".written.json"  # in a result folder: our files and their bytes, so that a changed one is noticed
@@ -88,6 +87,8 @@ def require_run(out: Path | str, exports: Iterable[str], inputs: Iterable[Path |
     Raises:
         InputError: the message names the file that is in the way.
     """
+    from geometry.engine.checkpoint import list_checkpoints  # here: the engine is only for training
+
     out = Path(out)
     keep_apart(out, inputs)
     if list_checkpoints(out / "checkpoints"):

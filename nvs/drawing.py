@@ -17,11 +17,12 @@ from geometry.ops import se3
 from geometry.scenes import transforms_json
 from geometry.views import Cameras
 from geometry.visualize import depth_limits, depth_unit, spread
-from nvs.cameras import PATHS, camera_path, cameras_and_size
-from nvs.cameras.fit import VIDEO_SIDE, fit_cameras, scaled_size
+from nvs.cameras import camera_path, cameras_and_size
+from nvs.cameras.fit import fit_cameras, scaled_size
 from nvs.cameras.orbit import look_at
 from nvs.gaussians import Gaussians
 from nvs.gaussians.files import Y_UP, ending_of
+from nvs.options import PATHS, VIDEO_SIDE
 from nvs.outputs import Frame, render_frames, write_frames
 
 _SAMPLED = 8  # frames whose depths set the colours and steps of all

@@ -21,16 +21,8 @@ from nvs.drawing import around, axes_of, load_splats
 from nvs.gaussians import Gaussians, sh_to_rgb
 from nvs.gaussians.files import Y_UP, ending_of, find
 from nvs.metrics import psnr
+from nvs.options import CAPTURES, SPLATS
 
-SPLATS = {
-    "ply": ".ply",
-    "compressed-ply": ".compressed.ply",
-    "spz": ".spz",
-    "sog": ".sog",
-    "splat": ".splat",
-    "glb": ".glb",
-}
-CAPTURES = ("colmap", "nerfstudio")
 _VIEWS = 4  # in which a file is compared with what it was made from
 _POINTS = 100_000  # tools read COLMAP's point by point
 _WRITTEN = ("images/*.png", "sparse/0/*.bin", "transforms.json", "sparse_pc.ply")

@@ -16,11 +16,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from geometry.errors import InputError
+from nvs.options import METRICS
 
 Images = Float[Tensor, "N 3 H W"]
 PerImage = Float[Tensor, " N"]
 
-METRICS = ("psnr", "ssim", "lpips_vgg", "lpips_alex")
 SSIM_WINDOW, SSIM_SIGMA = 11, 1.5
 
 # Trunks of LPIPS: torchvision's ImageNet weights. The name ends with the start of the file's SHA-256.

@@ -1,15 +1,34 @@
 """What commands, the Python API, fine-tuning and benchmarks let people choose about Gaussians and views."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 from geometry.errors import InputError
-from geometry.options import require_one_of
+from geometry.options import NetworkOptions, PhotoOptions, require_one_of
 
 DEPTHS = ("auto", "network", "sweep")
 QUALITIES = ("draft", "good", "best")
 BACKGROUNDS = ("mean", "black", "white")
 WORLDS = ("opencv", "y-up")
+BACKENDS = ("auto", "cuda", "cpu", "torch")  # of the rasterizer
+METRICS = ("psnr", "ssim", "lpips_vgg", "lpips_alex")
+PATHS = ("original", "smooth", "interpolate", "interpolate_smooth", "extend", "wander", "dolly_zoom")
+PATHS += ("wobble_inter", "orbit", "spline")  # of the camera; all but the last two are the released ones
+LONG_SIDE = 480  # at which photos are refined on and compared, unless a size is asked for
+VIDEO_SIDE = 960  # of the video's frames, unless a size is asked for
+LPIPS_WEIGHT = 0.05  # DepthSplat's, as in `GaussianObjective`
+MAX_GAUSSIANS = 1_000_000  # that the viewer shows
+# Splat files of `nvs export` with their endings, and captures for other tools.
+SPLATS = {
+    "ply": ".ply",
+    "compressed-ply": ".compressed.ply",
+    "spz": ".spz",
+    "sog": ".sog",
+    "splat": ".splat",
+    "glb": ".glb",
+}
+CAPTURES = ("colmap", "nerfstudio")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,3 +105,47 @@ class ViewOptions:
     def __post_init__(self) -> None:
         require_one_of("background", self.background, BACKGROUNDS)
         require_one_of("world", self.world, WORLDS)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RenderOptions:
+    """Everything that can be chosen about a rendering.
+
+    Args:
+        model: weights: a size, a hub id, a folder or a file (`geometry.weights`).
+    """
+
+    model: str = "tiny"
+    photos: PhotoOptions = field(default_factory=PhotoOptions)
+    network: NetworkOptions = field(default_factory=NetworkOptions)
+    gaussians: GaussianOptions = field(default_factory=GaussianOptions)
+    views: ViewOptions = field(default_factory=ViewOptions)
+
+    def __post_init__(self) -> None:
+        path, holdout = self.views.path, self.photos.holdout
+        if path and path not in PATHS and not Path(path).is_file():
+            raise InputError(f"--path {path}: neither a file of cameras nor one of {', '.join(PATHS)}")
+        if holdout and holdout < 2:
+            raise InputError(f"--holdout {holdout}: expected 2 or more, so that photos remain as input")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinetuneOptions:
+    """How a head is fine-tuned; `default_options` fits the numbers to a device."""
+
+    model: str = "tiny"
+    # ``context`` photos are given in a step; every ``holdout``-th is held out for validation.
+    photos: PhotoOptions = field(default_factory=lambda: PhotoOptions(context=12, holdout=8))
+    network: NetworkOptions = field(default_factory=lambda: NetworkOptions(chunk=4))
+    steps: int = 2000  # updates
+    lr: float | None = None  # peak learning rate; None: 1e-3 for a new head, 1e-4 for a trained one
+    targets: int = 4  # photos rendered in a step
+    flavour: str | None = None  # of a new head: ``rgb`` (plain colour), ``sh`` (harmonics and offsets)
+    depth: str = "auto"  # as `GaussianOptions.depth`
+    new_head: bool = False  # start a new head even if the model has one
+    backbone_factor: float = 0.0  # also train the backbone, at this factor on the learning rate; 0 freezes
+    lpips: float | None = None  # weight of LPIPS; None: `LPIPS_WEIGHT` where its trunk is here, else 0
+    context_sets: int = 16  # sets of context photos that the steps choose from
+    cache_gb: float = 4.0  # features of the frozen backbone that are kept, 1e9 bytes
+    validate_every: int | None = None  # steps; None: a tenth of them
+    seed: int = 0

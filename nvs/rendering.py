@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +22,7 @@ from geometry.capture import (
 )
 from geometry.console import Stopwatch, announce, say
 from geometry.device import pick_device, precision
-from geometry.errors import InputError
-from geometry.options import NetworkOptions, PhotoOptions
+from geometry.options import PhotoOptions
 from geometry.results import RENDERED, require_results, result_folder
 from geometry.sampling.preprocess import PixelMap
 from geometry.scenes import structure_from_motion
@@ -31,45 +30,22 @@ from geometry.verdict import Verdict
 from geometry.views import Cameras, Views
 from geometry.weights.checkpoint import Checkpoint, find_checkpoint
 from nvs.budget import limit_photos
-from nvs.cameras import PATHS, camera_path
+from nvs.cameras import camera_path
 from nvs.cameras.files import cameras_from_file
-from nvs.cameras.fit import VIDEO_SIDE, default_size, fit_cameras, scaled_size, window_size
+from nvs.cameras.fit import default_size, fit_cameras, scaled_size, window_size
 from nvs.cameras.transform import turn_cameras
 from nvs.cameras.up_axis import y_up_turn
 from nvs.gaussians.transform import turn_gaussians
 from nvs.holdout import Holdout, evaluate, place_targets
-from nvs.metrics import METRICS
 from nvs.model.pooling import resize_cameras
 from nvs.model.splatter import load_splatter
-from nvs.options import GaussianOptions, ViewOptions
+from nvs.options import METRICS, PATHS, VIDEO_SIDE, RenderOptions, ViewOptions
 from nvs.outputs import write_outputs
 from nvs.pipeline import Pipeline
 from nvs.rasterizer.backends import choose_backend
 from nvs.refine import Refined
 from nvs.scene import SplatScene
 from nvs.verdict import Circumstances, judge
-
-
-@dataclass(frozen=True, kw_only=True)
-class RenderOptions:
-    """Everything that can be chosen about a rendering.
-
-    Args:
-        model: weights: a size, a hub id, a folder or a file (`geometry.weights`).
-    """
-
-    model: str = "tiny"
-    photos: PhotoOptions = field(default_factory=PhotoOptions)
-    network: NetworkOptions = field(default_factory=NetworkOptions)
-    gaussians: GaussianOptions = field(default_factory=GaussianOptions)
-    views: ViewOptions = field(default_factory=ViewOptions)
-
-    def __post_init__(self) -> None:
-        path, holdout = self.views.path, self.photos.holdout
-        if path and path not in PATHS and not Path(path).is_file():
-            raise InputError(f"--path {path}: neither a file of cameras nor one of {', '.join(PATHS)}")
-        if holdout and holdout < 2:
-            raise InputError(f"--holdout {holdout}: expected 2 or more, so that photos remain as input")
 
 
 @dataclass(frozen=True, kw_only=True)

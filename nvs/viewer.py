@@ -24,8 +24,8 @@ from nvs.cameras.up_axis import up_axis
 from nvs.drawing import load_splats
 from nvs.gaussians import Gaussians, sh_to_rgb
 from nvs.gaussians.files import find
+from nvs.options import MAX_GAUSSIANS
 
-MAX_GAUSSIANS = 1_000_000
 _THUMBNAIL = 120  # pixels high
 
 

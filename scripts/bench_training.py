@@ -34,7 +34,7 @@ from torch.utils.benchmark import Timer
 from torch.utils.flop_counter import FlopCounterMode
 
 from geometry.commands.configuration import instantiate
-from geometry.commands.train import load_config
+from geometry.commands.experiment import load_config
 from geometry.engine import DataStream, FixedBatchSampler, fit
 from geometry.engine.loop import Run
 from geometry.engine.precision import FORMATS

@@ -1,7 +1,6 @@
 """The configuration of `nvs-eval`, and the option records that it is parsed into."""
 
 import warnings
-from collections.abc import Callable
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -13,7 +12,6 @@ from eval.protocols.placement import Photometric
 from eval.protocols.selection import Rule
 from geometry.commands import configuration
 from geometry.commands.configuration import instantiate
-from geometry.errors import run_command
 from geometry.options import NetworkOptions, named
 from nvs.options import GaussianOptions
 
@@ -26,18 +24,6 @@ _METHODS = {
     f"{_PIPELINE}_tiny": ("method=model", "model=tiny", "refine=400"),
     f"{_PIPELINE}_tiny_unrefined": ("method=model", "model=tiny", "refine=0"),
 }
-
-
-def command(usage: str, run: Callable[[list[str]], None]) -> Callable[[list[str]], int]:
-    """The ``main`` of a command of ``key=value`` words: without any it prints its usage."""
-
-    def main(argv: list[str]) -> int:
-        if not argv or argv[0] in ("-h", "--help"):
-            print(usage)
-            return 0 if argv else 2
-        return run_command(lambda: run(argv))
-
-    return main
 
 
 def compose(overrides: list[str], *, complete: bool = True) -> Any:

@@ -1,7 +1,6 @@
 """`nvs-eval export`: a benchmark as photos and cameras for programs in any language."""
 
-from eval.commands.config import benchmark_of, command, compose
-from eval.export import export_benchmark
+from eval.commands.words import command
 from geometry.errors import InputError
 
 USAGE = """usage: nvs-eval export benchmark=NAME benchmark.root=DIR out=DIR [split=FILE] [key=value ...]
@@ -13,6 +12,9 @@ of the targets (targets.json, with the name of the picture that is expected). Sc
 
 
 def run(argv: list[str]) -> None:
+    from eval.commands.config import benchmark_of, compose
+    from eval.export import export_benchmark
+
     if not any(word.startswith("out=") for word in argv):  # the default is a run's folder
         raise InputError("configuration: expected out=DIR, the folder to write")
     config = compose(argv)

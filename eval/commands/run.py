@@ -1,10 +1,6 @@
 """`nvs-eval run`: a method on a benchmark."""
 
-from omegaconf import OmegaConf
-
-from eval.commands.config import command, compose, run_options
-from eval.run import run_benchmark
-from eval.summary import result_lines
+from eval.commands.words import command
 
 USAGE = """usage: nvs-eval run benchmark=NAME benchmark.root=DIR out=DIR [key=value ...]
 
@@ -17,6 +13,12 @@ stopped; scoring again costs no prediction. Several processes: torchrun ... -m e
 
 
 def run(argv: list[str]) -> None:
+    from omegaconf import OmegaConf
+
+    from eval.commands.config import compose, run_options
+    from eval.run import run_benchmark
+    from eval.summary import result_lines
+
     if "--cfg" in argv:
         print(OmegaConf.to_yaml(compose([a for a in argv if a != "--cfg"], complete=False)), end="")
         return

@@ -2,9 +2,7 @@
 
 from pathlib import Path
 
-from eval.commands.config import command, compose, run_options
-from eval.sensitivity import measure_sensitivity
-from geometry.atomic import atomic_file
+from eval.commands.words import command
 
 USAGE = """usage: nvs-eval sensitivity benchmark=NAME benchmark.root=DIR out=DIR [key=value ...]
 
@@ -13,6 +11,10 @@ OUT/sensitivity.md. Takes what nvs-eval run takes, but for split=; resumes where
 
 
 def run(argv: list[str]) -> None:
+    from eval.commands.config import compose, run_options
+    from eval.sensitivity import measure_sensitivity
+    from geometry.atomic import atomic_file
+
     options = run_options(compose(argv))
     text = measure_sensitivity(options)
     if text is not None:  # of several processes only the first has the results

@@ -1,7 +1,6 @@
 """`nvs-eval split`: a benchmark's data to a split file."""
 
-from eval.commands.config import benchmark_of, command, compose
-from eval.run import make_split_file
+from eval.commands.words import command
 from geometry.errors import InputError
 
 USAGE = """usage: nvs-eval split benchmark=NAME benchmark.root=DIR split=FILE [key=value ...]
@@ -13,6 +12,9 @@ Divides every scene into context and target views and writes the division as JSO
 
 
 def run(argv: list[str]) -> None:
+    from eval.commands.config import benchmark_of, compose
+    from eval.run import make_split_file
+
     config = compose(argv)
     if config.split is None:
         raise InputError("configuration: expected split=FILE, the file to write")

@@ -9,9 +9,10 @@ import csv
 import io
 from collections.abc import Callable, Sequence
 
-from eval.tables.grids import COLUMNS, MEANINGS, Grid, make_grids, paper_metrics
+from eval.tables import COLUMNS, MEANINGS
+from eval.tables.grids import Grid, make_grids, paper_metrics
 from eval.tables.rows import Table
-from nvs.metrics import METRICS
+from nvs.options import METRICS
 
 _LATEX = r"""\begin{table}
 \centering

@@ -4,16 +4,15 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from eval.tables import COLUMNS, MEANINGS
 from eval.tables.bootstrap import LEAST_SCENES, Difference
 from eval.tables.published import CITATION
 from eval.tables.rows import Table, number
 from geometry.errors import InputError
-from nvs.metrics import METRICS
+from nvs.options import METRICS
 
 _HEADS = {"psnr": "PSNR", "ssim": "SSIM", "lpips_vgg": "LPIPS (VGG)", "lpips_alex": "LPIPS (Alex)"}
 _NETS = {"lpips_vgg": "VGG", "lpips_alex": "AlexNet"}
-MEANINGS = ("scenes", "protocol", "weights", "licence", "commit")
-COLUMNS = (*METRICS, "difference", *MEANINGS)
 
 
 @dataclass(frozen=True, kw_only=True)

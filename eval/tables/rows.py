@@ -8,7 +8,7 @@ import numpy as np
 from eval.tables.bootstrap import Difference, paired_difference
 from eval.tables.published import CITATION, PROTOCOL, PUBLISHED
 from geometry.errors import InputError
-from nvs.metrics import METRICS
+from nvs.options import METRICS
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,10 +1,14 @@
 """Arguments that several commands share, and the option records that they become."""
 
 import argparse
+from pathlib import Path
 from typing import Any
 
-from geometry.models.reference_view import STRATEGIES
-from geometry.options import CAMERAS, PRECISIONS, NetworkOptions, PhotoOptions
+from geometry.options import CAMERAS, PRECISIONS, STRATEGIES, NetworkOptions, PhotoOptions
+
+# Beside the packages, in a checkout as where they are installed. Not found by the name `configs`, which a
+# folder of somebody else's on the path may have too.
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 
 
 def add_photo_arguments(parser: argparse.ArgumentParser, *, cameras: bool = True) -> None:
@@ -125,3 +129,14 @@ def positive(text: str) -> int:
     if value <= 0:
         raise argparse.ArgumentTypeError(f"expected a number above 0, got {text}")
     return value
+
+
+def experiments(package: str) -> list[str]:
+    """Names for ``experiment=`` of a package's ``train`` command: ``geometry/smoke``, ..."""
+    return [choice for choice in choices("experiment") if choice.startswith(f"{package}/")]
+
+
+def choices(group: str) -> list[str]:
+    """Names that a group of the configuration has."""
+    folder = CONFIGS / group
+    return sorted(path.relative_to(folder).with_suffix("").as_posix() for path in folder.rglob("*.yaml"))

@@ -6,13 +6,18 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
-from geometry.datasets import check
 from geometry.datasets.registry import READERS, open_source, recognise
 from geometry.errors import InputError, run_command
 
 
-def main(argv: Sequence[str]) -> int:
-    one = argparse.ArgumentParser(prog="geometry data check", description=check.__doc__)
+def parser() -> argparse.ArgumentParser:
+    one = argparse.ArgumentParser(
+        prog="geometry data check",
+        description="Is a downloaded data set complete and read correctly? Opens some scenes with the reader "
+        "whose layout the folder has, decodes some frames, and asks whether depth, poses and intrinsics fit "
+        "each other, or, without depth, whether points and photos fit the poses. Names what is inconsistent, "
+        "and the change that would correct it.",
+    )
     one.add_argument("folder", metavar="DIR", type=Path, help="where the data set lies")
     one.add_argument("--kind", choices=tuple(READERS), help="reader to use (default: found by the layout)")
     one.add_argument(
@@ -25,11 +30,17 @@ def main(argv: Sequence[str]) -> int:
     one.add_argument("--scenes", type=int, default=3, help="scenes to look at (default 3)")
     one.add_argument("--frames", type=int, default=3, help="photos to decode in each (default 3)")
     one.add_argument("--json", type=Path, metavar="FILE", help="also write the findings there")
-    arguments = one.parse_args(list(argv))
+    return one
+
+
+def main(argv: Sequence[str]) -> int:
+    arguments = parser().parse_args(list(argv))
     return run_command(lambda: _check(arguments))
 
 
 def _check(arguments: argparse.Namespace) -> int:
+    from geometry.datasets import check
+
     kind = arguments.kind or recognise(arguments.folder)
     source = open_source(arguments.folder, kind, **_options(arguments.option))
     print(f"{arguments.folder}: {kind}, {len(source)} scenes")

@@ -3,7 +3,6 @@
 import difflib
 import re
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import hydra
@@ -12,11 +11,8 @@ from hydra.errors import HydraException, InstantiationException, MissingConfigEx
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from geometry.commands.arguments import CONFIGS, choices, experiments
 from geometry.errors import InputError
-
-# Beside the packages, in a checkout as where they are installed. Not found by the name `configs`, which a
-# folder of somebody else's on the path may have too.
-CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 
 
 def compose(
@@ -54,11 +50,6 @@ def compose(
     return config
 
 
-def experiments(package: str) -> list[str]:
-    """Names for ``experiment=`` of a package's ``train`` command: ``geometry/smoke``, ..."""
-    return [choice for choice in _choices("experiment") if choice.startswith(f"{package}/")]
-
-
 def instantiate(part: Any) -> Any:
     """The objects that a part of the configuration describes.
 
@@ -82,7 +73,7 @@ def _explain(error: Exception, name: str, overrides: Sequence[str]) -> str:
             return _not_among("experiment", text.removeprefix("experiment="), known)
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, choice = error.missing_cfg_file.partition("/")
-        return _not_among(group, choice, _choices(group))
+        return _not_among(group, choice, choices(group))
     if unknown := re.match(r"Could not override '([^']+)'", str(error)):
         key = unknown[1]
         groups = [path.name for path in CONFIGS.iterdir() if path.is_dir()]
@@ -98,11 +89,6 @@ def _not_among(group: str, choice: str, known: Sequence[str]) -> str:
     near = difflib.get_close_matches(choice.rpartition("/")[2], ends, n=1)
     hint = f"; did you mean {ends[near[0]]}?" if near else ""
     return f"{group}: expected one of {', '.join(known)}, got {choice!r}{hint}"
-
-
-def _choices(group: str) -> list[str]:
-    folder = CONFIGS / group
-    return sorted(path.relative_to(folder).with_suffix("").as_posix() for path in folder.rglob("*.yaml"))
 
 
 def _without(key: str, name: str, overrides: Sequence[str]) -> DictConfig:

@@ -3,8 +3,6 @@
 import argparse
 from pathlib import Path
 
-import geometry
-from geometry.capture import check_choice, open_capture
 from geometry.commands.arguments import (
     add_model_arguments,
     add_photo_arguments,
@@ -12,9 +10,7 @@ from geometry.commands.arguments import (
     photo_options,
 )
 from geometry.console import Stopwatch, say
-from geometry.device import pick_device
 from geometry.errors import run_command
-from geometry.results import INFERRED, require_results
 
 
 def parser() -> argparse.ArgumentParser:
@@ -53,6 +49,11 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def run(args: argparse.Namespace) -> int:
+    import geometry
+    from geometry.capture import check_choice, open_capture
+    from geometry.device import pick_device
+    from geometry.results import INFERRED, require_results
+
     watch = Stopwatch()
     photos, running = photo_options(args), network_options(args)
     device = pick_device(running.device)

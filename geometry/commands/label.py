@@ -3,19 +3,12 @@
 import argparse
 import os
 from contextlib import nullcontext
-from dataclasses import fields
 from pathlib import Path
 
-import torch
-
-import geometry
 from geometry.commands.arguments import add_model_arguments, add_record, network_options
 from geometry.console import listening, say
-from geometry.datasets.registry import open_source
-from geometry.device import pick_device, precision
 from geometry.errors import InputError, run_command
-from geometry.models.da3 import MonocularDepth
-from geometry.training.labelling import LabelOptions, label_source, summary
+from geometry.options import LabelOptions, named
 
 
 def parser() -> argparse.ArgumentParser:
@@ -51,11 +44,19 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def run(args: argparse.Namespace) -> int:
+    import torch
+
+    import geometry
+    from geometry.datasets.registry import open_source
+    from geometry.device import pick_device, precision
+    from geometry.models.da3 import MonocularDepth
+    from geometry.training.labelling import label_source, summary
+
     rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     device = pick_device(args.device)
     if device.type == "cuda" and device.index is None:
         device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
-    options = LabelOptions(**{f.name: getattr(args, f.name) for f in fields(LabelOptions)})
+    options = named(LabelOptions, vars(args))
     source = open_source(args.data, args.kind)
     with listening(None) if rank else nullcontext():  # one process says what was loaded
         model = geometry.load(args.model, network_options(args), device=str(device))

@@ -6,8 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from geometry.__main__ import nvs_eval
-from geometry.datasets.dl3dv import IMAGE_FOLDERS
-from geometry.datasets.preparation import PREPARATIONS, prepare
 from geometry.errors import run_command
 
 # Set -> benchmark whose split is written once nothing is missing (megadepth: with --benchmark).
@@ -22,57 +20,124 @@ def _path(text: str, **more: Any) -> dict[str, Any]:
     return {"type": Path, "help": text, **more}
 
 
-OPTIONS: dict[str, dict[str, dict]] = {
-    "co3d": {"--out": _path("folder of the index (default ROOT/_sequences)")},
-    "dl3dv": {
-        "--benchmark": _path(
-            "file with the benchmark's hashes: the metadata table of DL3DV/DL3DV-Benchmark", required=True
-        ),
-        "--delete-archives": _flag("delete each .zip once it is unpacked"),
-    },
-    "dl3dv_benchmark": {
-        "--fetch": _flag("download poses and one resolution of photos with your access; can be stopped"),
-        "--resolution": {
-            "choices": tuple(IMAGE_FOLDERS),
-            "default": "480P",
-            "help": "default: 480P, 270 x 480, the benchmark's",
+_ARCHIVES = _path("folder of the archives (default ROOT)")
+# Where each set comes from and under which terms, and its options.
+SETS: dict[str, tuple[str, dict[str, dict[str, Any]]]] = {
+    "blended_mvs": (
+        "BlendedMVS or BlendedMVG: the links of YoYo000/BlendedMVS, CC BY 4.0.",
+        {"--archives": _ARCHIVES},
+    ),
+    "co3d": (
+        "CO3D v2: the download script of facebookresearch/co3d, CC BY-NC 4.0. Annotations are cut into "
+        "one small file per sequence; photos stay where they are.",
+        {"--out": _path("folder of the index (default ROOT/_sequences)")},
+    ),
+    "dl3dv": (
+        "DL3DV-10K: the gated Hugging Face repositories DL3DV/DL3DV-ALL-480P (about 730 GB) or -960P "
+        "(about 2.8 TB) with their download.py, to ROOT/<1K..11K>/<hash>.zip. CC BY-NC 4.0 with terms of "
+        "use; accept them there. Writes ROOT/train.txt: all scenes that can be read, but for the "
+        "benchmark's.",
+        {
+            "--archives": _ARCHIVES,
+            "--benchmark": _path(
+                "file with the benchmark's hashes: the metadata table of DL3DV/DL3DV-Benchmark",
+                required=True,
+            ),
+            "--delete-archives": _flag("delete each .zip once it is unpacked"),
         },
-    },
-    "megadepth": {
-        "--undistort": _flag("run COLMAP; without, its commands are printed"),
-        "--scenes": {"nargs": "*", "help": "place numbers, for example 0004; default: those with depth"},
-        "--benchmark": _flag(
-            "scenes 5000 to 5018, which need no depth; writes ROOT/split.json once all can be read"
-        ),
-    },
-    "scannetpp": {"--device": {"choices": ("dslr", "iphone"), "default": "dslr"}},
-    "tanks_and_temples": {
-        "--intrinsics": _path(
-            "JSON: scene name -> fl_x, fl_y, cx, cy, w, h, distortion; for the official form"
-        )
-    },
+    ),
+    "dl3dv_benchmark": (
+        "DL3DV's benchmark: 140 scenes in the gated repository DL3DV/DL3DV-Benchmark on Hugging Face, CC "
+        "BY-NC 4.0 with terms of use: accept them there and log in (`hf auth login`, or HF_TOKEN). Checks "
+        "that every scene is there with all its photos, and writes ROOT/split.json.",
+        {
+            "--fetch": _flag("download poses and one resolution of photos with your access; can be stopped"),
+            "--resolution": {
+                "choices": ("480P", "960P", "2K", "4K"),
+                "default": "480P",
+                "help": "default: 480P, 270 x 480, the benchmark's",
+            },
+        },
+    ),
+    "hypersim": (
+        "Hypersim: ai_VVV_NNN.zip with the download script of apple/ml-hypersim, CC BY-SA 3.0, and from "
+        "there contrib/mikeroberts3000/metadata_camera_parameters.csv, to ROOT. Only tone-mapped photos, "
+        "distances and camera paths are unpacked.",
+        {"--archives": _ARCHIVES},
+    ),
+    "megadepth": (
+        "MegaDepth: its page at Cornell has MegaDepth_v1 (depth; unpacks to "
+        "phoenix/S6/zl548/MegaDepth_v1) and MegaDepth_v1_SfM (models and photos, which are Flickr's, each "
+        "under its own licence). Depth belongs to photos that COLMAP has undistorted to "
+        "ROOT/Undistorted_SfM/<scene>.",
+        {
+            "--undistort": _flag("run COLMAP; without, its commands are printed"),
+            "--scenes": {"nargs": "*", "help": "place numbers, for example 0004; default: those with depth"},
+            "--benchmark": _flag(
+                "scenes 5000 to 5018, which need no depth; writes ROOT/split.json once all can be read"
+            ),
+        },
+    ),
+    "scannetpp": (
+        "ScanNet++: on request at its own site, under its terms of use. Depth is rendered and iPhone "
+        "frames are extracted by the set's toolbox (scannetpp/scannetpp). Writes ROOT/ready_<device>.txt "
+        "for ``scenes=``.",
+        {
+            "--device": {
+                "choices": ("dslr", "iphone"),
+                "default": "dslr",
+                "help": "whose photos (default dslr)",
+            },
+        },
+    ),
+    "tanks_and_temples": (
+        "Tanks and Temples: image sets of the training scenes but Courthouse, and their poses "
+        "(<Scene>_COLMAP_SfM.log), from tanksandtemples.org/download, to ROOT; licence on the same site. "
+        "No official file has intrinsics: without a COLMAP model, the commands that make one are printed. "
+        "Checks all six scenes and writes ROOT/split.json.",
+        {
+            "--archives": _ARCHIVES,
+            "--intrinsics": _path(
+                "JSON: scene name -> fl_x, fl_y, cx, cy, w, h, distortion; for the official form"
+            ),
+        },
+    ),
+    "tartanair": (
+        "TartanAir: image and depth archives of the left camera, with castacks/tartanair_tools (first "
+        "version) or the tartanair package (V2); terms at tartanair.org.",
+        {"--archives": _ARCHIVES},
+    ),
+    "vkitti2": (
+        "Virtual KITTI 2: vkitti_2.0.3_{rgb, depth, textgt}.tar, and for a sky mask by class "
+        "_classSegmentation.tar, from its page at Naver Labs Europe, CC BY-NC-SA 3.0.",
+        {"--archives": _ARCHIVES},
+    ),
 }
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
+def parser() -> argparse.ArgumentParser:
+    p = argparse.ArgumentParser(
         prog="geometry data prepare",
         description="A downloaded set into the layout that its reader expects; can be interrupted and run "
         "again. SET --help tells where to get it.",
     )
-    sets = parser.add_subparsers(dest="set", required=True, metavar="SET")
-    for name, preparation in PREPARATIONS.items():
-        one = sets.add_parser(name, help=preparation.get.split(": ")[0], description=preparation.get)
+    sets = p.add_subparsers(dest="set", required=True, metavar="SET")
+    for name, (text, options) in SETS.items():
+        one = sets.add_parser(name, help=text.split(": ")[0], description=text)
         one.add_argument("root", metavar="ROOT", type=Path, help="where the reader will find the set")
-        if preparation.archives:
-            one.add_argument("--archives", type=Path, help="folder of the archives (default ROOT)")
-        for flag, arguments in OPTIONS.get(name, {}).items():
+        for flag, arguments in options.items():
             one.add_argument(flag, **arguments)
-    options = vars(parser.parse_args(argv))
+    return p
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    options = vars(parser().parse_args(argv))
     return run_command(lambda: _prepare(options.pop("set"), options.pop("root"), **options))
 
 
 def _prepare(name: str, root: Path, **options: Any) -> int:
+    from geometry.datasets.preparation import prepare
+
     faults = prepare(name, root, **options)
     for fault in faults:
         print(fault)

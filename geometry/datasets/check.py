@@ -1,9 +1,7 @@
 """Is a downloaded data set complete and read correctly? What `geometry data check` does.
 
-Opens some scenes with the reader whose layout the folder has, decodes some frames, and asks whether depth,
-poses and intrinsics fit each other (`geometry.scenes.checks.depth`), or, without depth, whether points and
-photos fit the poses (`geometry.scenes.checks.cameras`). It names what is inconsistent, and the
-change that would correct it.
+Depth, poses and intrinsics must fit each other (`geometry.scenes.checks.depth`), or, without depth, points
+and photos the poses (`geometry.scenes.checks.cameras`).
 """
 
 from dataclasses import dataclass, field

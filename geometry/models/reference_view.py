@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-STRATEGIES = ("saddle_balanced", "saddle_sim_range", "first", "middle")
+from geometry.options import STRATEGIES
 
 
 def choose_reference(tokens: Float[Tensor, "B V D"], strategy: str) -> Int[Tensor, " B"]:

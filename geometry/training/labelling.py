@@ -3,7 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -18,28 +18,15 @@ from geometry.engine.seeding import derive_seed
 from geometry.errors import InputError
 from geometry.models.da3 import MonocularDepth
 from geometry.ops.sky import SKY_THRESHOLD
+from geometry.options import LabelOptions
 from geometry.sampling.assemble import measured_depth
 from geometry.sampling.preprocess import released_resize
 from geometry.scenes.scene import Scene
-from geometry.training.labels import FOLDER, label_folder, label_path, write_label
+from geometry.training.labels import label_folder, label_path, write_label
 from geometry.training.pseudo_depth import AlignmentReport, align_teacher_depth
 from geometry.views import Views
 
 REPORT = "report.jsonl"
-
-
-@dataclass(frozen=True, kw_only=True)
-class LabelOptions:
-    """How labels are made, and which are refused."""
-
-    folder: str = FOLDER  # name of the labels' folder, beside the data
-    process_res: int = 504  # pixels of the longest side of the images that the teacher sees
-    raw: bool = False  # relative depth without alignment: for the monocular student, on images without depth
-    min_points: int = 50  # measured depths of a frame at least
-    max_scale_error: float = 0.05  # labels whose scale is less certain than this share are refused
-    max_residual: float = 0.2  # as are those that miss their inliers by more than this share
-    again: bool = False  # label what is already labelled, too
-    seed: int = 0  # of the robust fits
 
 
 def label_source(

@@ -11,9 +11,10 @@ from jaxtyping import Float
 from geometry.atomic import atomic_file
 from geometry.errors import InputError
 from geometry.formats.safe_pickle import DAMAGED, one_line
+from geometry.options import LabelOptions
 from geometry.scenes.scene import Frame, Scene
 
-FOLDER = "teacher_depth"
+FOLDER = LabelOptions.folder
 
 
 def label_folder(scene: Scene, folder: str) -> Path:

@@ -8,9 +8,7 @@ import torch
 from geometry.ops.pinhole import resize_intrinsics
 from geometry.sampling.preprocess import PixelMap
 from geometry.views import Cameras
-
-LONG_SIDE = 480  # at which photos are refined on and compared, unless a size is asked for
-VIDEO_SIDE = 960  # of the video's frames, unless a size is asked for
+from nvs.options import LONG_SIDE
 
 
 def window_size(maps: Sequence[PixelMap]) -> tuple[int, int]:

@@ -6,10 +6,9 @@ from torch import Tensor
 from geometry.errors import InputError
 from geometry.views import Cameras
 from nvs.cameras.orbit import orbit
-from nvs.cameras.released import RELEASED_MODES, released
+from nvs.cameras.released import released
 from nvs.cameras.spline import spline
-
-PATHS = (*RELEASED_MODES, "orbit", "spline")
+from nvs.options import PATHS
 
 
 def camera_path(

@@ -2,7 +2,6 @@
 
 import torch
 from jaxtyping import Float, Int
-from scipy.interpolate import PchipInterpolator
 from torch import Tensor
 
 from geometry.errors import InputError
@@ -57,6 +56,8 @@ def _spline(cameras: Cameras, frames: int) -> Cameras:
     # Knots at the square root of their distance (centripetal): with the distance itself a short step beside
     # a long one makes the path swing out far beyond both.
     times = torch.cat((steps.new_zeros(1), steps.sqrt().cumsum(0)))
+
+    from scipy.interpolate import PchipInterpolator  # here: it takes as long to import as all of ours
 
     cam_to_world = se3.invert(extrinsics)
     knots = torch.cat(

@@ -4,16 +4,9 @@ import argparse
 import json
 from pathlib import Path
 
-import torch
-
 from geometry.commands.arguments import positive
-from geometry.device import pick_device
 from geometry.errors import run_command
-from geometry.results import require_results, result_folder
-from nvs.cameras import PATHS
-from nvs.drawing import cameras_for, draw, load_splats
-from nvs.gaussians.files import find
-from nvs.rasterizer.backends import BACKENDS, choose_backend
+from nvs.options import BACKENDS, PATHS
 
 _WRITTEN = ("video.mp4", "frames.json", "frames/*.png", "depth/*.png", "depth16/frames/*.png")
 
@@ -58,6 +51,14 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def run(args: argparse.Namespace) -> int:
+    import torch
+
+    from geometry.device import pick_device
+    from geometry.results import require_results, result_folder
+    from nvs.drawing import cameras_for, draw, load_splats
+    from nvs.gaussians.files import find
+    from nvs.rasterizer.backends import choose_backend
+
     source = find(args.splats)
     device = pick_device(args.device)
     choose_backend(args.backend, device)  # here for its error or warning: before any work
@@ -72,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
             cameras.to(device),
             size,
             folder,
-            background=background(args.background, source.parent).to(device),
+            background=torch.tensor(background(args.background, source.parent), device=device),
             backend=args.backend,
             fps=args.fps,
         )
@@ -80,11 +81,11 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def background(name: str | None, folder: Path) -> torch.Tensor:
+def background(name: str | None, folder: Path) -> list[float]:
     """The colour asked for, or that of the scene."""
     about = folder / "scene.json"
     if name is None and about.is_file():
         colour = json.loads(about.read_text(encoding="utf-8")).get("background")
         if colour is not None:
-            return torch.tensor(colour, dtype=torch.float32)
-    return torch.full((3,), 1.0 if name == "white" else 0.0)
+            return [float(c) for c in colour]
+    return [1.0 if name == "white" else 0.0] * 3

@@ -5,9 +5,7 @@ import math
 from pathlib import Path
 
 from geometry.errors import run_command
-from nvs.export import CAPTURES, SPLATS, export
-from nvs.options import WORLDS
-from nvs.rasterizer.backends import BACKENDS
+from nvs.options import BACKENDS, CAPTURES, SPLATS, WORLDS
 
 
 def parser() -> argparse.ArgumentParser:
@@ -45,6 +43,8 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def run(args: argparse.Namespace) -> int:
+    from nvs.export import export
+
     done = export(
         args.source,
         args.to,

@@ -12,12 +12,8 @@ from geometry.commands.arguments import (
     positive,
 )
 from geometry.console import say
-from geometry.device import pick_device
-from geometry.engine import INTERRUPTED
 from geometry.errors import run_command
-from geometry.verdict import UNTRUSTED
-from nvs.options import DEPTHS
-from nvs.training.finetuning import LPIPS_WEIGHT, FinetuneOptions, default_options, finetune
+from nvs.options import DEPTHS, LPIPS_WEIGHT, FinetuneOptions
 
 
 def parser() -> argparse.ArgumentParser:
@@ -25,8 +21,7 @@ def parser() -> argparse.ArgumentParser:
         prog="nvs finetune",
         description="Train the Gaussian head on your own photos: each PHOTOS is a folder or a video of one "
         "place. Every Nth photo is held out and scored, from before the first step on. The same "
-        f"command resumes an interrupted run. Exit status {INTERRUPTED}: interrupted; {UNTRUSTED}: finished, "
-        "not to be trusted.",
+        "command resumes an interrupted run. Exit status 75: interrupted; 3: finished, not to be trusted.",
     )
     add_photo_arguments(p)
     p.set_defaults(process_res=None)  # filled in by device
@@ -80,6 +75,8 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def run(args: argparse.Namespace) -> int:
+    from nvs.training.finetuning import finetune
+
     options = finetune_options(args)
     done = finetune(args.photos, args.out, options)
     if psnr := done.psnr:
@@ -97,6 +94,9 @@ def run(args: argparse.Namespace) -> int:
 
 def finetune_options(args: argparse.Namespace) -> FinetuneOptions:
     """What was typed, over the defaults of the device."""
+    from geometry.device import pick_device
+    from nvs.training.finetuning import default_options
+
     defaults = default_options(pick_device(args.device))
     typed = {name: value for name, value in vars(args).items() if value is not None}
     by_device = {name: getattr(defaults.photos, name) for name in ("context", "max_views", "process_res")}

@@ -14,12 +14,20 @@ from geometry.commands.arguments import (
 from geometry.errors import run_command
 from geometry.options import named
 from geometry.verdict import UNTRUSTED
-from nvs.cameras import PATHS
-from nvs.cameras.fit import LONG_SIDE, VIDEO_SIDE
-from nvs.metrics import METRICS
-from nvs.options import BACKGROUNDS, DEPTHS, QUALITIES, WORLDS, GaussianOptions, ViewOptions
-from nvs.rasterizer.backends import BACKENDS
-from nvs.rendering import RenderOptions, render_photos
+from nvs.options import (
+    BACKENDS,
+    BACKGROUNDS,
+    DEPTHS,
+    LONG_SIDE,
+    METRICS,
+    PATHS,
+    QUALITIES,
+    VIDEO_SIDE,
+    WORLDS,
+    GaussianOptions,
+    RenderOptions,
+    ViewOptions,
+)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -128,7 +136,10 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def run(args: argparse.Namespace) -> int:
-    rendered = render_photos(args.photos, args.out, render_options(args))
+    options = render_options(args)
+    from nvs.rendering import render_photos
+
+    rendered = render_photos(args.photos, args.out, options)
     if rendered.metrics is not None:
         print_metrics(rendered.metrics)
     print(args.out / "video.mp4")

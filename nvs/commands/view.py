@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from geometry.errors import run_command
-from nvs.viewer import MAX_GAUSSIANS, serve
+from nvs.options import MAX_GAUSSIANS
 
 
 def parser() -> argparse.ArgumentParser:
@@ -35,6 +35,8 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def run(args: argparse.Namespace) -> int:
+    from nvs.viewer import serve
+
     server = serve(args.scene, host=args.host, port=args.port, max_gaussians=args.max_gaussians)
     try:
         print(f"open http://{args.host}:{server.get_port()} in a browser; Ctrl-C ends", flush=True)

@@ -6,8 +6,7 @@ from functools import cache
 import torch
 
 from geometry.errors import InputError
-
-BACKENDS = ("auto", "cuda", "cpu", "torch")
+from nvs.options import BACKENDS
 
 
 def choose_backend(wanted: str, device: torch.device) -> str:

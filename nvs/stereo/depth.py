@@ -16,10 +16,8 @@ from geometry.tensors import TensorRecord
 from geometry.views import Cameras, Views
 from nvs.model.backbone import Encoding
 from nvs.model.pooling import spaced_grid
-from nvs.stereo.agreement import add_evidence, count_agreement
 from nvs.stereo.limits import depth_limits
 from nvs.stereo.pixel_maps import pixel_maps
-from nvs.stereo.semi_global import semi_global
 from nvs.stereo.sources import source_views
 from nvs.stereo.volume import matching_volume
 
@@ -112,6 +110,10 @@ def sweep_depth(
     Raises:
         InputError: fewer than two views, or views without cameras.
     """
+    # Here, so that `import nvs` and its names do not wait for numba.
+    from nvs.stereo.agreement import add_evidence
+    from nvs.stereo.semi_global import semi_global
+
     if views.cameras is None or views.images.shape[1] < 2:
         raise InputError("depth by plane sweep: expected two or more photos with poses")
     device = views.images.device
@@ -170,6 +172,8 @@ def _judged(
     judges: Int[np.ndarray, "V S"],
 ) -> SweptDepth:
     """Depth with the views' agreement on it."""
+    from nvs.stereo.agreement import count_agreement
+
     same, _ = count_agreement(depth.numpy(), matched.numpy(), maps, judges)
     trusted = matched & torch.from_numpy(same > 0)
     same, through = count_agreement(depth.numpy(), trusted.numpy(), maps, judges)

@@ -17,9 +17,9 @@ from geometry.visualize import colour_depth, contact_sheet, depth_limits, to_byt
 from nvs.data.example import NovelViewExample
 from nvs.gaussians import Gaussians
 from nvs.holdout import Holdout, evaluate, place_targets
-from nvs.metrics import METRICS
 from nvs.model.prune import worth_keeping
 from nvs.model.splatter import Splats, Splatter
+from nvs.options import METRICS
 from nvs.outputs import render_frames
 
 SHEET_COLUMNS = 5

@@ -14,42 +14,19 @@ from geometry.capture import MAX_VIEWS, check_choice
 from geometry.console import say
 from geometry.device import pick_device
 from geometry.engine import Precision, Saving, Schedule, is_first_process
-from geometry.options import NetworkOptions, PhotoOptions
+from geometry.options import PhotoOptions
 from geometry.results import require_run
 from geometry.scenes import structure_from_motion
 from geometry.verdict import Verdict
 from nvs.losses import GaussianObjective
 from nvs.metrics import MissingWeights, load_lpips
+from nvs.options import LPIPS_WEIGHT, FinetuneOptions
 from nvs.pipeline import choose_depth
 from nvs.rasterizer.backends import choose_backend
 from nvs.training.capture import CaptureSamples, read_capture
 from nvs.training.model import EXPORTS, build_model, write_models
 from nvs.training.step import GaussianHeadStep
 from nvs.verdict import Circumstances, judge_finetuning
-
-LPIPS_WEIGHT = 0.05  # DepthSplat's, as in `GaussianObjective`
-
-
-@dataclass(frozen=True, kw_only=True)
-class FinetuneOptions:
-    """How a head is fine-tuned; `default_options` fits the numbers to a device."""
-
-    model: str = "tiny"
-    # ``context`` photos are given in a step; every ``holdout``-th is held out for validation.
-    photos: PhotoOptions = field(default_factory=lambda: PhotoOptions(context=12, holdout=8))
-    network: NetworkOptions = field(default_factory=lambda: NetworkOptions(chunk=4))
-    steps: int = 2000  # updates
-    lr: float | None = None  # peak learning rate; None: 1e-3 for a new head, 1e-4 for a trained one
-    targets: int = 4  # photos rendered in a step
-    flavour: str | None = None  # of a new head: ``rgb`` (plain colour), ``sh`` (harmonics and offsets)
-    depth: str = "auto"  # as `nvs.options.GaussianOptions.depth`
-    new_head: bool = False  # start a new head even if the model has one
-    backbone_factor: float = 0.0  # also train the backbone, at this factor on the learning rate; 0 freezes
-    lpips: float | None = None  # weight of LPIPS; None: `LPIPS_WEIGHT` where its trunk is here, else 0
-    context_sets: int = 16  # sets of context photos that the steps choose from
-    cache_gb: float = 4.0  # features of the frozen backbone that are kept, 1e9 bytes
-    validate_every: int | None = None  # steps; None: a tenth of them
-    seed: int = 0
 
 
 def default_options(device: torch.device) -> FinetuneOptions:

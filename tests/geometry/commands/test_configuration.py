@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from geometry.commands import train
-from geometry.commands.configuration import compose, experiments
+from geometry.commands.arguments import experiments
+from geometry.commands.configuration import compose
 from geometry.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[3]

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from geometry.commands import train
+from geometry.commands import experiment, train
 from geometry.commands.comparison import comparison_table, split_sweep
+from geometry.commands.configuration import instantiate
 from geometry.engine import load_weights
 from geometry.weights.checkpoint import find_checkpoint, load_network
 from geometry.weights.files import fingerprint
@@ -44,7 +45,7 @@ def test_a_run_ends_with_its_two_numbers_and_an_exported_model(tmp_path, capsys)
     assert guessing.startswith("guessing")
     assert last.startswith("final absrel=")
     assert " auc30=" in last
-    checkpoint = find_checkpoint(str(tmp_path / train.EXPORT))
+    checkpoint = find_checkpoint(str(tmp_path / experiment.EXPORT))
     assert checkpoint.variant == "tiny"
     load_network(checkpoint)
     assert list((tmp_path / "images").rglob("*.png"))
@@ -64,9 +65,9 @@ def test_two_sharded_processes_with_a_frozen_backbone_validate_one_sample_and_ex
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "final absrel=" in done.stdout
-    exported = load_network(find_checkpoint(str(tmp_path / train.EXPORT)))
+    exported = load_network(find_checkpoint(str(tmp_path / experiment.EXPORT)))
     torch.manual_seed(0)
-    fresh = train.instantiate(train.load_config(options).step).model
+    fresh = instantiate(experiment.load_config(options).step).model
     assert fingerprint(exported.backbone.state_dict()) == fingerprint(fresh.backbone.state_dict())
     assert fingerprint(exported.state_dict()) != fingerprint(fresh.state_dict())
     trained = load_weights(tmp_path / "checkpoints/step_00000001")

@@ -6,7 +6,8 @@ import pytest
 import torch
 from hydra.utils import instantiate
 
-from geometry.commands.train import load_config, main
+from geometry.commands.experiment import load_config
+from geometry.commands.train import main
 from geometry.engine.step import TrainingStep
 from geometry.errors import InputError
 from geometry.models.dual_dpt import SeparateDpt

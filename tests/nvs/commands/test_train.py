@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from geometry.commands.configuration import experiments
+from geometry.commands.arguments import experiments
+from geometry.commands.configuration import instantiate
 from geometry.engine import load_weights
 from geometry.engine.step import TrainingStep
 from geometry.weights.checkpoint import find_checkpoint
-from nvs.commands import train
+from nvs.commands import experiment, train
 from nvs.model.splatter import load_splatter
 
 SHORT = [
@@ -101,13 +102,13 @@ SMALL = {"nvs/dino_dl3dv": ["model.size=small", "model.weights=null"]}
 def test_every_experiment_builds(name):
     """On small untrained backbones, without LPIPS: neither weights nor data sets are on every machine."""
     small = SMALL.get(name, ["model.weights=untrained:tiny"])
-    config = train.load_config([f"experiment={name}", *small, "loss.lpips=0", "step.validation=null"])
-    step = train.instantiate(config.step)
+    config = experiment.load_config([f"experiment={name}", *small, "loss.lpips=0", "step.validation=null"])
+    step = instantiate(config.step)
     assert isinstance(step, TrainingStep)
     assert step.trainable_parameters()
     assert all(n.startswith(("head.", "network.depth_head.")) for n in trained(step.model))
     for part in (config.data.sampler, config.loop, config.optimizer):
-        train.instantiate(part)
+        instantiate(part)
 
 
 def trained(model):

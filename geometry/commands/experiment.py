@@ -1,0 +1,125 @@
+"""What `geometry train` does: experiments, from their YAML to trained networks."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+from torch import nn
+
+from geometry.commands.comparison import comparison_table, split_sweep
+from geometry.commands.configuration import compose, instantiate
+from geometry.console import say
+from geometry.engine import INTERRUPTED, FitResult, fit, is_first_process, load_weights
+from geometry.errors import InputError
+from geometry.models.zoo import build
+from geometry.results import require_run
+from geometry.training.baselines import chance_scores
+from geometry.training.initialise import initialise
+from geometry.weights.checkpoint import save_checkpoint
+from geometry.weights.files import load_strict
+
+EXPORT = "model.safetensors"
+
+
+def run(args: argparse.Namespace) -> int:
+    runs = split_sweep(args.overrides)
+    # All before the first trains: a misspelt key must not be found hours later.
+    configs = {name: load_config(overrides) for name, overrides in runs.items()}
+    results: dict[str, FitResult] = {}
+    guessed: dict[str, float] = {}
+    for name, cfg in configs.items():
+        if len(runs) > 1:
+            cfg.out = f"{cfg.out}/{name}"
+        if args.show:
+            print(OmegaConf.to_yaml(cfg, resolve=True))
+            continue
+        if len(runs) > 1 and is_first_process():
+            say(f"--- {name}")
+        results[name], guessed = train(cfg)
+        if not results[name].finished:  # stopped by a signal: not the time for the next one
+            break
+    rows = {name: result.metrics for name, result in results.items()}
+    if guessed:
+        rows["guessing"] = guessed
+    if len(rows) > 1 and is_first_process():
+        print(comparison_table(rows))
+    if len(results) == 1 and is_first_process():
+        print(final_line(next(iter(results.values()))))
+    return 0 if all(result.finished for result in results.values()) else INTERRUPTED
+
+
+def load_config(overrides: Sequence[str]) -> DictConfig:
+    """The resolved configuration of `configs/train_geometry.yaml` under overrides.
+
+    Raises:
+        InputError: an override names nothing that exists, or a value is missing.
+    """
+    cfg = compose("train_geometry", overrides)
+    for name, dataset in (OmegaConf.select(cfg, "data.dataset.datasets") or {}).items():
+        if dataset is not None and "_target_" not in dataset:
+            raise InputError(
+                f"data.dataset.datasets.{name}: this experiment has no such set, and it is not defined. "
+                "ablation=no_teacher is for experiments that train on teacher labels"
+            )
+    return cfg
+
+
+def train(cfg: DictConfig) -> tuple[FitResult, dict[str, float]]:
+    """Build the network, step and data of a resolved configuration, train, and export the weights.
+
+    Returns:
+        How the run ended, and what guessing scores where the configuration asks for it (``guess``).
+    """
+    if cfg.threads:
+        torch.set_num_threads(cfg.threads)
+    require_run(cfg.out, [EXPORT])
+    data = instantiate(cfg.data)  # first: a missing folder is reported at once
+    torch.manual_seed(cfg.loop.seed)
+    step = instantiate(cfg.step)
+    loaded = initialise(step.model, cfg.init)
+    parameters = sum(p.numel() for p in step.model.parameters())
+    if is_first_process():
+        say(f"{loaded}\nnetwork: {parameters / 1e6:.1f} M parameters")
+    optimizer = instantiate(cfg.optimizer)
+    loop = instantiate(cfg.loop)
+    result = fit(step, data, optimizer, **loop, out=cfg.out, config=OmegaConf.to_container(cfg, resolve=True))  # type: ignore[arg-type]
+    if result.finished and result.checkpoint is not None:
+        export(cfg, step.model, result)
+    return result, chance_scores(step.validation) if cfg.guess and is_first_process() else {}
+
+
+def export(cfg: DictConfig, network: nn.Module, result: FitResult) -> None:
+    """Write ``model.safetensors``, which ``--model`` of all commands reads; not for networks of an ablation.
+
+    What only training needs (the teacher's object mask) is left out.
+    """
+    variant = OmegaConf.select(cfg, "export.variant")
+    if variant is None or not is_first_process():
+        return
+    # The checkpoint lacks what was frozen; the network in memory has the last weights, not their average.
+    weights = network.state_dict() | load_weights(result.checkpoint)
+    plain = build(variant)
+    load_strict(
+        plain,
+        {name: weights[name] for name in plain.state_dict() if name in weights},
+        str(result.checkpoint),
+        what=f"the {variant!r} network",
+    )
+    path = Path(cfg.out) / EXPORT
+    save_checkpoint(
+        path,
+        plain,
+        variant=variant,
+        released=False,
+        licence=cfg.export.licence,
+        description=cfg.export.description,
+    )
+    say(f"exported {path}")
+
+
+def final_line(result: FitResult) -> str:
+    """``final absrel=0.123 auc30=0.567``: the run's two main metrics, where it has them."""
+    known = [f"{key}={result.metrics[key]:.3f}" for key in ("absrel", "auc30") if key in result.metrics]
+    return " ".join(["final" if result.finished else "stopped", *known])
