@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from geometry.capture import Capture
+from geometry.scenes.panorama import SOURCE as PANORAMA
 from geometry.verdict import LARGER, Verdict, not_placed
 from nvs.scene import SplatScene
 
@@ -37,7 +38,8 @@ def judge(scene: SplatScene, capture: Capture, facts: Circumstances) -> Verdict:
     if guessed and not facts.trained:
         problems.append(f"UNTRAINED WEIGHTS: these pictures mean nothing; {LARGER}.")
     elif guessed:
-        problems.append(_guess(scene.views.images.shape[1], capture.scene.posed, facts))
+        photos = 1 if capture.scene.source == PANORAMA else scene.views.images.shape[1]
+        problems.append(_guess(photos, capture.scene.posed, facts))
     if scene.trusted is not None and scene.trusted < POOR:
         wrong_cameras = "" if capture.scene.estimated else ", or check the given cameras"
         problems.append(

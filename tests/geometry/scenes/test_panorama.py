@@ -148,6 +148,7 @@ def test_estimated_views_become_one_rig_again(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 @pytest.mark.skipif(not sfm.available(), reason="pycolmap is not installed (extra 'sfm')")
 def test_several_panoramas_are_placed_by_structure_from_motion(tmp_path):
     """Panoramas put together from a procedural room's six cube faces."""
