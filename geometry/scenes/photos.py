@@ -224,7 +224,8 @@ def _posed(source: Path, places: list[_Place], folder: Path, only: set[str] | No
         raise InputError(
             f"{source}: expected poses (a transforms.json or a COLMAP model), found no such file"
         )
-    if apps.app_of(source) is not None:
+    is_app = not colmap.is_model(source) and apps.app_of(source) is not None  # RealityCapture writes both
+    if is_app:
         names = apps.photo_names(source)
     elif source.is_file():
         names = transforms_json.photo_names(source)
@@ -240,7 +241,7 @@ def _posed(source: Path, places: list[_Place], folder: Path, only: set[str] | No
         files = [[photo.relative_to(place).as_posix() for photo in photos] for place, photos in places]
         counts = [len(names) - list(match_names(names, those).values()).count(None) for those in files]
         here, photos = places[counts.index(max(counts))] if any(counts) else (None, [])
-    if apps.app_of(source) is not None:
+    if is_app:
         scene = apps.read_scene(source, here or folder, only=only)
     elif source.is_file():
         scene = transforms_json.read_scene(source, here, only=only)

@@ -7,7 +7,7 @@ import imageio_ffmpeg
 import numpy as np
 import pytest
 from PIL import Image
-from scenes import assert_cameras, assert_images, make_arc, names_of, save, write_room
+from scenes import assert_cameras, assert_images, make_arc, names_of, save, write_colmap, write_room
 
 from geometry.errors import InputError
 from geometry.scenes.photos import open_photos
@@ -241,6 +241,16 @@ def test_fisheye_of_metashape_is_equidistant(tmp_path):
     path.write_text(path.read_text().replace('type="frame"><res', 'type="fisheye"><res'))
     lens = open_photos(tmp_path, check=False).frames[0].lens
     np.testing.assert_allclose(lens.distort(np.array([np.tan(0.4), 0.0])), [0.4, 0.0], atol=1e-12)
+
+
+def test_a_model_beside_sidecars_comes_first(tmp_path):
+    """RealityCapture writes COLMAP's files and, if asked to, XMP into one folder."""
+    arc = make_arc(COUNT)
+    realitycapture_xmp(tmp_path, arc)
+    write_colmap(tmp_path, arc, model="images")
+    scene = open_photos(tmp_path / "images")
+    assert scene.source.startswith("COLMAP")
+    assert_cameras(scene, arc)
 
 
 BAD = {
