@@ -4,6 +4,7 @@ import gzip
 import io
 import json
 import struct
+import tracemalloc
 import zipfile
 
 import pytest
@@ -87,10 +88,11 @@ def test_a_node_below_itself_ends(tmp_path):
 def test_small_files_that_unpack_to_large_ones_are_refused(tmp_path):
     header = struct.pack("<IIIBBBB", 0x5053474E, 3, 1, 0, 12, 0, 0)
     with gzip.open(tmp_path / "a.spz", "wb") as file:
-        file.write(header)
-        for _ in range(400):
-            file.write(bytes(1 << 20))
-    assert Gaussians.load(tmp_path / "a.spz").means.shape[1] == 1  # what lies behind is not unpacked
+        file.write(header + bytes(64 << 20))
+    tracemalloc.start()
+    assert Gaussians.load(tmp_path / "a.spz").means.shape[1] == 1
+    assert tracemalloc.get_traced_memory()[1] < 8 << 20  # what lies behind is not unpacked
+    tracemalloc.stop()
     many = struct.pack("<IIIBBBB", 0x5053474E, 3, 2**32 - 1, 3, 12, 0, 0)
     (tmp_path / "b.spz").write_bytes(gzip.compress(many))
     with pytest.raises(InputError, match="expected at most"):
