@@ -19,6 +19,8 @@ Camera Math"; format descriptions of Stray Scanner and Record3D), nerfstudio's a
 """
 
 import csv
+import warnings
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +29,9 @@ from xml.etree import ElementTree
 import numpy as np
 import torch
 
+from geometry.console import some
 from geometry.errors import InputError
+from geometry.formats.distortion import Lens
 from geometry.formats.images import natural_key, read_header
 from geometry.formats.text import read_json, read_text
 from geometry.ops import se3
@@ -91,10 +95,10 @@ def read_scene(source: Path, image_folder: Path, *, only: set[str] | None = None
         shot, photo = shots[name], photos.get(name)
         check_pose(shot.cam_to_world, shot.where)
         extrinsics = se3.invert(torch.from_numpy(np.ascontiguousarray(shot.cam_to_world))).numpy()
-        if shot.pixels is None and photo is not None:
-            lens = shot.lens(read_header(photo).stored_size)
+        lens = _lens(shot, shot.size if photo is None else read_header(photo).stored_size)
+        if photo is not None:
             return photo_frame(photo, name=name, extrinsics=extrinsics, lens=lens, where=shot.where)
-        K = shot.lens(shot.size).resized(shot.size).intrinsics
+        K = lens.resized(shot.size).intrinsics
         return Frame(name=name, image=shot.pixels, image_size=shot.size, extrinsics=extrinsics, intrinsics=K)
 
     if next(iter(shots.values())).pixels is None:
@@ -107,6 +111,15 @@ def read_scene(source: Path, image_folder: Path, *, only: set[str] | None = None
     return with_views(
         Scene(name=source.stem, frames=frames, source=title, metric=app.metric, folder=image_folder)
     )
+
+
+def _lens(shot: Shot, size: tuple[int, int]) -> Lens:
+    """The lens of a photo stored as (H, W); its faults say where they are."""
+    try:
+        return shot.lens(size)
+    except _DAMAGED as error:  # an InputError is among them
+        said = str(error) or type(error).__name__
+        raise InputError(said if said.startswith(shot.where) else f"{shot.where}: {said}") from None
 
 
 def _is_of(app: App, path: Path) -> bool:
@@ -126,15 +139,22 @@ def _shots(source: Path) -> tuple[App, dict[str, Shot]]:
     if app is None:
         raise InputError(f"{source}: expected cameras that an app exported, found none of a known kind")
     try:
-        shots = {shot.name: shot for shot in app.shots(source)}
+        shots = list(app.shots(source))
     except OSError as error:
         raise InputError(f"{source}: expected {app.title} cameras, could not read them ({error})") from None
     except (*_DAMAGED, csv.Error, ElementTree.ParseError) as e:
         reason = f"{type(e).__name__}: {e}".splitlines()[0][:200]
         raise InputError(f"{source}: expected {app.title} cameras, could not read them ({reason})") from None
-    if not shots:
+    twice = [name for name, count in Counter(shot.name for shot in shots).items() if count > 1]
+    if twice:
+        warnings.warn(
+            f"{source}: {len(twice)} names are those of several photos ({some(twice)}); they are left out",
+            stacklevel=2,
+        )
+    own = {shot.name: shot for shot in shots if shot.name not in twice}
+    if not own:
         raise InputError(f"{source}: expected {app.title} cameras, found none that is placed")
-    return app, shots
+    return app, own
 
 
 def _first_holds(key: str, folder: Path, pattern: str) -> bool:

@@ -243,6 +243,17 @@ def test_fisheye_of_metashape_is_equidistant(tmp_path):
     np.testing.assert_allclose(lens.distort(np.array([np.tan(0.4), 0.0])), [0.4, 0.0], atol=1e-12)
 
 
+@pytest.mark.filterwarnings("ignore:.*have no camera")
+def test_a_label_of_two_photos_is_nobodys(tmp_path):
+    arc = make_arc(COUNT)
+    metashape(tmp_path, arc)
+    path = tmp_path / "cameras.xml"
+    path.write_text(path.read_text().replace('label="frame_2"', 'label="frame_1"'))
+    with pytest.warns(UserWarning, match=r"1 names are those of several photos \(frame_1\)"):
+        scene = open_photos(tmp_path)
+    assert_cameras(scene, arc[2:])
+
+
 def test_a_model_beside_sidecars_comes_first(tmp_path):
     """RealityCapture writes COLMAP's files and, if asked to, XMP into one folder."""
     arc = make_arc(COUNT)
@@ -258,6 +269,17 @@ BAD = {
     "doctype": ("xmp", lambda text: '<!DOCTYPE a [<!ENTITY b "c">]>' + text, "DOCTYPE"),
     "no xml": ("xml", lambda text: text[:-20], "could not read them"),
     "no sensor": ("xml", lambda text: text.replace('sensor_id="0"', 'sensor_id="7"'), "could not read them"),
+    "no size": (
+        "xml",
+        lambda text: text.replace("<resolution", "<dissolution"),
+        "cameras.xml, camera frame_1:",
+    ),
+    "no focal": ("xml", lambda text: text.replace("f>", "g>"), "cameras.xml, camera frame_1: .*f"),
+    "flat": (
+        "csv",
+        lambda text: text.replace(",0,0,0,0,0,0", ",1e999,0,0,0,0,0"),
+        r"csv, frame_1\.png: .*finite",
+    ),
     "skew": ("xml", lambda text: text.replace("<b1>", "<b2>9</b2><b1>"), "B2"),
     "cylinder": (
         "xml",
