@@ -82,7 +82,7 @@ def replaced(content, changes):
         holder = content
         for step in path:
             holder = holder[step]
-        holder[key] = new
+        holder[key] = deepcopy(new)  # a later change may go into it
     return json.dumps(content["root"]).encode()
 
 

@@ -116,15 +116,16 @@ def find_damage(checkpoint: Path) -> str | None:
     """What is wrong with a checkpoint, or None when every file has its size and hash."""
     try:
         files = read_meta(checkpoint)["files"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        stated = {name: (facts["bytes"], facts["sha256"]) for name, facts in files.items()}
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         return f"meta.json cannot be read ({error})"
-    for name, expected in files.items():
+    for name, (size, sha256) in stated.items():
         path = checkpoint / name
         if not path.is_file():
             return f"{name} is missing"
-        if path.stat().st_size != expected["bytes"]:
-            return f"{name} has {path.stat().st_size} bytes, expected {expected['bytes']}"
-        if _sha256(path) != expected["sha256"]:
+        if path.stat().st_size != size:
+            return f"{name} has {path.stat().st_size} bytes, expected {size}"
+        if _sha256(path) != sha256:
             return f"{name} does not have the SHA-256 it was written with"
     return None
 

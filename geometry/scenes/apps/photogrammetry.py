@@ -74,8 +74,8 @@ def _similarity(transform: ElementTree.Element | None) -> tuple[float, np.ndarra
 def realitycapture_csv(path: Path) -> Iterator[Shot]:
     """Heading clockwise from north, pitch from straight down, roll, in degrees: R = Rz(-h) Rx(p) Ry(r)."""
     lines = read_text(path).splitlines()
-    first = next(i for i, line in enumerate(lines) if line.startswith("#name"))
-    for row in csv.DictReader(lines[first:]):
+    first = [i for i, line in enumerate(lines) if line.startswith("#name")][:1]
+    for row in csv.DictReader(lines[first[0] :] if first else []):
         n = {key: float(value) for key, value in row.items() if key != "#name"}
         pose = np.eye(4)
         pose[:3, :3] = _turn(2, -n["heading"]) @ _turn(0, n["pitch"]) @ _turn(1, n["roll"])
