@@ -17,6 +17,9 @@ class InputError(ValueError):
     and exit with status 2; a traceback would only hide it.
     """
 
+    def __str__(self) -> str:
+        return " ".join(super().__str__().splitlines())  # a name in a file may have a line break
+
 
 class PhotoError(InputError):
     """A photo's own file cannot be read, whatever its camera."""
