@@ -1,10 +1,9 @@
 """Splats of any origin drawn along cameras that are given, named, or placed around them."""
 
-import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -13,6 +12,7 @@ from torch import Tensor
 
 from geometry.console import say
 from geometry.errors import InputError
+from geometry.formats.text import read_json
 from geometry.ops import se3
 from geometry.scenes import transforms_json
 from geometry.views import Cameras
@@ -31,11 +31,15 @@ _SHAPE = (540, 960)  # of frames, where nothing else says
 
 def axes_of(file: Path, world: Literal["opencv", "y-up"] | None = None) -> Literal["y_down", "y_up"]:
     """The axes of the world that a splat file belongs to: as given, or as the scene.json beside it says."""
-    about = file.parent / "scene.json"
-    if world is None and about.is_file():
-        said = str(json.loads(about.read_text(encoding="utf-8")).get("world"))
-        return "y_up" if "+y is up" in said else "y_down"
+    if world is None and "+y is up" in str(read_about(file.parent).get("world")):
+        return "y_up"
     return "y_up" if world == "y-up" else "y_down"
+
+
+def read_about(folder: Path) -> dict[str, Any]:
+    """The scene.json of a folder that `nvs render` wrote; empty where there is none."""
+    about = folder / "scene.json"
+    return read_json(about, "the scene.json of nvs render") if about.is_file() else {}
 
 
 def load_splats(file: Path, world: Literal["opencv", "y-up"] | None = None) -> Gaussians:
@@ -68,7 +72,8 @@ def cameras_for(
                 f"{', '.join(PATHS)}"
             )
         inside = given / "transforms.json"
-        return cameras_and_size(inside if inside.is_file() else given, size)
+        origin = np.array(read_about(source.parent).get("origin", (0.0, 0.0, 0.0)))
+        return cameras_and_size(inside if inside.is_file() else given, size, origin)
     if beside.is_file():
         inputs, old = cameras_and_size(beside)
         small = scaled_size(old, 64)

@@ -96,6 +96,7 @@ def open_capture(
             unposed=options.ignore_poses,
             panorama=options.panorama,
             check=options.pose_check,
+            whole=True,
         )
     if out is not None:  # photos may lie elsewhere than what was typed: links, paths in a JSON
         keep_apart(out, [frame.image for frame in scene.frames if isinstance(frame.image, Path)])

@@ -51,6 +51,7 @@ def open_given(
             panorama=options.panorama,
             check=options.pose_check,
             in_order=True,
+            whole=True,
         )
     elif record is not None or options.poses is not None:
         raise InputError("cameras: expected none beside an opened scene, which has its own")

@@ -36,7 +36,7 @@ def read_colmap(model_folder: Path, image_folder: Path, *, only: set[str] | None
         return photo_frame(paths[name], name=name, extrinsics=image.extrinsics, lens=lens, where=where)
 
     names = photos_present(paths, only, model_folder, image_folder)
-    frames = readable_frames(names, frame_of, strict=only is not None)
+    frames = readable_frames(names, frame_of)
     visibility = [model.points.rows(images[frame.name].point_ids) for frame in frames]
     has_points = len(model.points.ids) > 0
     return with_views(

@@ -17,7 +17,7 @@ from geometry.scenes.colmap import read_colmap
 from geometry.scenes.local_origin import around_local_origin
 from geometry.scenes.panorama import recognised
 from geometry.scenes.photo_files import is_usual, match_names, photo_places, visible_files
-from geometry.scenes.scene import Scene, photo_frame, readable_frames
+from geometry.scenes.scene import Scene, decodable, photo_frame, readable_frames
 from geometry.views import Cameras
 
 SMALLEST_SIDE = 14  # pixels: one patch of the network
@@ -33,6 +33,7 @@ def open_photos(
     panorama: bool = False,
     check: bool = True,
     in_order: bool = False,
+    whole: bool = False,
     max_video_frames: int = 300,
 ) -> Scene:
     """Open photos, with their cameras where a file beside them has some.
@@ -52,6 +53,7 @@ def open_photos(
         panorama: photos twice as wide as high are equirectangular panoramas, also where they do not say so.
         check: refuse cameras whose convention contradicts the points or the photos.
         in_order: photos one by one stay in the order given.
+        whole: read all of every file now, and leave damaged ones out; else `Frame.load` meets them.
         max_video_frames: of a video, this many frames, evenly spaced in time.
 
     Raises:
@@ -71,6 +73,7 @@ def open_photos(
                 raise InputError(f"{path}: expected photos, found no such file or folder")
         place = None if poses is None else Path(poses).expanduser()
         scene = _open(paths, place, unposed or cameras is not None, max_video_frames)
+        scene = decodable(scene) if whole else scene
         if in_order and len(paths) > 1:
             scene = _in_order(scene, paths)
     elif poses is not None:
@@ -195,17 +198,17 @@ def _open_list(photos: list[Path], poses: Path | None, unposed: bool) -> Scene:
     if source is None and not unposed and alone:
         source, _ = _find_cameras(folder, folder, parent=False)
     if source is None:
-        return _unposed(folder, photos, folder.resolve().name, strict=True)
+        return _unposed(folder, photos, folder.resolve().name)
     chosen = {str(photo.resolve()) for photo in photos}
     return _posed(source, [(folder, photos)] if alone else [], folder, only=chosen)
 
 
-def _unposed(folder: Path, photos: list[Path], name: str, *, strict: bool = False) -> Scene:
+def _unposed(folder: Path, photos: list[Path], name: str) -> Scene:
     names = [p.relative_to(folder).as_posix() if p.is_relative_to(folder) else p.name for p in photos]
     if len(set(names)) < len(names):
         names = [str(photo) for photo in photos]
     paths = dict(zip(names, photos))
-    frames = readable_frames(paths, lambda name: photo_frame(paths[name], name=name), strict=strict)
+    frames = readable_frames(paths, lambda name: photo_frame(paths[name], name=name))
     return Scene(name=name, frames=tuple(frames), folder=folder)
 
 

@@ -5,8 +5,10 @@ Readers (folders, videos, COLMAP models, transforms.json, data sets) convert to 
 pixels are decoded by `Frame.load` and not cached.
 """
 
+import os
 import warnings
 from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -15,9 +17,10 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
+from geometry.console import some
 from geometry.errors import InputError, PhotoError
 from geometry.formats.distortion import Lens, pinhole_intrinsics, undistort
-from geometry.formats.images import natural_key, read_header, read_image, read_map, turned_size
+from geometry.formats.images import check_pixels, natural_key, read_header, read_image, read_map, turned_size
 
 _SHORTEST = 0.1  # focal length in long sides: half of what a fisheye of 220 degrees has
 
@@ -251,29 +254,52 @@ def photos_present(
     return sorted(chosen, key=natural_key)
 
 
-def readable_frames(
-    names: Iterable[str], frame_of: Callable[[str], Frame], *, strict: bool = False
-) -> list[Frame]:
-    """A frame of each name; photos that cannot be read are left out and counted in one warning.
+def readable_frames(names: Iterable[str], frame_of: Callable[[str], Frame]) -> list[Frame]:
+    """A frame of each name; photos that cannot be read are left out and named in one warning.
 
     Raises:
-        InputError: as `photo_frame`; for a photo that cannot be read if ``strict``, or if none can.
+        InputError: as `photo_frame`; photos that cannot be read leave fewer than two.
     """
-    frames: list[Frame] = []
-    faults: list[PhotoError] = []
-    for name in names:
+
+    def attempt(name: str) -> Frame | PhotoError:
         try:
-            frames.append(frame_of(name))
+            return frame_of(name)
         except PhotoError as error:
-            if strict:
-                raise
-            faults.append(error)
-    if faults and not frames:
+            return error
+
+    return _without_faults([attempt(name) for name in names])
+
+
+def decodable(scene: Scene) -> Scene:
+    """The scene without the photos whose files are damaged behind their header, named in one warning.
+
+    Raises:
+        InputError: they leave fewer than two.
+    """
+
+    def attempt(frame: Frame) -> Frame | PhotoError:
+        try:
+            if isinstance(frame.image, Path):
+                check_pixels(frame.image)
+            return frame
+        except PhotoError as error:
+            return error
+
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as threads:
+        kept = {id(frame) for frame in _without_faults(list(threads.map(attempt, scene.frames)))}
+    return scene.select(i for i, frame in enumerate(scene.frames) if id(frame) in kept)
+
+
+def _without_faults(attempts: list[Frame | PhotoError]) -> list[Frame]:
+    frames = [a for a in attempts if isinstance(a, Frame)]
+    faults = [a for a in attempts if isinstance(a, PhotoError)]
+    if faults and len(frames) < 2:
         raise faults[0]
     if faults:
-        total = len(frames) + len(faults)
         warnings.warn(
-            f"{len(faults)} of {total} photos cannot be read and are left out: {faults[0]}", stacklevel=3
+            f"{len(faults)} of {len(attempts)} photos cannot be read and are left out: "
+            f"{some([str(fault) for fault in faults])}",
+            stacklevel=4,
         )
     return frames
 

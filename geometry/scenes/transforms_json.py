@@ -58,9 +58,7 @@ def read_scene(
     content, entries = _listed(path, split)
     photos = find_named(list(entries), path.parent, photos_from=image_folder)
     names = photos_present(photos, only, path, image_folder or path.parent)
-    frames = readable_frames(
-        names, lambda name: _frame(content, entries[name], photos[name], path), strict=only is not None
-    )
+    frames = readable_frames(names, lambda name: _frame(content, entries[name], photos[name], path))
     return with_views(
         Scene(name=path.parent.name, frames=tuple(frames), source=str(path), folder=path.parent)
     )

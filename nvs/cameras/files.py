@@ -51,22 +51,30 @@ def cameras_from_file(
     Raises:
         InputError: not such a file, no cameras in it, or a pose that is no rigid transform.
     """
-    cameras = _read(Path(path), image_size)
+    return _as_record(_read(Path(path), image_size, origin), image_size)
+
+
+def cameras_and_size(
+    path: Path | str,
+    image_size: tuple[int, int] | None = None,
+    origin: Float[np.ndarray, " 3"] | None = None,
+) -> tuple[Cameras, tuple[int, int]]:
+    """`cameras_from_file` for images of one size: the size asked for, or the first camera's own."""
+    cameras = _read(Path(path), image_size, origin)
+    H, W = image_size or cameras[0].size
+    return _as_record(cameras, (round(H), round(W))), (round(H), round(W))
+
+
+def _read(
+    path: Path, image_size: tuple[int, int] | None, origin: Float[np.ndarray, " 3"] | None
+) -> list[_Camera]:
+    cameras = _read_model(path) if path.is_dir() else _read_json(path, image_size)
     if origin is not None:
         poses = np.stack([camera.extrinsics for camera in cameras])
         middle = np.median(se3.centres(torch.from_numpy(poses)).numpy(), axis=0)
         if np.linalg.norm(middle - origin) < np.linalg.norm(middle):
-            cameras = [replace(c, extrinsics=E) for c, E in zip(cameras, moved(poses, origin))]
-    return _as_record(cameras, image_size)
-
-
-def cameras_and_size(
-    path: Path | str, image_size: tuple[int, int] | None = None
-) -> tuple[Cameras, tuple[int, int]]:
-    """`cameras_from_file` for images of one size: the size asked for, or the first camera's own."""
-    cameras = _read(Path(path), image_size)
-    H, W = image_size or cameras[0].size
-    return _as_record(cameras, (round(H), round(W))), (round(H), round(W))
+            return [replace(c, extrinsics=E) for c, E in zip(cameras, moved(poses, origin))]
+    return cameras
 
 
 def _as_record(cameras: Sequence[_Camera], image_size: tuple[int, int] | None) -> Cameras:
@@ -77,9 +85,7 @@ def _as_record(cameras: Sequence[_Camera], image_size: tuple[int, int] | None) -
     )
 
 
-def _read(path: Path, image_size: tuple[int, int] | None) -> list[_Camera]:
-    if path.is_dir():
-        return _read_model(path)
+def _read_json(path: Path, image_size: tuple[int, int] | None) -> list[_Camera]:
     content = read_json(path, "a file of cameras")
     key = next((k for k in ("frames", "camera_path") if isinstance(content, dict) and content.get(k)), None)
     if key is None:

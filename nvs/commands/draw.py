@@ -1,7 +1,6 @@
 """`nvs draw`: pictures, depth and a video of a splat file along given cameras."""
 
 import argparse
-import json
 from pathlib import Path
 
 from geometry.commands.arguments import positive
@@ -83,9 +82,9 @@ def run(args: argparse.Namespace) -> int:
 
 def background(name: str | None, folder: Path) -> list[float]:
     """The colour asked for, or that of the scene."""
-    about = folder / "scene.json"
-    if name is None and about.is_file():
-        colour = json.loads(about.read_text(encoding="utf-8")).get("background")
-        if colour is not None:
-            return [float(c) for c in colour]
+    from nvs.drawing import read_about
+
+    colour = read_about(folder).get("background")
+    if name is None and colour is not None:
+        return [float(c) for c in colour]
     return [1.0 if name == "white" else 0.0] * 3

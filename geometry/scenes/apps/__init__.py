@@ -106,7 +106,7 @@ def read_scene(source: Path, image_folder: Path, *, only: set[str] | None = None
         names = photos_present(photos, only, source, image_folder)
     else:
         names = sorted(shots, key=natural_key)
-    frames = tuple(readable_frames(names, frame_of, strict=only is not None))
+    frames = tuple(readable_frames(names, frame_of))
     title = f"{app.title} cameras {source}"
     return with_views(
         Scene(name=source.stem, frames=frames, source=title, metric=app.metric, folder=image_folder)

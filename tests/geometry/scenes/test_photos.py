@@ -263,8 +263,10 @@ def test_photos_that_cannot_be_read_are_left_out_and_counted(tmp_path, kind):
     with pytest.warns(UserWarning, match=r"1 of 4 photos cannot be read .*2\.png.*empty") as caught:
         assert len(open_photos(tmp_path, check=False)) == 3
     assert len(caught) == 1
+    with pytest.warns(UserWarning, match="1 of 4 photos"):
+        assert len(open_photos([tmp_path / "images" / name for name in names], check=False)) == 3
     with pytest.raises(InputError, match=r"2\.png: expected an image, got an empty file$"):
-        open_photos([tmp_path / "images" / name for name in names])
+        open_photos([tmp_path / "images" / name for name in names[1:3]], check=False)
 
 
 def cut(path):
@@ -310,13 +312,20 @@ def test_bad_folders_are_one_clear_line(tmp_path, kind):
     assert "\n" not in str(error.value)
 
 
-def test_a_truncated_photo_is_named_when_loaded(tmp_path):
+@pytest.mark.parametrize("suffix", ["jpg", "png"])
+def test_a_truncated_photo_is_named_when_loaded_and_left_out_of_many(tmp_path, suffix):
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
-    Image.fromarray(noise).save(tmp_path / "cut.jpg")
-    content = (tmp_path / "cut.jpg").read_bytes()
-    (tmp_path / "cut.jpg").write_bytes(content[: len(content) // 2])
-    with pytest.raises(InputError, match=r"cut\.jpg"):
-        open_photos(tmp_path).frames[0].load()
+    for name in ("a", "b", "cut"):
+        Image.fromarray(noise).save(tmp_path / f"{name}.{suffix}")
+    content = (tmp_path / f"cut.{suffix}").read_bytes()
+    (tmp_path / f"cut.{suffix}").write_bytes(content[: len(content) // 2])
+    with pytest.raises(InputError, match=rf"cut\.{suffix}"):
+        open_photos(tmp_path).frames[2].load()
+    with pytest.warns(UserWarning, match=rf"1 of 3 photos cannot be read and are left out: .*cut\.{suffix}"):
+        assert [f.name[0] for f in open_photos(tmp_path, whole=True).frames] == ["a", "b"]
+    (tmp_path / f"a.{suffix}").unlink()
+    with pytest.raises(InputError, match=rf"cut\.{suffix}"):
+        open_photos(tmp_path, whole=True)
 
 
 def test_bad_lists(tmp_path):

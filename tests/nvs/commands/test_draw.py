@@ -91,6 +91,21 @@ def test_size_and_named_paths(splats, cameras, tmp_path, generator):
         assert len(list((out / "frames").iterdir())) == 3
 
 
+def test_cameras_of_a_world_whose_origin_the_scene_took_off(splats, cameras, room, tmp_path):
+    origin = [5.0e5, 4.0e6, 100.0]
+    (splats.parent / "scene.json").write_text(json.dumps({"origin": origin}))
+    far = json.loads(cameras["json"].read_text())
+    for frame in far["frames"]:
+        for row, shift in zip(frame["transform_matrix"], origin):
+            row[3] += shift
+    (tmp_path / "far.json").write_text(json.dumps(far))
+    for given in (cameras["json"], tmp_path / "far.json"):
+        assert run(splats, "--cameras", given, "--out", tmp_path / given.stem) == 0
+    ours, theirs = (json.loads((tmp_path / n / "frames.json").read_text()) for n in ("far", "transforms"))
+    for a, b in zip(ours["frames"], theirs["frames"]):
+        np.testing.assert_allclose(a["transform_matrix"], b["transform_matrix"], atol=1e-3)
+
+
 def test_the_background_of_the_scene(splats, cameras, tmp_path):
     (splats.parent / "scene.json").write_text(json.dumps({"background": [0.2, 0.4, 0.6]}))
     g = Gaussians.load(splats)
