@@ -5,12 +5,12 @@ from pathlib import Path
 
 import torch
 
-from eval.protocols.framing import Framing, framed_image, stored_image
+from eval.protocols.framing import Framing, framed_views, stored_image
 from eval.protocols.splits import DividedScene
 from eval.run_folder import read_json, write_json
 from geometry.errors import InputError
 from nvs.holdout import finite
-from nvs.metrics import METRICS, Images, PerImage, Scores
+from nvs.metrics import METRICS, Images, PerImage, Scores, unmasked
 
 # What metrics mean here, stored with every score: a score of another meaning is not taken from the cache.
 DEFINITIONS = {
@@ -50,6 +50,8 @@ def score_scene(
         InputError: the predictions are not there, or a picture is damaged.
     """
     settings = {"metrics": [*metrics, *(e.__name__ for e in extras)], "definitions": DEFINITIONS}
+    if any(frame.mask or frame.transparent for frame in scene.targets):
+        settings["masks"] = "what they hide does not count; LPIPS sees the photo there"
     if path.is_file():
         stored = read_json(path)
         if stored.get("settings") == settings and not stored["reasons"]:
@@ -59,9 +61,12 @@ def score_scene(
     scores = Scores(metrics)
     more: dict[str, list[float]] = {extra.__name__: [] for extra in extras}
     for frame, target in zip(scene.targets, about["targets"]):
-        photo = framed_image(frame, framing, size).to(device)
+        view = framed_views([frame], framing, size)[0].to(device)
+        photo = view.images[0]
         picture = stored_image(predictions / target["render"], size)[None].to(device)
-        scores.add(picture, photo)
+        mask = None if view.mask is None else view.mask[0]
+        scores.add(picture, photo, mask)
+        picture = unmasked(picture, photo, mask)
         for extra in extras:
             more[extra.__name__].append(float(extra(picture, photo)))
     values = {name: list(v) for name, v in scores.per_image.items() if name not in scores.reasons} | more

@@ -14,6 +14,7 @@ from geometry.errors import InputError
 Record = TypeVar("Record")
 CameraSource = Literal["auto", "given", "network", "sfm"]
 CAMERAS: tuple[str, ...] = get_args(CameraSource)
+BACKGROUNDS = ("mean", "black", "white")
 PRECISIONS = ("auto", "float32", "bfloat16")
 STRATEGIES = ("saddle_balanced", "saddle_sim_range", "first", "middle")  # of `choose_reference`
 WORLD_KINDS = ("room", "objects", "tabletop", "shapes", "outdoor", "street")  # of `geometry.worlds`
@@ -26,6 +27,10 @@ class PhotoOptions:
 
     Args:
         poses: a transforms.json or a COLMAP model's folder; None looks beside the photos.
+        masks: a folder of masks (white keeps, black hides); None looks beside the photos, ``none`` ignores
+            masks, and what is transparent.
+        background: colour behind transparent photos, and where no Gaussian is: ``black`` or ``white``; the
+            ``mean`` of the photos, and then what is transparent is masked.
         cameras: whose cameras: ``given`` ones, the ``network``'s, or those of structure from motion
             (``sfm``); ``auto`` takes given ones, else ``sfm`` where the network's are worth less.
         unposed: ignore all poses: the same as cameras="network".
@@ -48,9 +53,12 @@ class PhotoOptions:
     process_res: int = 504
     released_crop: bool = False
     panorama: bool = False
+    masks: str | Path | None = None
+    background: Literal["mean", "black", "white"] = "mean"
 
     def __post_init__(self) -> None:
         require_one_of("cameras", self.cameras, CAMERAS)
+        require_one_of("background", self.background, BACKGROUNDS)
         for name in ("context", "max_views", "process_res"):
             _require_positive(name, getattr(self, name))
 
@@ -58,6 +66,11 @@ class PhotoOptions:
     def camera_source(self) -> str:
         """``cameras``, with ``unposed`` taken into account."""
         return "network" if self.unposed and self.cameras == "auto" else self.cameras
+
+    @property
+    def backdrop(self) -> tuple[int, int, int] | None:
+        """What lies behind transparent photos, where that is stated."""
+        return {"black": (0, 0, 0), "white": (255, 255, 255)}.get(self.background)
 
     @property
     def ignore_poses(self) -> bool:

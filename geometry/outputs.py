@@ -92,7 +92,7 @@ class Prediction:
     def points(
         self, conf_percentile: float = 40.0, *, max_points: int = MAX_POINTS, seed: int = 0
     ) -> PointCloud:
-        """Coloured points in the world: pixels at their depth, without sky and the least confident.
+        """Coloured points in the world: pixels at their depth, without what is masked, sky, the least sure.
 
         Args:
             conf_percentile: share of pixels, in percent, that is left out.
@@ -104,6 +104,8 @@ class Prediction:
         if self.cameras is None:
             raise InputError(f"points: expected cameras, {self.about.get('model', 'the model')} places none")
         keep = torch.isfinite(self.depth) & (self.depth > 0)
+        if self.views.mask is not None:
+            keep &= self.views.mask[0]
         if self.sky is not None:
             keep &= self.sky < SKY_THRESHOLD
         if self.confidence is not None and keep.any():

@@ -34,6 +34,15 @@ class Views(TensorRecord):
 
     images: Float[Tensor, "B V 3 H W"]  # sRGB in 0..1
     cameras: Cameras | None = None
+    known: Bool[Tensor, "B V"] | None = None  # whose camera is given; None: everybody's, if there are any
+    mask: Bool[Tensor, "B V H W"] | None = None  # False where a photo is not to be used: people, sky
+
+    def mean_colour(self) -> Float[Tensor, "B 3"]:
+        """Of the pixels that may be used."""
+        if self.mask is None:
+            return self.images.mean(dim=(1, 3, 4))
+        kept = self.mask[:, :, None]
+        return (self.images * kept).sum(dim=(1, 3, 4)) / kept.sum(dim=(1, 3, 4)).clamp(min=1)
 
     @property
     def image_size(self) -> tuple[int, int]:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from geometry.errors import InputError
@@ -26,6 +26,7 @@ class Holdout:
     images: Float[Tensor, "1 T 3 H W"]
     cameras: Cameras
     alignment: str  # how the targets' cameras came into that world
+    mask: Bool[Tensor, "1 T H W"] | None = None  # False where photos do not count
 
 
 def place_targets(
@@ -34,7 +35,7 @@ def place_targets(
     context_cameras: Cameras,
     targets: Views,
     names: list[str],
-    photos: Float[Tensor, "1 T 3 H W"],
+    photos: Views,
     **options: Any,
 ) -> Holdout:
     """Targets at their cameras: given ones as they are, others by the network and a similarity.
@@ -65,9 +66,8 @@ def place_targets(
             "umeyama: targets placed by a second pass over all photos, carried over by context cameras"
         )
     with torch.autocast(targets.images.device.type, enabled=False):
-        H, W = photos.shape[-2:]
-        placed = resize_cameras(cameras, targets.image_size, (H, W))
-    return Holdout(names, photos, placed, alignment)
+        placed = resize_cameras(cameras, targets.image_size, photos.image_size)
+    return Holdout(names, photos.images, placed, alignment, photos.mask)
 
 
 def evaluate(
@@ -87,7 +87,7 @@ def evaluate(
         # One view at a time: memory does not grow with the number of targets.
         camera = holdout.cameras[:, t : t + 1]
         view = rasterize(gaussians, camera, size, background=background, backend=backend)  # type: ignore[arg-type]
-        scores.add(view.rgb[0], holdout.images[:, t])
+        scores.add(view.rgb[0], holdout.images[:, t], None if holdout.mask is None else holdout.mask[:, t])
     per_image = [
         {"name": name} | {m: finite(values[t]) for m, values in scores.per_image.items() if len(values) > t}
         for t, name in enumerate(holdout.names)

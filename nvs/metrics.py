@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from geometry.errors import InputError
 from nvs.options import METRICS
 
 Images = Float[Tensor, "N 3 H W"]
+Masks = Bool[Tensor, "N H W"]
 PerImage = Float[Tensor, " N"]
 
 SSIM_WINDOW, SSIM_SIGMA = 11, 1.5
@@ -32,13 +33,32 @@ class MissingWeights(InputError):
     """A metric needs a file that is not on this machine; the message says which and where to put it."""
 
 
-def psnr(pred: Images, target: Images) -> PerImage:
-    """Peak signal-to-noise ratio, dB, for data range 1; infinite where the images are equal."""
-    return -10 * (pred - target).square().flatten(1).mean(dim=1).log10()
+def psnr(pred: Images, target: Images, mask: Masks | None = None) -> PerImage:
+    """Peak signal-to-noise ratio, dB, for data range 1; infinite where the images are equal.
+
+    Args:
+        mask: False where pixels do not count.
+    """
+    return -10 * _kept_mean((pred - target).square(), mask).log10()
 
 
-def ssim(pred: Images, target: Images) -> PerImage:
+def unmasked(pred: Tensor, target: Tensor, mask: Tensor | None) -> Tensor:
+    """The prediction [..., 3, H, W], with the target's pixels where the mask [..., H, W] hides them."""
+    return pred if mask is None else torch.where(mask[..., None, :, :], pred, target)
+
+
+def _kept_mean(values: Float[Tensor, "N 3 h w"], mask: Bool[Tensor, "N h w"] | None) -> PerImage:
+    if mask is None:
+        return values.flatten(1).mean(dim=1)
+    kept = mask[:, None].expand_as(values)
+    return (values * kept).flatten(1).sum(dim=1) / kept.flatten(1).sum(dim=1)
+
+
+def ssim(pred: Images, target: Images, mask: Masks | None = None) -> PerImage:
     """Structural similarity, mean over channels and all positions where the window fits.
+
+    Args:
+        mask: False where pixels do not count; windows around the others see the target there.
 
     Raises:
         InputError: the image is smaller than the window.
@@ -52,7 +72,7 @@ def ssim(pred: Images, target: Images) -> PerImage:
             f"SSIM: expected images of at least {SSIM_WINDOW} x {SSIM_WINDOW} pixels, got {H} x {W}"
         )
     # Double: the variances are small differences of large means.
-    x, y = pred.double(), target.double()
+    x, y = unmasked(pred, target, mask).double(), target.double()
     mean_x, mean_y, mean_xx, mean_yy, mean_xy = _windowed(torch.stack((x, y, x * x, y * y, x * y)))
     variances = mean_xx - mean_x**2 + mean_yy - mean_y**2
     covariance = mean_xy - mean_x * mean_y
@@ -60,7 +80,9 @@ def ssim(pred: Images, target: Images) -> PerImage:
     similarity = ((2 * mean_x * mean_y + c1) * (2 * covariance + c2)) / (
         (mean_x**2 + mean_y**2 + c1) * (variances + c2)
     )
-    return similarity.flatten(1).mean(dim=1).to(pred.dtype)
+    edge = SSIM_WINDOW // 2
+    inner = None if mask is None else mask[:, edge : H - edge, edge : W - edge]
+    return _kept_mean(similarity, inner).to(pred.dtype)
 
 
 def ssim_kernel(dtype: torch.dtype) -> Float[Tensor, " K"]:
@@ -156,10 +178,13 @@ class Scores:
         self.per_image = {metric: [] for metric in self.metrics}
 
     @torch.no_grad()
-    def add(self, pred: Images, target: Images) -> None:
+    def add(self, pred: Images, target: Images, mask: Masks | None = None) -> None:
         """Score images against photos, clamped to 0..1 as they would be stored.
 
         A metric that cannot be computed is left out from here on, with its reason.
+
+        Args:
+            mask: False where pixels do not count. LPIPS, which looks at large parts, sees the photo there.
         """
         if pred.shape != target.shape:
             raise ValueError(
@@ -167,9 +192,10 @@ class Scores:
             )
         for metric in self.metrics:
             try:
-                for p, t in zip(pred.clamp(0, 1).split(1), target.clamp(0, 1).split(1)):
+                kept = [None] * len(pred) if mask is None else mask.split(1)
+                for p, t, m in zip(pred.clamp(0, 1).split(1), target.clamp(0, 1).split(1), kept):
                     if metric not in self.reasons:
-                        self.per_image[metric].append(_measure(metric, p, t))
+                        self.per_image[metric].append(_measure(metric, p, t, m))
             except InputError as error:
                 self.reasons[metric] = str(error)
 
@@ -187,17 +213,22 @@ class Scores:
         return {**means, "images": max(map(len, self.per_image.values()), default=0), "reasons": reasons}
 
 
-def _measure(metric: str, pred: Float[Tensor, "1 3 H W"], target: Float[Tensor, "1 3 H W"]) -> float:
+def _measure(
+    metric: str,
+    pred: Float[Tensor, "1 3 H W"],
+    target: Float[Tensor, "1 3 H W"],
+    mask: Bool[Tensor, "1 H W"] | None,
+) -> float:
     if metric == "psnr":
-        return float(psnr(pred, target))
+        return float(psnr(pred, target, mask))
     if metric == "ssim":
-        return float(ssim(pred, target))
+        return float(ssim(pred, target, mask))
     net = metric.removeprefix("lpips_")
     if min(pred.shape[-2:]) < 32:  # the trunk halves the image four or five times
         raise InputError(
             f"LPIPS ({net}): expected images of at least 32 x 32 pixels, got {tuple(pred.shape[-2:])}"
         )
-    return float(lpips(pred, target, _cached_lpips(net, pred.device)))
+    return float(lpips(unmasked(pred, target, mask), target, _cached_lpips(net, pred.device)))
 
 
 @lru_cache

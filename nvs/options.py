@@ -9,7 +9,6 @@ from geometry.options import NetworkOptions, PhotoOptions, require_one_of
 
 DEPTHS = ("auto", "network", "sweep")
 QUALITIES = ("draft", "good", "best")
-BACKGROUNDS = ("mean", "black", "white")
 WORLDS = ("opencv", "y-up")
 BACKENDS = ("auto", "cuda", "cpu", "torch")  # of the rasterizer
 METRICS = ("psnr", "ssim", "lpips_vgg", "lpips_alex")
@@ -90,7 +89,6 @@ class ViewOptions:
         fps: frames per second of the video.
         size: (H, W); None keeps the photos' shape, with a long side of 960 for the video and of 480 where
             photos are refined on or compared.
-        background: colour where no Gaussian is: ``mean`` of the photos, ``black`` or ``white``.
         world: frame of every file written: ``opencv`` is the cameras' own, ``y-up`` is turned for viewers
             that expect it.
     """
@@ -99,11 +97,9 @@ class ViewOptions:
     frames: int = 120
     fps: int = 24
     size: tuple[int, int] | None = None
-    background: Literal["mean", "black", "white"] = "mean"
     world: Literal["opencv", "y-up"] = "opencv"
 
     def __post_init__(self) -> None:
-        require_one_of("background", self.background, BACKGROUNDS)
         require_one_of("world", self.world, WORLDS)
 
 

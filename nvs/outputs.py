@@ -134,7 +134,7 @@ def write_outputs(
         folder / "contact_sheet.png",
         contact_sheet(
             {
-                f"input photos{_share(len(some), len(inputs))}": [inputs[i] for i in some],
+                f"input photos{_share(len(some), len(inputs))}": [_shaded(scene, i, inputs[i]) for i in some],
                 "their depth, each in colours of its own range": [colour_depth(depths[i]) for i in some],
                 f"novel views{_share(len(samples), total)}": [rgb for rgb, _ in samples],
                 "their depth": [coloured for _, coloured in samples],
@@ -147,6 +147,12 @@ def write_outputs(
     (folder / "scene.json").write_text(json.dumps(about, indent=2) + "\n")
     views = counted(total, "view")
     say(f"wrote {count:,} Gaussians; {views} of {size[0]} x {size[1]} (H x W), {total / fps:.1f} s of video")
+
+
+def _shaded(scene: SplatScene, view: int, image: np.ndarray) -> np.ndarray:
+    """A photo, dark where its mask hides it."""
+    mask = scene.views.mask
+    return image if mask is None else np.where(mask[0, view, :, :, None].cpu().numpy(), image, image // 4)
 
 
 def _share(shown: int, total: int) -> str:

@@ -114,7 +114,8 @@ class Pipeline:
                 # Tensors of an inference mode cannot take part in a gradient.
                 splats.append(done.map(torch.clone))
         joined = join_views(splats, parts)
-        gaussians = joined.gaussians[:, worth_keeping(joined)] if options.prune else joined.gaussians
+        shown = joined.gaussians.opacities[0] > 0  # not of what masks hide
+        gaussians = joined.gaussians[:, worth_keeping(joined) if options.prune else shown]
         self.report(f"{gaussians.means.shape[1]:,} Gaussians from {counted(V, 'photo')}")
         return SplatScene(
             gaussians=gaussians,
@@ -122,7 +123,7 @@ class Pipeline:
             depth=joined.geometry.depth,
             depth_kind=kind,
             trusted=None if depth is None else depth.trusted_share,
-            background=views.images.mean(dim=(0, 1, 3, 4)) if background is None else background,
+            background=views.mean_colour()[0] if background is None else background,
             backend=options.backend,
         )
 

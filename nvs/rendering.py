@@ -116,7 +116,7 @@ def render_photos(
     capture = limit_photos(capture, taken, pipeline)
     with watch("photos"):
         views, maps = load_views(capture, capture.context, taken, device)
-    background = background_colour(options.views.background, views)
+    background = background_colour(taken.background, views)
     scene = replace(
         pipeline.splat(views, background=background),
         names=tuple(capture.names),
@@ -206,7 +206,7 @@ def hold_out(
             cameras,
             targets,
             capture.target_names,
-            show_views(capture, capture.targets, maps, size).images.to(views.images),
+            show_views(capture, capture.targets, maps, size).to(views.images),
             reference=running.reference,
             chunk=running.chunk,
         )
@@ -243,7 +243,7 @@ def y_up(scene: SplatScene, path: Cameras) -> tuple[SplatScene, Cameras]:
 def background_colour(name: str, views: Views) -> Float[Tensor, " 3"]:
     """The colour that ``--background`` names."""
     if name == "mean":
-        return views.images.mean(dim=(0, 1, 3, 4))
+        return views.mean_colour()[0]
     return views.images.new_full((3,), 1.0 if name == "white" else 0.0)
 
 

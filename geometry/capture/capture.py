@@ -1,6 +1,5 @@
 """Photos opened, checked, divided into input and hold-out, and prepared for a network."""
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -97,16 +96,14 @@ def open_capture(
             panorama=options.panorama,
             check=options.pose_check,
             whole=True,
+            masks=options.masks,
+            background=options.backdrop,
         )
     if out is not None:  # photos may lie elsewhere than what was typed: links, paths in a JSON
         keep_apart(out, [frame.image for frame in scene.frames if isinstance(frame.image, Path)])
     say(f"{counted(len(scene), 'photo')}; poses: {scene.source}")
     if masked := sum(frame.mask is not None for frame in scene.frames):
-        warnings.warn(
-            f"{counted(masked, 'photo')} of {len(scene)} have masks, which only training uses: what they "
-            "hide is matched and shown here like the rest",
-            stacklevel=2,
-        )
+        say(f"masks: {masked} of {counted(len(scene), 'photo')} have one")
     if scene.origin is not None:
         say(
             "the cameras lie too far out for single precision: results are relative to "
@@ -136,6 +133,8 @@ def load_views(
         process_res=options.process_res,
         released_crop=options.released_crop,
     )
+    if views.mask is not None:
+        say(f"masks hide {100 * float(1 - views.mask.float().mean()):.1f}% of {counted(len(maps), 'photo')}")
     cut = [1 - m.kept for m in maps]
     if max(cut) > 0.02:
         worst, (H, W) = int(np.argmax(cut)), maps[0].network_size

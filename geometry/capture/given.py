@@ -52,6 +52,8 @@ def open_given(
             check=options.pose_check,
             in_order=True,
             whole=True,
+            masks=options.masks,
+            background=options.backdrop,
         )
     elif record is not None or options.poses is not None:
         raise InputError("cameras: expected none beside an opened scene, which has its own")

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from geometry.options import CAMERAS, PRECISIONS, STRATEGIES, NetworkOptions, PhotoOptions
+from geometry.options import BACKGROUNDS, CAMERAS, PRECISIONS, STRATEGIES, NetworkOptions, PhotoOptions
 
 # Beside the packages, in a checkout as where they are installed. Not found by the name `configs`, which a
 # folder of somebody else's on the path may have too.
@@ -39,6 +39,19 @@ def add_photo_arguments(parser: argparse.ArgumentParser, *, cameras: bool = True
     )
     group.add_argument(
         "--no-pose-check", action="store_true", help="use poses even if they contradict themselves"
+    )
+    group.add_argument(
+        "--masks",
+        metavar="FOLDER|none",
+        help="masks of the photos, a.png or a.jpg.png for a.jpg: white is used, black ignored (default: "
+        "masks/ beside the photos, or what transforms.json names; none ignores them, and transparency)",
+    )
+    group.add_argument(
+        "--background",
+        choices=BACKGROUNDS,
+        default="mean",
+        help="colour behind transparent photos, and of rendered views where no Gaussian is: black, white, or "
+        "the photos' mean (default), with which what is transparent counts as masked",
     )
     group.add_argument(
         "--max-views",
@@ -110,6 +123,8 @@ def photo_options(args: argparse.Namespace) -> PhotoOptions:
         process_res=args.process_res or PhotoOptions.process_res,
         released_crop=args.released_crop,
         panorama=args.panorama,
+        masks=args.masks,
+        background=args.background,
     )
 
 

@@ -7,13 +7,13 @@ import re
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from threading import Lock
 from typing import IO
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Bool, UInt8
 from PIL import Image, ImageCms, UnidentifiedImageError
 
 from geometry.errors import PhotoError
@@ -33,6 +33,9 @@ FOREIGN_SUFFIXES = (
     | {".3fr", ".iiq", ".erf", ".rwl", ".jxl", ".gif", ".psd", ".insp"}
     | HEIC_SUFFIXES
 ) - IMAGE_SUFFIXES
+_LOSSY = frozenset({".jpg", ".jpeg", ".jpe", ".jfif"})
+Colour = tuple[int, int, int]  # RGB, 0..255
+WHITE: Colour = (255, 255, 255)
 MOST_PIXELS = 400_000_000  # of one photo, 1.2 GB of RGB; phones make 200 million
 # What Pillow's decoders raise on damaged files.
 DAMAGED = (OSError, SyntaxError, ValueError, EOFError, RuntimeError, LookupError, TypeError, ArithmeticError)
@@ -53,6 +56,7 @@ class ImageHeader:
     stored_size: tuple[int, int]  # (H, W) of the stored pixels
     mirrored: bool  # EXIF: mirror left-right before turning
     quarter_turns: int  # EXIF: clockwise, 0..3
+    transparent: bool = False  # it has an alpha channel, or a transparent colour
 
     @property
     def upright_size(self) -> tuple[int, int]:
@@ -92,7 +96,8 @@ def read_header(path: Path) -> ImageHeader:
         size = (image.height, image.width)
         if image.format == "TIFF":  # whose size Pillow already gives as turned
             size = (image.tag_v2[_TIFF_HEIGHT], image.tag_v2[_TIFF_WIDTH])  # type: ignore[attr-defined]
-        return ImageHeader(stored_size=size, mirrored=mirrored, quarter_turns=turns)
+        transparent = image.has_transparency_data
+        return ImageHeader(stored_size=size, mirrored=mirrored, quarter_turns=turns, transparent=transparent)
 
 
 def read_exif_lens(path: Path) -> ExifLens:
@@ -113,21 +118,36 @@ def read_exif_lens(path: Path) -> ExifLens:
             return ExifLens()
 
 
-def read_image(path: Path, *, exif: bool = True) -> UInt8[np.ndarray, "H W 3"]:
+def read_image(path: Path, *, exif: bool = True, background: Colour = WHITE) -> UInt8[np.ndarray, "H W 3"]:
     """Decode a photo to 8-bit RGB.
 
-    Transparency is composited over white, the background of the usual synthetic sets; 16-bit greyscale
-    keeps its high byte, so that a full-range image looks the same; CMYK and palettes become RGB. Colours of
-    a wider gamut (a phone's Display P3, Adobe RGB, a press's CMYK) are brought to sRGB by their ICC profile.
+    16-bit greyscale keeps its high byte, so that a full-range image looks the same; CMYK and palettes become
+    RGB. Colours of a wider gamut (a phone's Display P3, Adobe RGB, a press's CMYK) are brought to sRGB by
+    their ICC profile.
 
     Args:
         exif: turn the pixels upright by EXIF; False returns them as stored.
+        background: what lies behind transparent pixels; white is that of the usual synthetic sets.
 
     Raises:
         PhotoError: the file is missing, truncated, or no photo.
     """
     with _open(path) as image:
-        return decode(image, path, exif=exif)
+        return decode(image, path, exif=exif, background=background)
+
+
+def read_opaque(path: Path, *, exif: bool = True) -> Bool[np.ndarray, "H W"]:
+    """Where nothing shines through a photo, for the pixels of `read_image`."""
+    with _open(path) as image:
+        return _turned(image, path, exif, lambda image, _: np.asarray(image.convert("RGBA"))[..., 3] > 250)
+
+
+def read_mask(path: Path) -> Bool[np.ndarray, "H W"]:
+    """A mask as COLMAP and nerfstudio have it: True where the photo may be used, False where it is black.
+
+    Compression changes black: in a JPEG all that is darker than half counts as that.
+    """
+    return read_map(path) > (127 if path.suffix.lower() in _LOSSY else 0)
 
 
 def check_pixels(path: Path) -> None:
@@ -141,10 +161,18 @@ def check_pixels(path: Path) -> None:
         _load(image, path)
 
 
-def decode(image: Image.Image, where: Path | str, *, exif: bool = True) -> UInt8[np.ndarray, "H W 3"]:
+def decode(
+    image: Image.Image, where: Path | str, *, exif: bool = True, background: Colour = WHITE
+) -> UInt8[np.ndarray, "H W 3"]:
     """As `read_image`, of an image that Pillow has opened; ``where`` names it in messages."""
+    return _turned(image, where, exif, partial(_rgb, background=background))
+
+
+def _turned(
+    image: Image.Image, where: Path | str, exif: bool, convert: Callable[..., np.ndarray]
+) -> np.ndarray:
     mirrored, turns = _upright(image)
-    pixels = _stored(image, where, _rgb)
+    pixels = _stored(image, where, convert)
     if exif:
         pixels = np.rot90(pixels[:, ::-1] if mirrored else pixels, k=-turns)
     return np.ascontiguousarray(pixels)
@@ -305,7 +333,7 @@ def _colour_transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform |
         return None
 
 
-def _rgb(image: Image.Image, path: Path | str) -> np.ndarray:
+def _rgb(image: Image.Image, path: Path | str, background: Colour) -> np.ndarray:
     if image.mode.startswith("I;16") or image.mode == "I":
         values = np.asarray(image).astype(np.int64)
         low, high = values.min(), values.max()
@@ -317,6 +345,6 @@ def _rgb(image: Image.Image, path: Path | str) -> np.ndarray:
     image = _in_srgb(image)
     if image.has_transparency_data:
         colour = image.convert("RGBA")
-        white = Image.new("RGBA", colour.size, (255, 255, 255, 255))
-        return np.asarray(Image.alpha_composite(white, colour).convert("RGB"))
+        behind = Image.new("RGBA", colour.size, (*background, 255))
+        return np.asarray(Image.alpha_composite(behind, colour).convert("RGB"))
     return np.asarray(image.convert("RGB"))

@@ -8,9 +8,15 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
-from jaxtyping import UInt8
 
-from geometry.sampling.preprocess import PixelMap, network_cameras, resize, whole_photo
+from geometry.sampling.preprocess import (
+    PixelMap,
+    network_cameras,
+    show_mask,
+    show_photo,
+    stacked_masks,
+    whole_photo,
+)
 from geometry.scenes.scene import Frame
 from geometry.views import Views
 
@@ -40,28 +46,24 @@ def frame_window(
     return whole_photo(photo_size).cropped((height, width), left=left, top=top).resized((h, w))
 
 
-def show_photo(photo: UInt8[np.ndarray, "h w 3"], window: PixelMap) -> UInt8[np.ndarray, "H W 3"]:
-    """The window's pixels at its size."""
-    H, W = window.network_size
-    (left, top), (right, bottom) = np.rint(window.to_photo(np.array([[0.0, 0.0], [W, H]]))).astype(int)
-    return np.require(resize(photo[top:bottom, left:right], (H, W)), requirements=["C", "W"])
-
-
 def show_frames(frames: Sequence[Frame], windows: Iterable[Sequence[PixelMap]]) -> list[Views]:
     """Photos in one or more windows each: a `Views` of batch size one for the first windows, the second, ...
 
-    Every photo is decoded once and not kept. Cameras are there if all frames have them.
+    Every photo is decoded once and not kept. Cameras are there if all frames have them. Masks are those for
+    comparing pictures (`Frame.load_mask`).
     """
-    windows, images = list(windows), []
+    windows, images, masks = list(windows), [], []
     for frame, shown in zip(frames, windows, strict=True):
-        photo = frame.load()
+        photo, keep = frame.load(), frame.load_mask(compared=True)
         images.append([torch.from_numpy(show_photo(photo, window)) for window in shown])
+        masks.append([show_mask(keep, window) for window in shown])
     return [
         Views(
             images=(torch.stack(stack).permute(0, 3, 1, 2).float() / 255)[None],
             cameras=network_cameras(frames, maps),
+            mask=stacked_masks(hidden, maps[0].network_size),
         )
-        for stack, maps in zip(zip(*images), zip(*windows))
+        for stack, hidden, maps in zip(zip(*images), zip(*masks), zip(*windows))
     ]
 
 

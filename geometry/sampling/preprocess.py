@@ -16,7 +16,8 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Bool, Float, UInt8
+from torch import Tensor
 
 from geometry.errors import InputError
 from geometry.scenes.scene import Frame, Scene
@@ -139,7 +140,7 @@ def prepare_views(
         canvas = _common_canvas([frame.image_size for frame in frames], process_res)
     images = torch.empty(1, len(frames), 3, *canvas)
 
-    def prepare(view: int) -> PixelMap:
+    def prepare(view: int) -> tuple[PixelMap, np.ndarray | None]:
         pixels = frames[view].load()
         if released_crop:
             pixels, pixel_map = released_resize(pixels, process_res)
@@ -149,11 +150,34 @@ def prepare_views(
             pixels, pixel_map = _cover(pixels, canvas)
         pixels = np.require(pixels, requirements=["C", "W"])
         images[0, view] = torch.from_numpy(pixels).permute(2, 0, 1).float() / 255.0
-        return pixel_map
+        return pixel_map, show_mask(frames[view].load_mask(), pixel_map)
 
     with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1, len(frames))) as threads:
-        maps = tuple(threads.map(prepare, range(len(frames))))
-    return Views(images=images, cameras=network_cameras(frames, maps)), maps
+        maps, masks = zip(*threads.map(prepare, range(len(frames))))
+    views = Views(images=images, cameras=network_cameras(frames, maps), mask=stacked_masks(masks, canvas))
+    return views, maps
+
+
+def show_photo(photo: UInt8[np.ndarray, "h w *rgb"], window: PixelMap) -> UInt8[np.ndarray, "H W *rgb"]:
+    """The window's pixels at its size."""
+    H, W = window.network_size
+    (left, top), (right, bottom) = np.rint(window.to_photo(np.array([[0.0, 0.0], [W, H]]))).astype(int)
+    pixels = photo[max(0, top) : bottom, max(0, left) : right]
+    return np.require(resize(pixels, (H, W)), requirements=["C", "W"])
+
+
+def show_mask(keep: Bool[np.ndarray, "h w"] | None, window: PixelMap) -> Bool[np.ndarray, "H W"] | None:
+    """A photo's mask in the window: True where all that a pixel shows may be used."""
+    return None if keep is None else show_photo(keep.astype(np.uint8) * 255, window) >= 254
+
+
+def stacked_masks(
+    masks: Sequence[Bool[np.ndarray, "H W"] | None], size: tuple[int, int]
+) -> Bool[Tensor, "1 V H W"] | None:
+    """Masks of all views; None where none has any."""
+    if all(mask is None for mask in masks):
+        return None
+    return torch.from_numpy(np.stack([np.ones(size, bool) if m is None else m for m in masks]))[None]
 
 
 def network_cameras(frames: Sequence[Frame], maps: Sequence[PixelMap]) -> Cameras | None:

@@ -14,6 +14,8 @@ PHOTO_FOLDERS = (
     "frames", "image", "imgs", "color",
 )  # fmt: skip
 
+MASK_FOLDERS = ("masks", "mask")
+
 
 def visible_files(folder: Path) -> list[Path]:
     """Files in the folder in natural order; names starting with a dot are the system's."""
@@ -30,7 +32,9 @@ def photos_in(folder: Path, *, deep: bool = False) -> list[Path]:
             p
             for p in inner
             if p.suffix.lower() in IMAGE_SUFFIXES
-            and not any(part.startswith(".") for part in p.relative_to(folder).parts)
+            and not any(
+                part.startswith(".") or part.lower() in MASK_FOLDERS for part in p.relative_to(folder).parts
+            )
         ),
         key=natural_key,
     )

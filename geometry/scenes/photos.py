@@ -10,11 +10,12 @@ import numpy as np
 
 from geometry.errors import InputError, PhotoError
 from geometry.formats import colmap
-from geometry.formats.images import FOREIGN_SUFFIXES, natural_key, read_header, remedy
+from geometry.formats.images import FOREIGN_SUFFIXES, Colour, natural_key, read_header, remedy
 from geometry.scenes import apps, memory, transforms_json, video
 from geometry.scenes.checks.cameras import require_consistent_cameras
 from geometry.scenes.colmap import read_colmap
 from geometry.scenes.local_origin import around_local_origin
+from geometry.scenes.masks import with_masks
 from geometry.scenes.panorama import recognised
 from geometry.scenes.photo_files import is_usual, match_names, photo_places, visible_files
 from geometry.scenes.scene import Scene, decodable, photo_frame, readable_frames
@@ -34,6 +35,8 @@ def open_photos(
     check: bool = True,
     in_order: bool = False,
     whole: bool = False,
+    masks: str | Path | None = None,
+    background: Colour | None = None,
     max_video_frames: int = 300,
 ) -> Scene:
     """Open photos, with their cameras where a file beside them has some.
@@ -54,6 +57,9 @@ def open_photos(
         check: refuse cameras whose convention contradicts the points or the photos.
         in_order: photos one by one stay in the order given.
         whole: read all of every file now, and leave damaged ones out; else `Frame.load` meets them.
+        masks: a folder of them (white keeps, black hides); None looks beside the photos; ``none`` ignores
+            masks, and transparency.
+        background: what lies behind transparent photos; None: white, and what shines through is masked.
         max_video_frames: of a video, this many frames, evenly spaced in time.
 
     Raises:
@@ -80,6 +86,7 @@ def open_photos(
         raise InputError(f"{poses}: expected poses of photos in files, got images in memory")
     else:
         scene = memory.scene_of(given)
+    scene = with_masks(scene, masks, background)
     if cameras is None:
         scene = recognised(scene, panorama)
         scene = scene.without_cameras() if unposed else scene

@@ -20,7 +20,17 @@ from jaxtyping import Bool, Float, UInt8
 from geometry.console import some
 from geometry.errors import InputError, PhotoError
 from geometry.formats.distortion import Lens, pinhole_intrinsics, undistort
-from geometry.formats.images import check_pixels, natural_key, read_header, read_image, read_map, turned_size
+from geometry.formats.images import (
+    WHITE,
+    Colour,
+    check_pixels,
+    natural_key,
+    read_header,
+    read_image,
+    read_mask,
+    read_opaque,
+    turned_size,
+)
 
 _SHORTEST = 0.1  # focal length in long sides: half of what a fisheye of 220 degrees has
 
@@ -45,7 +55,9 @@ class Frame:
         ""  # the panorama whose view this is: views of one differ by the turn in ``lens``, known exactly
     )
     depth: Callable[[], Float[np.ndarray, "h w"]] | None = None  # z-depth as stored, 0 = unknown
-    mask: Path | None = None  # as stored; 0 = ignore
+    mask: Path | None = None  # as stored; black = ignore
+    transparent: bool = False  # the file has an alpha channel
+    background: Colour | None = None  # behind it; None: white, and what shines through is ignored
     sky: Callable[[], Bool[np.ndarray, "h w"]] | None = None  # True on sky, as stored; None where unlabelled
     objects: Callable[[], Bool[np.ndarray, "h w"]] | None = None  # True on the foreground object, as stored
 
@@ -65,7 +77,10 @@ class Frame:
         Raises:
             InputError: the file is damaged or not the size its header said.
         """
-        pixels = read_image(self.image, exif=self.exif) if isinstance(self.image, Path) else self.image()
+        if isinstance(self.image, Path):
+            pixels = read_image(self.image, exif=self.exif, background=self.background or WHITE)
+        else:
+            pixels = self.image()
         pixels = self._straighten(pixels, nearest=False)
         if pixels.shape[:2] != tuple(self.image_size):
             raise InputError(f"{self.name}: expected size (H, W) {self.image_size}, got {pixels.shape[:2]}")
@@ -78,12 +93,40 @@ class Frame:
         depth = np.asarray(self.depth(), dtype=np.float32)
         return self._straighten(np.where(np.isfinite(depth) & (depth > 0), depth, 0), nearest=True)
 
-    def load_mask(self) -> Bool[np.ndarray, "H W"] | None:
-        """True where the photo may be used, in the geometry and size of `load`; None without a mask."""
-        if self.mask is None:
-            return None
-        mask = self._straighten_label(read_map(self.mask) > 0).astype(np.uint8)
-        return cv2.resize(mask, self.image_size[::-1], interpolation=cv2.INTER_NEAREST) > 0
+    def load_mask(self, *, compared: bool = False) -> Bool[np.ndarray, "H W"] | None:
+        """True where the photo may be used, in the geometry and size of `load`; None where all of it may.
+
+        Args:
+            compared: for comparing pictures, in which a stated ``background`` counts: that nothing is before
+                it is known. Else there is nothing to take where the photo is transparent.
+
+        Raises:
+            InputError: the mask cannot be read, or hides the whole photo.
+        """
+        keep = np.ones(self.image_size, bool)
+        if self.mask is not None:
+            stored = self._straighten_label(self._mask_as_stored(self.mask)).astype(np.uint8)
+            keep = cv2.resize(stored, self.image_size[::-1], interpolation=cv2.INTER_NEAREST) > 0
+            if not keep.any():
+                raise InputError(
+                    f"{self.mask}: expected a mask that shows some of the photo (white keeps, black hides), "
+                    "got one that hides all of it; --masks none ignores masks"
+                )
+        if self.transparent and isinstance(self.image, Path) and not (compared and self.background):
+            opaque = self._straighten_label(read_opaque(self.image, exif=self.exif))
+            keep &= opaque | (not opaque.any())  # some programs leave alpha at 0
+        return None if keep.all() else keep
+
+    def _mask_as_stored(self, path: Path) -> Bool[np.ndarray, "h w"]:
+        """The mask for the pixels that `_straighten` takes: masks may be made of stored or upright photos."""
+        keep = read_mask(path)
+        if self.exif and isinstance(self.image, Path):
+            header = read_header(self.image)
+            if _same_shape(keep.shape, header.stored_size):
+                keep = np.rot90(keep[:, ::-1] if header.mirrored else keep, k=-header.quarter_turns)
+        elif self.quarter_turns % 2 and _same_shape(keep.shape, self.image_size):
+            keep = np.rot90(keep, k=self.quarter_turns)
+        return keep
 
     def load_sky(self) -> Bool[np.ndarray, "h w"] | None:
         """True on sky, in the geometry of `load`, at its own resolution; None where the set labels none."""
@@ -185,7 +228,13 @@ def photo_frame(
     """
     header = read_header(path)
     if lens is None and extrinsics is None:
-        return Frame(name=name, image=path, image_size=header.upright_size, **fields)
+        return Frame(
+            name=name,
+            image=path,
+            image_size=header.upright_size,
+            transparent=header.transparent,
+            **fields,
+        )
     stored_fits = lens is None or _same_shape(lens.image_size, header.stored_size)
     upright_fits = lens is not None and _same_shape(lens.image_size, header.upright_size)
     if not (stored_fits or upright_fits):
@@ -222,6 +271,7 @@ def photo_frame(
         exif=not stored_fits,
         lens=lens,
         quarter_turns=turns,
+        transparent=header.transparent,
         **fields,
     )
 

@@ -119,16 +119,24 @@ _Group = tuple[list[str], str, str]  # names of photos that share a lens, COLMAP
 
 
 def _write_photos(folder: Path, scene: Scene, photos: list[int]) -> list[_Group]:
-    """Reduced grey copies, named by index, and which of them share a lens."""
+    """Reduced grey copies, named by index, masks in a folder beside them, and which photos share a lens."""
     folder.mkdir()
+
+    masks = folder.with_name("masks")
+    if masked := any(scene.frames[i].mask or scene.frames[i].transparent for i in photos):
+        masks.mkdir()
 
     def reduce(index: int) -> tuple[int, int]:
         grey = cv2.cvtColor(scene.frames[index].load(), cv2.COLOR_RGB2GRAY)
+        keep = scene.frames[index].load_mask() if masked else None
         factor = SIDE / max(grey.shape)
         if factor < 1:
             size = [round(side * factor) for side in grey.shape[::-1]]
             grey = cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
         cv2.imwrite(str(folder / _name(index)), grey, [cv2.IMWRITE_PNG_COMPRESSION, 1])
+        if masked:  # COLMAP wants one for each photo
+            keep = np.ones_like(grey) if keep is None else cv2.resize(keep.astype(np.uint8), grey.shape[::-1])
+            cv2.imwrite(str(masks / f"{_name(index)}.png"), keep * 255)
         return grey.shape
 
     with ThreadPoolExecutor(torch.get_num_threads()) as threads:
@@ -168,7 +176,10 @@ def _reconstruct(folder: Path, groups: list[_Group], *, count: int, seed: int) -
     pycolmap.Database.open(database).close()  # makes the file
     for names, model, params in groups:
         reader = pycolmap.ImageReaderOptions(
-            camera_model=model, camera_params=params, default_focal_length_factor=_GUESSED_FOCAL
+            camera_model=model,
+            camera_params=params,
+            default_focal_length_factor=_GUESSED_FOCAL,
+            mask_path=folder / "masks" if (folder / "masks").is_dir() else "",
         )
         # Rows are made here, in order: threads that extract would number photos as they finish.
         pycolmap.import_images(database, photos, pycolmap.CameraMode.SINGLE, names, reader)

@@ -16,7 +16,6 @@ from geometry.options import named
 from geometry.verdict import UNTRUSTED
 from nvs.options import (
     BACKENDS,
-    BACKGROUNDS,
     DEPTHS,
     LONG_SIDE,
     METRICS,
@@ -111,12 +110,6 @@ def parser() -> argparse.ArgumentParser:
         metavar=("H", "W"),
         help=f"size of the rendered views (default: the photos' shape, long side {VIDEO_SIDE}; where photos "
         f"are refined on and compared: {LONG_SIDE})",
-    )
-    g.add_argument(
-        "--background",
-        choices=BACKGROUNDS,
-        default="mean",
-        help="colour of rendered views where no Gaussian is: the photos' mean (default), black or white",
     )
     g.add_argument(
         "--world",

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from geometry.ops.pinhole import resize_intrinsics
@@ -30,6 +30,11 @@ def sample(values: Float[Tensor, "B V H W"], grid: tuple[int, int]) -> Float[Ten
     if values.shape[-2:] == tuple(grid):
         return values
     return F.interpolate(values.float(), size=grid, mode="nearest-exact").to(values.dtype)
+
+
+def whole_cells(mask: Bool[Tensor, "B V H W"], grid: tuple[int, int]) -> Bool[Tensor, "B V h w"]:
+    """Cells of which every pixel is True."""
+    return pool(mask[..., None].float(), grid)[..., 0] > 0.999
 
 
 def resize_cameras(cameras: Cameras, old: tuple[int, int], new: tuple[int, int]) -> Cameras:

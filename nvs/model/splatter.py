@@ -27,7 +27,7 @@ from nvs.model.backbone import Backbone, Encoding, encode_views
 from nvs.model.depth import DepthSource, NetworkDepth
 from nvs.model.gs_dpt import GaussianDpt
 from nvs.model.parametrisation import GaussianAdapter, ReleasedAdapter
-from nvs.model.pooling import on_grid, pool, resize_cameras, sample, spaced_grid
+from nvs.model.pooling import on_grid, pool, resize_cameras, sample, spaced_grid, whole_cells
 
 PHOTO_OPACITY = 0.9  # of every Gaussian where no trained head says otherwise
 
@@ -124,6 +124,8 @@ class Splatter(nn.Module):
             raw, density = self.raw_parameters(encoding, views.images, grid, chunk)
             if weight is not None:
                 density = density * sample(weight, grid)
+            if views.mask is not None:
+                density = density * whole_cells(views.mask, grid)
             gaussians = self.adapter(
                 raw,
                 density,

@@ -18,7 +18,8 @@ from geometry.ops.pinhole import resize_intrinsics
 from geometry.views import Cameras, Views
 from nvs.cameras.transform import small_motion
 from nvs.gaussians import Gaussians
-from nvs.metrics import psnr
+from nvs.metrics import psnr, unmasked
+from nvs.model.pooling import whole_cells
 from nvs.rasterizer import rasterize
 from nvs.refine.ssim_loss import Photo, dissimilarity
 
@@ -121,8 +122,7 @@ def refine(
                     break
                 view, over = next(order), (time.perf_counter() - start) / (most_seconds or math.inf)
                 progress = max(step / steps, over)  # rates fall to the end, also where time ends it
-                image = photos.images[0, view].float()
-                photo = Photo(_halved(image) if progress < coarse else image)
+                photo = _photo(photos, view, halved=progress < coarse)
                 latest.append(state.learn(view, photo, progress, dissimilar))
                 done = step + 1
                 if done % interval == 0 or done == steps:
@@ -152,10 +152,16 @@ def coarse_share(steps: int, photos: int) -> float:
     return min(COARSE_SHARE, COARSE_ROUNDS * photos / steps)
 
 
-def _halved(image: Float[Tensor, "3 H W"]) -> Float[Tensor, "3 h w"]:
-    """Half as large, each pixel the mean of those it covers; a small image stays."""
+def _photo(photos: Views, view: int, *, halved: bool) -> Photo:
+    """A photo and its mask; half as large each pixel is the mean of those it covers, and a small one stays."""
+    image = photos.images[0, view].float()
+    mask = None if photos.mask is None else photos.mask[0, view]
     H, W = image.shape[1:]
-    return F.interpolate(image[None], (H // 2, W // 2), mode="area")[0] if min(H, W) >= SMALL else image
+    if halved and min(H, W) >= SMALL:
+        half = H // 2, W // 2
+        image = F.interpolate(image[None], half, mode="area")[0]
+        mask = None if mask is None else whole_cells(mask[None, None], half)[0, 0]
+    return Photo(image, mask)
 
 
 def _mean(values: Collection[Tensor]) -> float:
@@ -176,10 +182,10 @@ def step_seconds(
     seconds: list[list[float]] = []
     with torch.inference_mode(False), torch.enable_grad():
         state = _State(gaussians, photos, Rates(), False, {"background": background, "backend": backend})
-        for size in (_halved, lambda image: image):
+        for halved in (True, False):
             seconds.append([])
             for view in (views[0], *views):  # the first one compiles kernels
-                photo, start = Photo(size(photos.images[0, view].float())), time.perf_counter()
+                photo, start = _photo(photos, view, halved=halved), time.perf_counter()
                 state.learn(view, photo, 0.0, dissimilar=0.2)
                 seconds[-1].append(time.perf_counter() - start)
     small, full = (sorted(times[1:])[len(times[1:]) // 2] for times in seconds)
@@ -247,7 +253,8 @@ class _State:
         camera = self.cameras()[:, view : view + 1]
         smaller = resize_intrinsics(camera.intrinsics, self._photos.image_size, (H, W))
         camera = replace(camera, intrinsics=smaller)
-        rgb = rasterize(self.gaussians(), camera, (H, W), **self._drawn).rgb[0, 0]
+        drawn = rasterize(self.gaussians(), camera, (H, W), **self._drawn).rgb[0, 0]
+        rgb = unmasked(drawn, photo.image, photo.mask)
         loss = (1 - dissimilar) * (rgb - photo.image).abs().mean()
         if dissimilar > 0:
             loss = loss + dissimilar * dissimilarity(rgb, photo)
@@ -256,7 +263,8 @@ class _State:
         self._optimizer.zero_grad()
         loss.backward()
         self._optimizer.step()
-        return psnr(rgb.detach().clamp(0, 1)[None], photo.image[None])[0]
+        kept = None if photo.mask is None else photo.mask[None]
+        return psnr(drawn.detach().clamp(0, 1)[None], photo.image[None], kept)[0]
 
     @torch.no_grad()
     def result(self) -> tuple[Gaussians, Cameras]:

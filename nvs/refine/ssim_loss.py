@@ -9,7 +9,7 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from nvs.metrics import ssim_kernel
@@ -18,10 +18,10 @@ _C1, _C2 = 0.01**2, 0.03**2
 
 
 class Photo:
-    """An image [3, H, W] in 0..1 with its windowed mean and variance, computed once."""
+    """An image [3, H, W] in 0..1 with its windowed mean and variance, computed once, and its mask."""
 
-    def __init__(self, image: Float[Tensor, "3 H W"]) -> None:
-        self.image = image
+    def __init__(self, image: Float[Tensor, "3 H W"], mask: Bool[Tensor, "H W"] | None = None) -> None:
+        self.image, self.mask = image, mask
         self.mean = blur(image)
         self.variance = blur(image * image) - self.mean**2
 

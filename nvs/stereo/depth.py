@@ -1,7 +1,7 @@
 """Depth of posed photos, the steps in order."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -15,7 +15,7 @@ from geometry.ops.pinhole import resize_intrinsics
 from geometry.tensors import TensorRecord
 from geometry.views import Cameras, Views
 from nvs.model.backbone import Encoding
-from nvs.model.pooling import spaced_grid
+from nvs.model.pooling import spaced_grid, whole_cells
 from nvs.stereo.limits import depth_limits
 from nvs.stereo.pixel_maps import pixel_maps
 from nvs.stereo.sources import source_views
@@ -38,6 +38,7 @@ class SweptDepth(TensorRecord):
     score: Float[Tensor, "1 V h w"]  # NCC on the chosen plane, -1..1
     trusted: Bool[Tensor, "1 V h w"]  # the photos agree there, and so does another view's depth
     floating: Bool[Tensor, "1 V h w"]  # more views look through the point than see it
+    mask: Bool[Tensor, "1 V h w"] | None = None  # False where a photo is not to be used
 
     def __call__(
         self, views: Views, encoding: Encoding | None
@@ -47,8 +48,9 @@ class SweptDepth(TensorRecord):
 
     @property
     def trusted_share(self) -> float:
-        """Share of pixels whose depth is trusted, 0..1."""
-        return float(self.trusted.float().mean())
+        """Share of the used pixels whose depth is trusted, 0..1."""
+        trusted = self.trusted if self.mask is None else self.trusted[self.mask]
+        return float(trusted.float().mean())
 
 
 class StereoDepth:
@@ -125,6 +127,7 @@ def sweep_depth(
     )
     images = resize_images(views.images, grid)[0]
     grey = (images * images.new_tensor(_GREY)[:, None, None]).sum(dim=1).numpy()
+    mask = None if views.mask is None else whole_cells(views.mask, grid)
     middle = 2 / (1 / near + 1 / far)
     inverse = 1 / far[:, None] + torch.linspace(0, 1, planes) * (1 / near - 1 / far)[:, None]
 
@@ -146,7 +149,13 @@ def sweep_depth(
         if volume is None:
             to_sources = pixel_maps(cameras, matched, block)
             volume = matching_volume(
-                grey, to_sources, matched[block], inverse[block].numpy(), window=window, views=block
+                grey,
+                to_sources,
+                matched[block],
+                inverse[block].numpy(),
+                window=window,
+                views=block,
+                mask=None if mask is None else mask[0].numpy(),
             )
             kept = volume if len(blocks) == 1 else None
         cost = 1 - volume.clip(min=0)  # anticorrelation is no stronger evidence than no correlation
@@ -160,8 +169,9 @@ def sweep_depth(
 
     for _ in range(rounds):
         depth, score = (torch.cat(parts) for parts in zip(*map(sweep, blocks)))
-        found = _judged(depth, score, score > min_score, maps, judges)
-    return found.to(device)
+        good = score > min_score
+        found = _judged(depth, score, good if mask is None else good & mask[0], maps, judges)
+    return replace(found, mask=mask).to(device)
 
 
 def _judged(

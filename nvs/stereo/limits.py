@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from geometry.ops import se3
@@ -20,7 +20,8 @@ def depth_limits(views: Views, *, most: int = 800) -> list[tuple[float, float]]:
     cameras = views.cameras
     extrinsics = cameras.extrinsics[0].double().cpu().numpy()
     intrinsics = cameras.intrinsics[0].double().cpu().numpy()
-    found = [_features(image, most) for image in views.images[0]]
+    masks = [None] * len(views.images[0]) if views.mask is None else views.mask[0]
+    found = [_features(image, most, keep) for image, keep in zip(views.images[0], masks)]
     depths: list[list[np.ndarray]] = [[] for _ in found]
     done = set()
     for a, others in enumerate(_neighbours(cameras, 4)):
@@ -46,11 +47,13 @@ def _limits(depths: np.ndarray) -> tuple[float, float]:
     return float(0.8 * near), float(1.5 * far)
 
 
-def _features(image: Float[Tensor, "3 H W"], most: int) -> tuple[np.ndarray, np.ndarray | None]:
-    """SIFT places in our pixels (first centre at 0.5), and descriptors."""
+def _features(
+    image: Float[Tensor, "3 H W"], most: int, keep: Bool[Tensor, "H W"] | None
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """SIFT places in our pixels (first centre at 0.5) where the mask is True, and descriptors."""
     pixels = (image.movedim(0, -1).cpu().numpy() * 255).round().astype(np.uint8)
     keypoints, descriptors = cv2.SIFT_create(most).detectAndCompute(  # type: ignore[attr-defined]
-        cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), None
+        cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), None if keep is None else keep.byte().cpu().numpy()
     )
     return np.array([k.pt for k in keypoints], dtype=np.float64).reshape(-1, 2) + 0.5, descriptors
 

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import cv2
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 # Variance of noise in grey levels: a window without texture correlates with nothing instead of with anything.
 _NOISE = 1e-4
@@ -20,6 +20,7 @@ def matching_volume(
     *,
     window: int,
     views: Int[np.ndarray, " B"] | None = None,
+    mask: Bool[np.ndarray, "V H W"] | None = None,
 ) -> Float[np.ndarray, "B H W P"]:
     """Normalised cross-correlation (NCC) of windows, -1..1, mean of the two best sources of each pixel.
 
@@ -31,6 +32,7 @@ def matching_volume(
         inverse: 1 / z-depth of each view's planes.
         window: side of the windows, pixels, odd.
         views: which views are matched, in the order of ``maps``; None is all of them.
+        mask: False where a source shows nothing to be matched.
 
     Source: Collins 1996 (space sweep); Goesele et al. 2006 (NCC over the best views).
     """
@@ -38,12 +40,13 @@ def matching_volume(
     P = inverse.shape[1]
     views = np.arange(V) if views is None else views
     volume = np.empty((len(views), H, W, P), np.float32)
+    shown = grey if mask is None else np.where(mask, grey, np.float32(_OUTSIDE))
 
     def fill(i: int) -> None:
         moments = _Moments(grey[views[i]], window)
         planes = np.empty((P, H, W), np.float32)
         for p in range(P):
-            planes[p] = _score(moments, grey, sources[i], maps[i], inverse[i, p])
+            planes[p] = _score(moments, shown, sources[i], maps[i], inverse[i, p])
         volume[i] = planes.transpose(1, 2, 0)  # plane last, as the smoothing reads it
 
     with ThreadPoolExecutor(max(1, torch.get_num_threads())) as pool:

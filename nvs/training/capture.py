@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import UInt8
+from jaxtyping import Bool, UInt8
 from torch import Tensor
 
 from geometry.capture import find_cameras, load_views, most_views, open_capture, show_views
@@ -35,6 +35,7 @@ class TrainingCapture:
 
     case: Case  # the held-out photos, and the context they are rendered from
     photos: UInt8[Tensor, "N 3 H W"]  # the others, at the network's size, in capture order
+    mask: Bool[Tensor, "1 N H W"] | None  # theirs
     cameras: Cameras  # theirs [1, N, ...]: the given ones, or the network's
     posed: bool  # cameras are given, so the network may see them
     context_sets: list[list[int]]  # indices into photos: what the network is given in training
@@ -48,7 +49,11 @@ class TrainingCapture:
         cameras = self.cameras[:, list(indices)]
         empty = torch.zeros(images.shape[:2] + images.shape[3:])
         return Example(
-            views=Views(images=images, cameras=cameras if shown else None),
+            views=Views(
+                images=images,
+                cameras=cameras if shown else None,
+                mask=None if self.mask is None else self.mask[:, list(indices)],
+            ),
             truth=Truth(cameras=cameras, depth=empty, valid=empty > 0, metric=torch.tensor([False])),
         )
 
@@ -96,7 +101,7 @@ def read_capture(
         context=context,
         targets=kept_out,
         target_names=capture.target_names,
-        photos=show_views(capture, capture.targets, kept_out_maps, default_size(window_size(maps))).images,
+        photos=show_views(capture, capture.targets, kept_out_maps, default_size(window_size(maps))),
     )
     chosen = [i for i in range(len(capture.scene)) if i not in set(capture.targets)]
     if not capture.scene.posed:  # as many as the network can place in one pass
@@ -118,6 +123,7 @@ def read_capture(
     return TrainingCapture(
         case=case,
         photos=(views.images[0] * 255).round().byte(),
+        mask=views.mask,
         cameras=cameras,
         posed=capture.scene.posed,
         context_sets=sets,

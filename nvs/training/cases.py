@@ -33,7 +33,7 @@ class Case(TensorRecord):
     context: Views  # as the network takes them, batch size one
     targets: Views  # held-out photos; without cameras the network places them
     target_names: list[str]
-    photos: Float[Tensor, "1 T 3 H W"]  # what the targets show, at the size at which they are compared
+    photos: Views  # what the targets show, at the size at which they are compared
     pruned: bool = True  # leave out what `nvs render` leaves out
 
 
@@ -62,7 +62,7 @@ def score_case(
     """
     splats = lift(case.context)
     kept = splats.gaussians[:, worth_keeping(splats)] if case.pruned else splats.gaussians
-    background = case.context.images.mean(dim=(0, 1, 3, 4))  # as `nvs render`
+    background = case.context.mean_colour()[0]  # as `nvs render`
     if placed is None:
         placed = place_targets(
             model.network,  # type: ignore[arg-type]
@@ -84,7 +84,7 @@ def _sheet(
     case: Case, holdout: Holdout, gaussians: Gaussians, background: Float[Tensor, " 3"], backend: str
 ) -> Tensor:
     some = _some(len(holdout.names))
-    cameras, (H, W) = holdout.cameras[:, some], case.photos.shape[-2:]
+    cameras, (H, W) = holdout.cameras[:, some], case.photos.image_size
     frames = list(render_frames(gaussians, cameras, (H, W), background=background, backend=backend))
     depths = np.stack([np.where(alpha > 0.5, depth, 0) for _, depth, alpha in frames])
     context = [to_bytes(case.context.images[0, i]) for i in _some(case.context.images.shape[1])]
@@ -145,6 +145,6 @@ def example_case(example: NovelViewExample, name: str, *, pruned: bool, posed: b
         context=context if posed else Views(images=context.images),
         targets=Views(images=target.images, cameras=example.target.truth.cameras if posed else None),
         target_names=[f"target {t}" for t in range(target.images.shape[1])],
-        photos=target.images,
+        photos=Views(images=target.images),
         pruned=pruned,
     )

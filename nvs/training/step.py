@@ -21,7 +21,7 @@ from geometry.views import Cameras, Views
 from nvs.cameras.transform import carry_cameras
 from nvs.data.example import NovelViewExample
 from nvs.losses import GaussianObjective
-from nvs.metrics import load_lpips
+from nvs.metrics import load_lpips, psnr, unmasked
 from nvs.model.backbone import Encoding, encode_views
 from nvs.model.depth import DepthSource, NetworkDepth
 from nvs.model.splatter import Splats
@@ -116,7 +116,7 @@ class GaussianHeadStep:
         """The weighted sum, and its terms with the PSNR over the target views."""
         views, target = batch.context.views, batch.target
         if not self.posed_now:
-            views = Views(images=views.images)
+            views = replace(views, cameras=None)
         keys = batch.keys if isinstance(batch, RecurringExample) else None
         encoding = self.encode(views, keys)
         with torch.autocast(views.images.device.type, enabled=False):
@@ -127,6 +127,10 @@ class GaussianHeadStep:
             images = target.views.images
             size, background = target.views.image_size, mean_colour(views)
             rgb = rasterize(splats.gaussians, cameras, size, background=background, backend=self.backend).rgb
+            mask = target.views.mask
+            kept = None if mask is None else mask.flatten(0, 1)
+            reached = psnr(rgb.detach().flatten(0, 1), images.flatten(0, 1), kept)
+            rgb = unmasked(rgb, images, mask)
             terms = self.objective(
                 rgb,
                 images,
@@ -136,8 +140,7 @@ class GaussianHeadStep:
                 label_valid=batch.context.truth.valid,
             )
             loss = self.objective.total(terms)
-        error = (rgb.detach() - images).square().flatten(2).mean(-1)
-        return loss, {**terms, "psnr": -10 * error.log10().mean()}
+        return loss, {**terms, "psnr": reached.mean()}
 
     def validate(self, run: ValidationRun) -> Validation:
         """Mean metrics over target photos of this process's share of the cases, and contact sheets."""
@@ -205,7 +208,7 @@ def numbered(names: Sequence[str]) -> list[str]:
 
 def mean_colour(views: Views) -> Float[Tensor, "B 1 3"]:
     """What is seen where no Gaussian is, as `nvs render` has it: the mean of the photos given."""
-    return views.images.mean(dim=(1, 3, 4))[:, None]
+    return views.mean_colour()[:, None]
 
 
 def into_predicted_world(cameras: Cameras, context: Cameras, predicted: Cameras) -> Cameras:

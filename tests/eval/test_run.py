@@ -114,7 +114,7 @@ def test_scoring_again_asks_no_method_and_decodes_no_photo(tmp_path, captures, m
     first = run(tmp_path / "a", f"benchmark.root={captures}", "method=nearest")
     monkeypatch.setattr(run_module, "predict_scene", None)
     with monkeypatch.context() as patch:
-        patch.setattr("eval.score.framed_image", None)
+        patch.setattr("eval.score.framed_views", None)
         assert run(tmp_path / "a", f"benchmark.root={captures}", "method=nearest") == first
     fewer = run(tmp_path / "a", f"benchmark.root={captures}", "method=nearest", "metrics=[ssim]")
     assert list(fewer["means"]) == ["ssim"]

@@ -19,7 +19,7 @@ def test_autocast_for_the_network_does_not_move_the_cameras(generator, monkeypat
     network = object.__new__(DepthAnything3)  # never asked
 
     def placed() -> Cameras:
-        return place_targets(network, context, context_cameras, targets, ["a", "b"], targets.images).cameras
+        return place_targets(network, context, context_cameras, targets, ["a", "b"], targets).cameras
 
     wanted = placed()
     with torch.autocast("cpu", torch.bfloat16):

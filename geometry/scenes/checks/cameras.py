@@ -239,7 +239,9 @@ def _features(scene: Scene, view: int) -> tuple[np.ndarray, np.ndarray, np.ndarr
     grey = cv2.cvtColor(frame.load(), cv2.COLOR_RGB2GRAY)
     (H, W), scale = grey.shape, min(1.0, _MATCH_SIDE / max(grey.shape))
     small = cv2.resize(grey, (round(W * scale), round(H * scale)), interpolation=cv2.INTER_AREA)
-    keypoints, descriptors = cv2.SIFT_create(1000).detectAndCompute(small, None)  # type: ignore[attr-defined]
+    keep = frame.load_mask()
+    keep = keep if keep is None else cv2.resize(keep.astype(np.uint8), small.shape[::-1])
+    keypoints, descriptors = cv2.SIFT_create(1000).detectAndCompute(small, keep)  # type: ignore[attr-defined]
     pixels = np.array([k.pt for k in keypoints], dtype=np.float64).reshape(-1, 2)
     # OpenCV's first pixel centre is at 0, ours at 0.5.
     rays = _rays(frame, (pixels + 0.5) * (W / small.shape[1], H / small.shape[0]))

@@ -105,6 +105,22 @@ def test_captures_of_one_name_are_not_taken_for_each_other(folder, network):
     assert len({samples[request].keys for request in requests}) == len(samples)
 
 
+def test_masks_travel_with_photos(folder, network, tmp_path):
+    shutil.copytree(folder, tmp_path / "masked")
+    keep = np.full(SIZE, 255, np.uint8)
+    keep[:, : SIZE[1] // 2] = 0
+    for i in (3, 5):
+        (tmp_path / "masked/masks").mkdir(exist_ok=True)
+        Image.fromarray(keep).save(tmp_path / f"masked/masks/{i:02d}.png")
+    found = capture(tmp_path / "masked", network)
+    given, wanted = found.example([2, 3], [4, 2])  # photos 1 to 4, 6 to 9 are those that are trained on
+    assert given.views.mask.float().mean((-1, -2)).tolist() == [[0.5, 1.0]]
+    assert wanted.views.mask.float().mean((-1, -2)).tolist() == [[1.0, 0.5]]
+    (shares,) = found.case.photos.mask.float().mean((-1, -2)).tolist()
+    assert shares == pytest.approx([1.0, 0.5, 1.0], abs=0.02)
+    assert capture(folder, network).mask is None
+
+
 def test_unposed_context_hides_what_the_network_found(folder, network):
     samples = CaptureSamples([capture(folder, network, unposed=True)], targets=1)
     sample = samples[SampleRequest(index=0, number=0, step=0, seed=0)]
