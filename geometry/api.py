@@ -1,22 +1,28 @@
 """The Python API: `load` gives a `Model`, and `Model.predict` takes photos to a `Prediction`."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from geometry.capture import Capture, find_cameras, load_views, open_given
+from geometry.capture import Capture, find_cameras, find_scale, load_views, open_given, place_by_network
+from geometry.capture.place import networks_world
+from geometry.capture.scale import METRIC_MODEL
 from geometry.console import Stopwatch, announce, say, told
 from geometry.device import pick_device, precision
 from geometry.errors import InputError
+from geometry.models.da3 import MonocularDepth
 from geometry.models.zoo import VARIANTS
 from geometry.ops.metric import metric_depth
 from geometry.options import NetworkOptions, PhotoOptions, override
 from geometry.outputs import Prediction
 from geometry.predict import Network, predict_geometry
-from geometry.prediction import Geometry
+from geometry.prediction import Geometry, scaled
+from geometry.sampling.preprocess import PixelMap
 from geometry.verdict import judge_prediction
 from geometry.views import Cameras
 from geometry.weights.checkpoint import Checkpoint, find_checkpoint, load_network
@@ -115,6 +121,9 @@ class Model:
             with watch("cameras"):
                 trusted = self.knows_cameras or ray_pose
                 capture = find_cameras(photos, options.camera_source, trust_network=trusted, seed=seed)
+                guessed = not capture.scene.posed
+                if guessed and trusted and not isinstance(self.network, MonocularDepth):
+                    capture = place_by_network(capture, self.network, options, running, self.device)
             with watch("photos"):
                 views, maps = load_views(capture, capture.context, options, self.device)
             with watch("network"), precision(running.precision, self.network):
@@ -122,12 +131,21 @@ class Model:
                 geometry = predict_geometry(self.network, views, rays=rays, seed=seed, **choices)
             # Features are large; tensors of an inference mode cannot take part in a gradient.
             geometry = replace(geometry, features=None).map(Tensor.clone)
-            geometry, metric = self._in_metres(geometry)
+            geometry, metric = self._in_metres(geometry, capture, maps)
+            scale = find_scale(
+                capture,
+                options,
+                replace(views, cameras=geometry.cameras),
+                maps,
+                geometry.depth,
+                model=self.variant if metric else None,
+            )
+            geometry = scaled(geometry, scale.factor)
             verdict = judge_prediction(
                 model=self.variant,
                 trained=self.trained,
                 weak=VARIANTS[self.variant].weak,
-                guessed_cameras=not capture.scene.posed and geometry.cameras is not None,
+                guessed_cameras=guessed and geometry.cameras is not None,
                 asked=asked,
                 placed=len(capture.scene) if capture.scene.estimated else asked,
             )
@@ -136,7 +154,7 @@ class Model:
             views=replace(views, cameras=geometry.cameras),
             maps=maps,
             names=tuple(capture.names),
-            metric=metric,
+            metric=scale.metric,
             verdict=verdict,
             about={
                 "model": self.variant,
@@ -145,7 +163,7 @@ class Model:
                 "licence": self.licence,
                 "poses": capture.scene.source,
                 "photos": len(capture.scene),
-                "metric": metric,
+                **scale.as_json(),
                 "world": capture.world,
                 "origin": capture.origin,
                 **verdict.as_json(),
@@ -153,14 +171,19 @@ class Model:
             sources=tuple(frame.image for frame in capture.scene.frames if isinstance(frame.image, Path)),
         )
 
-    def _in_metres(self, geometry: Geometry) -> tuple[Geometry, bool]:
+    def _in_metres(
+        self, geometry: Geometry, capture: Capture, maps: Sequence[PixelMap]
+    ) -> tuple[Geometry, bool]:
         """The geometry, in metres if the model can, and whether it is."""
-        if self.variant != "metric-large":
-            return geometry, geometry.scale_factor is not None
-        if geometry.cameras is None:
-            say("metric-large needs focal lengths for metres: without poses its depth is relative")
+        if self.variant != METRIC_MODEL:
+            return geometry, geometry.scale_factor is not None and networks_world(capture)
+        frames = [capture.scene.frames[i] for i in capture.context]
+        if any(frame.intrinsics is None for frame in frames):
+            say(f"{METRIC_MODEL} needs focal lengths for metres (--focal exif): its depth is relative")
             return geometry, False
-        return replace(geometry, depth=metric_depth(geometry.depth, geometry.cameras.intrinsics)), True
+        K = np.stack([m.network_intrinsics(f.intrinsics) for f, m in zip(frames, maps)])
+        intrinsics = torch.from_numpy(K)[None].to(geometry.depth)
+        return replace(geometry, depth=metric_depth(geometry.depth, intrinsics)), True
 
 
 def load(

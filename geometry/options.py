@@ -31,6 +31,11 @@ class PhotoOptions:
             masks, and what is transparent.
         background: colour behind transparent photos, and where no Gaussian is: ``black`` or ``white``; the
             ``mean`` of the photos, and then what is transparent is masked.
+        focal: intrinsics of photos without cameras: pixels, ``26mm`` (for film 36 mm wide), ``exif``, or a
+            calibration file (`geometry.scenes.calibration`).
+        distance: the names of two photos, and how many metres lie between their cameras: results are then
+            in metres.
+        metric: results shall be in metres (`geometry.capture.scale` says where they may come from).
         cameras: whose cameras: ``given`` ones, the ``network``'s, or those of structure from motion
             (``sfm``); ``auto`` takes given ones, else ``sfm`` where the network's are worth less.
         unposed: ignore all poses: the same as cameras="network".
@@ -55,10 +60,15 @@ class PhotoOptions:
     panorama: bool = False
     masks: str | Path | None = None
     background: Literal["mean", "black", "white"] = "mean"
+    focal: str | float | Path | None = None
+    distance: tuple[str, str, float] | None = None
+    metric: bool = False
 
     def __post_init__(self) -> None:
         require_one_of("cameras", self.cameras, CAMERAS)
         require_one_of("background", self.background, BACKGROUNDS)
+        if self.distance is not None and not float(self.distance[2]) > 0:
+            raise InputError(f"distance: expected metres above 0, got {self.distance[2]}")
         for name in ("context", "max_views", "process_res"):
             _require_positive(name, getattr(self, name))
 

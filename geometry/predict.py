@@ -1,10 +1,13 @@
 """Running a geometry network on views, with the world handled: given cameras in, given world out."""
 
 from dataclasses import replace
+from typing import Any
+
+import torch
 
 from geometry.models.da3 import DepthAnything3, MonocularDepth
 from geometry.models.nested import NestedDepthAnything3
-from geometry.ops.align import Similarity, camera_scale, normalise_extrinsics
+from geometry.ops.align import Similarity, align_cameras, camera_scale, normalise_extrinsics
 from geometry.ops.ray_pose import cameras_from_rays
 from geometry.prediction import Geometry
 from geometry.views import Cameras, Views
@@ -47,6 +50,40 @@ def predict_geometry(
         from_rays = cameras_from_rays(geometry.rays, geometry.ray_conf, views.image_size, seed=seed)
         geometry = replace(geometry, cameras=from_rays.cameras)
     return geometry if given is None else in_given_world(geometry, views.cameras, given, world)
+
+
+def place_views(
+    network: DepthAnything3 | NestedDepthAnything3, views: Views, *, chunk: int = 8, **options: Any
+) -> tuple[Cameras, float]:
+    """Cameras of one scene's views of which some, none or all have their own, in the world of those.
+
+    Known cameras go to the network as camera tokens, those of the known views alone; in the others' place are
+    the tokens that it learned for views without pose. What it answers is carried to the given world by
+    the similarity of the known cameras in both (`geometry.ops.align.align_cameras`).
+
+    Returns:
+        Cameras of all views, the known ones as they were given, and how far the network's own estimates of
+        these lie off after the similarity, over their spread; 0 without known ones.
+    """
+    assert views.cameras is not None
+    assert views.known is not None
+    known = views.known[0].nonzero()[:, 0]
+    if len(known) == 0:
+        return network(
+            replace(views, cameras=None, known=None), chunk=chunk, rays=False, **options
+        ).cameras, 0.0
+    given, _ = condition(views.cameras[:, known])
+    extrinsics = torch.eye(4).to(given.extrinsics).repeat(1, views.known.shape[1], 1, 1)
+    extrinsics[:, known] = given.extrinsics
+    told = replace(views, cameras=replace(views.cameras, extrinsics=extrinsics))
+    found = network(told, reference=known[:1], chunk=chunk, rays=False).cameras
+    carry, error = align_cameras(found.extrinsics[0, known], views.cameras.extrinsics[0, known])
+    placed = carry.extrinsics(found.extrinsics[0].double()).to(found.extrinsics)[None]
+    which = views.known[..., None, None]
+    return Cameras(
+        extrinsics=torch.where(which, views.cameras.extrinsics, placed),
+        intrinsics=torch.where(which, views.cameras.intrinsics, found.intrinsics),
+    ), float(error)
 
 
 def in_given_world(geometry: Geometry, original: Cameras, given: Cameras, world: Similarity) -> Geometry:

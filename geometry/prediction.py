@@ -1,10 +1,12 @@
 """What the geometry network returns: everything it computed, nothing deleted."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from geometry.ops.scale import rescale_cameras
 from geometry.tensors import TensorRecord
 from geometry.views import Cameras
 
@@ -40,3 +42,15 @@ class Geometry(TensorRecord):
     sky: Float[Tensor, "B V H W"] | None = None  # about 1 on sky, about 0 elsewhere
     scale_factor: Float[Tensor, ""] | None = None  # nested model: scene units to metres, already applied
     features: Features | None = None
+
+
+def scaled(geometry: Geometry, factor: float | Tensor) -> Geometry:
+    """The geometry of the world made ``factor`` times larger: depth, cameras and ray origins."""
+    depth, cameras, rays, encoding = geometry.depth, geometry.cameras, geometry.rays, geometry.pose_encoding
+    if cameras is not None:
+        cameras = rescale_cameras(cameras, torch.as_tensor(factor).to(cameras.extrinsics).expand(len(depth)))
+    if rays is not None:
+        rays = torch.cat((rays[..., :3], rays[..., 3:] * factor), dim=-1)
+    if encoding is not None:
+        encoding = torch.cat((encoding[..., :3] * factor, encoding[..., 3:]), dim=-1)
+    return replace(geometry, depth=depth * factor, cameras=cameras, rays=rays, pose_encoding=encoding)

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from geometry.capture import find_cameras, load_views, most_views, open_given
+from geometry.capture import find_cameras, load_views, open_given
 from geometry.console import announce, say, told
 from geometry.device import pick_device
 from geometry.options import NetworkOptions, PhotoOptions, override
@@ -17,7 +17,15 @@ from nvs.cameras.fit import default_size, window_size
 from nvs.model.splatter import Splatter, load_splatter
 from nvs.options import GaussianOptions, ViewOptions
 from nvs.pipeline import Pipeline
-from nvs.rendering import Rendered, RenderOptions, refinement_photos, render_photos
+from nvs.rendering import (
+    Rendered,
+    RenderOptions,
+    in_metres,
+    placed_by_network,
+    placed_views,
+    refinement_photos,
+    render_photos,
+)
 from nvs.scene import SplatScene
 
 
@@ -89,8 +97,7 @@ class Model:
             capture = find_cameras(
                 capture, taken.camera_source, trust_network=self.splatter.knows_depth, seed=gaussians.seed
             )
-            if not capture.scene.posed:  # the network places them, in one pass
-                capture = capture.limited(most_views(taken, self.device))
+            capture = placed_by_network(capture, self.splatter, taken, network, self.device)
             pipeline = Pipeline(
                 splatter=self.splatter,
                 options=gaussians,
@@ -103,8 +110,9 @@ class Model:
             scene = replace(pipeline.splat(views), names=tuple(capture.names), origin=tuple(capture.origin))
             if gaussians.refines:
                 size = default_size(window_size(maps))
-                scene = pipeline.refine(scene, refinement_photos(capture, maps, views, scene.cameras, size))
-        return scene
+                photos = refinement_photos(capture, maps, views, scene.cameras, size)
+                scene = pipeline.refine(scene, photos, move=placed_views(capture))
+            return in_metres(capture, taken, self.splatter, scene, maps)
 
 
 def load(name_or_path: str | Path = "tiny", *, verbose: bool = False, **more: Any) -> Model:

@@ -18,6 +18,7 @@ from geometry.scenes import transforms_json
 from geometry.views import Cameras
 from geometry.visualize import depth_limits, depth_unit, spread
 from nvs.cameras import camera_path, cameras_and_size
+from nvs.cameras.files import SCALE
 from nvs.cameras.fit import fit_cameras, scaled_size
 from nvs.cameras.orbit import look_at
 from nvs.gaussians import Gaussians
@@ -72,10 +73,11 @@ def cameras_for(
                 f"{', '.join(PATHS)}"
             )
         inside = given / "transforms.json"
-        origin = np.array(read_about(source.parent).get("origin", (0.0, 0.0, 0.0)))
-        return cameras_and_size(inside if inside.is_file() else given, size, origin)
+        about = read_about(source.parent)
+        origin, scale = np.array(about.get("origin", (0.0, 0.0, 0.0))), about.get(SCALE, 1.0)
+        return cameras_and_size(inside if inside.is_file() else given, size, origin, scale)
     if beside.is_file():
-        inputs, old = cameras_and_size(beside)
+        inputs, old = cameras_and_size(beside, scale=read_about(source.parent).get(SCALE, 1.0))
         small = scaled_size(old, 64)
         depth = gaussians.render(fit_cameras(inputs, old, small), small).depth if which == "orbit" else None
         path = camera_path(which, inputs, old, depth=depth, frames=frames)
@@ -127,8 +129,13 @@ def draw(
     background: Float[Tensor, " 3"] | None = None,
     backend: str = "auto",
     fps: int = 24,
+    scale: float = 1.0,
 ) -> None:
-    """Write what `nvs render` writes of novel views: video, frames/, depth/, depth16/frames/, frames.json."""
+    """Write what `nvs render` writes of novel views: video, frames/, depth/, depth16/frames/, frames.json.
+
+    Args:
+        scale: that of the Gaussians' world, for frames.json.
+    """
     total = cameras.extrinsics.shape[1]
 
     def frames_of(some: Cameras) -> Iterator[Frame]:
@@ -146,6 +153,6 @@ def draw(
         cameras.intrinsics[0].double().cpu().numpy(),
         [size] * total,
         per_frame=[{"depth_file_path": f"depth16/frames/{name}"} for name in names],
-        extra={"depth_unit_scale_factor": unit},
+        extra={"depth_unit_scale_factor": unit, SCALE: scale},
     )
     say(f"wrote {total} views of {size[0]} x {size[1]} (H x W), {total / fps:.1f} s of video")

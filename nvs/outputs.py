@@ -27,6 +27,7 @@ from geometry.visualize import (
     write_depth,
     write_image,
 )
+from nvs.cameras.files import SCALE
 from nvs.gaussians import Gaussians
 from nvs.scene import SplatScene
 
@@ -176,5 +177,9 @@ def _write_cameras(
             cameras.intrinsics[0].double().cpu().numpy(),
             [image_size] * len(names),
             per_frame=[{"depth_file_path": f"depth16/{kind}/{n}.png"} for n in names],
-            extra={"ply_file_path": "gaussians.ply", "depth_unit_scale_factor": unit},
+            extra={
+                "ply_file_path": "gaussians.ply",
+                "depth_unit_scale_factor": unit,
+                SCALE: 1.0 if scene.scale is None else scene.scale.factor,
+            },
         )

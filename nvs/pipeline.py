@@ -4,7 +4,7 @@
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -134,8 +134,14 @@ class Pipeline:
         (H, W), V = views.image_size, views.images.shape[1]
         return max(least, math.sqrt(V * H * W / (MOST_REFINED if refines else MOST_GAUSSIANS)))
 
-    def refine(self, scene: SplatScene, photos: Views | None = None) -> SplatScene:
-        """The scene after gradient steps on its photos; see `nvs.refine.refine`."""
+    def refine(
+        self, scene: SplatScene, photos: Views | None = None, *, move: Sequence[int] = ()
+    ) -> SplatScene:
+        """The scene after gradient steps on its photos; see `nvs.refine.refine`.
+
+        Args:
+            move: photos whose poses are optimised in any case.
+        """
         options, photos = self.options, scene.views if photos is None else photos
         drawn: Any = {"background": scene.background, "backend": options.backend}
         spent = sum(self.watch.seconds.values())
@@ -149,7 +155,7 @@ class Pipeline:
                 steps=plan.steps,
                 most_seconds=plan.most_seconds,
                 seed=options.seed,
-                optimise_cameras=options.refine_cameras,
+                move=range(1, photos.images.shape[1]) if options.refine_cameras else move,
                 report=self.report,
                 **drawn,
             )

@@ -15,14 +15,19 @@ from geometry.capture import (
     Capture,
     check_choice,
     find_cameras,
+    find_scale,
     load_views,
     most_views,
     open_capture,
+    place_by_network,
     show_views,
 )
+from geometry.capture.place import networks_world
 from geometry.console import Stopwatch, announce, say
 from geometry.device import pick_device, precision
-from geometry.options import PhotoOptions
+from geometry.models.nested import NestedDepthAnything3
+from geometry.ops.scale import rescale_cameras
+from geometry.options import NetworkOptions, PhotoOptions
 from geometry.results import RENDERED, require_results, result_folder
 from geometry.sampling.preprocess import PixelMap
 from geometry.scenes import structure_from_motion
@@ -38,7 +43,7 @@ from nvs.cameras.up_axis import y_up_turn
 from nvs.gaussians.transform import turn_gaussians
 from nvs.holdout import Holdout, evaluate, place_targets
 from nvs.model.pooling import resize_cameras
-from nvs.model.splatter import load_splatter
+from nvs.model.splatter import Splatter, load_splatter
 from nvs.options import METRICS, PATHS, VIDEO_SIDE, RenderOptions, ViewOptions
 from nvs.outputs import write_outputs
 from nvs.pipeline import Pipeline
@@ -81,7 +86,7 @@ def render_photos(
     taken = options.photos
     check_choice(taken.camera_source)
     with watch("photos"):
-        capture = open_capture(photos, taken, device, out=out, every_photo=True)
+        capture = open_capture(photos, taken, device, out=out, every_photo=True, partly=True)
     with watch("model"):
         checkpoint = find_checkpoint(options.model)
         announce(checkpoint)
@@ -111,8 +116,7 @@ def render_photos(
         capture = find_cameras(
             capture, taken.camera_source, trust_network=splatter.knows_depth, seed=options.gaussians.seed
         )
-        if not capture.scene.posed:  # the network places them, in one pass
-            capture = capture.limited(most_views(taken, device))
+        capture = placed_by_network(capture, splatter, taken, options.network, device)
     capture = limit_photos(capture, taken, pipeline)
     with watch("photos"):
         views, maps = load_views(capture, capture.context, taken, device)
@@ -132,7 +136,7 @@ def render_photos(
     if options.gaussians.refines:
         with watch("photos"):
             refined_on = refinement_photos(capture, maps, views, scene.cameras, size)
-        scene = pipeline.refine(scene, refined_on)
+        scene = pipeline.refine(scene, refined_on, move=placed_views(capture))
         if holdout is not None:
             with watch("hold-out"):
                 metrics = gained(metrics, score(scene, holdout), scene.refined)
@@ -141,6 +145,8 @@ def render_photos(
         metrics |= {"context": capture.names, **verdict.as_json()}
     size = options.views.size or scaled_size(window_size(maps), VIDEO_SIDE)
     path = render_path(options.views, scene, size, capture.scene.origin)
+    scene = in_metres(capture, taken, splatter, scene, maps)
+    path = rescale_cameras(path, scene.depth.new_full((1,), scene.scale.factor))
     if options.views.world == "y-up":
         scene, path = y_up(scene, path)
     with watch("render and write"), result_folder(out) as folder:
@@ -183,7 +189,7 @@ def refinement_photos(
 ) -> Views:
     """The context photos in their own shape, as large as the novel views, at the ``cameras`` of ``views``."""
     target = scaled_size(window_size(maps), max(size))
-    photos = show_views(capture, capture.context, maps, target).to(views.images)
+    photos = show_views(capture, capture.context, maps, target).to(views.images.device)
     images = photos.images.half()  # finer than a photo's 8 bits, and hundreds of photos take half the memory
     return replace(photos, images=images, cameras=resize_cameras(cameras, views.image_size, target))
 
@@ -206,7 +212,7 @@ def hold_out(
             cameras,
             targets,
             capture.target_names,
-            show_views(capture, capture.targets, maps, size).to(views.images),
+            show_views(capture, capture.targets, maps, size).to(views.images.device),
             reference=running.reference,
             chunk=running.chunk,
         )
@@ -227,6 +233,46 @@ def gained(before: dict[str, Any], after: dict[str, Any], refined: Refined) -> d
     gained = {"gain_db": gain, "gain_db_per_s": gain / max(refined.seconds, 1e-9) if known else None}
     first = {name: before[name] for name in METRICS}
     return {**after, "refinement": {**refined.as_json(), "before": first, **gained}}
+
+
+def placed_by_network(
+    capture: Capture, splatter: Splatter, options: PhotoOptions, running: NetworkOptions, device: torch.device
+) -> Capture:
+    """The capture with at most as many photos as one pass takes, if a network must place some of them.
+
+    A network that is trusted places them now where some cameras or intrinsics are known; else with the depth.
+    """
+    if capture.scene.posed:
+        return capture
+    capture = capture.limited(most_views(options, device))
+    if not splatter.knows_depth:
+        return capture
+    return place_by_network(capture, splatter.network, options, running, device)  # type: ignore[arg-type]
+
+
+def placed_views(capture: Capture) -> list[int]:
+    """Context photos that were placed among given cameras: their poses are estimates."""
+    return [row for row, i in enumerate(capture.context) if capture.scene.frames[i].placed]
+
+
+def in_metres(
+    capture: Capture, options: PhotoOptions, splatter: Splatter, scene: SplatScene, maps: Sequence[PixelMap]
+) -> SplatScene:
+    """The scene at the scale that is known (`geometry.capture.scale`)."""
+    metric = isinstance(splatter.network, NestedDepthAnything3) and networks_world(capture)
+    scale = find_scale(
+        capture, options, scene.views, maps, scene.depth, model="nested-giant-large" if metric else None
+    )
+    if scale.factor == 1:
+        return replace(scene, scale=scale)
+    g, cameras = scene.gaussians, rescale_cameras(scene.cameras, scene.depth.new_full((1,), scale.factor))
+    return replace(
+        scene,
+        gaussians=replace(g, means=g.means * scale.factor, scales=g.scales * scale.factor),
+        views=replace(scene.views, cameras=cameras),
+        depth=scene.depth * scale.factor,
+        scale=scale,
+    )
 
 
 def y_up(scene: SplatScene, path: Cameras) -> tuple[SplatScene, Cameras]:
@@ -270,4 +316,5 @@ def describe(
         "context": capture.names,
         "world": f"{capture.world}; {turned}",
         "origin": capture.origin,
+        **(scene.scale.as_json() if scene.scale else {}),
     }

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from geometry.capture import Scale
 from geometry.views import Cameras, Views
 from nvs.gaussians import Gaussians, Rendering, sh_to_rgb
 from nvs.rasterizer import rasterize
@@ -31,6 +32,7 @@ class SplatScene:
     names: tuple[str, ...] = ()  # of the photos, where they have any
     origin: tuple[float, ...] = (0.0, 0.0, 0.0)  # of this world in that of the given cameras
     backend: str = "auto"
+    scale: Scale | None = None  # what fixes it, and whether it is metres
 
     @property
     def cameras(self) -> Cameras:

@@ -14,7 +14,7 @@ from geometry.sampling.framing import show_frames
 from geometry.sampling.preprocess import PixelMap, prepare_views
 from geometry.scenes.photos import open_photos
 from geometry.scenes.scene import Scene
-from geometry.scenes.view_selection import holdout_split, select_views
+from geometry.scenes.view_selection import evenly_spaced, holdout_split, select_views
 from geometry.views import Views
 
 MAX_VIEWS = {"cpu": 16, "cuda": 64}
@@ -42,7 +42,14 @@ class Capture:
         if len(self.context) <= most:
             return self
         poses = self.scene.extrinsics if self.scene.posed else None
-        context = select_views(poses, len(self.scene), most, self.context)
+        known = [i for i in self.context if i in set(self.scene.known)] if self.scene.partly_posed else []
+        if known:  # half of them at least, where there are so many
+            others = sorted({*self.context} - {*known})
+            known = [known[i] for i in evenly_spaced(len(known), max(most - len(others), (most + 1) // 2))]
+            rest = max(0, most - len(known))
+            context = sorted(known + [others[i] for i in evenly_spaced(len(others), rest)] if rest else known)
+        else:
+            context = select_views(poses, len(self.scene), most, self.context)
         how = "an even spread" if poses is None else "farthest-point sampling of their poses"
         say(
             f"the network takes {len(context)} of {len(self.context)} photos, chosen by {how}; "
@@ -74,6 +81,7 @@ def open_capture(
     *,
     out: Path | None = None,
     every_photo: bool = False,
+    partly: bool = False,
 ) -> Capture:
     """Open photos and choose the context, saying what was done.
 
@@ -83,6 +91,7 @@ def open_capture(
         out: the output folder, in which none of the photos may lie.
         every_photo: the context is all photos that are not kept out (or ``options.context`` of them), more
             than one pass of the network takes; see `Capture.limited`.
+        partly: photos for which the cameras found have none stay, unless given cameras are asked for.
 
     Raises:
         InputError: no usable photos, poses that contradict themselves, or photos in the output folder.
@@ -98,6 +107,8 @@ def open_capture(
             whole=True,
             masks=options.masks,
             background=options.backdrop,
+            focal=options.focal,
+            partly=partly and options.cameras != "given",
         )
     if out is not None:  # photos may lie elsewhere than what was typed: links, paths in a JSON
         keep_apart(out, [frame.image for frame in scene.frames if isinstance(frame.image, Path)])

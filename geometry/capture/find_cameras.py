@@ -1,10 +1,19 @@
 """Where the photos' cameras come from: what ``--cameras`` names."""
 
+import warnings
+from dataclasses import replace
+
+import torch
+
 from geometry.capture.capture import Capture
 from geometry.console import say, some
 from geometry.errors import InputError
+from geometry.ops.align import align_cameras
 from geometry.scenes import structure_from_motion as sfm
 from geometry.scenes.view_selection import evenly_spaced, select_views
+
+_BESIDE = 8  # photos with cameras that help to place one without
+_FAR_OFF = 0.1  # of their spread: cameras of structure from motion that lie further off are not believed
 
 
 def check_choice(cameras: str) -> None:
@@ -22,7 +31,9 @@ def find_cameras(capture: Capture, wanted: str, *, trust_network: bool, seed: in
 
     ``auto`` keeps given poses; without any it takes structure from motion where the network's cameras are
     worth less, and the network's where that is not installed or cannot place enough of the photos. After
-    structure from motion only the placed photos are left in the capture.
+    structure from motion only the placed photos are left in the capture. Where some photos have cameras, the
+    others are placed among them: by a network that is trusted, for which they stay as they are, else by
+    structure from motion, or they are left out.
 
     Args:
         wanted: `PhotoOptions.camera_source`; without poses for ``sfm`` and ``network``.
@@ -34,6 +45,10 @@ def find_cameras(capture: Capture, wanted: str, *, trust_network: bool, seed: in
     """
     if wanted == "given" and not capture.scene.posed:
         raise InputError("--cameras given: expected a transforms.json or a COLMAP model, found neither")
+    if capture.scene.partly_posed:
+        if trust_network and wanted != "given":
+            return capture
+        return _completed(capture, seed, place=wanted != "given")
     if capture.scene.posed or wanted in ("given", "network"):
         return capture
     photos = len(capture.context) + len(capture.targets)
@@ -62,6 +77,44 @@ def find_cameras(capture: Capture, wanted: str, *, trust_network: bool, seed: in
         "could not be placed. Add photos between those, so that each shares half of what it shows with its "
         "neighbour, remove photos of other places, or use --cameras network"
     )
+
+
+def _completed(capture: Capture, seed: int, *, place: bool) -> Capture:
+    """A capture with cameras for some photos: the others placed among these, or left out with a warning."""
+    scene, known = capture.scene, capture.scene.known
+    missing = [i for i in (*capture.context, *capture.targets) if i not in set(known)]
+    frames = dict(enumerate(scene.frames))
+    placed, found = [], 0.0
+    if place and missing and len(known) > 1 and sfm.available():
+        beside = sorted(known, key=lambda i: min(abs(i - m) for m in missing))
+        beside = beside[: max(_BESIDE, min(sfm.EXHAUSTIVE, _BESIDE * len(missing)))]
+        solved = sfm.place_photos(scene, [*missing, *beside], seed=seed)
+        rows = [row for row, i in enumerate(solved.indices) if i in set(known)]
+        if len(rows) > 1:
+            ours = torch.from_numpy(solved.scene.extrinsics)
+            theirs = torch.from_numpy(scene.select(solved.indices[row] for row in rows).extrinsics)
+            carry, found = align_cameras(ours[rows], theirs)
+            for frame, i, E in zip(solved.scene.frames, solved.indices, carry.extrinsics(ours).numpy()):
+                if i in missing and found < _FAR_OFF:
+                    frames[i] = replace(frame, extrinsics=E, placed=True)
+                    placed.append(i)
+    if placed:
+        say(
+            f"cameras: structure from motion placed {len(placed)} of {len(missing)} photos among those with "
+            f"cameras ({100 * float(found):.1f}% of their spread off)"
+        )
+    if left := [scene.frames[i].name for i in missing if i not in placed]:
+        warnings.warn(
+            f"{scene.source}: {len(left)} of {len(scene)} photos have no camera there ({some(left, 6)}); "
+            "they are left out",
+            stacklevel=3,
+        )
+    chosen = sorted(({*capture.context, *capture.targets} & {*known}) | {*placed})
+    rows = {index: row for row, index in enumerate(chosen)}
+    source = f"{scene.source}; {len(placed)} placed by {sfm.SOURCE}" if placed else scene.source
+    whole = replace(scene, frames=tuple(frames[i] for i in range(len(scene))), source=source).select(chosen)
+    kept = ([rows[i] for i in part if i in rows] for part in (capture.context, capture.targets))
+    return Capture(whole, *kept)
 
 
 def _place(capture: Capture, seed: int) -> sfm.Placed:

@@ -54,6 +54,8 @@ def open_given(
             whole=True,
             masks=options.masks,
             background=options.backdrop,
+            focal=options.focal,
+            partly=options.cameras != "given",
         )
     elif record is not None or options.poses is not None:
         raise InputError("cameras: expected none beside an opened scene, which has its own")

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from geometry.errors import InputError
 from geometry.options import BACKGROUNDS, CAMERAS, PRECISIONS, STRATEGIES, NetworkOptions, PhotoOptions
 
 # Beside the packages, in a checkout as where they are installed. Not found by the name `configs`, which a
@@ -37,6 +38,24 @@ def add_photo_arguments(parser: argparse.ArgumentParser, *, cameras: bool = True
         action="store_true",
         help="ignore all poses; the network finds its own" + (": as --cameras network" if cameras else ""),
     )
+    if cameras:
+        group.add_argument(
+            "--focal",
+            metavar="F",
+            help="intrinsics of photos without cameras: pixels (1200), the equivalent on film (26mm), exif, "
+            "or a calibration file (JSON with fl_x or camera_angle_x, COLMAP's cameras.txt, OpenCV's .yml)",
+        )
+        group.add_argument(
+            "--distance",
+            nargs=3,
+            metavar=("PHOTO", "PHOTO", "METRES"),
+            help="metres between the cameras of two photos: results are then in metres",
+        )
+        group.add_argument(
+            "--metric",
+            action="store_true",
+            help="results in metres: of known depth, a network that knows them, or else of metric-large",
+        )
     group.add_argument(
         "--no-pose-check", action="store_true", help="use poses even if they contradict themselves"
     )
@@ -125,7 +144,19 @@ def photo_options(args: argparse.Namespace) -> PhotoOptions:
         panorama=args.panorama,
         masks=args.masks,
         background=args.background,
+        focal=getattr(args, "focal", None),
+        distance=_distance(getattr(args, "distance", None)),
+        metric=getattr(args, "metric", False),
     )
+
+
+def _distance(typed: list[str] | None) -> tuple[str, str, float] | None:
+    if typed is None:
+        return None
+    try:
+        return typed[0], typed[1], float(typed[2])
+    except ValueError:
+        raise InputError(f"--distance: expected two photos and metres, got {' '.join(typed)}") from None
 
 
 def network_options(args: argparse.Namespace) -> NetworkOptions:

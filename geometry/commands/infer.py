@@ -60,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
     require_results(args.out, INFERRED, [*args.photos, args.poses])
     check_choice(photos.camera_source)
     with watch("photos"):
-        capture = open_capture(args.photos, photos, device, out=args.out)
+        capture = open_capture(args.photos, photos, device, out=args.out, partly=True)
     with watch("model"):
         model = geometry.load(args.model, running)
     scene = model.predict(capture, options=photos, ray_pose=args.ray_pose, seed=args.seed, watch=watch)

@@ -1,7 +1,7 @@
 """Camera encoder and decoder: given cameras to tokens, tokens to predicted cameras."""
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from geometry.layers.block import Block
@@ -25,7 +25,19 @@ class CameraEncoder(nn.Module):
         )
         self.trunk_norm = nn.LayerNorm(width)
 
-    def forward(self, cameras: Cameras, image_size: tuple[int, int]) -> Float[Tensor, "B V D"]:
+    def forward(
+        self, cameras: Cameras, image_size: tuple[int, int], known: Bool[Tensor, "B V"] | None = None
+    ) -> Float[Tensor, "B V D"]:
+        """Tokens of cameras; those of known ones see nothing of the others, whose tokens mean nothing."""
+        tokens = self._tokens(cameras, image_size)
+        if known is not None and (partly := known.any(1) & ~known.all(1)).any():
+            tokens = tokens.clone()
+            for scene in partly.nonzero()[:, 0].tolist():
+                chosen = known[scene].nonzero()[:, 0]
+                tokens[scene, chosen] = self._tokens(cameras[scene : scene + 1, chosen], image_size)[0]
+        return tokens
+
+    def _tokens(self, cameras: Cameras, image_size: tuple[int, int]) -> Float[Tensor, "B V D"]:
         tokens = self.token_norm(self.pose_branch(encode_cameras(cameras, image_size)))
         return self.trunk_norm(self.trunk(tokens))
 

@@ -52,7 +52,7 @@ class DepthAnything3(nn.Module):
         images: Float[Tensor, "B V 3 H W"],
         cameras: Cameras | None = None,
         *,
-        conditioned: Bool[Tensor, " B"] | None = None,
+        conditioned: Bool[Tensor, "B V"] | None = None,
         reference: str | Int[Tensor, " B"] = "saddle_balanced",
         export_blocks: Sequence[int] = (),
     ) -> Features:
@@ -60,7 +60,7 @@ class DepthAnything3(nn.Module):
         tokens = None
         if cameras is not None:
             with torch.autocast(images.device.type, enabled=False):
-                tokens = self.camera_encoder(cameras, (images.shape[-2], images.shape[-1]))
+                tokens = self.camera_encoder(cameras, (images.shape[-2], images.shape[-1]), conditioned)
         return self.backbone(
             images,
             camera_tokens=tokens,
@@ -92,24 +92,23 @@ class DepthAnything3(nn.Module):
         self,
         views: Views,
         *,
-        conditioned: Bool[Tensor, " B"] | None = None,
         reference: str | Int[Tensor, " B"] = "saddle_balanced",
         chunk: int = 8,
         rays: bool = True,
         dense: int | None = None,
     ) -> Geometry:
-        """Geometry of views in 0..1; ``views.cameras`` condition the network where they are given.
+        """Geometry of views in 0..1; ``views.cameras`` condition the network where they are known.
 
         Args:
-            conditioned: scenes whose cameras the network may see (all, if None).
-            reference: strategy or index of the reference view; unused with cameras.
+            reference: strategy or index of the reference view; unused where all cameras are known. Where some
+                are, its index in `condition`'s world: the first known view.
             chunk: views that the dense head takes at a time.
             rays: False skips the ray branch.
             dense: scenes, from the first on, whose depth and rays are decoded; None means all. Cameras are
                 those of all.
         """
         images = normalise_images(views.images)
-        features = self.encode(images, views.cameras, conditioned=conditioned, reference=reference)
+        features = self.encode(images, views.cameras, conditioned=views.known, reference=reference)
         return self.decode(features, chunk=chunk, rays=rays, dense=dense)
 
 

@@ -9,9 +9,8 @@ from torch import Tensor, nn
 from geometry.models.da3 import DepthAnything3, MonocularDepth, normalise_images
 from geometry.ops.align import fit_scale
 from geometry.ops.metric import metric_depth
-from geometry.ops.scale import rescale_cameras
 from geometry.ops.sky import SKY_THRESHOLD, quantile
-from geometry.prediction import Geometry
+from geometry.prediction import Geometry, scaled
 from geometry.views import Views
 
 MAX_SKY_DEPTH_M = 200.0
@@ -38,7 +37,7 @@ class NestedDepthAnything3(nn.Module):
     ) -> Geometry:
         """Geometry in metres; ``scale_factor`` says what the any-view output was multiplied by."""
         images = normalise_images(views.images)
-        features = self.any_view.encode(images, views.cameras, reference=reference)
+        features = self.any_view.encode(images, views.cameras, conditioned=views.known, reference=reference)
         geometry = self.any_view.decode(features, chunk=chunk, rays=rays)
         return align_to_metric(geometry, self.metric.decode(self.metric.encode(images), chunk=chunk))
 
@@ -61,22 +60,9 @@ def align_to_metric(geometry: Geometry, metric: Geometry) -> Geometry:
     usable = confident & ground & (target > 0.01) & (depth > 0.001)
     scale = fit_scale(depth.flatten(), target.flatten(), usable.flatten()).to(depth)
 
-    depth = depth * scale
+    geometry = scaled(geometry, scale)
+    depth = geometry.depth
     far = quantile(depth[ground], 0.99).clamp(max=MAX_SKY_DEPTH_M)
     depth = torch.where(ground, depth, far)
     conf = torch.where(ground, conf, torch.ones_like(conf))
-    encoding = geometry.pose_encoding.clone()
-    encoding[..., :3] *= scale
-    rays = geometry.rays
-    if rays is not None:
-        rays = torch.cat((rays[..., :3], rays[..., 3:] * scale), dim=-1)
-    return replace(
-        geometry,
-        depth=depth,
-        depth_conf=conf,
-        rays=rays,
-        cameras=rescale_cameras(cameras, scale[None]),
-        pose_encoding=encoding,
-        sky=metric.sky,
-        scale_factor=scale,
-    )
+    return replace(geometry, depth=depth, depth_conf=conf, sky=metric.sky, scale_factor=scale)

@@ -102,7 +102,7 @@ class VisionTransformer(nn.Module):
         images: Float[Tensor, "B V 3 H W"],
         *,
         camera_tokens: Float[Tensor, "B V D"] | None = None,
-        conditioned: Bool[Tensor, " B"] | None = None,
+        conditioned: Bool[Tensor, "B V"] | None = None,
         reference: str | Int[Tensor, " B"] = "saddle_balanced",
         export_blocks: Sequence[int] = (),
     ) -> Features:
@@ -110,7 +110,7 @@ class VisionTransformer(nn.Module):
 
         Args:
             camera_tokens: tokens of given cameras; then no reference is chosen.
-            conditioned: scenes for which they hold (all, if None); the others get learned tokens.
+            conditioned: views for which they hold (all, if None); the others get learned tokens.
             reference: how to choose the reference view (`choose_reference`), or its index per scene.
                 Scenes of one or two views take view 0, unless indices are given.
             export_blocks: blocks whose normed patch features are returned in ``Features.exported``.
@@ -175,7 +175,7 @@ class VisionTransformer(nn.Module):
         V: int,
         chosen: Int[Tensor, " B"] | None,
         given: Float[Tensor, "B V D"] | None,
-        conditioned: Bool[Tensor, " B"] | None,
+        conditioned: Bool[Tensor, "B V"] | None,
     ) -> Float[Tensor, "B V D"]:
         if given is not None and conditioned is None:
             return given
@@ -185,7 +185,7 @@ class VisionTransformer(nn.Module):
         learned = torch.where(is_reference[..., None], self.camera_token[:, :1], self.camera_token[:, 1:])
         if given is None:
             return learned
-        return torch.where(conditioned[:, None, None], given.to(learned.dtype), learned)
+        return torch.where(conditioned[..., None], given.to(learned.dtype), learned)
 
     def _run(self, block: nn.Module, x: Tensor, rotary: Rotary | None) -> Tensor:
         if self.activation_checkpointing and torch.is_grad_enabled():

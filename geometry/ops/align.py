@@ -152,6 +152,42 @@ def _consensus(source: Tensor, target: Tensor, first: Similarity, rng: np.random
 
 
 @torch.no_grad()
+def align_cameras(
+    source: Float[Tensor, "V 4 4"], target: Float[Tensor, "V 4 4"]
+) -> tuple[Similarity, Float[Tensor, ""]]:
+    """Similarity that carries cameras onto the same ones in another world, and how well it does.
+
+    By centres and directions together: each camera counts as its centre and three points before its axes, as
+    far off as the cameras are spread. One camera is then enough for a place, and two or a line of them for a
+    rotation; of one alone the scale stays.
+
+    Args:
+        source, target: world-to-camera.
+
+    Returns:
+        The similarity, and the median distance of carried centres and points from the target's, over the
+        target's spread (1 for one camera alone).
+    """
+    points = []
+    spreads = []
+    for poses in (source, target):
+        cam_to_world = se3.invert(poses.double())
+        centres = cam_to_world[:, :3, 3]
+        spreads.append((centres - centres.mean(dim=0)).square().sum(-1).mean().sqrt())
+        points.append(cam_to_world)
+    apart = min(spreads) > 1e-6 * max(float(p[:, :3, 3].abs().max()) for p in points)
+    lengths = spreads if apart else [spreads[0].new_ones(())] * 2
+    offsets = torch.cat((torch.zeros(1, 3), torch.eye(3))).to(points[0])
+    clouds = [
+        (cam_to_world[:, None, :3, 3] + length * (offsets @ cam_to_world[:, :3, :3].mT)).flatten(0, 1)
+        for cam_to_world, length in zip(points, lengths)
+    ]
+    carry = umeyama(*clouds)
+    error = (carry.points(clouds[0]) - clouds[1]).norm(dim=-1).median() / lengths[1]
+    return carry, error
+
+
+@torch.no_grad()
 def camera_scale(
     reference: Float[Tensor, "B V 4 4"], estimate: Float[Tensor, "B V 4 4"]
 ) -> Float[Tensor, " B"]:

@@ -49,6 +49,10 @@ class PixelMap:
         (sx, sy), (left, top) = self.scale, self.offset
         return np.array([[sx, 0, -left], [0, sy, -top], [0, 0, 1]]) @ intrinsics
 
+    def photo_intrinsics(self, intrinsics: Float[np.ndarray, "3 3"]) -> Float[np.ndarray, "3 3"]:
+        """Intrinsics of the photo from those of the network image."""
+        return np.linalg.inv(self.network_intrinsics(np.eye(3))) @ intrinsics
+
     def resized(self, size: tuple[int, int]) -> "PixelMap":
         """This map followed by a resize of the network image to (H, W)."""
         sy, sx = size[0] / self.network_size[0], size[1] / self.network_size[1]

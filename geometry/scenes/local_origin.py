@@ -19,16 +19,19 @@ _ALONE = 10.0  # spread assumed of a single place; georeferenced worlds are in m
 
 def around_local_origin(scene: Scene) -> Scene:
     """The scene in its world, or with the origin moved to its cameras where those lie far out."""
-    if not scene.posed:
+    if not scene.known:
         return scene
-    centres = se3.centres(torch.from_numpy(scene.extrinsics)).numpy()
+    centres = se3.centres(torch.from_numpy(scene.select(scene.known).extrinsics)).numpy()
     middle = np.median(centres, axis=0)
     seen = [centres] if scene.points is None or not len(scene.points) else [centres, scene.points]
     spread = max(float(np.median(np.linalg.norm(part - middle, axis=1))) for part in seen) or _ALONE
     if np.linalg.norm(middle) <= FAR * spread:
         return scene
     origin = np.round(middle, -int(np.floor(np.log10(spread))))  # no more digits than it needs
-    frames = tuple(replace(f, extrinsics=moved(f.extrinsics, origin)) for f in scene.frames)  # type: ignore[arg-type]
+    frames = tuple(
+        f if f.extrinsics is None else replace(f, extrinsics=moved(f.extrinsics, origin))
+        for f in scene.frames
+    )
     points = None if scene.points is None else scene.points - origin
     return replace(scene, frames=frames, points=points, origin=origin)
 

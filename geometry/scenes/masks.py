@@ -4,6 +4,7 @@ COLMAP names the mask of ``a.jpg`` ``a.jpg.png``, nerfstudio ``a.png`` or by ``m
 which its reader has put into `Frame.mask`. `Frame.load_mask` reads them all.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,7 +27,7 @@ def with_masks(scene: Scene, masks: str | Path | None, background: Colour | None
     if str(masks) == "none":
         frames = [replace(f, mask=None, transparent=False, background=background) for f in scene.frames]
         return replace(scene, frames=tuple(frames))
-    folder = _beside(scene) if masks is None else Path(masks).expanduser()
+    folder = folder_beside(scene, MASK_FOLDERS) if masks is None else Path(masks).expanduser()
     found: dict[str, Path] = {}
     if folder is not None:
         if not folder.is_dir():
@@ -44,12 +45,12 @@ def with_masks(scene: Scene, masks: str | Path | None, background: Colour | None
     return replace(scene, frames=tuple(masked(frame) for frame in scene.frames))
 
 
-def _beside(scene: Scene) -> Path | None:
-    """The folder of masks in that of the photos, in the capture's, or beside one of a usual name."""
+def folder_beside(scene: Scene, names: Sequence[str]) -> Path | None:
+    """A folder of such a name in that of the photos, in the capture's, or beside one of a usual name."""
     photos = {frame.image.parent for frame in scene.frames if isinstance(frame.image, Path)}
     places = [*photos, *([scene.folder] if scene.folder else [])]
     places += [place.absolute().parent for place in places if is_usual(place)]
-    folders = (place / name for place in places for name in MASK_FOLDERS)
+    folders = (place / name for place in places for name in names)
     return next((folder for folder in folders if folder.is_dir()), None)
 
 

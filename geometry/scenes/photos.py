@@ -12,13 +12,15 @@ from geometry.errors import InputError, PhotoError
 from geometry.formats import colmap
 from geometry.formats.images import FOREIGN_SUFFIXES, Colour, natural_key, read_header, remedy
 from geometry.scenes import apps, memory, transforms_json, video
+from geometry.scenes.calibration import with_intrinsics
 from geometry.scenes.checks.cameras import require_consistent_cameras
 from geometry.scenes.colmap import read_colmap
+from geometry.scenes.known_depth import with_depth
 from geometry.scenes.local_origin import around_local_origin
 from geometry.scenes.masks import with_masks
 from geometry.scenes.panorama import recognised
 from geometry.scenes.photo_files import is_usual, match_names, photo_places, visible_files
-from geometry.scenes.scene import Scene, decodable, photo_frame, readable_frames
+from geometry.scenes.scene import Frame, Scene, decodable, photo_frame, readable_frames
 from geometry.views import Cameras
 
 SMALLEST_SIDE = 14  # pixels: one patch of the network
@@ -37,6 +39,8 @@ def open_photos(
     whole: bool = False,
     masks: str | Path | None = None,
     background: Colour | None = None,
+    focal: str | float | Path | None = None,
+    partly: bool = False,
     max_video_frames: int = 300,
 ) -> Scene:
     """Open photos, with their cameras where a file beside them has some.
@@ -60,6 +64,8 @@ def open_photos(
         masks: a folder of them (white keeps, black hides); None looks beside the photos; ``none`` ignores
             masks, and transparency.
         background: what lies behind transparent photos; None: white, and what shines through is masked.
+        focal: of photos without intrinsics, see `geometry.scenes.calibration.with_intrinsics`.
+        partly: keep the photos for which the cameras found have none.
         max_video_frames: of a video, this many frames, evenly spaced in time.
 
     Raises:
@@ -78,7 +84,7 @@ def open_photos(
             if not path.exists():
                 raise InputError(f"{path}: expected photos, found no such file or folder")
         place = None if poses is None else Path(poses).expanduser()
-        scene = _open(paths, place, unposed or cameras is not None, max_video_frames)
+        scene = _open(paths, place, unposed or cameras is not None, max_video_frames, partly)
         scene = decodable(scene) if whole else scene
         if in_order and len(paths) > 1:
             scene = _in_order(scene, paths)
@@ -86,10 +92,11 @@ def open_photos(
         raise InputError(f"{poses}: expected poses of photos in files, got images in memory")
     else:
         scene = memory.scene_of(given)
-    scene = with_masks(scene, masks, background)
+    scene = with_depth(with_masks(scene, masks, background))
     if cameras is None:
         scene = recognised(scene, panorama)
         scene = scene.without_cameras() if unposed else scene
+        scene = scene if focal is None else with_intrinsics(scene, focal)
     else:
         scene = _with_cameras(scene, cameras)
     for frame in scene.frames:
@@ -99,8 +106,8 @@ def open_photos(
             raise InputError(
                 f"{where}: expected at least {SMALLEST_SIDE} x {SMALLEST_SIDE} pixels, got {H} x {W}"
             )
-    if check and scene.posed:
-        require_consistent_cameras(scene)
+    if check and scene.known:
+        require_consistent_cameras(scene.select(scene.known))
     near = around_local_origin(scene)
     if cameras is not None and near.origin is not None:
         raise InputError(
@@ -110,15 +117,15 @@ def open_photos(
     return near
 
 
-def _open(paths: list[Path], poses: Path | None, unposed: bool, max_video_frames: int) -> Scene:
+def _open(paths: list[Path], poses: Path | None, unposed: bool, max_video_frames: int, partly: bool) -> Scene:
     first, *more = paths
     if not more and first.is_dir():
-        return _open_folder(first, poses, unposed, max_video_frames)
+        return _open_folder(first, poses, unposed, max_video_frames, partly)
     if not more and first.suffix.lower() == ".json":
-        scene = transforms_json.read_scene(first)
+        scene = transforms_json.read_scene(first, partly=partly)
         return scene.without_cameras() if unposed else scene
     if not more and apps.app_of(first) is not None:
-        scene = _open_folder(first.parent, first, False, max_video_frames)
+        scene = _open_folder(first.parent, first, False, max_video_frames, partly)
         return scene.without_cameras() if unposed else scene
     for path in paths:
         if path.suffix.lower() in video.VIDEO_SUFFIXES:
@@ -130,7 +137,7 @@ def _open(paths: list[Path], poses: Path | None, unposed: bool, max_video_frames
     for path in paths:
         if path.is_dir():
             raise InputError(f"{path}: expected one folder alone or photos, got a folder in a list")
-    return _open_list(paths, poses, unposed)
+    return _open_list(paths, poses, unposed, partly)
 
 
 def _in_order(scene: Scene, paths: list[Path]) -> Scene:
@@ -156,7 +163,9 @@ def _with_cameras(scene: Scene, cameras: Cameras) -> Scene:
     return replace(scene, frames=tuple(frames), source="given cameras")
 
 
-def _open_folder(folder: Path, poses: Path | None, unposed: bool, max_video_frames: int) -> Scene:
+def _open_folder(
+    folder: Path, poses: Path | None, unposed: bool, max_video_frames: int, partly: bool
+) -> Scene:
     places = photo_places(folder)
     name = folder.resolve().name
     source, ours = poses, True
@@ -164,7 +173,7 @@ def _open_folder(folder: Path, poses: Path | None, unposed: bool, max_video_fram
         source, ours = _find_cameras(folder, places[0][0] if places else folder)
     if not places and source is None:
         if (held := apps.find_cameras(folder)) is not None:  # an export that holds its photos
-            return _posed(held, [], folder).without_cameras()
+            return _posed(held, [], folder, partly=False).without_cameras()
         videos = [p for p in visible_files(folder) if p.suffix.lower() in video.VIDEO_SUFFIXES]
         if len(videos) == 1:
             return video.read_scene(videos[0], max_video_frames)
@@ -173,7 +182,7 @@ def _open_folder(folder: Path, poses: Path | None, unposed: bool, max_video_fram
     if source is None:
         return _unposed(*_most_photos(folder, places), name)
     try:
-        scene = _posed(source, places, folder)
+        scene = _posed(source, places, folder, partly=partly)
     except PhotoError:
         raise
     except InputError as error:
@@ -198,7 +207,7 @@ def _most_photos(folder: Path, places: list[_Place]) -> _Place:
     return inner[0]
 
 
-def _open_list(photos: list[Path], poses: Path | None, unposed: bool) -> Scene:
+def _open_list(photos: list[Path], poses: Path | None, unposed: bool, partly: bool) -> Scene:
     photos = sorted(photos, key=natural_key)
     folder, alone = photos[0].parent, len({photo.resolve().parent for photo in photos}) == 1
     source = poses
@@ -207,7 +216,7 @@ def _open_list(photos: list[Path], poses: Path | None, unposed: bool) -> Scene:
     if source is None:
         return _unposed(folder, photos, folder.resolve().name)
     chosen = {str(photo.resolve()) for photo in photos}
-    return _posed(source, [(folder, photos)] if alone else [], folder, only=chosen)
+    return _posed(source, [(folder, photos)] if alone else [], folder, only=chosen, partly=partly)
 
 
 def _unposed(folder: Path, photos: list[Path], name: str) -> Scene:
@@ -219,10 +228,13 @@ def _unposed(folder: Path, photos: list[Path], name: str) -> Scene:
     return Scene(name=name, frames=tuple(frames), folder=folder)
 
 
-def _posed(source: Path, places: list[_Place], folder: Path, only: set[str] | None = None) -> Scene:
+def _posed(
+    source: Path, places: list[_Place], folder: Path, only: set[str] | None = None, *, partly: bool
+) -> Scene:
     """Scene of the cameras in a transforms.json or a COLMAP folder; says how many photos have none.
 
     Args:
+        partly: photos without a camera there stay in the scene.
         places: where photos may lie; those where the most names are found count.
         folder: searched for a COLMAP model's photos where none of the places has any.
     """
@@ -254,17 +266,39 @@ def _posed(source: Path, places: list[_Place], folder: Path, only: set[str] | No
     if is_app:
         scene = apps.read_scene(source, here or folder, only=only)
     elif source.is_file():
-        scene = transforms_json.read_scene(source, here, only=only)
+        scene = transforms_json.read_scene(source, here, only=only, partly=partly)
     else:
         scene = read_colmap(source, here or folder, only=only)
     used = {frame.image.resolve() for frame in scene.frames if isinstance(frame.image, Path)}
     left_out = [photo for photo in photos if photo.resolve() not in used and _readable(photo)]
-    if left_out:
+    if left_out and not partly:
         _warn(
             f"{source}: {len(left_out)} of {len(photos)} photos have no camera there "
             f"({left_out[0].name}, ...); they are left out"
         )
-    return scene
+    return _joined(scene, left_out, here) if left_out and partly and here else scene
+
+
+def _joined(scene: Scene, more: list[Path], folder: Path) -> Scene:
+    """A scene with further photos, which have no pose, and intrinsics only if all that were given agree."""
+    twin, *others = scene.frames
+    lenses = {(f.image_size, f.lens, f.exif, str(f.intrinsics)) for f in (twin, *others)}
+
+    def frame_of(name: str) -> Frame:
+        frame = photo_frame(folder / name, name=name)
+        sized = read_header(folder / name) == read_header(twin.image)  # type: ignore[arg-type]
+        if len(lenses) > 1 or not sized:
+            return frame
+        none: dict[str, Any] = dict.fromkeys(("extrinsics", "depth", "mask", "sky", "objects"))
+        return replace(twin, name=name, image=frame.image, transparent=frame.transparent, **none)
+
+    names = [photo.relative_to(folder).as_posix() for photo in more]
+    frames = [*scene.frames, *readable_frames(names, frame_of)]
+    order = sorted(range(len(frames)), key=lambda i: natural_key(str(frames[i].image)))
+    visibility = scene.visibility
+    if visibility is not None:
+        visibility = (*visibility, *[np.empty(0, np.int64)] * (len(frames) - len(scene)))
+    return replace(scene, frames=tuple(frames), visibility=visibility).select(order)
 
 
 def _find_cameras(folder: Path, photo_folder: Path, *, parent: bool = True) -> tuple[Path | None, bool]:

@@ -58,6 +58,7 @@ class Frame:
     mask: Path | None = None  # as stored; black = ignore
     transparent: bool = False  # the file has an alpha channel
     background: Colour | None = None  # behind it; None: white, and what shines through is ignored
+    placed: bool = False  # its camera was found from the photos, though others in the scene were given
     sky: Callable[[], Bool[np.ndarray, "h w"]] | None = None  # True on sky, as stored; None where unlabelled
     objects: Callable[[], Bool[np.ndarray, "h w"]] | None = None  # True on the foreground object, as stored
 
@@ -172,10 +173,20 @@ class Scene:
         return len(self.frames)
 
     @property
+    def known(self) -> list[int]:
+        """The frames that have a whole camera."""
+        cameras = ((f.extrinsics, f.intrinsics) for f in self.frames)
+        return [i for i, camera in enumerate(cameras) if all(x is not None for x in camera)]
+
+    @property
     def posed(self) -> bool:
         """Whether every frame has extrinsics and intrinsics."""
-        cameras = (x for f in self.frames for x in (f.extrinsics, f.intrinsics))
-        return bool(self.frames) and all(x is not None for x in cameras)
+        return bool(self.frames) and len(self.known) == len(self.frames)
+
+    @property
+    def partly_posed(self) -> bool:
+        """Whether some frames have a whole camera and others have none."""
+        return 0 < len(self.known) < len(self.frames)
 
     @property
     def extrinsics(self) -> Float[np.ndarray, "V 4 4"]:

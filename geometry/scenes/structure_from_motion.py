@@ -26,13 +26,13 @@ from geometry.formats.distortion import pinhole_intrinsics
 from geometry.formats.images import ExifLens, read_exif_lens
 from geometry.ops import se3
 from geometry.scenes import panorama
+from geometry.scenes.calibration import FILM_WIDTH_MM
 from geometry.scenes.scene import Frame, Scene
 
 SOURCE = "structure from motion"  # what a `Scene` of placed photos calls the source of its cameras
 SIDE = 960  # pixels of the long side that features are found in: COLMAP's own limit of 3200 takes minutes
 FEATURES = 4096  # per photo, the strongest; matching grows with its square
 EXHAUSTIVE = 60  # photos at most for which all pairs are matched, beyond it neighbours in order
-_FILM_WIDTH_MM = 36.0  # of the film that EXIF's equivalent focal lengths refer to
 _GUESSED_FOCAL = 1.2  # in long sides, where EXIF says nothing: a phone's, and where COLMAP starts too
 
 
@@ -76,7 +76,7 @@ def place_photos(scene: Scene, photos: Sequence[int] | None = None, *, seed: int
     into several unconnected groups, the largest is kept.
 
     Args:
-        scene: cameras that it has are ignored; lens distortion that is known there stays undone.
+        scene: its poses are ignored; intrinsics that it has are kept, and lens distortion stays undone.
         photos: indices of the photos to use, None for all.
         seed: of every random choice; the same seed gives the same cameras.
 
@@ -85,7 +85,9 @@ def place_photos(scene: Scene, photos: Sequence[int] | None = None, *, seed: int
     """
     require()
     photos = list(range(len(scene))) if photos is None else sorted(set(photos))
+    intrinsics = [pinhole_intrinsics(f.lens) if f.rig and f.lens else f.intrinsics for f in scene.frames]
     scene = scene.without_cameras()
+    scene = replace(scene, frames=tuple(replace(f, intrinsics=K) for f, K in zip(scene.frames, intrinsics)))
     model = None
     if len(photos) > 1:
         with tempfile.TemporaryDirectory(prefix="sfm-") as folder, _silent():
@@ -105,9 +107,9 @@ def place_photos(scene: Scene, photos: Sequence[int] | None = None, *, seed: int
 
 
 def _with_camera(frame: Frame, extrinsics: Float[np.ndarray, "4 4"], camera: ColmapCamera | None) -> Frame:
-    """The frame with a camera that was found in its reduced copy, or the known one of a panorama's view."""
-    if frame.rig or camera is None:
-        return replace(frame, extrinsics=extrinsics, intrinsics=pinhole_intrinsics(frame.lens))
+    """The frame with a camera that was found in its reduced copy, or with the intrinsics that it has."""
+    if frame.intrinsics is not None or camera is None:
+        return replace(frame, extrinsics=extrinsics)
     lens = camera.lens().resized(frame.image_size)
     known = frame.lens is not None or lens.is_pinhole  # `load` undoes a known distortion already
     return replace(
@@ -115,7 +117,8 @@ def _with_camera(frame: Frame, extrinsics: Float[np.ndarray, "4 4"], camera: Col
     )
 
 
-_Group = tuple[list[str], str, str]  # names of photos that share a lens, COLMAP's model, known parameters
+# Names of photos that share a lens, COLMAP's model, known parameters, and whether these are exact.
+_Group = tuple[list[str], str, str, bool]
 
 
 def _write_photos(folder: Path, scene: Scene, photos: list[int]) -> list[_Group]:
@@ -146,18 +149,21 @@ def _write_photos(folder: Path, scene: Scene, photos: list[int]) -> list[_Group]
         frame = scene.frames[index]
         lens = read_exif_lens(frame.image) if isinstance(frame.image, Path) else ExifLens()
         # A reduced size can be equal where the photo's is not: another camera.
-        key = (frame.image_size, sizes[index], lens, frame.lens is None, bool(frame.rig))
+        key = (frame.image_size, sizes[index], lens, frame.lens is None, str(frame.intrinsics))
         shared.setdefault(key, []).append(index)
     groups = []
     for (_, (H, W), lens, distorted, _), members in shared.items():
         # Without distortion where it was undone; else one coefficient, as many as casual photos support.
         model = "SIMPLE_RADIAL" if distorted else "SIMPLE_PINHOLE"
-        focal = lens.focal_35mm and lens.focal_35mm / _FILM_WIDTH_MM * max(H, W)
-        if (frame := scene.frames[members[0]]).rig:
-            focal = float(pinhole_intrinsics(frame.lens)[0, 0] * W / frame.image_size[1])
+        focal = lens.focal_35mm and lens.focal_35mm / FILM_WIDTH_MM * max(H, W)
         # Stated parameters count as known: mapping starts from them.
         params = f"{focal},{W / 2},{H / 2}{',0' * distorted}" if focal else ""
-        groups.append(([_name(index) for index in members], model, params))
+        frame = scene.frames[members[0]]
+        if frame.intrinsics is not None:
+            smaller = np.diag([W / frame.image_size[1], H / frame.image_size[0]])
+            (fx, _, cx), (_, fy, cy) = smaller @ frame.intrinsics[:2]
+            model, params = "PINHOLE", f"{fx},{fy},{cx},{cy}"
+        groups.append(([_name(index) for index in members], model, params, frame.intrinsics is not None))
     return groups
 
 
@@ -174,7 +180,7 @@ def _reconstruct(folder: Path, groups: list[_Group], *, count: int, seed: int) -
     extraction = pycolmap.FeatureExtractionOptions(num_threads=threads, use_gpu=False)
     extraction.sift.max_num_features = FEATURES
     pycolmap.Database.open(database).close()  # makes the file
-    for names, model, params in groups:
+    for names, model, params, _ in groups:
         reader = pycolmap.ImageReaderOptions(
             camera_model=model,
             camera_params=params,
@@ -197,6 +203,8 @@ def _reconstruct(folder: Path, groups: list[_Group], *, count: int, seed: int) -
     mapping = pycolmap.IncrementalPipelineOptions(num_threads=1, random_seed=seed, extract_colors=False)
     # A pair is worth keeping only where two photos are all there is.
     mapping.min_model_size = min(3, count)
+    # Cameras are numbered from 1 in the order in which they were made.
+    mapping.constant_cameras = {number for number, (*_, exact) in enumerate(groups, start=1) if exact}
     mapping.mapper.random_seed = mapping.triangulation.random_seed = seed
     # COLMAP does not start from photos taken walking ahead, nor from less than 100 matches and 16 degrees:
     # captures of a walk along a street have nothing else.

@@ -38,7 +38,12 @@ _PINHOLE = ("OPENCV", "PINHOLE", "SIMPLE_PINHOLE", "PERSPECTIVE", "SIMPLE_RADIAL
 
 
 def read_scene(
-    path: Path, image_folder: Path | None = None, *, only: set[str] | None = None, split: str = "frames"
+    path: Path,
+    image_folder: Path | None = None,
+    *,
+    only: set[str] | None = None,
+    split: str = "frames",
+    partly: bool = False,
 ) -> Scene:
     """Posed photos that the file lists, in natural order of names.
 
@@ -50,6 +55,7 @@ def read_scene(
             ``images_8/``); see `geometry.scenes.photo_files.find_named`.
         only: resolved paths to keep, when the caller chose some of the photos.
         split: key of the frame list (ScanNet++ also has ``test_frames``).
+        partly: a frame without transform_matrix is a photo whose intrinsics alone are known.
 
     Raises:
         InputError: no JSON of this form, a bad frame (named), or no photo of it exists.
@@ -58,7 +64,7 @@ def read_scene(
     content, entries = _listed(path, split)
     photos = find_named(list(entries), path.parent, photos_from=image_folder)
     names = photos_present(photos, only, path, image_folder or path.parent)
-    frames = readable_frames(names, lambda name: _frame(content, entries[name], photos[name], path))
+    frames = readable_frames(names, lambda name: _frame(content, entries[name], photos[name], path, partly))
     return with_views(
         Scene(name=path.parent.name, frames=tuple(frames), source=str(path), folder=path.parent)
     )
@@ -227,8 +233,27 @@ def _size_without_any(
     )
 
 
-def _frame(content: Mapping, entry: Mapping, photo: Path, path: Path) -> Frame:
+def _frame(content: Mapping, entry: Mapping, photo: Path, path: Path, partly: bool) -> Frame:
     where = f"{path}, frame {entry['file_path']}"
+    extrinsics = None if partly and "transform_matrix" not in entry else _pose(entry, where)
+    lens = lens_from_keys(content, entry, where, read_header(photo).stored_size)
+    depth, mask = (_beside(entry.get(key), path.parent) for key in ("depth_file_path", "mask_path"))
+    unit = content.get("depth_unit_scale_factor", 1e-3)  # nerfstudio's default: millimetres
+    if not isinstance(unit, (int, float)):
+        raise InputError(f"{path}: expected a number for depth_unit_scale_factor, got {unit!r}")
+    return photo_frame(
+        photo,
+        name=entry["file_path"],
+        extrinsics=extrinsics,
+        lens=lens,
+        where=where,
+        depth=None if depth is None else partial(_read_depth, depth, float(unit)),
+        mask=mask,
+    )
+
+
+def _pose(entry: Mapping, where: str) -> np.ndarray:
+    """The entry's world-to-camera pose, OpenCV axes."""
     try:
         cam_to_world = np.array(entry["transform_matrix"], dtype=np.float64)
     except (KeyError, TypeError, ValueError, OverflowError):
@@ -238,20 +263,7 @@ def _frame(content: Mapping, entry: Mapping, photo: Path, path: Path) -> Frame:
     if cam_to_world.shape == (3, 4):
         cam_to_world = np.concatenate((cam_to_world, [[0.0, 0.0, 0.0, 1.0]]))
     check_pose(cam_to_world, where)
-    lens = lens_from_keys(content, entry, where, read_header(photo).stored_size)
-    depth, mask = (_beside(entry.get(key), path.parent) for key in ("depth_file_path", "mask_path"))
-    unit = content.get("depth_unit_scale_factor", 1e-3)  # nerfstudio's default: millimetres
-    if not isinstance(unit, (int, float)):
-        raise InputError(f"{path}: expected a number for depth_unit_scale_factor, got {unit!r}")
-    return photo_frame(
-        photo,
-        name=entry["file_path"],
-        extrinsics=extrinsics_from_opengl(cam_to_world),
-        lens=lens,
-        where=where,
-        depth=None if depth is None else partial(_read_depth, depth, float(unit)),
-        mask=mask,
-    )
+    return extrinsics_from_opengl(cam_to_world)
 
 
 def _read_depth(path: Path, unit: float) -> np.ndarray:

@@ -37,6 +37,9 @@ class StudentStep(GeometryStep):
     _: KW_ONLY
     pose_probability: float = 0.2  # share of samples that see their cameras; 0: no conditioning, and the
     # camera encoder is then not trained
+    # Share of those samples that see only some of them, the first view's always: in the others' place are
+    # learned tokens, as `geometry.predict.place_views` has it for captures with cameras for some photos.
+    partly_posed: float = 0.0
     reference: Reference = "random"  # how the reference view is drawn
     pose_source: PoseSource = "decoder"  # which of the network's two camera estimates ``auc30`` scores; an
     # ablation without one of the targets must take the other
@@ -59,7 +62,7 @@ class StudentStep(GeometryStep):
         device = batch.views.images.device
         conditioned = draw_conditioned(B, self.pose_probability, generator=generator).to(device)
         reference = draw_reference(B, V, conditioned, self.reference, generator=generator).to(device)
-        given = None
+        given, known = None, draw_known(conditioned, V, self.partly_posed, generator=generator)
         with exact(batch):
             truth, _ = normalise_truth(batch.truth, reference)
             if self.pose_probability > 0:
@@ -69,8 +72,7 @@ class StudentStep(GeometryStep):
         options = {} if self.dense_share == 1 else {"dense": max(1, round(self.dense_share * B))}
         with self.attention.recorded() if self.attention else nullcontext() as seen:
             geometry = self.model(
-                replace(batch.views, cameras=given),
-                conditioned=conditioned,
+                replace(batch.views, cameras=given, known=known),
                 reference=reference,
                 chunk=B * V,
                 **options,
@@ -95,6 +97,20 @@ def draw_conditioned(
     Source: DA3 (arXiv:2511.10647), pose conditioning with probability 0.2.
     """
     return torch.rand(samples, generator=generator, device=generator.device) < probability
+
+
+def draw_known(
+    conditioned: Bool[Tensor, " samples"], views: int, partly: float, *, generator: torch.Generator
+) -> Bool[Tensor, "samples views"]:
+    """Which views' cameras the network sees: all of a conditioned sample's, or in a share of them each one
+    with probability 1/2, and the first."""
+    known = conditioned[:, None].expand(-1, views)
+    if partly == 0:
+        return known
+    draws = torch.rand(len(known), views + 1, generator=generator, device=generator.device).to(known.device)
+    some, whole = draws[:, 1:] < 0.5, draws[:, :1] >= partly
+    first = torch.arange(views, device=known.device) == 0
+    return known & (some | whole | first)
 
 
 def draw_reference(

@@ -19,6 +19,8 @@ from geometry.scenes.local_origin import moved
 from geometry.scenes.transforms_json import extrinsics_from_opengl, lens_from_keys
 from geometry.views import Cameras
 
+SCALE = "scale_factor"  # key of our files: how much larger their world is than that of the given cameras
+
 
 @dataclass(frozen=True)
 class _Camera:
@@ -58,23 +60,32 @@ def cameras_and_size(
     path: Path | str,
     image_size: tuple[int, int] | None = None,
     origin: Float[np.ndarray, " 3"] | None = None,
+    scale: float = 1.0,
 ) -> tuple[Cameras, tuple[int, int]]:
-    """`cameras_from_file` for images of one size: the size asked for, or the first camera's own."""
-    cameras = _read(Path(path), image_size, origin)
+    """`cameras_from_file` for images of one size: the size asked for, or the first camera's own.
+
+    Args:
+        scale: of a world that was made so many times larger after that; files that say so are in it already.
+    """
+    cameras = _read(Path(path), image_size, origin, scale)
     H, W = image_size or cameras[0].size
     return _as_record(cameras, (round(H), round(W))), (round(H), round(W))
 
 
 def _read(
-    path: Path, image_size: tuple[int, int] | None, origin: Float[np.ndarray, " 3"] | None
+    path: Path,
+    image_size: tuple[int, int] | None,
+    origin: Float[np.ndarray, " 3"] | None,
+    scale: float = 1.0,
 ) -> list[_Camera]:
-    cameras = _read_model(path) if path.is_dir() else _read_json(path, image_size)
+    cameras, own = (_read_model(path), 1.0) if path.is_dir() else _read_json(path, image_size)
+    poses = np.stack([camera.extrinsics for camera in cameras])
     if origin is not None:
-        poses = np.stack([camera.extrinsics for camera in cameras])
         middle = np.median(se3.centres(torch.from_numpy(poses)).numpy(), axis=0)
         if np.linalg.norm(middle - origin) < np.linalg.norm(middle):
-            return [replace(c, extrinsics=E) for c, E in zip(cameras, moved(poses, origin))]
-    return cameras
+            poses = moved(poses, origin)
+    poses[:, :3, 3] *= scale / own
+    return [replace(c, extrinsics=E) for c, E in zip(cameras, poses)]
 
 
 def _as_record(cameras: Sequence[_Camera], image_size: tuple[int, int] | None) -> Cameras:
@@ -85,7 +96,8 @@ def _as_record(cameras: Sequence[_Camera], image_size: tuple[int, int] | None) -
     )
 
 
-def _read_json(path: Path, image_size: tuple[int, int] | None) -> list[_Camera]:
+def _read_json(path: Path, image_size: tuple[int, int] | None) -> tuple[list[_Camera], float]:
+    """Cameras, and how much larger their world is than the given cameras'."""
     content = read_json(path, "a file of cameras")
     key = next((k for k in ("frames", "camera_path") if isinstance(content, dict) and content.get(k)), None)
     if key is None:
@@ -100,7 +112,8 @@ def _read_json(path: Path, image_size: tuple[int, int] | None) -> list[_Camera]:
             cameras.append(_camera(extrinsics, lens))
         else:
             cameras.append(_Camera(extrinsics, *_viewer_lens(content, entry, where)))
-    return cameras
+    own = content.get(SCALE, 1.0)
+    return cameras, float(own) if isinstance(own, (int, float)) and own > 0 else 1.0
 
 
 def _read_model(folder: Path) -> list[_Camera]:

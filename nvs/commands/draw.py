@@ -54,7 +54,8 @@ def run(args: argparse.Namespace) -> int:
 
     from geometry.device import pick_device
     from geometry.results import require_results, result_folder
-    from nvs.drawing import cameras_for, draw, load_splats
+    from nvs.cameras.files import SCALE
+    from nvs.drawing import cameras_for, draw, load_splats, read_about
     from nvs.gaussians.files import find
     from nvs.rasterizer.backends import choose_backend
 
@@ -75,6 +76,7 @@ def run(args: argparse.Namespace) -> int:
             background=torch.tensor(background(args.background, source.parent), device=device),
             backend=args.backend,
             fps=args.fps,
+            scale=read_about(source.parent).get(SCALE, 1.0),
         )
     print(args.out / "video.mp4")
     return 0

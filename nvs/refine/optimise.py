@@ -3,7 +3,7 @@
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -77,7 +77,7 @@ def refine(
     rates: Rates | None = None,
     dissimilar: float = 0.2,
     most_seconds: float | None = None,
-    optimise_cameras: bool = False,
+    move: Sequence[int] = (),
     background: Float[Tensor, " 3"] | None = None,
     backend: str = "auto",
     report: Callable[[str], None] = lambda line: None,
@@ -94,7 +94,7 @@ def refine(
         seed: of the order of the photos.
         dissimilar: the weight w.
         most_seconds: after which it ends, whatever step it is at; None takes the time that it takes.
-        optimise_cameras: the photos' poses too, but for the first one's, which holds the world in place.
+        move: photos whose poses are optimised, too; one at least should stay, to hold the world in place.
         report: takes a line of progress now and then.
 
     Raises:
@@ -107,7 +107,7 @@ def refine(
     photos = photos.map(_ordinary)
     V = photos.images.shape[1]
     drawn = {"background": background, "backend": backend}
-    state = _State(gaussians, photos, rates or Rates(), optimise_cameras, drawn)
+    state = _State(gaussians, photos, rates or Rates(), move, drawn)
     coarse = coarse_share(steps, V)
     order = _in_turns(V, torch.Generator().manual_seed(seed))
     interval = max(10, round(steps / _REPORTS))
@@ -153,7 +153,7 @@ def coarse_share(steps: int, photos: int) -> float:
 
 
 def _photo(photos: Views, view: int, *, halved: bool) -> Photo:
-    """A photo and its mask; half as large each pixel is the mean of those it covers, and a small one stays."""
+    """A photo and its mask; halved, each pixel is the mean of those it covers, and a small one stays."""
     image = photos.images[0, view].float()
     mask = None if photos.mask is None else photos.mask[0, view]
     H, W = image.shape[1:]
@@ -181,7 +181,7 @@ def step_seconds(
     views = sorted({round(i * (V - 1) / 3) for i in range(4)})
     seconds: list[list[float]] = []
     with torch.inference_mode(False), torch.enable_grad():
-        state = _State(gaussians, photos, Rates(), False, {"background": background, "backend": backend})
+        state = _State(gaussians, photos, Rates(), (), {"background": background, "backend": backend})
         for halved in (True, False):
             seconds.append([])
             for view in (views[0], *views):  # the first one compiles kernels
@@ -202,7 +202,7 @@ class _State:
     """What is optimised, as free numbers, and the optimizer."""
 
     def __init__(
-        self, gaussians: Gaussians, photos: Views, rates: Rates, optimise_cameras: bool, drawn: dict[str, Any]
+        self, gaussians: Gaussians, photos: Views, rates: Rates, move: Sequence[int], drawn: dict[str, Any]
     ) -> None:
         self._drawn = drawn
         start = gaussians.map(torch.detach)
@@ -216,9 +216,9 @@ class _State:
             "colours": start.sh[..., :1, :].clone(),
             "harmonics": start.sh[..., 1:, :].clone(),
         }
-        V = photos.images.shape[1]
-        if optimise_cameras and V > 1:
-            self._free["cameras"] = start.means.new_zeros(V - 1, 6)
+        if len(move):
+            self._move = torch.tensor(list(move), device=start.means.device)
+            self._free["cameras"] = start.means.new_zeros(len(move), 6)
             z = (start.means[0] - se3.centres(photos.cameras.extrinsics[0])[0]).norm(dim=-1)
             self._distance = z.median()
         groups = []
@@ -242,10 +242,9 @@ class _State:
         given = self._photos.cameras
         if "cameras" not in self._free:
             return given
-        move = self._free["cameras"]
-        step = small_motion(move, self._distance)
-        first, others = given.extrinsics.split((1, len(move)), dim=1)
-        return replace(given, extrinsics=torch.cat((first, step[None] @ others), dim=1))
+        step = small_motion(self._free["cameras"], self._distance)
+        moved = step[None] @ given.extrinsics[:, self._move]
+        return replace(given, extrinsics=given.extrinsics.index_copy(1, self._move, moved))
 
     def learn(self, view: int, photo: Photo, progress: float, dissimilar: float) -> Float[Tensor, ""]:
         """One gradient step on a photo, of any size; its PSNR before it."""

@@ -11,6 +11,7 @@ from geometry.formats.colmap.files import (
     is_model,
     numbered_models,
     photo_names,
+    read_cameras,
     read_model,
     write_model,
 )
@@ -18,5 +19,5 @@ from geometry.formats.colmap.records import ColmapCamera, ColmapModel, model_fro
 
 __all__ = [
     "ColmapCamera", "ColmapModel", "find_model", "is_model", "model_from_cameras", "numbered_models",
-    "photo_names", "read_model", "write_model",
+    "photo_names", "read_cameras", "read_model", "write_model",
 ]  # fmt: skip

@@ -6,7 +6,7 @@ from types import ModuleType
 from geometry.atomic import atomic_file
 from geometry.errors import InputError
 from geometry.formats.colmap import binary, text
-from geometry.formats.colmap.records import ColmapModel, points_from_rows
+from geometry.formats.colmap.records import ColmapCamera, ColmapModel, points_from_rows
 
 
 def find_model(folder: Path) -> Path | None:
@@ -80,6 +80,11 @@ def read_model(folder: Path) -> ColmapModel:
         if fault := cameras[image.camera_id].fault:
             raise InputError(fault)
     return ColmapModel(cameras=cameras, images=images, points=points)
+
+
+def read_cameras(path: Path) -> dict[int, ColmapCamera]:
+    """The cameras of a cameras.txt or cameras.bin, by id."""
+    return (binary if path.suffix.lower() == ".bin" else text).read_cameras(path)
 
 
 def _form(folder: Path) -> tuple[ModuleType, str]:

@@ -75,7 +75,7 @@ def test_conditioned_scenes_get_given_tokens_and_the_others_learned_ones(vit, im
     tokens = torch.randn(2, 3, 48, generator=generator)
     posed, _ = run(vit, images, camera_tokens=tokens)
     unposed, _ = run(vit, images, reference=torch.tensor([0, 0]))
-    mixed, _ = run(vit, images, camera_tokens=tokens, conditioned=torch.tensor([True, False]))
+    mixed, _ = run(vit, images, camera_tokens=tokens, conditioned=torch.tensor([[True] * 3, [False] * 3]))
     assert_close(mixed[0], posed[0], atol=1e-5, rtol=1e-5)
     assert_close(mixed[1], unposed[1], atol=1e-5, rtol=1e-5)
 

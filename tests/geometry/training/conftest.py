@@ -37,8 +37,8 @@ class Oracle(DepthAnything3):
         self.truth = truth
         self.seen = []
 
-    def forward(self, views, *, conditioned=None, reference=None, chunk=8, rays=True):
-        self.seen.append((views, conditioned, reference))
+    def forward(self, views, *, reference=None, chunk=8, rays=True):
+        self.seen.append((views, reference))
         B = len(views.images)
         reference = torch.zeros(B, dtype=torch.long) if reference is None else reference
         truth, _ = normalise_truth(self.truth, reference)

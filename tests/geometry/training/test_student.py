@@ -53,13 +53,27 @@ def test_given_cameras_are_normalised_and_only_some_samples_see_them(oracle, bat
     shown = []
     for seed in range(40):
         step.training_loss(batch, torch.Generator().manual_seed(seed))
-        views, conditioned, reference = oracle.seen[-1]
+        views, reference = oracle.seen[-1]
+        conditioned = views.known.all(1)
+        assert (views.known.any(1) == conditioned).all()
         shown.append(conditioned.float().mean())
         first = views.cameras.extrinsics[:, 0]
         assert_close(first, torch.eye(4).expand_as(first), atol=1e-5, rtol=0)
         assert (reference[conditioned] == 0).all()
     assert 0.3 < torch.stack(shown).mean() < 0.7
-    assert {int(r) for _, _, reference in oracle.seen for r in reference} == {0, 1, 2}
+    assert {int(r) for _, reference in oracle.seen for r in reference} == {0, 1, 2}
+
+
+def test_some_samples_see_some_of_their_cameras(oracle, batch):
+    step = step_of(oracle, pose_probability=0.9, partly_posed=0.5)
+    counts = set()
+    for seed in range(20):
+        step.training_loss(batch, torch.Generator().manual_seed(seed))
+        views, reference = oracle.seen[-1]
+        assert (views.known[:, 0] == views.known.any(1)).all()
+        assert (reference[views.known.any(1)] == 0).all()
+        counts |= {int(n) for n in views.known.sum(1)}
+    assert counts == set(range(batch.views.images.shape[1] + 1))
 
 
 def test_without_conditioning_no_camera_reaches_the_network(oracle, batch, generator):

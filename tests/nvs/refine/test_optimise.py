@@ -131,7 +131,7 @@ def test_cameras_find_back():
         images=photos.images, cameras=Cameras(extrinsics=extrinsics, intrinsics=photos.cameras.intrinsics)
     )
     still = Rates(means=0, scales=0, quats=0, opacities=0, colours=0, harmonics=0, cameras=3e-3)
-    done = refine(gaussians, off, steps=100, optimise_cameras=True, rates=still)
+    done = refine(gaussians, off, steps=100, move=range(1, off.images.shape[1]), rates=still)
     assert torch.equal(done.cameras.extrinsics[0, 0], extrinsics[0, 0])
     # A turn does for a small shift what a shift does, so the pictures are compared, not the numbers.
     before, after = (
