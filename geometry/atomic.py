@@ -4,14 +4,20 @@ A reader never meets a half-written file, and a failed run leaves nothing behind
 """
 
 import errno
+import hashlib
 import os
+import re
 import secrets
 import shutil
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from geometry.errors import InputError
+
+_HOST = hashlib.sha256(socket.gethostname().encode()).hexdigest()[:6]
+_TEMPORARY = re.compile(r"\.(?P<name>.+)-(?P<host>[0-9a-f]{6})-(?P<pid>\d+)-[0-9a-f]{8}\.part(\..*)?")
 
 
 @contextmanager
@@ -72,9 +78,33 @@ def require_folder(path: Path | str) -> None:
 def _new_folder_beside(path: Path) -> Iterator[Path]:
     if path.exists() and not path.is_dir():
         raise InputError(f"{path}: expected an output folder, found a file")
+    clear_leftovers(path.parent, path.name)
     with _beside(path) as temporary:
         temporary.mkdir()
         yield temporary
+
+
+def clear_leftovers(folder: Path, name: str | None = None) -> None:
+    """Remove what processes of this machine that were killed left unfinished in a folder.
+
+    Args:
+        name: of the output; None takes those of all.
+    """
+    with suppress(OSError):
+        for left in folder.iterdir():
+            match = _TEMPORARY.fullmatch(left.name)
+            if match and match["host"] == _HOST and name in (None, match["name"]) and not _runs(match["pid"]):
+                shutil.rmtree(left, ignore_errors=True) if left.is_dir() else left.unlink(missing_ok=True)
+
+
+def _runs(pid: str) -> bool:
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # another user's
+        pass
+    return True
 
 
 @contextmanager
@@ -84,14 +114,16 @@ def _beside(path: Path, suffix: str = "") -> Iterator[Path]:
     Raises:
         InputError: a failure of the disk, in one line that names the output.
     """
-    temporary = path.with_name(f".{path.name.removesuffix(suffix)}-{secrets.token_hex(4)}.part{suffix}")
+    name = path.name.removesuffix(suffix)
+    who = f"{_HOST}-{os.getpid()}-{secrets.token_hex(4)}"
+    temporary = path.with_name(f".{name}-{who}.part{suffix}")
     missing = [folder for folder in path.parents if not folder.exists()]  # innermost first
     try:
         if missing:
             path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise InputError(f"{path}: no space left on the disk; nothing was written") from error
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.ENOENT):
             raise InputError(f"{path}: cannot write there: {os.strerror(error.errno)}") from error

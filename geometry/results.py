@@ -5,10 +5,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from geometry.atomic import atomic_folder, require_folder
+from geometry.atomic import atomic_folder, clear_leftovers, require_folder
 from geometry.errors import InputError
 
-_LIST = ".written.json"  # in a result folder: our files and their bytes, so that a changed one is noticed
+# In a result folder: our files and their bytes, so that a changed one is noticed. It is moved in first.
+_LIST = ".written.json"
 # What the commands write, as patterns: names of photos are not known beforehand.
 _BOTH = ("scene.json", "transforms.json", "images/*.png", "depth/*.png")
 _VIDEO = ("video.mp4", "frames.json", "frames/*.png", "contact_sheet.png", "gaussians.ply", "metrics.json")
@@ -71,10 +72,11 @@ def result_folder(out: Path) -> Iterator[Path]:
     with atomic_folder(out) as folder:
         yield folder
         ours = _ours(out)
-        sizes = {name: (out / name).stat().st_size for name in sorted(ours)}
+        sizes = {name: [(out / name).stat().st_size] for name in sorted(ours)}
         for file in sorted(p for p in folder.rglob("*") if p.is_file()):
             _require_ours(out / file.relative_to(folder), out, ours)
-            sizes[file.relative_to(folder).as_posix()] = file.stat().st_size
+            # Beside the size of the file that it replaces: a run that is killed in between leaves either.
+            sizes.setdefault(file.relative_to(folder).as_posix(), []).insert(0, file.stat().st_size)
         (folder / _LIST).write_text(json.dumps(sizes, indent=0) + "\n")
 
 
@@ -91,6 +93,7 @@ def require_run(out: Path | str, exports: Iterable[str], inputs: Iterable[Path |
 
     out = Path(out)
     keep_apart(out, inputs)
+    clear_leftovers(out)
     if list_checkpoints(out / "checkpoints"):
         return  # an earlier run's folder: this one continues there
     files = [out / name for name in exports]
@@ -115,9 +118,9 @@ def _require_ours(file: Path, out: Path, ours: set[str]) -> None:
 
 def _ours(out: Path) -> set[str]:
     """Files in a folder that earlier runs wrote, by relative name."""
-    sizes = _read_json(out / _LIST)
+    sizes = {n: s if isinstance(s, list) else [s] for n, s in _read_json(out / _LIST).items()}
     if sizes:
-        return {n for n, size in sizes.items() if (out / n).is_file() and (out / n).stat().st_size == size}
+        return {n for n, known in sizes.items() if (out / n).is_file() and (out / n).stat().st_size in known}
     # Until 2026-11 nothing was listed; such a folder is known by what its scene.json says.
     if {"model", "weights", "trained", "licence", "poses", "photos"} <= _read_json(out / "scene.json").keys():
         return {p.relative_to(out).as_posix() for pattern in RENDERED + INFERRED for p in out.glob(pattern)}

@@ -2,11 +2,16 @@
 
 import errno
 import stat
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
 from geometry.atomic import atomic_file, atomic_folder
 from geometry.errors import InputError
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def tree(folder):
@@ -36,6 +41,23 @@ def test_failure_leaves_the_old_file_and_nothing_else(tmp_path):
         fail_midway(atomic_file, tmp_path / "new/x.txt", KeyboardInterrupt())
     assert tree(tmp_path) == ["out.txt"]
     assert (tmp_path / "out.txt").read_text() == "old"
+
+
+def test_what_a_killed_process_left_goes_with_the_next_output(tmp_path):
+    script = (
+        "import os, sys; from geometry.atomic import atomic_folder\n"
+        "with atomic_folder(sys.argv[1]) as folder:\n"
+        "    (folder / 'half').write_text('x'); os.kill(os.getpid(), 9)"
+    )
+    subprocess.run([sys.executable, "-c", script, tmp_path / "out"], cwd=ROOT, check=False)
+    left = tree(tmp_path)
+    assert len(left) == 2
+    (tmp_path / ".out-half.part").mkdir()  # not of that form: nobody's
+    with atomic_folder(tmp_path / "other"), atomic_folder(tmp_path / "out"):
+        assert not (tmp_path / left[0]).exists()
+        with atomic_folder(tmp_path / "out"):  # of a process that runs
+            assert len(tree(tmp_path)) == 4
+    assert tree(tmp_path) == [".out-half.part", "other", "out"]
 
 
 def test_full_disk_is_one_clear_line(tmp_path):

@@ -1,6 +1,7 @@
 """Outputs stay apart from inputs, and replace only files that we wrote."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -36,6 +37,27 @@ def test_a_later_run_replaces_an_earlier_ones_files_and_no_others(tmp_path):
         "notes.txt": "mine",
     }
     require_results(out, FILES, [])  # images/1.png is still known as ours
+
+
+def test_a_run_killed_while_files_are_replaced_can_be_repeated(tmp_path, monkeypatch):
+    out, old = tmp_path / "out", {f"images/{i}.png": "old" for i in range(3)}
+    write(out, **old)
+    replace, moves = Path.replace, []
+
+    def killed(self, target):
+        moves.append(target)
+        if len(moves) == 3:
+            raise SystemExit
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", killed)
+    with pytest.raises(SystemExit):
+        write(out, **dict.fromkeys(old, "newer"))
+    monkeypatch.undo()
+    assert sorted(files(out).values()) == ["newer", "old", "old", "{}"]
+    require_results(out, FILES, [])
+    write(out, **dict.fromkeys(old, "newest"))
+    assert files(out) == {"scene.json": "{}", **dict.fromkeys(old, "newest")}
 
 
 @pytest.mark.parametrize("how", ["no run", "added", "changed"])
