@@ -9,6 +9,8 @@ from contextlib import contextmanager
 
 from geometry.console import listening
 
+_CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EROFS, errno.EPERM)
+
 
 class InputError(ValueError):
     """Something given by the caller cannot be used.
@@ -49,15 +51,22 @@ def run_command(main: Callable[[], int | None]) -> int:
     try:
         with listening():
             return main() or 0
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EPERM):
+    except BaseException as error:
+        if _by_ctrl_c(error):
+            print("interrupted", file=sys.stderr)
+            return 130
+        if isinstance(error, InputError):
+            print(f"error: {error}", file=sys.stderr)
+        elif isinstance(error, OSError) and error.errno in _CANNOT_WRITE:
             where = f" {error.filename}" if error.filename else ""
             print(f"error: cannot write{where}: {os.strerror(error.errno)}", file=sys.stderr)
-            return 2
-        raise
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
+        else:
+            raise
+        return 2
+
+
+def _by_ctrl_c(error: BaseException | None) -> bool:
+    """Whether Ctrl-C is at the bottom of it: a module written in C that it meets in its import fails."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error is not None

@@ -29,8 +29,8 @@ import eval.__main__
 import geometry.commands.infer
 import nvs.commands.finetune
 import nvs.commands.render
-from geometry.engine import INTERRUPTED, list_checkpoints
-from geometry.engine.checkpoint import find_damage
+from geometry.engine import INTERRUPTED
+from geometry.engine.checkpoint import find_damage, list_checkpoints
 
 SIZE, PHOTOS = (60, 90), 9
 SMALL = ["--process-res", "56", "--no-pose-check", "--max-views", "4"]
@@ -43,7 +43,7 @@ def commands(data: Path, out: Path) -> dict[str, tuple[Callable[[list[str]], int
     """The commands, by name."""
     photos = str(data / "photos")
     views = ["--holdout", "4", "--refine", "4", "--frames", "3", "--size", "36", "54"]
-    steps = ["--steps", "12", "--context", "3", "--targets", "1", "--holdout", "4", "--validate-every", "4"]
+    steps = ["--steps", "6", "--context", "3", "--targets", "1", "--holdout", "8", "--validate-every", "6"]
     rule = ["benchmark.rule.context=3", "benchmark.long_side=64", "metrics=[psnr,ssim]", "device=cpu"]
     return {
         "render": (nvs.commands.render.main, [photos, "--out", str(out), *SMALL, *views]),

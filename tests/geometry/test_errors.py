@@ -1,0 +1,33 @@
+"""How commands end: bad input, full disks, Ctrl-C."""
+
+import errno
+
+import pytest
+
+from geometry.errors import InputError, run_command
+
+
+def fail(error, cause=None):
+    raise error from cause
+
+
+@pytest.mark.parametrize(
+    ("error", "cause", "status", "said"),
+    [
+        (InputError("a.png: expected an image"), None, 2, "error: a.png: expected an image"),
+        (OSError(errno.ENOSPC, "", "out"), None, 2, "error: cannot write out: No space left on device"),
+        (KeyboardInterrupt(), None, 130, "interrupted"),
+        # Of a module written in C that Ctrl-C met in its import.
+        (ImportError("initialization failed"), KeyboardInterrupt(), 130, "interrupted"),
+        (OSError(errno.EPIPE, ""), KeyboardInterrupt(), 130, "interrupted"),
+    ],
+)
+def test_what_a_person_causes_is_one_line(error, cause, status, said, capsys):
+    assert run_command(lambda: fail(error, cause)) == status
+    assert capsys.readouterr().err == f"{said}\n"
+
+
+def test_our_own_faults_are_raised():
+    for error in (RuntimeError(), OSError(errno.EIO, ""), SystemExit(3)):
+        with pytest.raises(type(error)):
+            run_command(lambda error=error: fail(error))
