@@ -1,19 +1,22 @@
 """L_gl: depth up to scale and shift, over the whole image and inside many small spheres."""
 
+import math
 from collections.abc import Sequence
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from geometry.losses.reduce import masked_mean
+from geometry.losses.reduce import mean_of_views
 from geometry.ops.pinhole import pixel_rays
 from geometry.ops.truncated_l1 import truncated_l1_scale_shift
 
 LEVELS = (4, 16, 64)
+SPHERES = (16, 256, 4096)  # per view and level: the smaller they are, the more it takes to see a whole image
 TRUNCATION = 1.0  # of the alignments: relative error (global), radii (local); MoGe's value
 LATTICE = 16  # points across a sphere's window
 MIN_POINTS = 32  # fewer do not determine scale and shift
+AT_ONCE = 4096  # spheres aligned together, which takes some 0.1 MB for each
 GLOBAL_LATTICE = 32  # points across the image for the global alignment
 
 
@@ -85,7 +88,7 @@ def follow_alignment(
 def global_loss(
     aligned: Float[Tensor, "n H W"], target: Float[Tensor, "n H W"], valid: Bool[Tensor, "n H W"]
 ) -> Float[Tensor, ""]:
-    """L_g = 1/Z sum m |s D^ + t - D| / D.
+    """L_g = 1/Z sum m |s D^ + t - D| / D, the mean over views.
 
     The alignment ignores errors beyond its truncation; here they keep their gradient, as in MoGe, since a
     pixel that far off is the one to be corrected.
@@ -94,7 +97,7 @@ def global_loss(
         aligned: s D^ + t of `follow_alignment`.
     """
     error = (aligned - torch.where(valid, target, 0.0)).abs() * inverse_depth_weight(target, valid)
-    return masked_mean(error, valid)
+    return mean_of_views(error, valid)
 
 
 def local_loss(
@@ -110,11 +113,14 @@ def local_loss(
 ) -> Float[Tensor, ""]:
     """L_l = mean over spheres S of 1/|S| sum over S of |s D^ + t - D| / D, with each sphere's optimal s, t.
 
+    The mean is over a view's spheres, then over views.
+
     A sphere sits on a random valid pixel's true point; its radius is D diag / (2 level f), the half
     diagonal of the image seen at that depth, divided by the level. It holds the true points of a jittered
-    lattice of at most 16 x 16 pixels around. Errors for the alignment are relative to the radius, so that its
-    truncation is one radius. Spheres with fewer than 32 points are left out, and so are those whose scale is
-    not within a factor of 10 of the image's: there noise decided.
+    lattice of at most 16 x 16 pixels around, every other of which, both ways, finds s and t. Errors for the
+    alignment are relative to the radius, so that its truncation is one radius. Spheres with fewer than 32
+    points are left out, and so are those whose scale is not within a factor of 10 of the image's: there noise
+    decided.
 
     Args:
         generator: on the depth's device.
@@ -125,20 +131,27 @@ def local_loss(
         drawn = _draw_spheres(target, valid, intrinsics, level, spheres, generator)
     view, inside, rows, columns, radius = drawn
     if not len(view):
-        return masked_mean(depth, torch.zeros_like(valid))
+        return mean_of_views(depth, torch.zeros_like(valid))
     ours, theirs = depth[view[:, None], rows, columns], target[view[:, None], rows, columns]
     with torch.no_grad():
         theirs, per_radius = torch.where(inside, theirs, 0.0), inside / radius[:, None]
-        scale, shift = truncated_l1_scale_shift(
-            torch.nan_to_num(ours), theirs, per_radius, truncation=TRUNCATION, anchors=8, generator=generator
-        )
+        side = math.isqrt(ours.shape[1])
+        some = torch.arange(side * side, device=ours.device).view(side, side)[::2, ::2].flatten()
+        parts = zip(*(x[:, some].split(AT_ONCE) for x in (torch.nan_to_num(ours), theirs, per_radius)))
+        found = [
+            truncated_l1_scale_shift(*part, truncation=TRUNCATION, anchors=8, generator=generator)
+            for part in parts
+        ]
+        scale, shift = (torch.cat(numbers) for numbers in zip(*found))
         ratio = scale / global_scale[view].clamp(min=1e-12)
         inside = inside & ((ratio > 0.1) & (ratio < 10) & (inside.sum(-1) >= MIN_POINTS))[:, None]
         weight = inverse_depth_weight(target, valid)[view[:, None], rows, columns]
     aligned = follow_alignment(ours, theirs, per_radius, scale, shift)
     error = torch.where(inside, (aligned - theirs).abs() * weight, 0.0)
     per_sphere = error.sum(-1) / inside.sum(-1).clamp(min=1)
-    return masked_mean(per_sphere, inside.any(-1))
+    # Every view in which something is valid has the same number of spheres.
+    per_view = (x.unflatten(0, (-1, 1, spheres)) for x in (per_sphere, inside.any(-1)))
+    return mean_of_views(*per_view) * len(per_sphere) / (spheres * len(depth))
 
 
 def _draw_spheres(
@@ -184,7 +197,7 @@ def global_local_terms(
     *,
     generator: torch.Generator,
     levels: Sequence[int] = LEVELS,
-    spheres: int = 16,
+    spheres: Sequence[int] = SPHERES,
 ) -> tuple[dict[str, Float[Tensor, ""]], Float[Tensor, "n H W"]]:
     """The terms whose sum is L_gl, ``global`` and ``local_<level>``, and the globally aligned depth.
 
@@ -192,7 +205,8 @@ def global_local_terms(
     is the prediction itself, for a view that carries no loss.
 
     Args:
-        levels: half image diagonals per sphere radius. The paper names MoGe's losses only; these are MoGe's.
+        levels: half image diagonals per sphere radius, and
+        spheres: how many of each in a view. The paper names MoGe's losses only; these are MoGe's numbers.
     """
     weight = inverse_depth_weight(target, valid)
     scale, shift = align_globally(depth, target, weight, generator=generator)
@@ -200,8 +214,8 @@ def global_local_terms(
     aligned = follow_alignment(*flat, scale, shift).view_as(depth)  # type: ignore[arg-type, call-arg, misc]
     found = (scale > 0)[:, None, None]
     terms = {"global": global_loss(aligned, target, valid & found)}
-    for level in levels:
+    for level, number in zip(levels, spheres, strict=True):
         terms[f"local_{level}"] = local_loss(
-            depth, target, valid, intrinsics, scale, level, generator=generator, spheres=spheres
+            depth, target, valid, intrinsics, scale, level, generator=generator, spheres=number
         )
     return terms, torch.where(found, aligned, depth)

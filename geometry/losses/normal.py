@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from geometry.losses.reduce import masked_mean
+from geometry.losses.reduce import mean_of_views
 from geometry.ops.pinhole import pixel_rays
 
 
@@ -14,7 +14,8 @@ def normal_loss(
     valid: Bool[Tensor, "*views H W"],
     intrinsics: Float[Tensor, "*views 3 3"],
 ) -> Float[Tensor, ""]:
-    """L_N = E(n_m^, n_m) + sum_i E(n_i^, n_i), E the angle in radians, averaged over valid pixels.
+    """L_N = E(n_m^, n_m) + sum_i E(n_i^, n_i), E the angle in radians, the mean of each view's valid
+    pixels, then of views.
 
     n_i are the normals of the four triangles that a pixel spans with its neighbours (`normals_around`); n_m
     is their mean with weights w_i = sum_j ||n_j|| - ||n_i||, which favours small triangles: those do not
@@ -38,7 +39,7 @@ def normal_loss(
     ours = normals_around(depth, intrinsics) / footprint[..., None, None]
     theirs = normals_around(target, intrinsics) / footprint[..., None, None]
     error = angle(mean_normal(ours), mean_normal(theirs)) + angle(ours, theirs).sum(-1)
-    return masked_mean(error, inside)
+    return mean_of_views(error, inside)
 
 
 def normals_around(

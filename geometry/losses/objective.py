@@ -10,9 +10,10 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from geometry.errors import InputError
 from geometry.losses.camera import camera_loss
 from geometry.losses.depth import LAMBDA_C, depth_loss
-from geometry.losses.global_local import LEVELS, global_local_terms
+from geometry.losses.global_local import LEVELS, SPHERES, global_local_terms
 from geometry.losses.gradient import gradient_loss
 from geometry.losses.mask import mask_loss
 from geometry.losses.normal import normal_loss
@@ -126,7 +127,7 @@ class RelativeDepthObjective(Objective):
     (outside of ``truth.objects``, where given) count as not valid.
 
     Args:
-        levels, spheres: of the local loss.
+        levels, spheres: of the local loss, one number of spheres for each level.
 
     Source: DA3 (arXiv:2511.10647) section 4.
     """
@@ -140,9 +141,14 @@ class RelativeDepthObjective(Objective):
         sky: float = 1.0,
         objects: float = 1.0,
         levels: Sequence[int] = LEVELS,
-        spheres: int = 16,
+        spheres: Sequence[int] = SPHERES,
     ) -> None:
-        self.levels, self.spheres = tuple(levels), spheres
+        self.levels, self.spheres = tuple(levels), tuple(spheres)
+        if len(self.levels) != len(self.spheres):
+            raise InputError(
+                f"loss: expected a number of spheres for each of the levels {list(levels)}, "
+                f"got {list(spheres)}"
+            )
         local = {f"local_{level}": global_local for level in self.levels}
         super().__init__(
             gradient=gradient, normal=normal, sky=sky, objects=objects, **{"global": global_local}, **local

@@ -90,7 +90,9 @@ def test_no_gradient_asks_for_another_scale_or_shift(generator):
     depth = (2 * target + 0.4 * noise).requires_grad_()
     with torch.no_grad():
         depth[:, :6, :6] = 40  # beyond the truncation
-    terms, aligned = global_local_terms(depth, target, valid, K, generator=generator, levels=(4,))
+    terms, aligned = global_local_terms(
+        depth, target, valid, K, generator=generator, levels=(4,), spheres=(16,)
+    )
     terms["gradient"] = gradient_loss(aligned, target, valid)
     terms["normal"] = normal_loss(aligned, target, valid, K)
     for name, term in terms.items():
@@ -174,3 +176,36 @@ def test_nothing_valid_is_zero_with_zero_gradient(generator):
     total = sum(terms.values())
     assert total.item() == 0
     assert not torch.autograd.grad(total, depth)[0].any()
+
+
+def test_a_view_of_few_pixels_counts_as_a_dense_one_and_any_cut_has_the_same_loss(generator):
+    target, valid, K = scene(generator, n=3)
+    depth = target + 0.2 * torch.randn(target.shape, generator=generator, dtype=target.dtype)
+    valid[1] = False
+    valid[1, 5:12, 5:12] = True  # whole patches, so that it has normals
+    valid[2] = False  # no truth at all counts as 0
+
+    def terms(part):
+        given = [x[part] for x in (depth, target, valid, K)]
+        found = global_local_terms(*given, generator=torch.Generator().manual_seed(0), levels=(), spheres=())
+        return found[0]["global"], normal_loss(*given)
+
+    whole, cut = terms(slice(None)), [terms(slice(i, i + 1)) for i in range(3)]
+    for all_at_once, one_by_one in zip(whole, zip(*cut)):
+        assert_close(all_at_once, torch.stack(one_by_one).mean(), rtol=1e-6, atol=0)
+        assert one_by_one[1] > 0
+        assert one_by_one[2] == 0
+
+
+def test_local_spheres_are_means_of_views(generator):
+    # The same view twice, once wrong: a local loss twice as large as that of the right and the wrong one.
+    target, valid, K = (x.repeat_interleave(2, 0) for x in scene(generator, n=1))
+    depth = target.clone()
+    depth[1] += 0.2 * torch.randn(target.shape[1:], generator=generator, dtype=target.dtype)
+    one = torch.ones(2, dtype=torch.float64)
+    both, empty = (
+        local_loss(depth, target, v, K, one, 4, generator=torch.Generator().manual_seed(0), spheres=32)
+        for v in (valid, valid & torch.tensor([False, True])[:, None, None])
+    )
+    assert both > 0
+    assert_close(both, empty, rtol=0.2, atol=0)  # other spheres are drawn

@@ -147,7 +147,7 @@ def test_the_sum_is_weighted_and_complete():
 def test_relative_depth_is_free_up_to_scale_and_shift_and_blind_under_sky(truth):
     geometry = perfect(truth)
     geometry = replace(geometry, depth=0.1 * geometry.depth + 0.3)
-    objective = RelativeDepthObjective(levels=(4,), spheres=4)
+    objective = RelativeDepthObjective(levels=(4,), spheres=(4,))
     terms = objective(geometry, truth, torch.Generator().manual_seed(0))
     assert set(terms) == {"global", "local_4", "gradient", "normal", "sky"}
     assert objective.weights["gradient"] == 0.5
@@ -165,7 +165,7 @@ def test_relative_depth_is_free_up_to_scale_and_shift_and_blind_under_sky(truth)
 
 def test_relative_depth_loss_does_not_depend_on_the_unit_of_the_labels(truth):
     geometry = replace(perfect(truth), depth=truth.depth**2 + 1)
-    objective = RelativeDepthObjective(levels=(4,), spheres=4)
+    objective = RelativeDepthObjective(levels=(4,), spheres=(4,))
     first, second = (
         objective(geometry, replace(truth, depth=truth.depth * unit), torch.Generator().manual_seed(0))
         for unit in (1.0, 1000.0)

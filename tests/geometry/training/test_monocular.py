@@ -38,7 +38,7 @@ def learn(step, batch, steps):
 
 def test_the_teacher_learns_a_batch_and_its_masks(batch):
     torch.manual_seed(0)
-    step = RelativeDepthStep(teacher_network("mono-tiny"), RelativeDepthObjective(levels=(4,), spheres=4))
+    step = RelativeDepthStep(teacher_network("mono-tiny"), RelativeDepthObjective(levels=(4,), spheres=(4,)))
     history = learn(step, labelled(batch), 20)
     assert set(history[0]) == {"global", "local_4", "gradient", "normal", "sky", "objects"}
     for name in ("global", "normal", "sky", "objects"):
@@ -47,7 +47,9 @@ def test_the_teacher_learns_a_batch_and_its_masks(batch):
 
 def test_a_monocular_student_has_no_object_mask(batch):
     torch.manual_seed(0)
-    step = RelativeDepthStep(monocular_network("mono-tiny"), RelativeDepthObjective(levels=(4,), spheres=4))
+    step = RelativeDepthStep(
+        monocular_network("mono-tiny"), RelativeDepthObjective(levels=(4,), spheres=(4,))
+    )
     _, terms = step.training_loss(labelled(batch), torch.Generator().manual_seed(0))
     assert "objects" not in terms
     assert "sky" in terms
