@@ -36,7 +36,7 @@ def atomic_file(path: Path | str) -> Iterator[Path]:
             raise InputError(f"{path}: expected to write a file there, found a folder")
         temporary.touch(exist_ok=False)
         yield temporary
-        _flush(temporary)
+        flush(temporary)
         temporary.replace(path)
 
 
@@ -56,12 +56,12 @@ def atomic_folder(path: Path | str) -> Iterator[Path]:
         yield temporary
         files = [file for file in sorted(temporary.rglob("*")) if file.is_file()]
         for file in files:
-            _flush(file)
+            flush(file)
         if path.is_dir():
             _merge(temporary, path, files)
         else:
             temporary.rename(path)
-        _flush(path.parent)
+        flush(path.parent)
 
 
 def require_folder(path: Path | str) -> None:
@@ -147,7 +147,7 @@ def _merge(source: Path, target: Path, files: list[Path]) -> None:
         file.replace(target / file.relative_to(source))
 
 
-def _flush(path: Path) -> None:
+def flush(path: Path) -> None:
     """Put a file's contents, or the names in a folder, on the disk."""
     handle = os.open(path, os.O_RDONLY)
     try:

@@ -17,14 +17,29 @@ MOVED = {
     "geometry.training.prepared": "geometry.worlds.cached",
 }
 
-# Settings that came later: a run stored without them was not changed by who resumes it.
+# Settings that came later, with a default other than null: a run stored without them was not changed by who
+# resumes it.
 LATER = frozenset(
     {
         "loop.guard.skips_in_all",
         "loop.guard.skips_in_row",
         "loop.most_broken",
-        "loop.saving.every_minutes",
+        "loop.parallel.gather",
+        "loop.parallel.reduce",
+        "loop.saving.behind",
+        "export.best",
+        "loop.schedule.power",
         "loop.skip_steps",
+        "loss.opacity",
+        "loss.size",
+        "model.drop_path",
+        "opacity",
+        "patience",
+        "size",
+        "step.layer_decay",
+        "step.model.drop_path",
+        "step.objective.opacity",
+        "step.objective.size",
     }
 )
 

@@ -5,6 +5,7 @@
     python scripts/bench_training.py --most-views            # CUDA: the longest sample that fits
     python scripts/bench_training.py --attention             # CUDA: kernels of attention across views
     python scripts/bench_training.py --recipe                # counted, not measured: whole experiments
+    python scripts/bench_training.py --memory                # counted, not measured: GB of an update
 
 An update is one of the training engine on `geometry train experiment=geometry/da3_<model>`, of one
 micro-batch of noise that lies on the device; ``--override`` is for that command. TFLOP/s are those of forward
@@ -29,6 +30,8 @@ from unittest.mock import patch
 
 import torch
 import torch.nn.functional as F
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.distributed._tools.mem_tracker import MemTracker, _MemRefType
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.benchmark import Timer
 from torch.utils.flop_counter import FlopCounterMode
@@ -36,6 +39,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from geometry.commands.configuration import instantiate
 from geometry.commands.experiment import load_config
 from geometry.engine import DataStream, FixedBatchSampler, fit
+from geometry.engine.activation_checkpoint import checkpoint_activations
 from geometry.engine.loop import Run
 from geometry.engine.precision import FORMATS
 from geometry.errors import InputError, run_command
@@ -48,6 +52,7 @@ PATCH = 14
 SIZES = ("tiny", "small", "base", "large", "giant")
 MONOCULAR = {"teacher": "mono-large", "mono": "mono-large", "metric": "metric-large"}
 STATE_BYTES = 16  # float32 weight, gradient, and AdamW's two averages
+MEMORY_VIEWS = (2, 10, 18)
 KERNELS = {
     "as chosen": None,
     "flash": SDPBackend.FLASH_ATTENTION,
@@ -65,7 +70,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     measure, models = speed, args.models
     if args.recipe:
         measure, models = recipe, [*(f"da3_{size}" for size in SIZES), *MONOCULAR]
-        columns = "parameters | state | images an update | an update | the run | hours on one chip"
+        columns = (
+            "parameters | state | images an update (of 8 GPUs) | an update | the run | hours on one chip"
+        )
+    elif args.memory:
+        measure, columns = memory, f"state | {' | '.join(f'{v} views' for v in MEMORY_VIEWS)}"
     elif args.attention:
         measure, columns = attention, f"TFLOP/s {' | '.join(KERNELS)}"
     elif args.most_views:
@@ -100,6 +109,7 @@ def parse(argv: Sequence[str] | None) -> Namespace:
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--most-views", action="store_true", help="the longest sample that fits, to 5 %%")
     what.add_argument("--attention", action="store_true", help="time kernels of attention across views")
+    what.add_argument("--memory", action="store_true", help="count the memory of an update by its views")
     what.add_argument("--recipe", action="store_true", help="count operations and hours of whole trainings")
     args = parser.parse_args(argv)
     if min(args.samples, args.views, args.updates) < 1 or not 0 < args.use <= 1:
@@ -215,10 +225,40 @@ def attention(args: Namespace, model: str) -> str:
     return " | ".join(cells)
 
 
+def memory(args: Namespace, model: str) -> str:
+    """GB of weights, gradients and AdamW's averages, and of all of an update, of one sample of so many views.
+
+    Forward and backward pass on fake tensors, with activation checkpointing as in the experiments, autocast to
+    bf16; without the loss, what an allocator wastes and what CUDA itself takes.
+    """
+    cells = []
+    # Fake numbers have no distribution to be truncated.
+    with FakeTensorMode(), patch("torch.nn.init.trunc_normal_"):
+        network = any_view_network(model)
+        checkpoint_activations([*network.backbone.blocks, network.depth_head])
+        state = STATE_BYTES * sum(p.numel() for p in network.parameters())
+        for views in MEMORY_VIEWS:
+            network.zero_grad()
+            tracker = MemTracker()
+            tracker.track_external(network)
+            with tracker:
+                with torch.autocast("cpu", dtype=torch.bfloat16):
+                    images = torch.rand(1, views, 3, *args.size)
+                    features = network.encode(images, reference=torch.zeros(1, dtype=torch.long))
+                out = network.decode(features, chunk=4)
+                outputs = (out.depth, out.depth_conf, out.rays, out.ray_conf, out.pose_encoding)
+                sum(o.sum() for o in outputs).backward()
+            peak = tracker.get_tracker_snapshot("peak")[torch.device("cpu")]
+            kept = sum(peak[kind] for kind in (_MemRefType.PARAM, _MemRefType.GRAD))
+            cells.append(f"{(peak['Total'] - kept + state) / 1e9:.1f}")
+    return f"{state / 1e9:.1f} | {' | '.join(cells)}"
+
+
 def recipe(args: Namespace, name: str) -> str:
     """Parameters, state, images an update, operations and hours of an experiment as it is written."""
     cfg = load_config([f"experiment=geometry/{name}"])
-    images = cfg.data.sampler.tokens / (504 // PATCH) ** 2
+    parts = 8 if cfg.data.sampler.get("per_part") else 1
+    images = parts * cfg.data.sampler.tokens / (504 // PATCH) ** 2
     parameters, per_image = count(name, again=cfg.loop.activation_checkpointing)
     run = images * per_image * cfg.loop.steps
     return (

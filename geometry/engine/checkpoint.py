@@ -1,14 +1,14 @@
 """Checkpoints on disk: written whole or not at all, verified before use, pruned.
 
     checkpoints/step_00002000/
-        model.pt      weights by name (frozen ones only if asked for)
-        ema.pt        averaged weights, if there is an average
-        training.pt   optimizer, random states and what else an exact resume needs
-        meta.json     step, metrics, config; size and SHA-256 of each file
+        shard-*.safetensors   tensors by name; every process has written its own part
+        training.pt           plain values of an exact resume: random states, meters, loss scale
+        meta.json             step, metrics, config; size and SHA-256 of each file
 
-A checkpoint is written beside, flushed to the disk, then renamed: a folder of that name is whole, whenever
-the machine stopped. Files hold tensors and plain values only and are read with ``weights_only=True``, so that
-a checkpoint cannot run code.
+torch.distributed.checkpoint writes the tensors behind the training's back, and reads them for any number of
+processes. A checkpoint is written beside, flushed to the disk, then renamed: a folder of that name is whole,
+whenever the machine stopped. Nothing of it can run code: safetensors, JSON, and plain values read with
+``weights_only=True``.
 """
 
 import hashlib
@@ -17,18 +17,23 @@ import os
 import re
 import shutil
 import warnings
+from collections.abc import Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
+from torch.distributed import ProcessGroup
 
-from geometry.atomic import atomic_folder
+from geometry.atomic import flush
+from geometry.engine.state_dict import placed
 from geometry.errors import InputError
 from geometry.stored_config import with_present_names
 
-FORMAT = 1
+FORMAT = 2  # 1, until 2026-11: whole tensors in model.pt, ema.pt and training.pt
+PARTIAL = ".partial"
 NAME = re.compile(r"step_(\d{8,})")
 
 
@@ -45,6 +50,10 @@ class Saving:
     keep_last: int = 3  # how many of the newest are kept
     best_metric: str | None = None  # validation metric; an improvement saves at once, and the best is kept
     best_is: Literal["max", "min"] = "max"
+    patience: int | None = (
+        None  # so many validations on end without a new best one end the run; None: none do
+    )
+    behind: bool = True  # training goes on while one is written, from a copy in the CPU's memory
     save_frozen: bool = False  # if not, a resumed run must bring the same frozen weights: a hash is compared
 
     def __post_init__(self) -> None:
@@ -52,6 +61,8 @@ class Saving:
             raise InputError(f"saving.best_is must be max or min, got {self.best_is!r}")
         if self.every < 1 or self.keep_last < 1:
             raise InputError("saving.every and saving.keep_last must be at least 1")
+        if self.patience is not None and (self.patience < 1 or self.best_metric is None):
+            raise InputError("saving.patience must be at least 1 or null, and needs saving.best_metric")
         if self.every_minutes is not None and self.every_minutes <= 0:
             raise InputError(f"saving.every_minutes must be above 0 or null, got {self.every_minutes}")
 
@@ -69,41 +80,130 @@ class Saving:
                 f"{', '.join(sorted(metrics)) or 'nothing'}"
             )
         value = metrics[self.best_metric]  # NaN is no improvement
+        if value != value and best is None and self.patience is not None:
+            raise InputError(
+                f"saving.best_metric: the validation gives no number for {self.best_metric}, has its data no "
+                f"truth of that? Choose another metric of {', '.join(sorted(metrics))}"
+            )
         return value == value and (best is None or (value > best if self.best_is == "max" else value < best))
 
 
-def write_checkpoint(folder: Path, step: int, files: dict[str, Any], meta: dict[str, Any]) -> Path:
-    """Write ``folder/step_<step>`` atomically and return it.
+@dataclass(frozen=True)
+class Writing:
+    """A checkpoint that is being written."""
+
+    checkpoint: Path  # its place once it is whole
+    future: Future
+
+    def result(self) -> Path:
+        """The checkpoint, when all processes have written; every process is told the same.
+
+        Raises:
+            CannotSave: the disk of one is full, or fails otherwise; what was there is as it was.
+        """
+        from torch.distributed.checkpoint.api import CheckpointException
+
+        try:
+            self.future.result()
+        except CheckpointException as error:
+            shutil.rmtree(f"{self.checkpoint}{PARTIAL}", ignore_errors=True)  # all have stopped writing
+            reason = "; ".join(str(cause).splitlines()[0] for cause, _ in error.failures.values())
+            step = int(self.checkpoint.name.removeprefix("step_"))
+            raise CannotSave(f"step {step} could not be saved: {reason}") from error
+        return self.checkpoint
+
+
+def write_checkpoint(
+    folder: Path,
+    step: int,
+    tensors: Mapping[str, Tensor],
+    values: dict[str, Any],
+    meta: dict[str, Any],
+    group: ProcessGroup | None = None,
+) -> Writing:
+    """Begin to write ``folder/step_<step>``; all processes call, and may change the tensors afterwards.
 
     Args:
-        files: name without ending -> tensors and plain values in dicts and lists.
-        meta: JSON values, stored readably beside them.
-
-    Raises:
-        CannotSave: the disk is full, or fails otherwise; what was there is as it was.
+        tensors: by the same names on all processes, sharded or whole; ``model.``, ``ema.`` and ``optimizer.``
+            begin the names.
+        values: plain values in dicts and lists; the first process's are written.
+        meta: JSON values, stored readably; the first process's are written.
+        group: of all processes, for this alone, with messages between CPUs.
     """
-    try:
-        return _write(folder, step, files, meta)
-    except (InputError, OSError) as error:
-        raise CannotSave(f"step {step} could not be saved: {error}") from error
-    except RuntimeError as error:  # of torch's writer, in words of its own
-        reason = f"writing failed, is the disk full? ({str(error).splitlines()[0]})"
-        raise CannotSave(f"step {step} could not be saved: {reason}") from error
+    from torch.distributed.checkpoint import HuggingFaceStorageWriter, async_save
 
-
-def _write(folder: Path, step: int, files: dict[str, Any], meta: dict[str, Any]) -> Path:
     final = folder / f"step_{step:08d}"
-    with atomic_folder(final) as partial:
-        sums = {}
-        for name, value in files.items():
-            path = partial / f"{name}.pt"
-            torch.save(value, path)
-            sums[path.name] = {"bytes": path.stat().st_size, "sha256": _sha256(path)}
-        meta = {"format": FORMAT, "step": step, **meta, "files": sums}
-        (partial / "meta.json").write_text(json.dumps(meta, indent=1))
-        if final.exists():  # the same step once more, after a resume from an earlier one
-            remove_checkpoint(final)
-    return final
+
+    class Writer(HuggingFaceStorageWriter):
+        def finish(self, metadata: Any, results: Any) -> None:
+            """On the first process, after the last shard."""
+            partial, sums = Path(self.path), {}
+            torch.save(values, partial / "training.pt")
+            for path in sorted(partial.iterdir()):
+                flush(path)
+                sums[path.name] = {"bytes": path.stat().st_size, "sha256": _sha256(path)}
+            described = {"format": FORMAT, "step": step, **meta, "files": sums}
+            (partial / "meta.json").write_text(json.dumps(described, indent=1))
+            flush(partial / "meta.json")
+            if final.exists():  # the same step once more, after a resume from an earlier one
+                remove_checkpoint(final)
+            partial.rename(final)
+            flush(folder)
+
+    kinds = sorted({_kind(name) for name in tensors})  # one file each, so that weights are read alone
+    writer = Writer(
+        f"{final}{PARTIAL}",
+        save_distributed=True,
+        fqn_to_index_mapping={name: 1 + kinds.index(_kind(name)) for name in tensors},
+    )
+    _one_process_is_enough()
+    stored = {name: t.detach().contiguous() for name, t in tensors.items()}
+    return Writing(final, async_save(stored, storage_writer=writer, process_group=group))  # type: ignore[arg-type]
+
+
+def saved_tensors(checkpoint: Path) -> dict[str, Tensor]:
+    """Types and shapes of a checkpoint's tensors, by name; read none of their contents."""
+    if read_meta(checkpoint)["format"] == 1:
+        return _of_format_1(checkpoint)
+    from torch.distributed.checkpoint import HuggingFaceStorageReader
+
+    found = HuggingFaceStorageReader(str(checkpoint)).read_metadata().state_dict_metadata
+    return {n: torch.empty(t.size, dtype=t.properties.dtype, device="meta") for n, t in found.items()}  # type: ignore[union-attr]
+
+
+@torch.no_grad()
+def read_tensors(checkpoint: Path, into: dict[str, Tensor]) -> None:
+    """Fill tensors, sharded or whole, with those of the same names; each process reads what it needs."""
+    if read_meta(checkpoint)["format"] == 1:
+        whole = _of_format_1(checkpoint)
+        for name, tensor in into.items():
+            tensor.copy_(placed(whole[name], tensor))
+        return
+    from torch.distributed.checkpoint import HuggingFaceStorageReader, load
+
+    _one_process_is_enough()
+    load(dict(into), storage_reader=HuggingFaceStorageReader(str(checkpoint)), no_dist=True)
+
+
+def _of_format_1(checkpoint: Path) -> dict[str, Tensor]:
+    """The tensors of a checkpoint that an earlier version wrote, under today's names."""
+    kinds = {
+        kind: read_file(checkpoint, kind) for kind in ("model", "ema") if (checkpoint / f"{kind}.pt").exists()
+    }
+    kinds["optimizer"] = {
+        f"{name}.{key}": torch.as_tensor(value)
+        for name, state in read_file(checkpoint, "training")["optimizer"].items()
+        for key, value in state.items()
+    }
+    return {f"{kind}.{name}": tensor for kind, tensors in kinds.items() for name, tensor in tensors.items()}
+
+
+def _kind(name: str) -> str:
+    return name.partition(".")[0]
+
+
+def _one_process_is_enough() -> None:
+    warnings.filterwarnings("ignore", "torch.distributed is disabled, unavailable or uninitialized")
 
 
 def list_checkpoints(folder: Path) -> list[Path]:
@@ -137,7 +237,7 @@ def newest_whole(folder: Path) -> Path | None:
         InputError: there are checkpoints, but every one is damaged.
     """
     found = list_checkpoints(folder)
-    for unfinished in (".step_*.part", "step_*.partial", "step_*.removed"):  # left by a kill
+    for unfinished in (".step_*.part", f"step_*{PARTIAL}", "step_*.removed"):  # left by a kill
         for stale in folder.glob(unfinished):
             shutil.rmtree(stale, ignore_errors=True)
     for checkpoint in reversed(found):
@@ -171,7 +271,7 @@ def read_file(checkpoint: Path, name: str) -> Any:
 
 
 def load_weights(checkpoint: Path, *, averaged: bool | None = None) -> dict[str, Tensor]:
-    """Weights of a checkpoint by name: for ``model.load_state_dict``, or to export.
+    """Weights of a checkpoint by name, whole: for ``model.load_state_dict``, or to export.
 
     Without `Saving.save_frozen` the frozen weights are not among them.
 
@@ -183,13 +283,18 @@ def load_weights(checkpoint: Path, *, averaged: bool | None = None) -> dict[str,
     """
     if damage := find_damage(checkpoint):
         raise InputError(f"{checkpoint}: {damage}")
-    has_average = "ema.pt" in read_meta(checkpoint)["files"]
-    if averaged and not has_average:
+    saved = saved_tensors(checkpoint)
+    if averaged and not any(_kind(name) == "ema" for name in saved):
         raise InputError(f"{checkpoint}: was trained without an average of the weights (ema_decay)")
-    weights = read_file(checkpoint, "model")
-    if has_average and averaged is not False:
-        weights.update(read_file(checkpoint, "ema"))
-    return weights
+    names = {}
+    for name in (n.removeprefix("model.") for n in saved if _kind(n) == "model"):
+        average = f"ema.{name}"
+        names[name] = average if average in saved and averaged is not False else f"model.{name}"
+    found = {full: torch.empty_like(saved[full], device="cpu") for full in names.values()}
+    read_tensors(checkpoint, found)
+    weights = {name: found[full] for name, full in names.items()}
+    tied = read_meta(checkpoint).get("tied", {})
+    return weights | {alias: weights[name] for alias, name in tied.items() if name in weights}
 
 
 def best_checkpoint(folder: Path, saving: Saving) -> Path | None:

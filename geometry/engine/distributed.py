@@ -18,6 +18,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from geometry.engine.precision import FORMATS
 from geometry.engine.state_dict import whole
 from geometry.engine.step import TrainingStep, Validation, ValidationRun, blocks_of
 from geometry.errors import InputError
@@ -37,6 +38,7 @@ class Process:
     rank: int
     world_size: int
     device: torch.device
+    behind: dist.ProcessGroup | None = None  # all processes, for messages of a thread beside the training's
 
     @property
     def is_first(self) -> bool:
@@ -54,6 +56,12 @@ class Parallel:
             gradient (a camera encoder in a step without cameras); False is a little faster. Under FSDP
             parameters outside blocks may lack one as well, and then count as having gradient zero, where DDP
             leaves them alone; but all processes must call the same blocks equally often.
+        shard_over: FSDP only. Processes that share one copy, usually those of one machine; groups of them are
+            copies of each other and exchange gradients alone (HSDP, for slow links between machines). None:
+            all.
+        gather: FSDP only, of the step's ``blocks()``, which autocast narrows anyway: their weights travel in
+            this format. Half as much to send in bf16; what is outside of blocks stays float32.
+        reduce: FSDP only: format in which gradients of blocks are added up over processes.
         reshard_after_forward: FSDP only. True frees a block's whole weights after its forward pass and
             gathers them again for the backward pass; False keeps them, which is faster.
         timeout_minutes: a process that waits longer than this for the others stops with an error.
@@ -61,12 +69,18 @@ class Parallel:
 
     strategy: Literal["ddp", "fsdp"] = "ddp"
     find_unused_parameters: bool = True
+    shard_over: int | None = None
+    gather: Literal["float32", "bf16"] = "float32"
+    reduce: Literal["float32", "bf16"] = "float32"
     reshard_after_forward: bool = True
     timeout_minutes: float = 30
 
     def __post_init__(self) -> None:
         if self.strategy not in ("ddp", "fsdp"):
             raise InputError(f"parallel.strategy must be ddp or fsdp, got {self.strategy!r}")
+        for name in ("gather", "reduce"):
+            if getattr(self, name) not in ("float32", "bf16"):
+                raise InputError(f"parallel.{name} must be float32 or bf16, got {getattr(self, name)!r}")
 
 
 @contextlib.contextmanager
@@ -91,7 +105,8 @@ def processes(parallel: Parallel, device: str | torch.device | None) -> Iterator
         _join("nccl" if kind.type == "cuda" else "gloo", parallel.timeout_minutes)
     try:
         if dist.is_initialized():
-            yield Process(rank=dist.get_rank(), world_size=dist.get_world_size(), device=kind)
+            behind = dist.new_group(backend="gloo")
+            yield Process(rank=dist.get_rank(), world_size=dist.get_world_size(), device=kind, behind=behind)
         else:
             yield Process(rank=0, world_size=1, device=kind)
     finally:
@@ -159,14 +174,26 @@ class SpreadStep:
     def _shard(self, blocks: list[nn.Module], process: Process, parallel: Parallel) -> None:
         # Imported here: it takes a second, and only sharded runs need it.
         from torch.distributed.device_mesh import init_device_mesh
-        from torch.distributed.fsdp import fully_shard
+        from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 
         # DDP copies the first process's weights to the others by itself; fully_shard does not.
         for tensor in (*self.inner.parameters(), *self.inner.buffers()):
             dist.broadcast(tensor.data, src=0)
-        mesh = init_device_mesh(process.device.type, (process.world_size,))
+        shards = parallel.shard_over or process.world_size
+        if process.world_size % shards:
+            raise InputError(
+                f"parallel.shard_over: expected a divisor of {process.world_size} processes, got {shards}"
+            )
+        copies = process.world_size // shards
+        sizes = {"copies": copies, "shards": shards} if copies > 1 else {"shards": shards}
+        mesh = init_device_mesh(process.device.type, tuple(sizes.values()), mesh_dim_names=tuple(sizes))
+        policy = MixedPrecisionPolicy(
+            FORMATS[parallel.gather], FORMATS[parallel.reduce], cast_forward_inputs=False
+        )
         for block in blocks:
-            fully_shard(block, mesh=mesh, reshard_after_forward=parallel.reshard_after_forward)
+            fully_shard(
+                block, mesh=mesh, mp_policy=policy, reshard_after_forward=parallel.reshard_after_forward
+            )
         fully_shard(self.inner, mesh=mesh, reshard_after_forward=False)
         # FSDP packs the gradients that are there into one message. If a branch were used on one process
         # only, the messages would differ in length and the run would crash: let each have a gradient.

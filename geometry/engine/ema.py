@@ -6,8 +6,6 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from geometry.engine.state_dict import placed
-
 
 class WeightAverage:
     """Average of trainable parameters, in float32; frozen ones equal their own average.
@@ -33,13 +31,6 @@ class WeightAverage:
         self.updates += 1
         for name, parameter in self.parameters.items():
             self.average[name].lerp_(parameter.detach().float(), 1 - decay)
-
-    @torch.no_grad()
-    def load(self, average: dict[str, Tensor], updates: int) -> None:
-        """Take up an average from a checkpoint: whole tensors by name."""
-        for name, tensor in self.average.items():
-            tensor.copy_(placed(average[name], tensor))
-        self.updates = updates
 
     @contextlib.contextmanager
     def applied(self) -> Iterator[None]:

@@ -6,7 +6,7 @@ import os
 import shutil
 import sys
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from geometry.engine.throughput import readable_time
+from geometry.engine.track import start_tracker
 
 
 class Meter:
@@ -50,10 +51,22 @@ class RunLog:
         active: False on all processes but the first, where every method does nothing.
         step: steps already done; what a killed run logged beyond them is dropped, since those steps
             are going to be logged again.
+        track: a tracker that gets the numbers too (`start_tracker`), and
+        config: what it is told of the run.
     """
 
-    def __init__(self, out: Path, *, active: bool, step: int, tensorboard: bool) -> None:
+    def __init__(
+        self,
+        out: Path,
+        *,
+        active: bool,
+        step: int,
+        tensorboard: bool,
+        track: str | None = None,
+        config: Mapping[str, Any] | None = None,
+    ) -> None:
         self.out, self.active, self.writer = out, active, None
+        self.track: Callable[[dict[str, float], int], None] | None = None
         self.full = False  # the disk refused something
         self.live = sys.stdout.isatty()  # rewrite one line; else print a line each time
         if not active:
@@ -67,6 +80,8 @@ class RunLog:
             from torch.utils.tensorboard import SummaryWriter
 
             self.writer = SummaryWriter(str(out / "tensorboard"), purge_step=step + 1 if step else None)
+        if track:
+            self.track, self.end_track = start_tracker(track, out, dict(config or {}))
 
     def write(self, kind: str, step: int, **values: Any) -> None:
         """One JSONL object; numbers also go to TensorBoard, nested ones as ``kind/outer/inner``."""
@@ -74,9 +89,12 @@ class RunLog:
             return
         with self._kept_going():
             self.file.write(json.dumps(_strict({"kind": kind, "step": step, **values})) + "\n")
+        numbers = dict(_numbers(values, kind))
         with self._kept_going():
-            for name, value in _numbers(values, kind) if self.writer else ():
+            for name, value in numbers.items() if self.writer else ():
                 self.writer.add_scalar(name, value, step)
+        if self.track:
+            self.track(numbers, step)
 
     def progress(self, text: str) -> None:
         """Show the line that tells how training goes."""
@@ -116,6 +134,8 @@ class RunLog:
         with self._kept_going():
             if self.writer:
                 self.writer.close()
+        if self.track:
+            self.end_track()
 
     @contextmanager
     def _kept_going(self) -> Iterator[None]:
@@ -128,6 +148,12 @@ class RunLog:
                     f"{self.out}: the log cannot be written ({error}); training goes on", stacklevel=3
                 )
             self.full = True
+
+
+def validations(out: Path) -> dict[int, dict[str, float]]:
+    """Metrics by step of all validations that the log of a run has."""
+    entries = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    return {entry["step"]: entry["metrics"] for entry in entries if entry["kind"] == "validation"}
 
 
 def drop_lines_after(path: Path, step: int) -> None:

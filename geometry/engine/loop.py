@@ -4,13 +4,14 @@ import math
 import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack, nullcontext
+from concurrent.futures import wait
+from contextlib import ExitStack, nullcontext, suppress
 from dataclasses import KW_ONLY, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from geometry.engine import checkpoint, distributed, seeding, state_dict
@@ -30,7 +31,6 @@ from geometry.engine.precision import Precision
 from geometry.engine.samplers import SampleRequest
 from geometry.engine.schedule import Schedule
 from geometry.engine.seeding import make_generator, seed_everything
-from geometry.engine.state_dict import gathered, kept_tensors, under_all_names
 from geometry.engine.step import TrainingStep, ValidationRun, blocks_of
 from geometry.engine.throughput import Throughput, readable_time
 from geometry.errors import InputError
@@ -45,7 +45,7 @@ class FitResult:
     """How a run ended."""
 
     step: int  # updates done
-    finished: bool  # False when a signal stopped it early
+    finished: bool  # all steps are done, or `Saving.patience` is; False when a signal stopped it
     metrics: dict[str, float] = field(default_factory=dict)  # of the last validation
     checkpoint: Path | None = None  # the newest one, None if nothing was trained
     best: Path | None = None  # the best one by ``saving.best_metric``
@@ -104,7 +104,8 @@ class Run:
     parallel: Parallel = field(default_factory=Parallel)
     saving: Saving = field(default_factory=Saving)
     guard: DivergenceGuard = field(default_factory=DivergenceGuard)
-    activation_checkpointing: bool = False  # recompute the step's ``blocks()`` in the backward pass
+    activation_checkpointing: bool = False  # recompute the step's ``blocks()`` and ``heads()`` in the
+    # backward pass
     compile_scope: Literal["blocks", "model"] | None = None  # what torch.compile is applied to,
     compile_options: dict[str, Any] = field(default_factory=dict)  # and with what
     validate_every: int | None = None  # steps between validations, and one at the end; None: never
@@ -115,6 +116,7 @@ class Run:
     # A run stops when more than this share of the draws from one data set met a scene that cannot be used.
     most_broken: float = 0.1
     tensorboard: bool = True
+    track: str | None = None  # "wandb" or "mlflow": numbers go there as well
     device: str | None = None
     resume: bool = True  # False demands an ``out`` without checkpoints
     config: dict[str, Any] = field(default_factory=dict)  # plain values that describe the run, stored with
@@ -130,9 +132,12 @@ class Run:
         self.stop = StopSignal()
         self.done = 0  # updates made
         self.best: float | None = None  # value of saving.best_metric
+        self.stale = 0  # validations since then
         self.metrics: dict[str, float] = {}  # of the last validation
         self.metrics_step = -1  # and when that was
         self.checkpoint: Path | None = None
+        self.writing: checkpoint.Writing | None = None  # a checkpoint on its way to the disk,
+        self.written = False  # and whether all processes are done with it
         self.meter, self.terms, self.throughput = Meter(), Meter(), Throughput()
         self.notes = Notes()  # of this process's data since the last report,
         self.damage = Notes()  # and of all processes' since the start
@@ -154,17 +159,19 @@ class Run:
         model.train()
 
         blocks = blocks_of(self.step)
-        if not blocks and (self.activation_checkpointing or self.compile_scope == "blocks"):
+        heads: list[nn.Module] = getattr(self.step, "heads", list)()
+        if not blocks and ((self.activation_checkpointing and not heads) or self.compile_scope == "blocks"):
             raise InputError(
                 "activation_checkpointing and compile_scope=blocks need the model's blocks: this step "
                 "has no method blocks()"
             )
         if self.activation_checkpointing:
-            checkpoint_activations(blocks)
+            checkpoint_activations([*blocks, *heads])
         if self.compile_scope:
             compile_model(model, blocks, self.compile_scope, self.compile_options)
         self.spread = distributed.SpreadStep(self.step, self.process, self.parallel)
         self.held.callback(self.spread.release)
+        self.held.callback(lambda: self.writing and wait([self.writing.future]))  # where the run failed
         if self.spread.sharded and self.precision.compute == "fp16":
             raise InputError("fp16 with FSDP is not supported: loss scaling sees one shard only. Use bf16")
 
@@ -191,7 +198,14 @@ class Run:
                 )
             self.restore(found)
         first = self.process.is_first
-        self.log = RunLog(Path(self.out), active=first, step=self.done, tensorboard=self.tensorboard)
+        self.log = RunLog(
+            Path(self.out),
+            active=first,
+            step=self.done,
+            tensorboard=self.tensorboard,
+            track=self.track,
+            config=self.config,
+        )
         self.held.callback(self.log.close)
         self.saved_at = self.throughput.clock()
         if found:
@@ -209,18 +223,27 @@ class Run:
                 f"{path}: the frozen weights are not those this run was started with (or others are "
                 "frozen). Load the same ones, or start in a new folder"
             )
-        state = checkpoint.read_file(path, "training")
-        state_dict.restore_model(
-            self.step.model, checkpoint.read_file(path, "model"), frozen=self.saving.save_frozen
-        )
-        state_dict.restore_optimizer(self.optim, self.trained, state["optimizer"])
+        state, saved = checkpoint.read_file(path, "training"), checkpoint.saved_tensors(path)
+        if self.average and not any(name.startswith("ema.") for name in saved):
+            raise InputError(f"{path} has no average of the weights: set ema_decay=null to resume it")
+        # Earlier versions stored tied parameters under each of their names.
+        tied = state_dict.tied_names(self.step.model)
+        aliases = {f"{kind}.{name}" for name in tied for kind in ("model", "ema")}
+        saved = {
+            name: tensor
+            for name, tensor in saved.items()
+            if name not in aliases and (self.average or not name.startswith("ema."))
+        }
+        state_dict.make_room(self.optim, self.trained, saved)
+        state_dict.require_fitting(saved, tensors := self.tensors())
+        checkpoint.read_tensors(path, tensors)
+        self.optim.load_state_dict(self.optim.state_dict())  # which places a fused optimizer's counters
         self.scaler.load_state_dict(state["scaler"])
         self.guard.load(state["guard"])
         if self.average:
-            if "ema.pt" not in meta["files"]:
-                raise InputError(f"{path} has no average of the weights: set ema_decay=null to resume it")
-            self.average.load(checkpoint.read_file(path, "ema"), state["ema_updates"])
+            self.average.updates = state["ema_updates"]
         self.done, self.best, self.metrics = meta["step"], state["best"], meta["metrics"]
+        self.stale = state.get("stale", 0)  # earlier versions did not count them
         self.checkpoint = path
         before = len(state["processes"])
         parts = state.get("parts", before * self.accumulate)  # earlier versions did not store it
@@ -247,11 +270,11 @@ class Run:
         missed = self.validate_every and self.done and self.done % self.validate_every == 0
         wanted = (self.validate_first and self.done == 0) or (missed and not self.metrics)
         if wanted and self.validate():
-            self.save()
+            self.save(settled=True)
         process = self.process
         batches = self.data.steps(
             self.done,
-            self.steps,
+            self.done if self.given_up else self.steps,
             seed=self.seed,
             rank=process.rank,
             world_size=process.world_size,
@@ -271,18 +294,28 @@ class Run:
             # Not when interrupted: there may be seconds left. The resumed run makes up for it.
             if self.validate_every and (last or (self.done % self.validate_every == 0 and not interrupted)):
                 improved = self.validate()
+                last = last or self.given_up
             if improved or interrupted or last or due or self.done % self.saving.every == 0:
-                self.save(final=interrupted or last)
+                # A new best one is waited for: written again after a failure, it would be of a later step.
+                self.save(final=interrupted or last, settled=interrupted or last or improved)
+            elif self.written:
+                self.settle()
             if interrupted and not last:
                 self.log.say(
                     f"interrupted at step {self.done} of {self.steps}; the newest checkpoint is "
                     f"{self.checkpoint}. Run the same command with the same out ({self.out}) to resume."
                 )
                 break
+            if self.given_up:
+                self.log.say(
+                    f"stopped at step {self.done}: {self.saving.best_metric} was not better than "
+                    f"{self.best} in {self.stale} validations on end (saving.patience)"
+                )
+                break
             self.throughput.pause()
         return FitResult(
             step=self.done,
-            finished=self.done >= self.steps,
+            finished=self.done >= self.steps or self.given_up,
             metrics=self.metrics,
             checkpoint=self.checkpoint,
             best=checkpoint.best_checkpoint(self.folder, self.saving) if self.saving.best_metric else None,
@@ -291,7 +324,7 @@ class Run:
     def update(self, parts: list[tuple[int, Any, Notes]]) -> tuple[bool, bool]:
         """One optimizer step, none where loss or gradient is not finite; returns what `exchange` says."""
         process, step, index = self.process, self.step, self.done
-        set_learning_rate(self.optim, self.schedule.factor(index, self.steps))
+        set_learning_rate(self.optim, self.schedule.factor(index, self.steps, self.parts))
         if hasattr(step, "begin_step"):
             step.begin_step(index, self.steps)
         total = torch.zeros((), device=process.device)
@@ -337,7 +370,10 @@ class Run:
         """The mean of all processes' losses; whether any was asked to stop; whether it is time to save."""
         minutes, age = self.saving.every_minutes, self.throughput.clock() - self.saved_at
         due = self.process.is_first and minutes is not None and age >= 60 * minutes
-        sums = distributed.sum_over(self.process, [loss, float(self.stop.requested), float(due)])
+        writing = self.writing is not None and not self.writing.future.done()
+        asked = [loss, float(self.stop.requested), float(due), float(writing)]
+        sums = distributed.sum_over(self.process, asked)
+        self.written = sums[3] == 0
         return sums[0] / self.process.world_size, sums[1] > 0, sums[2] > 0
 
     def validate(self) -> bool:
@@ -367,8 +403,9 @@ class Run:
         self.metrics_step = self.done
         # Not during a row of bad steps, whose checkpoint would not be written.
         improved = self.guard.healthy and self.saving.better(self.metrics, self.best)
+        self.stale += 1
         if improved:
-            self.best = self.metrics[self.saving.best_metric]
+            self.best, self.stale = self.metrics[self.saving.best_metric], 0
         seconds = self.throughput.clock() - started
         self.log.images(self.done, result.images)
         self.log.write("validation", self.done, metrics=self.metrics, seconds=round(seconds, 3))
@@ -430,21 +467,29 @@ class Run:
 
     # ------------------------------------------------------------------ saving
 
-    def save(self, *, final: bool = False) -> None:
-        """Write a checkpoint. All processes take part in gathering; the first one writes."""
+    def save(self, *, final: bool = False, settled: bool = False) -> None:
+        """Begin to write a checkpoint of now; not while the loss is too high.
+
+        Args:
+            final: whatever the loss.
+            settled: wait for it.
+        """
         if not self.guard.healthy and not final:
-            return  # the loss is too high right now: a checkpoint of that would push out a good one
-        model, keep = self.step.model, self.process.is_first
-        files = {"model": gathered(kept_tensors(model, frozen=self.saving.save_frozen), keep)}
-        if self.average:
-            files["ema"] = gathered(under_all_names(model, self.average.average), keep)
+            return  # it would push out a good one
+        if not self.settle():  # one at a time
+            self.write()
+        if settled or not self.saving.behind:
+            self.settle()
+
+    def write(self) -> None:
+        """Hand the state of now over to be written. All processes take part, each with what it holds."""
         mine = {"random": seeding.random_state(), "meter": self.meter.state(), "terms": self.terms.state()}
-        files["training"] = {
-            "optimizer": {n: gathered(self.optim.state.get(p, {}), keep) for n, p in self.trained.items()},
+        values = {
             "scaler": self.scaler.state_dict(),
             "guard": self.guard.state(),
             "ema_updates": self.average.updates if self.average else 0,
             "best": self.best,
+            "stale": self.stale,
             "processes": gather(self.process, mine),
             "parts": self.parts,
         }
@@ -453,29 +498,47 @@ class Run:
             "metrics": self.metrics if self.metrics_step == self.done else {},
             "save_frozen": self.saving.save_frozen,
             "frozen_sha256": self.frozen,
+            "tied": state_dict.tied_names(self.step.model),
             "config": self.config,
         }
-
-        def write() -> Path | None:
-            try:
-                path = checkpoint.write_checkpoint(self.folder, self.done, files, meta)
-            except CannotSave as error:
-                self._warn(f"{error}; trying again with the newest and the best checkpoint alone")
-                checkpoint.prune_checkpoints(self.folder, replace(self.saving, keep_last=1))
-                try:
-                    path = checkpoint.write_checkpoint(self.folder, self.done, files, meta)
-                except CannotSave as again:
-                    if self.done == self.steps:
-                        raise
-                    self._warn(f"{again}; training goes on, what is lost if it stops is all since {newest}")
-                    return None
-            if self.guard.healthy:  # else it may be a bad one, which must not replace a good one
-                checkpoint.prune_checkpoints(self.folder, self.saving)
-            return path
-
-        newest = self.checkpoint or "its start"
-        self.checkpoint = self._agree(write) or self.checkpoint
+        self.writing = checkpoint.write_checkpoint(
+            self.folder, self.done, self.tensors(), values, meta, self.process.behind
+        )
         self.saved_at = self.throughput.clock()
+
+    def settle(self) -> bool:
+        """Wait for the checkpoint that is being written, if any; whether its failure led to one of now."""
+        if self.writing is None:
+            return False
+        try:
+            self.take_up()
+            return False
+        except CannotSave as error:
+            self._warn(f"{error}; trying again with the newest and the best checkpoint alone")
+            self._agree(lambda: checkpoint.prune_checkpoints(self.folder, replace(self.saving, keep_last=1)))
+        self.write()
+        try:
+            self.take_up()
+        except CannotSave as error:
+            if self.done == self.steps or self.given_up:
+                raise
+            newest = self.checkpoint or "its start"
+            self._warn(f"{error}; training goes on, what is lost if it stops is all since {newest}")
+        return True
+
+    def take_up(self) -> None:
+        """Make the checkpoint that is being written the newest one; all processes see the same end of it."""
+        writing, self.writing = self.writing, None
+        self.checkpoint = writing.result()  # type: ignore[union-attr]
+        if self.guard.healthy:  # else it may be a bad one, which must not replace a good one
+            self._agree(lambda: checkpoint.prune_checkpoints(self.folder, self.saving))
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All that a checkpoint holds and that is large, in place."""
+        average = self.average.average if self.average else {}
+        return state_dict.run_tensors(
+            self.step.model, self.trained, self.optim, average, frozen=self.saving.save_frozen
+        )
 
     # ------------------------------------------------------------------ small things
 
@@ -494,6 +557,11 @@ class Run:
         if error:
             raise error
         return result
+
+    @property
+    def given_up(self) -> bool:
+        """Whether validations have not become better for too long."""
+        return self.saving.patience is not None and self.stale >= self.saving.patience
 
     @property
     def parts(self) -> int:
@@ -546,6 +614,9 @@ class Run:
             "diverged", step, reason=reason, loss=loss, gradient_norm=norm, terms=numbers, batch=batch
         )
         shown = ", ".join(f"{name} {value:.4g}" for name, value in numbers.items())
+        if self.writing is not None:
+            with suppress(CannotSave):
+                self.take_up()
         kept = f"The last good checkpoint is {self.checkpoint}"
         return Diverged(
             f"diverged at step {step}: {reason}; terms here: {shown}. {_suspects(batch)}. "

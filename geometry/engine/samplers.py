@@ -94,6 +94,7 @@ class TokenBudgetSampler:
     views: Sequence[int] | Sequence[Sequence[int]]
     weights: Sequence[float] | None = None  # relative frequency of each image size; None: all alike
     patch: int = 14  # side of an image token in pixels
+    per_part: bool = False  # True: ``tokens`` are those of each part, and the batch grows with them
     # The number of samples is a multiple of this. None takes the number of parts (processes x accumulated
     # micro-batches), whose batches then depend on it; the largest that you will use makes them alike.
     batch_multiple: int | None = None
@@ -111,7 +112,7 @@ class TokenBudgetSampler:
         if len(chance) != len(sizes) or chance.min() < 0 or not chance.sum():
             raise InputError(f"weights must give one number >= 0 for each of the {len(sizes)} image sizes")
         self.chance = chance / chance.sum()
-        self._plans: dict[tuple[int, int], list[np.ndarray]] = {}
+        self._plans: dict[tuple[int, int, int], list[np.ndarray]] = {}
 
     def shape(self, step: int, *, seed: int, parts: int = 1) -> tuple[tuple[int, int], int, int]:
         """Image size (H, W), number of views and number of samples of a step."""
@@ -130,32 +131,33 @@ class TokenBudgetSampler:
                 f"batch_multiple {multiple} must be a multiple of {parts} "
                 "(processes x accumulated micro-batches)"
             )
-        plans = self._plans.setdefault((seed, multiple), [])
+        budget = self.tokens * (parts if self.per_part else 1)
+        plans = self._plans.setdefault((seed, multiple, budget), [])
         if not plans:
-            self._require_room(multiple)
+            self._require_room(multiple, budget)
         # A sample's running number is the sum of all batches before it, so chunks are planned in order.
         # Planning 200,000 steps takes a fraction of a second.
         while len(plans) <= step // CHUNK:
             first = plans[-1][-1, 2:].sum() if plans else 0
-            plans.append(self._plan(seed, len(plans), first, multiple))
+            plans.append(self._plan(seed, len(plans), first, multiple, budget))
         return plans[step // CHUNK][step % CHUNK].tolist()
 
-    def _plan(self, seed: int, chunk: int, first: int, multiple: int) -> np.ndarray:
+    def _plan(self, seed: int, chunk: int, first: int, multiple: int, budget: int) -> np.ndarray:
         rng = np.random.default_rng(derive_seed(seed, "token budget", chunk))
         size = rng.choice(len(self._sizes), CHUNK, p=self.chance)
         low, high = np.array(self._ranges)[size].T
         views = rng.integers(low, high, endpoint=True)
-        batch = self.tokens // (views * self.cells[size]) // multiple * multiple
+        batch = budget // (views * self.cells[size]) // multiple * multiple
         return np.stack((size, views, batch, first + np.cumsum(batch) - batch), axis=1)
 
-    def _require_room(self, multiple: int) -> None:
+    def _require_room(self, multiple: int, budget: int) -> None:
         """Fail at the first step, not at the one that happens to draw the largest sample."""
         needs = multiple * np.array(self._ranges)[:, 1] * self.cells
         i = int(np.argmax(needs))
-        if needs[i] > self.tokens:
+        if needs[i] > budget:
             (h, w), most = self._sizes[i], self._ranges[i][1]
             raise InputError(
-                f"a budget of {self.tokens} tokens a step cannot hold {multiple} samples (one for each part) "
+                f"a budget of {budget} tokens a step cannot hold {multiple} samples (one for each part) "
                 f"of {most} views of {h} x {w}, {needs[i]} tokens: raise tokens, or lower views"
             )
 

@@ -1,15 +1,14 @@
-"""The state of a training run as plain tensors by name, and back.
+"""The state of a training run as tensors by name.
 
-Names are those of the unwrapped model and tensors are whole, so a checkpoint does not depend on how
-the model was spread: it may be written by FSDP on eight processes and resumed on one.
+Names are those of the unwrapped model, and torch.distributed.checkpoint cuts tensors as the present processes
+want them, so a checkpoint does not depend on how the model was spread.
 
 Not from torch.distributed.checkpoint.state_dict, because its strict loading refuses a parameter that has had
 no gradient yet and so no optimizer state (a camera encoder before the first sample with cameras).
 """
 
 import hashlib
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Set
 
 import torch
 from torch import Tensor, nn
@@ -37,11 +36,6 @@ def whole(tensor: Tensor, keep: bool) -> Tensor | None:
     return tensor.to("cpu", copy=True) if keep else None
 
 
-def gathered(state: Mapping[str, Any], keep: bool) -> dict[str, Any]:
-    """The tensors of a state as `whole` has them, other values as they are."""
-    return {name: whole(v, keep) if isinstance(v, Tensor) else v for name, v in state.items()}
-
-
 def placed(value: Tensor, like: Tensor) -> Tensor:
     """A whole CPU tensor, put on the device of ``like`` and sharded as it is."""
     value = value.to(like.device)
@@ -53,76 +47,72 @@ def placed(value: Tensor, like: Tensor) -> Tensor:
     return value
 
 
-def kept_tensors(model: nn.Module, *, frozen: bool) -> dict[str, Tensor]:
-    """What a checkpoint holds of a model, in the model's memory: frozen parameters only if asked for."""
-    parameters = dict(model.named_parameters(remove_duplicate=False))
-    return {
-        name: tensor
-        for name, tensor in model.state_dict().items()
-        if frozen or name not in parameters or parameters[name].requires_grad
-    }
+def run_tensors(
+    model: nn.Module,
+    trained: Mapping[str, nn.Parameter],
+    optimizer: Optimizer,
+    average: Mapping[str, Tensor],
+    *,
+    frozen: bool,
+) -> dict[str, Tensor]:
+    """All tensors of a run where they lie in memory: ``model.NAME``, ``ema.NAME``, ``optimizer.NAME.KEY``.
+
+    Args:
+        frozen: with frozen parameters.
+    """
+    left_out = set() if frozen else {n for n, p in model.named_parameters() if not p.requires_grad}
+    left_out |= tied_names(model).keys()
+    tensors = {f"model.{n}": t for n, t in model.state_dict().items() if n not in left_out}
+    tensors |= {f"ema.{name}": tensor for name, tensor in average.items()}
+    for name, parameter in trained.items():
+        for key, value in optimizer.state.get(parameter, {}).items():
+            if value is not None:
+                tensors[f"optimizer.{name}.{key}"] = torch.as_tensor(value)
+    return tensors
 
 
-def under_all_names(model: nn.Module, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Tensors of parameters under each name of a tied parameter: load_state_dict wants them all."""
-    name_of = {id(p): n for n, p in model.named_parameters() if n in tensors}
-    everything = model.named_parameters(remove_duplicate=False)
-    return {name: tensors[name_of[id(p)]] for name, p in everything if id(p) in name_of}
+def tied_names(model: nn.Module) -> dict[str, str]:
+    """Further names of parameters that have more than one, and the first of each."""
+    first = {id(p): name for name, p in model.named_parameters()}
+    every = model.named_parameters(remove_duplicate=False)
+    return {name: first[id(p)] for name, p in every if first[id(p)] != name}
 
 
 @torch.no_grad()
-def restore_model(model: nn.Module, weights: Mapping[str, Tensor], *, frozen: bool) -> None:
-    """Copy saved weights into the model.
-
-    Raises:
-        InputError: names or shapes are not those of this model.
-    """
-    own = kept_tensors(model, frozen=frozen)
-    require_same_names(set(weights), set(own), "weights")
-    for name, tensor in own.items():
-        if weights[name].shape != tensor.shape:
-            raise InputError(
-                f"the checkpoint's {name} has shape {list(weights[name].shape)}, "
-                f"the model's {list(tensor.shape)}"
+def make_room(optimizer: Optimizer, trained: Mapping[str, nn.Parameter], saved: Mapping[str, Tensor]) -> None:
+    """Give the optimizer the tensors that it had when saved, sharded as parameters are, to be filled."""
+    for full, like in saved.items():
+        kind, _, rest = full.partition(".")
+        name, _, key = rest.rpartition(".")
+        if kind == "optimizer" and name in trained:
+            parameter = trained[name]
+            same = like.dim() and like.shape == parameter.shape
+            optimizer.state[parameter][key] = (
+                torch.zeros_like(parameter, dtype=like.dtype)
+                if same
+                else torch.zeros(like.shape, dtype=like.dtype)
             )
-        tensor.copy_(placed(weights[name], tensor))
 
 
-def restore_optimizer(
-    optimizer: Optimizer, trained: Mapping[str, nn.Parameter], saved: Mapping[str, Mapping[str, Any]]
-) -> None:
-    """Put back each parameter's state by name; learning rates stay those of the present config.
-
-    Raises:
-        InputError: other parameters were trained.
-    """
-    require_same_names(set(saved), set(trained), "trained parameters")
-    name_of = {id(p): n for n, p in trained.items()}
-
-    def fitted(value: Any, parameter: nn.Parameter) -> Any:
-        if not isinstance(value, Tensor):
-            return value
-        value = value.clone()  # the file is only mapped
-        return placed(value, parameter) if value.dim() and value.shape == parameter.shape else value
-
-    parameters = [p for group in optimizer.param_groups for p in group["params"]]  # as torch numbers them
-    state = {
-        number: {key: fitted(value, p) for key, value in saved[name_of[id(p)]].items()}
-        for number, p in enumerate(parameters)
-        if saved[name_of[id(p)]]  # empty for a parameter that has had no gradient yet
-    }
-    optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
-
-
-def require_same_names(saved: set[str], present: set[str], what: str) -> None:
+def require_fitting(saved: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> None:
     """
     Raises:
-        InputError: the two sets differ; the message names examples from both sides.
+        InputError: names or shapes of a checkpoint are not this run's.
     """
+    _require_same_names(saved.keys(), present.keys())
+    for name, tensor in present.items():
+        if saved[name].shape != tensor.shape:
+            raise InputError(
+                f"the checkpoint's {name} has shape {list(saved[name].shape)}, "
+                f"this run's {list(tensor.shape)}"
+            )
+
+
+def _require_same_names(saved: Set[str], present: Set[str]) -> None:
     if saved != present:
         missing, extra = sorted(present - saved), sorted(saved - present)
         raise InputError(
-            f"the checkpoint's {what} are not this run's: {len(missing)} only here "
+            f"the checkpoint's tensors are not this run's: {len(missing)} only here "
             f"({', '.join(missing[:3])}), {len(extra)} only in the checkpoint ({', '.join(extra[:3])}). "
             "Resume with the same model and the same frozen parts, or start in a new folder"
         )

@@ -42,6 +42,8 @@ class TrainingStep(Protocol):
     process. Optional methods are used where a step has them:
 
     - ``blocks()``: the model's repeated modules: units of activation checkpointing, compilation, FSDP;
+    - ``heads()``: more modules whose activations are recomputed, part by part where they have a switch
+      ``recompute``. They may step out of autocast, and need not be called equally often by all processes;
     - ``count_items(batch)``: what the throughput counts, such as ``{"images": 24}``; else samples;
     - ``begin_step(index, steps)``: called before each step, for losses that change during the run. A counter
       of the step's own would start at zero when the run resumes;

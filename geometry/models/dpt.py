@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from geometry.layers.uv_embed import add_uv_embedding
 
@@ -119,6 +120,8 @@ class DenseHead(nn.Module):
     def __init__(self, features: int) -> None:
         super().__init__()
         self.features = features  # channels of the widest maps
+        # Keep no activations of a chunk for the backward pass: it is computed once more there.
+        self.recompute = False
 
     def views_at_once(self, chunk: int, patches: Float[Tensor, "n T D"], cells: int) -> int:
         """How many views to take at a time, at most ``chunk``; ``cells`` are those of a view's widest map."""
@@ -141,9 +144,14 @@ class DenseHead(nn.Module):
         levels = len(patches)
         chunk = self.views_at_once(chunk, tensors[0], 64 * grid[0] * grid[1])
 
+        def of(*pieces: Tensor) -> tuple[Tensor, ...]:
+            return function(list(pieces[:levels]), *pieces[levels:])
+
         def part(start: int) -> tuple[Tensor, ...]:
             pieces = [x[start : start + chunk] for x in tensors]
-            return function(pieces[:levels], *pieces[levels:])
+            if self.recompute and torch.is_grad_enabled():
+                return checkpoint(of, *pieces, use_reentrant=False)
+            return of(*pieces)
 
         starts = range(0, B * V, chunk)
         if len(starts) == 1:

@@ -26,16 +26,17 @@ class TeacherDpt(MonocularDpt):
         )
 
     def masks(
-        self, features: Features
+        self, features: Features, chunk: int
     ) -> tuple[Float[Tensor, "B V H W"], Float[Tensor, "B V H W"], Float[Tensor, "B V H W"]]:
-        """Depth, sky, and objects (about 1 on them); all views at once, since training keeps them anyway."""
-        B, V = features.patches[0].shape[:2]
+        """Depth, sky, and objects (about 1 on them)."""
         H, W = features.image_size
-        patches = [p.flatten(0, 1).float() for p in features.patches]
-        x = resize(self.neck(self.fusion(self.reassemble(patches, features.grid, W / H))), (H, W))
-        # Objects pass no activation: a ReLU can die at 0, and nothing at inference reads this mask.
-        outputs = self.depth_out(x)[:, 0].exp(), self.sky_out(x)[:, 0].relu(), self.objects_out(x)[:, 0]
-        return tuple(o.unflatten(0, (B, V)) for o in outputs)
+
+        def run(patches: list[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+            x = resize(self.neck(self.fusion(self.reassemble(patches, features.grid, W / H))), (H, W))
+            # Objects pass no activation: a ReLU can die at 0, and nothing at inference reads this mask.
+            return self.depth_out(x)[:, 0].exp(), self.sky_out(x)[:, 0].relu(), self.objects_out(x)[:, 0]
+
+        return self.over_views(run, chunk, features.grid, features.patches)  # type: ignore[return-value]
 
 
 class TeacherDepth(MonocularDepth):
@@ -43,9 +44,9 @@ class TeacherDepth(MonocularDepth):
 
     depth_head: TeacherDpt
 
-    def forward_masks(self, views: Views) -> tuple[Geometry, Float[Tensor, "B V H W"]]:
+    def forward_masks(self, views: Views, chunk: int) -> tuple[Geometry, Float[Tensor, "B V H W"]]:
         """Geometry without sky filling, and the mask of objects."""
         features = self.encode(normalise_images(views.images))
         with torch.autocast(views.images.device.type, enabled=False):
-            depth, sky, objects = self.depth_head.masks(features)
+            depth, sky, objects = self.depth_head.masks(features, chunk)
         return Geometry(depth=depth, sky=sky, features=features), objects

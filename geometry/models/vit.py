@@ -7,11 +7,10 @@ from typing import Literal
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from geometry.layers.block import Block
 from geometry.layers.patch_embed import PatchEmbed, resample_positions
-from geometry.layers.rope import Rotary, across_views, within_view
+from geometry.layers.rope import across_views, within_view
 from geometry.models.reference_view import choose_reference
 from geometry.prediction import Features
 
@@ -59,11 +58,10 @@ class VisionTransformer(nn.Module):
         self.output_blocks = tuple(output_blocks)
         self.alternate_from = depth if alternate_from is None else alternate_from
         self.concat_local = concat_local
-        self.released = released
-        self.activation_checkpointing = False
+        self.released = False
         self.compute: torch.dtype | None = None
 
-        eps = 1e-5 if released else 1e-6
+        eps = 1e-6
         self.patch_embed = PatchEmbed(width, patch)
         self.cls_token = nn.Parameter(torch.zeros(1, 1, width))
         self.pos_embed = nn.Parameter(torch.zeros(1, 1 + stored_grid**2, width))
@@ -78,11 +76,20 @@ class VisionTransformer(nn.Module):
         self.norm = nn.LayerNorm(width, eps=eps)
         self.head_dim = width // heads
         self.init_weights()
+        if released:
+            self.follow_released()
 
     @property
     def feature_width(self) -> int:
         """Channels of each output level."""
         return self.width * (2 if self.concat_local else 1)
+
+    def follow_released(self) -> None:
+        """Compute as the released weights were trained (``released``)."""
+        self.released = True
+        for name, module in self.named_modules():
+            if name.rpartition(".")[2] in ("norm", "q_norm", "k_norm") and isinstance(module, nn.LayerNorm):
+                module.eps = 1e-5
 
     def init_weights(self) -> None:
         """DINOv2's initialisation; used where no checkpoint is loaded."""
@@ -135,10 +142,10 @@ class VisionTransformer(nn.Module):
                     tokens = self._camera_tokens(B, V, chosen, camera_tokens, conditioned)
                     x = torch.cat((tokens[:, :, None].to(x.dtype), x[:, :, 1:]), dim=2)
                 if self.crosses_views(index):
-                    x = self._run(block, x.flatten(1, 2), across).unflatten(1, (V, -1))
+                    x = block(x.flatten(1, 2), across).unflatten(1, (V, -1))
                 else:
                     rotary = within if index >= first else None
-                    local = x = self._run(block, x.flatten(0, 1), rotary).unflatten(0, (B, V))
+                    local = x = block(x.flatten(0, 1), rotary).unflatten(0, (B, V))
                 if index in self.output_blocks:
                     state, slot = self.norm(x)[:, :, 1:], x[:, :, 0]
                     if self.concat_local:  # the within-view half does not pass the final norm
@@ -186,11 +193,6 @@ class VisionTransformer(nn.Module):
         if given is None:
             return learned
         return torch.where(conditioned[..., None], given.to(learned.dtype), learned)
-
-    def _run(self, block: nn.Module, x: Tensor, rotary: Rotary | None) -> Tensor:
-        if self.activation_checkpointing and torch.is_grad_enabled():
-            return checkpoint(block, x, rotary, use_reentrant=False)
-        return block(x, rotary)
 
     def _export(
         self, index: int, x: Float[Tensor, "B V L D"], chosen: Int[Tensor, " B"] | None

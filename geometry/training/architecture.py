@@ -1,6 +1,7 @@
 """The any-view network by size, with the paper's architecture ablations as switches."""
 
 from dataclasses import replace
+from typing import TypeVar
 
 from geometry.accelerate import accelerate
 from geometry.errors import InputError
@@ -10,6 +11,8 @@ from geometry.models.dual_dpt import DualDpt, SeparateDpt
 from geometry.models.teacher import TeacherDepth, TeacherDpt
 from geometry.models.zoo import VARIANTS, Variant, build, build_backbone
 
+Network = TypeVar("Network", DepthAnything3, MonocularDepth, TeacherDepth)
+
 
 def any_view_network(
     variant: str,
@@ -17,6 +20,7 @@ def any_view_network(
     full_alternation: bool = False,
     two_transformers: bool = False,
     separate_heads: bool = False,
+    drop_path: float = 0.0,
 ) -> DepthAnything3:
     """Fresh network of an any-view size; without switches it is `geometry.models.zoo.build`.
 
@@ -28,6 +32,7 @@ def any_view_network(
             DINOv2.
         separate_heads: rays get a reassembly of their own, so that nothing is shared between two DPTs
             (ablation).
+        drop_path: see `with_drop_path`.
 
     Raises:
         InputError: unknown size, or switches that exclude each other.
@@ -51,19 +56,30 @@ def any_view_network(
         CameraEncoder(v.width, depth=v.camera_encoder_depth, heads=v.camera_encoder_heads),
         CameraDecoder(v.feature_width),
     )
-    return accelerate(network)
+    return with_drop_path(network, drop_path)
 
 
-def monocular_network(variant: str) -> MonocularDepth:
+def monocular_network(variant: str, *, drop_path: float = 0.0) -> MonocularDepth:
     """Fresh monocular or metric network: one view to depth and sky."""
     _variant(variant, "monocular")
-    return accelerate(build(variant))  # type: ignore[return-value]
+    return with_drop_path(build(variant), drop_path)  # type: ignore[return-value, type-var]
 
 
-def teacher_network(variant: str) -> TeacherDepth:
+def teacher_network(variant: str, *, drop_path: float = 0.0) -> TeacherDepth:
     """Fresh teacher: a monocular network that also predicts a mask of objects."""
     v = _variant(variant, "monocular")
-    return accelerate(TeacherDepth(build_backbone(v), TeacherDpt(v.feature_width, v.channels, v.features)))
+    head = TeacherDpt(v.feature_width, v.channels, v.features)
+    return with_drop_path(TeacherDepth(build_backbone(v), head), drop_path)
+
+
+def with_drop_path(network: Network, most: float) -> Network:
+    """The network in its fast form, its blocks skipped in training: the first never, the last so often."""
+    if not 0 <= most < 1:
+        raise InputError(f"model.drop_path: expected at least 0 and less than 1, got {most}")
+    blocks = network.backbone.blocks
+    for index, block in enumerate(blocks):
+        block.drop_path = most * index / max(1, len(blocks) - 1)  # type: ignore[assignment]
+    return accelerate(network)
 
 
 def _variant(name: str, kind: str) -> Variant:

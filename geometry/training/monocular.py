@@ -26,12 +26,11 @@ class RelativeDepthStep(GeometryStep):
     alignment: Alignment = "scale_shift"
 
     def training_loss(self, batch: Example, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
-        objects = None
+        objects, chunk = None, self.views_at_once(batch)
         if isinstance(self.model, TeacherDepth):
-            geometry, objects = self.model.forward_masks(batch.views)
+            geometry, objects = self.model.forward_masks(batch.views, chunk)
         else:
-            B, V = batch.views.images.shape[:2]
-            geometry = self.model(batch.views, chunk=B * V, sky_fill=False)
+            geometry = self.model(batch.views, chunk=chunk, sky_fill=False)
         with exact(batch):
             terms = self.terms(geometry, batch, generator, objects)
             return self.objective.total(terms), terms

@@ -74,7 +74,7 @@ class StudentStep(GeometryStep):
             geometry = self.model(
                 replace(batch.views, cameras=given, known=known),
                 reference=reference,
-                chunk=B * V,
+                chunk=self.views_at_once(batch),
                 **options,
             )
         with exact(batch):

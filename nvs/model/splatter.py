@@ -158,14 +158,8 @@ class Splatter(nn.Module):
             shape = (*images.shape[:2], *grid)
             raw = images.new_zeros(*shape, self.adapter.raw_channels)
             return raw, images.new_full(shape, PHOTO_OPACITY)
-        raw, density = self.run_head(encoding, normalise_images(images), chunk)
+        raw, density = self.head(encoding.patches, encoding.grid, normalise_images(images), chunk)
         return pool(raw, grid), pool(density[..., None], grid)[..., 0]
-
-    def run_head(
-        self, encoding: Encoding, images: Float[Tensor, "B V 3 H W"], chunk: int
-    ) -> tuple[Float[Tensor, "B V H W C"], Float[Tensor, "B V H W"]]:
-        """The head on normalised images."""
-        return self.head(encoding.patches, encoding.grid, images, chunk)
 
 
 def join_views(parts: Sequence[Splats], views: Sequence[Sequence[int]]) -> Splats:

@@ -4,8 +4,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 
 from geometry.console import announce, say
@@ -13,7 +11,7 @@ from geometry.engine import FitResult, ParameterGroup, load_weights, parameter_g
 from geometry.errors import InputError
 from geometry.weights.checkpoint import Checkpoint, find_checkpoint
 from geometry.weights.files import fingerprint, require_fit
-from nvs.model.backbone import Backbone, Encoding
+from nvs.model.backbone import Backbone
 from nvs.model.gs_dpt import GaussianDpt
 from nvs.model.parametrisation import GaussianAdapter, ReleasedAdapter
 from nvs.model.splatter import Splatter, load_splatter, new_gaussian_head, save_splatter
@@ -70,21 +68,6 @@ class TrainableSplatter(Splatter):
             if parameters and not any(p.requires_grad for p in parameters):
                 module.eval()
         return self
-
-    def run_head(
-        self, encoding: Encoding, images: Float[Tensor, "B V 3 H W"], chunk: int
-    ) -> tuple[Float[Tensor, "B V H W C"], Float[Tensor, "B V H W"]]:
-        """As in `Splatter`, but the head is called once for each ``chunk`` views.
-
-        The engine's activation checkpointing recomputes one call at a time, so this bounds its memory.
-        """
-        parts = []
-        for first in range(0, images.shape[1], chunk):
-            views = slice(first, first + chunk)
-            patches = [level[:, views] for level in encoding.patches]
-            parts.append(self.head(patches, encoding.grid, images[:, views], images.shape[0] * chunk))
-        raw, density = zip(*parts)
-        return torch.cat(raw, dim=1), torch.cat(density, dim=1)
 
 
 def build_model(
@@ -154,6 +137,7 @@ def export(model: TrainableSplatter, checkpoint: Path, path: Path, *, descriptio
         licence=origin.licence,
         with_network=not frozen,
         description=description,
+        checkpoint=checkpoint.name,
         **(backbone if frozen else {}),  # type: ignore[arg-type]
     )
 

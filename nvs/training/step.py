@@ -95,12 +95,15 @@ class GaussianHeadStep:
             self.lpips.to(device)
 
     def blocks(self) -> list[nn.Module]:
-        """The backbone's blocks and the head, each called equally often on all processes."""
+        """The backbone's blocks, where all processes call them equally often."""
         if self.cache is not None:
-            return [self.model.head]  # a process that finds features in its cache does not call the backbone
+            return []  # a process that finds features in its cache does not call the backbone
         network = self.model.network
         any_view = network.any_view if isinstance(network, NestedDepthAnything3) else network
-        return [*any_view.backbone.blocks, self.model.head]  # type: ignore[union-attr]
+        return list(any_view.backbone.blocks)  # type: ignore[union-attr, arg-type]
+
+    def heads(self) -> list[nn.Module]:
+        return [self.model.head]
 
     def count_items(self, batch: NovelViewExample) -> dict[str, float]:
         B, V, _, H, W = batch.context.views.images.shape
@@ -138,6 +141,8 @@ class GaussianHeadStep:
                 depth=gaussian_depth(splats) if self.objective.on("depth") else None,
                 label=batch.context.truth.depth,
                 label_valid=batch.context.truth.valid,
+                opacities=splats.gaussians.opacities,
+                sizes=gaussian_sizes(splats) if self.objective.on("size") else None,
             )
             loss = self.objective.total(terms)
         return loss, {**terms, "psnr": reached.mean()}
@@ -222,6 +227,13 @@ def into_predicted_world(cameras: Cameras, context: Cameras, predicted: Cameras)
     except DegenerateAlignment:
         first_to_there = se3.invert(context.extrinsics[:, :1]) @ predicted.extrinsics[:, :1]
         return Cameras(extrinsics=cameras.extrinsics @ first_to_there, intrinsics=cameras.intrinsics)
+
+
+def gaussian_sizes(splats: Splats) -> Float[Tensor, "B N"]:
+    """Mean standard deviation of every Gaussian over its axes, in pixels of its own context view."""
+    focal = splats.geometry.cameras.intrinsics.diagonal(dim1=-2, dim2=-1)[..., :2].mean(-1)  # [B, V]
+    per_unit = focal[..., None, None] / gaussian_depth(splats).clamp(min=1e-6)
+    return splats.gaussians.scales.mean(-1) * per_unit.flatten(1)
 
 
 def gaussian_depth(splats: Splats) -> Float[Tensor, "B V H W"]:

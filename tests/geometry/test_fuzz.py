@@ -242,8 +242,9 @@ def test_checkpoints(tmp_path, examples):
 @pytest.mark.parametrize("examples", EXAMPLES)
 def test_checkpoints_of_training(tmp_path, examples):
     """A file that is not what was written is damage; one with the right sum is read without running code."""
-    folder = write_checkpoint(tmp_path, 3, {"model": {"a": torch.zeros(2)}}, {"config": {}, "metrics": {}})
-    names = ["model.pt", "meta.json"]
+    meta = {"config": {}, "metrics": {}}
+    folder = write_checkpoint(tmp_path, 3, {"model.a": torch.zeros(2)}, {"best": None}, meta).result()
+    names = ["shard-00001-model-00001-of-00001.safetensors", "meta.json"]
     contents = {name: (folder / name).read_bytes() for name in names}
 
     def read(drawn):

@@ -10,10 +10,12 @@ from geometry.engine import Saving, best_checkpoint, load_weights, newest_whole
 from geometry.engine.checkpoint import find_damage, list_checkpoints, prune_checkpoints, write_checkpoint
 from geometry.errors import InputError
 
+WEIGHTS = "shard-00001-model-00001-of-00002.safetensors"
+
 
 def write(folder, step, **metrics):
-    files = {"model": {"w": torch.full((3,), float(step))}}
-    return write_checkpoint(folder, step, files, {"metrics": metrics})
+    tensors = {"model.w": torch.full((3,), float(step)), "optimizer.w.step": torch.tensor(1.0)}
+    return write_checkpoint(folder, step, tensors, {"best": 1}, {"metrics": metrics}).result()
 
 
 def steps(folder):
@@ -34,7 +36,7 @@ def test_a_failure_while_writing_leaves_the_older_one_alone(tmp_path, monkeypatc
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(InputError, match="no space left"):
+    with pytest.raises(InputError, match="No space left"):
         write(tmp_path, 2)
     assert [p.name for p in tmp_path.iterdir()] == ["step_00000001"]
 
@@ -49,22 +51,22 @@ def test_rubbish_of_a_killed_write_is_cleared_and_ignored(tmp_path):
 
 def test_every_kind_of_damage_is_found(tmp_path):
     cut, flipped, missing, meta = (write(tmp_path, i) for i in range(4))
-    os.truncate(cut / "model.pt", 10)
-    data = bytearray((flipped / "model.pt").read_bytes())
+    os.truncate(cut / WEIGHTS, 10)
+    data = bytearray((flipped / WEIGHTS).read_bytes())
     data[len(data) // 2] ^= 1
-    (flipped / "model.pt").write_bytes(data)
-    (missing / "model.pt").unlink()
+    (flipped / WEIGHTS).write_bytes(data)
+    (missing / WEIGHTS).unlink()
     (meta / "meta.json").write_text('{"step": 3, "fi')
     assert "has 10 bytes" in find_damage(cut)
     assert "SHA-256" in find_damage(flipped)
-    assert "model.pt is missing" in find_damage(missing)
+    assert f"{WEIGHTS} is missing" in find_damage(missing)
     assert "meta.json cannot be read" in find_damage(meta)
     with pytest.raises(InputError, match="SHA-256"):
         load_weights(flipped)
 
 
 def test_with_nothing_whole_left_it_stops_instead_of_starting_anew(tmp_path):
-    os.truncate(write(tmp_path, 1) / "model.pt", 10)
+    os.truncate(write(tmp_path, 1) / WEIGHTS, 10)
     with pytest.warns(UserWarning, match="has 10 bytes"), pytest.raises(InputError, match="none of the 1"):
         newest_whole(tmp_path)
     assert newest_whole(tmp_path / "absent") is None

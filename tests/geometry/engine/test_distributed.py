@@ -17,18 +17,20 @@ ROOT = Path(__file__).resolve().parents[3]
 
 # Under FSDP a branch that is not used has gradient zero, not none, which AdamW tells apart: no branch here.
 SAME = {"branch": False, "noise": 0.1}
-FSDP = {"strategy": "fsdp", **SAME}
+FSDP = {"parallel": {"strategy": "fsdp"}, **SAME}
 # Each entry is a run on both processes. Runs share one start of torch, which takes most of the time.
 RUNS = {
     # Whole batch of 8 against two halves; nothing random in the step.
-    "ddp": {"strategy": "ddp", "branch": False},
+    "ddp": {"branch": False},
     # Random numbers and a branch that only some parts of the batch take: against accumulation in one process.
-    "ddp_noise": {"strategy": "ddp", "noise": 0.1},
-    "ddp_accumulate": {"strategy": "ddp", "noise": 0.1, "accumulate": 2, "activation_checkpointing": True},
+    "ddp_noise": {"noise": 0.1},
+    "ddp_accumulate": {"noise": 0.1, "accumulate": 2, "activation_checkpointing": True},
     "fsdp": {**FSDP, "every": 4},
+    "hsdp": {"parallel": {"strategy": "fsdp", "shard_over": 1}, **SAME},
+    "fsdp_bf16": {"parallel": {"strategy": "fsdp", "gather": "bf16"}, "precision": "bf16", **SAME},
     "fsdp_checkpointing": {**FSDP, "accumulate": 2, "activation_checkpointing": True},
-    "fsdp_branch": {"strategy": "fsdp"},
-    "ddp_nan": {"strategy": "ddp", "nan_steps": [3]},
+    "fsdp_branch": {"parallel": {"strategy": "fsdp"}},
+    "ddp_nan": {"nan_steps": [3]},
     "fsdp_nan": {**FSDP, "nan_steps": [3]},
 }
 SCRIPT = """
@@ -37,9 +39,10 @@ from pathlib import Path
 import torch
 sys.path.insert(0, sys.argv[1])
 import toy
-from geometry.engine import Schedule
+from geometry.engine import Precision, Schedule
 torch.set_num_threads(1)
 for name, options in json.loads(sys.argv[3]).items():
+    options["precision"] = Precision(compute=options.pop("precision", "float32"))
     toy.train(Path(sys.argv[2]) / name, steps=8, schedule=Schedule(kind="constant"), **options)
 # Resume what FSDP began, still on two processes; the run is shorter, so it ends in the middle.
 options = json.loads(sys.argv[3])["fsdp"]
@@ -54,18 +57,22 @@ if os.environ["RANK"] == "0":
 def two(tmp_path_factory) -> Path:
     """Folder with the results of RUNS on two processes."""
     out = tmp_path_factory.mktemp("two")
-    (out / "script.py").write_text(SCRIPT)
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    on_processes(2, SCRIPT, out, RUNS)
+    return out
+
+
+def on_processes(number: int, script: str, out: Path, runs: dict) -> None:
+    (out / "script.py").write_text(script)
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(number)]
     done = subprocess.run(
-        [*launch, str(out / "script.py"), str(Path(toy.__file__).parent), str(out), json.dumps(RUNS)],
+        [*launch, str(out / "script.py"), str(Path(toy.__file__).parent), str(out), json.dumps(runs)],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=240,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    return out
 
 
 def one_process(out: Path, steps: int = 8, **options) -> dict[int, float]:
@@ -91,6 +98,27 @@ def test_sharding_changes_no_loss_also_after_a_resume_and_a_validation(two, tmp_
     # 12 steps with a resume at 8 and validations (with the average swapped in) at 8, 10 and 12.
     assert_same(toy.losses(two / "fsdp"), one_process(tmp_path / "2", steps=12, accumulate=2, **SAME))
     assert_same(toy.losses(two / "fsdp_checkpointing"), one_process(tmp_path / "4", accumulate=4, **SAME))
+
+
+def test_copies_of_shards_train_as_shards_alone(two):
+    assert_same(toy.losses(two / "hsdp"), {n: x for n, x in toy.losses(two / "fsdp").items() if n <= 8})
+
+
+def test_blocks_gathered_narrow_train_nearly_alike_and_are_stored_wide(two):
+    narrow, wide = toy.losses(two / "fsdp_bf16"), toy.losses(two / "fsdp")
+    assert list(narrow.values()) == pytest.approx([wide[n] for n in narrow], rel=0.05)
+    weights = load_weights(two / "fsdp_bf16/checkpoints/step_00000008")
+    assert {w.dtype for w in weights.values()} == {torch.float32}
+
+
+@pytest.mark.slow
+def test_four_processes_are_gone_on_with_by_two(tmp_path):
+    """By shards of other sizes; losses are those of four micro-batches on one process throughout."""
+    script = SCRIPT[: SCRIPT.index("# Resume")].replace("steps=8", "steps=options.pop('steps')")
+    on_processes(4, script, tmp_path, {"run": {**FSDP, "steps": 6, "every": 3}})
+    assert len(list(tmp_path.glob("run/checkpoints/step_00000006/shard-*"))) > 4
+    on_processes(2, script, tmp_path, {"run": {**FSDP, "steps": 10, "accumulate": 2}})
+    assert_same(toy.losses(tmp_path / "run"), one_process(tmp_path / "one", steps=10, accumulate=4, **SAME))
 
 
 def test_fsdp_allows_a_branch_that_one_process_does_not_take(two, tmp_path):

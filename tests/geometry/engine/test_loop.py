@@ -2,7 +2,11 @@
 
 import ast
 import json
+import os
 import resource
+import sys
+import threading
+import types
 from functools import partial
 from pathlib import Path
 
@@ -20,11 +24,10 @@ from geometry.engine import (
     Saving,
     Schedule,
     Validation,
-    checkpoint,
     load_weights,
     parameter_groups,
 )
-from geometry.engine.checkpoint import CannotSave, find_damage, list_checkpoints, read_file
+from geometry.engine.checkpoint import find_damage, list_checkpoints, saved_tensors
 from geometry.engine.notes import note
 from geometry.errors import InputError
 
@@ -56,7 +59,7 @@ def test_frozen_weights_keep_every_bit_and_cost_nothing(tmp_path):
         assert not parameter.requires_grad
         assert parameter not in made[0].state
     assert not any(name.startswith("body") for name in load_weights(result.checkpoint))
-    assert not any(name.startswith("body") for name in read_file(result.checkpoint, "training")["optimizer"])
+    assert not any(".body" in name for name in saved_tensors(result.checkpoint))
 
 
 def test_frozen_weights_are_kept_in_checkpoints_if_asked(tmp_path):
@@ -220,8 +223,9 @@ def test_a_disk_that_is_full_for_a_while_costs_checkpoints_and_nothing_else(tmp_
 
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     try:
+        saving = Saving(every=3, behind=False)
         with pytest.warns(UserWarning, match="trying again") as caught:
-            result = toy.train(tmp_path, step=Full(), every=3, validate_every=None)
+            result = toy.train(tmp_path, step=Full(), saving=saving, validate_every=None)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     said = [str(w.message) for w in caught]
@@ -242,20 +246,46 @@ def test_a_disk_that_is_full_for_a_while_costs_checkpoints_and_nothing_else(tmp_
 
 
 def test_room_is_made_of_older_checkpoints_and_the_end_must_be_saved(tmp_path, monkeypatch):
-    real, tries = checkpoint.write_checkpoint, []
+    real, tries = os.fsync, []
 
-    def write(folder, step, files, meta):
-        tries.append((step, [p.name[-1] for p in list_checkpoints(folder)]))
-        if step == 4 or (step == 3 and len(tries[-1][1]) > 1):
-            raise CannotSave(f"step {step} could not be saved: no space left")
-        return real(folder, step, files, meta)
+    def fsync(file):
+        there = [p.name[-1] for p in list_checkpoints(tmp_path / "checkpoints")]
+        for part in tmp_path.glob("checkpoints/*.partial"):
+            step = int(part.stem[-1])
+            if tries[-1:] != [(step, there)]:
+                tries.append((step, there))
+            if step == 4 or (step == 3 and len(there) > 1):
+                raise OSError(28, "No space left on device")
+        return real(file)
 
-    monkeypatch.setattr(checkpoint, "write_checkpoint", write)
+    monkeypatch.setattr(os, "fsync", fsync)
     with pytest.warns(UserWarning, match="trying again"), pytest.raises(InputError, match="step 4 could not"):
-        toy.train(tmp_path, steps=4, every=1)
+        toy.train(tmp_path, steps=4, saving=Saving(every=1, behind=False))
     # Step 3 made room of step 1.
     assert tries[2:] == [(3, ["1", "2"]), (3, ["2"]), (4, ["2", "3"]), (4, ["3"])]
     assert [p.name for p in list_checkpoints(tmp_path / "checkpoints")] == ["step_00000003"]
+
+
+def test_training_goes_on_while_a_checkpoint_is_written(tmp_path, monkeypatch):
+    real, free, seen = os.fsync, threading.Event(), []
+    monkeypatch.setattr(os, "fsync", lambda file: free.wait(60) and real(file))
+
+    class Slow(toy.ToyStep):
+        def begin_step(self, index, steps):
+            super().begin_step(index, steps)
+            seen.append(list_checkpoints(tmp_path / "checkpoints"))
+            if index == 7:
+                free.set()
+
+    options = {"schedule": Schedule(kind="constant"), "validate_every": None}
+    result = toy.train(tmp_path, step=Slow(), steps=9, **options)
+    assert not any(seen)  # that of step 5 was on its way, while steps 6 to 8 were trained
+    assert [p.name[-1] for p in list_checkpoints(tmp_path / "checkpoints")] == list("59")
+    alone = toy.train(tmp_path / "alone", steps=5, **options)
+    kept, expected = (
+        load_weights(p) for p in (result.checkpoint.with_name("step_00000005"), alone.checkpoint)
+    )
+    assert all(torch.equal(kept[name], expected[name]) for name in expected)  # of step 5, not later
 
 
 def test_checkpoints_are_also_written_by_the_clock(tmp_path):
@@ -413,3 +443,59 @@ def test_any_optimizer_works_and_resumes(tmp_path):
     toy.train(tmp_path / "b", steps=6, optimizer=sgd, schedule=constant)
     toy.train(tmp_path / "b", steps=12, optimizer=sgd, schedule=constant)
     assert toy.losses(tmp_path / "a") == toy.losses(tmp_path / "b")
+
+
+def test_validations_that_do_not_get_better_end_the_run_for_good(tmp_path):
+    scores = iter([1.0, 0.5, 0.6, 0.7, 0.1])
+
+    class Scored(toy.ToyStep):
+        def validate(self, run):
+            return Validation(metrics={"l1": next(scores)})
+
+    saving = Saving(every=100, best_metric="l1", best_is="min", patience=2)
+    result = toy.train(tmp_path, step=Scored(), steps=90, saving=saving)
+    assert (result.step, result.finished, result.best.name) == (40, True, "step_00000020")
+    again = toy.train(tmp_path, step=Scored(), steps=90, saving=saving)
+    assert (again.step, again.finished, again.best) == (40, True, result.best)
+    assert next(scores) == 0.1  # no further validation
+    scores = iter([float("nan")])
+    with pytest.raises(InputError, match="no number for l1"):
+        toy.train(tmp_path / "nan", step=Scored(), saving=saving)
+
+
+@pytest.mark.parametrize("kind", ["wandb", "mlflow"])
+def test_numbers_also_go_to_a_tracker_and_a_resumed_run_goes_on_there(tmp_path, monkeypatch, kind):
+    told = []
+
+    class StandIn(types.ModuleType):
+        def init(self, **options):
+            told.append(options["id"])
+            return self
+
+        def log(self, numbers, step):
+            told.append((step, numbers))
+
+        def start_run(self, run_id, run_name):
+            told.append(run_id or "new")
+            return types.SimpleNamespace(info=types.SimpleNamespace(run_id="new"))
+
+        def log_dict(self, config, name):
+            assert config == {"a": 1}
+
+        def log_metrics(self, numbers, step):
+            told.append((step, numbers))
+
+        def finish(self):
+            told.append("end")
+
+        end_run = finish
+
+    monkeypatch.setitem(sys.modules, kind, StandIn(kind))
+    for steps in (1, 2):
+        toy.train(tmp_path, steps=steps, track=kind, validate_every=None, config={"a": 1})
+    first, (one, numbers), end, again, (two, _), last = told
+    assert (first, one, end, two, last) == (again, 1, "end", 2, "end")
+    assert numbers["train/loss"] == pytest.approx(toy.losses(tmp_path)[1])
+    monkeypatch.setitem(sys.modules, kind, None)
+    with pytest.raises(InputError, match=f"{kind} is not installed; pip install"):
+        toy.train(tmp_path, track=kind)

@@ -92,3 +92,12 @@ def test_impossible_settings_are_named(options, said):
 def test_a_batch_that_cannot_be_cut_is_refused():
     with pytest.raises(InputError, match="batch_size 6 cannot be cut into 4"):
         FixedBatchSampler(batch_size=6).requests(0, seed=0, parts=4, length=None)
+
+
+def test_a_budget_of_each_part_makes_the_batch_grow_with_them():
+    options = {"image_sizes": [[504, 504]], "views": [2, 18], "per_part": True}
+    sampler = TokenBudgetSampler(tokens=23328, **options)
+    for parts in (1, 8, 128):
+        shapes = [sampler.shape(step, seed=0, parts=parts) for step in range(50)]
+        assert all(batch * views * 36**2 <= 23328 * parts for _, views, batch in shapes)
+        assert all(batch == parts * (18 // views) for _, views, batch in shapes)

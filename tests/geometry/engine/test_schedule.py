@@ -53,3 +53,10 @@ def test_wrong_settings_are_named(unchecked):
         Schedule(kind="linear")
     with pytest.raises(InputError, match="warmup_steps"):
         Schedule(warmup_steps=-1)
+
+
+def test_the_rate_goes_with_the_root_of_the_batch():
+    schedule = Schedule(kind="constant", parts=128)
+    assert [schedule.factor(5, 10, parts) for parts in (128, 32, 8)] == [1.0, 0.5, 0.25]
+    assert Schedule(kind="constant", parts=128, power=1.0).factor(5, 10, 32) == 0.25
+    assert Schedule(kind="constant").factor(5, 10, 8) == 1.0

@@ -111,7 +111,13 @@ class Points:
 
 
 def train(
-    out: Path, *, workers: int = 0, strategy: str = "ddp", every: int = 5, batch_size: int = 8, **options
+    out: Path,
+    *,
+    workers: int = 0,
+    every: int = 5,
+    batch_size: int = 8,
+    parallel: dict | None = None,
+    **options,
 ) -> FitResult:
     step_options = {k: options.pop(k) for k in STEP_OPTIONS if k in options}
     settings = {
@@ -123,7 +129,7 @@ def train(
         "saving": Saving(every=every, keep_last=3),
         "validate_every": 10,
         "device": "cpu",
-        "parallel": Parallel(strategy=strategy),
+        "parallel": parallel if isinstance(parallel, Parallel) else Parallel(**(parallel or {})),
     }
     return fit(
         options.pop("step", None) or ToyStep(**step_options),

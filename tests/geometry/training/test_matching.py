@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from geometry.engine.activation_checkpoint import checkpoint_activations
 from geometry.errors import InputError
 from geometry.losses.objective import AnyViewObjective
 from geometry.models.da3 import normalise_images
@@ -43,7 +44,8 @@ def test_the_logits_are_those_of_the_attention(model, batch, monkeypatch):
 
 @pytest.mark.parametrize("checkpointed", [False, True])
 def test_the_term_reaches_the_weights_of_attention(model, batch, checkpointed):
-    model.backbone.activation_checkpointing = checkpointed
+    if checkpointed:
+        checkpoint_activations(model.backbone.blocks)
     objective = AnyViewObjective(matching=1.0, camera=0.0)
     step = StudentStep(model, objective, matching=MatchingSettings(blocks=1))
     _, terms = step.training_loss(batch, torch.Generator().manual_seed(0))
