@@ -8,6 +8,7 @@ from pathlib import Path
 COMMANDS = {
     "infer": ("geometry.commands.infer", "photos to depth, cameras and a point cloud"),
     "train": ("geometry.commands.train", "train a model: experiment=geometry/smoke, geometry/da3_large, ..."),
+    "export": ("geometry.commands.export", "trained weights as a Hugging Face folder with a model card"),
     "label": ("geometry.commands.label", "a teacher's depth over a data set, aligned to what was measured"),
     "data": ("geometry.commands.data", "check a downloaded data set, prepare one, make a sample capture"),
 }

@@ -48,15 +48,28 @@ def _standardised(values: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
 class GaussianObjective(Objective):
     """L = w_mse MSE + w_lpips LPIPS on rendered target views + w_depth L_depth on context views.
 
+    Two regularisers of the Gaussians may be added: their mean opacity, and their mean size in pixels.
+
     Args:
         mse, lpips, depth: weights, which the paper does not state. 1 and 0.05 are DepthSplat's; 0.1 for
             depth is AnySplat's for its depth consistency.
+        opacity, size: weights of the regularisers. 0: the paper names none, and here a Gaussian per pixel
+            cannot multiply, which is what they keep from happening in optimisation per scene (3DGS-MCMC: 0.01
+            each, on scales in scene units). They help where few photos are fine-tuned on for long.
 
     Source: DA3 (arXiv:2511.10647) section 5.
     """
 
-    def __init__(self, *, mse: float = 1.0, lpips: float = 0.05, depth: float = 0.1) -> None:
-        super().__init__(mse=mse, lpips=lpips, depth=depth)
+    def __init__(
+        self,
+        *,
+        mse: float = 1.0,
+        lpips: float = 0.05,
+        depth: float = 0.1,
+        opacity: float = 0.0,
+        size: float = 0.0,
+    ) -> None:
+        super().__init__(mse=mse, lpips=lpips, depth=depth, opacity=opacity, size=size)
 
     def __call__(
         self,
@@ -67,6 +80,8 @@ class GaussianObjective(Objective):
         depth: Float[Tensor, "B C h w"] | None = None,
         label: Float[Tensor, "B C h w"] | None = None,
         label_valid: Bool[Tensor, "B C h w"] | None = None,
+        opacities: Float[Tensor, "B N"] | None = None,
+        sizes: Float[Tensor, "B N"] | None = None,
     ) -> Terms:
         """Terms by name.
 
@@ -75,6 +90,7 @@ class GaussianObjective(Objective):
             depth: of the Gaussians at the context views.
             label, label_valid: aligned teacher depth there; None where a batch has no labels, and the term
                 is then absent.
+            opacities, sizes: of the Gaussians, 0..1 and pixels (standard deviation, mean over axes).
 
         Raises:
             ValueError: a weight is set for LPIPS without a model, or for depth with labels but no depth.
@@ -92,4 +108,8 @@ class GaussianObjective(Objective):
             if depth is None or label_valid is None:
                 raise ValueError("the depth term needs depth and label_valid beside the labels")
             terms["depth"] = masked_mean(scale_shift_invariant_error(depth, label, label_valid), label_valid)
+        if self.on("opacity") and opacities is not None:
+            terms["opacity"] = opacities.mean()
+        if self.on("size") and sizes is not None:
+            terms["size"] = sizes.mean()
         return terms

@@ -144,4 +144,7 @@ class FinetuneOptions:
     context_sets: int = 16  # sets of context photos that the steps choose from
     cache_gb: float = 4.0  # features of the frozen backbone that are kept, 1e9 bytes
     validate_every: int | None = None  # steps; None: a tenth of them
+    patience: int = 3  # so many validations on end without a better one end the run
+    opacity: float = 0.0  # weights of the regularisers of `GaussianObjective`
+    size: float = 0.0
     seed: int = 0

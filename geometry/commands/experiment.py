@@ -12,7 +12,9 @@ from geometry.commands.comparison import comparison_table, split_sweep
 from geometry.commands.configuration import compose, instantiate
 from geometry.console import say
 from geometry.engine import INTERRUPTED, FitResult, fit, is_first_process, load_weights
+from geometry.engine.log import validations
 from geometry.errors import InputError
+from geometry.layers.lora import add_lora, merged_lora
 from geometry.models.zoo import build
 from geometry.results import require_run
 from geometry.training.baselines import chance_scores
@@ -46,7 +48,8 @@ def run(args: argparse.Namespace) -> int:
     if len(rows) > 1 and is_first_process():
         print(comparison_table(rows))
     if len(results) == 1 and is_first_process():
-        print(final_line(next(iter(results.values()))))
+        cfg, result = next(iter(configs.values())), next(iter(results.values()))
+        print("\n".join([*progress(cfg), final_line(result)]))
     return 0 if all(result.finished for result in results.values()) else INTERRUPTED
 
 
@@ -79,6 +82,9 @@ def train(cfg: DictConfig) -> tuple[FitResult, dict[str, float]]:
     torch.manual_seed(cfg.loop.seed)
     step = instantiate(cfg.step)
     loaded = initialise(step.model, cfg.init)
+    if cfg.lora is not None:
+        adapted = add_lora(step.model.backbone.blocks, **cfg.lora)
+        loaded = f"{loaded}\n{adapted} layers of the backbone with low-rank parts, the rest of it frozen"
     parameters = sum(p.numel() for p in step.model.parameters())
     if is_first_process():
         say(f"{loaded}\nnetwork: {parameters / 1e6:.1f} M parameters")
@@ -93,18 +99,21 @@ def train(cfg: DictConfig) -> tuple[FitResult, dict[str, float]]:
 def export(cfg: DictConfig, network: nn.Module, result: FitResult) -> None:
     """Write ``model.safetensors``, which ``--model`` of all commands reads; not for networks of an ablation.
 
-    What only training needs (the teacher's object mask) is left out.
+    What only training needs (the teacher's object mask, low-rank parts) is left out or merged.
     """
     variant = OmegaConf.select(cfg, "export.variant")
     if variant is None or not is_first_process():
         return
+    checkpoint = result.best if cfg.export.best and result.best else result.checkpoint
     # The checkpoint lacks what was frozen; the network in memory has the last weights, not their average.
-    weights = network.state_dict() | load_weights(result.checkpoint)
-    plain = build(variant)
+    weights = merged_lora(network, network.state_dict() | load_weights(checkpoint))
+    released = bool(network.backbone.released)  # type: ignore[union-attr]
+    plain = build(variant, released=released)
+    unused = {name: tensor for name, tensor in plain.state_dict().items() if ".spares." in name}
     load_strict(
         plain,
-        {name: weights[name] for name in plain.state_dict() if name in weights},
-        str(result.checkpoint),
+        unused | {name: weights[name] for name in plain.state_dict() if name in weights},
+        str(checkpoint),
         what=f"the {variant!r} network",
     )
     path = Path(cfg.out) / EXPORT
@@ -112,11 +121,21 @@ def export(cfg: DictConfig, network: nn.Module, result: FitResult) -> None:
         path,
         plain,
         variant=variant,
-        released=False,
+        released=released,
         licence=cfg.export.licence,
         description=cfg.export.description,
+        checkpoint=checkpoint.name,
     )
-    say(f"exported {path}")
+    say(f"exported {path}, the weights of {checkpoint.name}")
+
+
+def progress(cfg: DictConfig) -> list[str]:
+    """A line that compares the validation before the first step with the best one, where there are both."""
+    metric, found = cfg.loop.saving.best_metric, validations(Path(cfg.out))
+    if metric is None or not found.get(0):
+        return []
+    best = (max if cfg.loop.saving.best_is == "max" else min)(found, key=lambda step: found[step][metric])
+    return [f"{metric} {found[0][metric]:.4g} at the start, {found[best][metric]:.4g} best (step {best})"]
 
 
 def final_line(result: FitResult) -> str:

@@ -50,11 +50,19 @@ class SamplingDataset:
     # Called with the chosen views' scene and the training step; returns the scene with other labels, for
     # example a teacher's depth from some step on (`geometry.training.labels.TeacherLabels`).
     relabel: Callable[[Scene, int], Scene] | None = None
+    # Take what a scene has, two at least, where that is fewer than the views asked for; a batch then has as
+    # many as its smallest sample.
+    fewer_views: bool = False
     skip_broken: bool = True  # pass over photos and scenes with damaged files, with a warning; False stops
     seed: int = 0  # for ``dataset[i]`` with a plain number
 
-    collate = staticmethod(collate)
     targets = 0  # views that `choose` adds to those of a request
+
+    def collate(self, samples: list[Any]) -> Any:
+        if self.fewer_views:
+            least = min(sample.views.images.shape[1] for sample in samples)
+            samples = [sample[:, :least] for sample in samples]
+        return collate(samples)
 
     def __post_init__(self) -> None:
         if not set(self.labels) <= set(LABELS):
@@ -118,11 +126,12 @@ class SamplingDataset:
             InputError: something else is damaged, or too few photos are left.
         """
         damage = None
-        while len(scene) >= views + self.targets:
+        least = min(views, 2) if self.fewer_views else views
+        while len(scene) >= least + self.targets:
             indices: Sequence[int] = range(len(scene))
             chosen = scene
             try:
-                indices = self.choose(scene, views, rng)
+                indices = self.choose(scene, min(views, len(scene) - self.targets), rng)
                 chosen = scene.select(indices)
                 if self.relabel is not None:
                     chosen = self.relabel(chosen, request.step)

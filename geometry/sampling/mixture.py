@@ -26,6 +26,18 @@ class Part:
     source: SceneSource
     weight: float | None = None  # relative frequency of its samples; None: its number of scenes
     without_sky: bool = False  # all its scenes are indoors
+    holdout: int | None = (
+        None  # of every so many photos one, and of each scene at least two, are kept from use;
+    )
+    held_out: bool = False  # or the others are
+
+    def photos(self, scene: Scene) -> Scene:
+        """The scene with those of its photos that may be used."""
+        if self.holdout is None:
+            return scene
+        number = min(len(scene), max(2, len(scene) // self.holdout))
+        kept_from = set(np.linspace(0, len(scene) - 1, number + 2)[1:-1].round().astype(int).tolist())
+        return scene.select(i for i in range(len(scene)) if (i in kept_from) == self.held_out)
 
 
 class Mixture:
@@ -50,7 +62,9 @@ class Mixture:
 
     def read(self, name: str, index: int) -> Scene:
         """That scene; read once and remembered for a while."""
-        scene = self._scenes.pop((name, index), None) or self.parts[name].source[index]
+        scene = self._scenes.pop((name, index), None) or self.parts[name].photos(
+            self.parts[name].source[index]
+        )
         self._scenes[name, index] = scene  # the last one used comes last
         while len(self._scenes) > self._size:
             self._scenes.popitem(last=False)

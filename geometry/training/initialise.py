@@ -11,11 +11,13 @@ from geometry.weights.checkpoint import find_checkpoint
 from geometry.weights.dinov2 import dinov2_state, load_dinov2
 from geometry.weights.files import require_fit
 
-STEP_FILE = "model.pt"  # a folder that holds it is a checkpoint of the training engine
+STEP_FILE = "meta.json"  # a folder that holds it is a checkpoint of the training engine
 
 
 def initialise(network: nn.Module, source: str | None) -> str:
     """Load starting weights into a fresh network, and say in one line what was loaded.
+
+    With released weights, or what was trained from them, it then computes exactly as `geometry infer` does.
 
     Args:
         source: ``None``, nothing; ``dinov2``, the backbone from timm (its cache or the hub); a checkpoint
@@ -38,6 +40,8 @@ def initialise(network: nn.Module, source: str | None) -> str:
     else:
         checkpoint = find_checkpoint(source)
         state, said = checkpoint.state, checkpoint.summary
+        if checkpoint.released:
+            network.backbone.follow_released()  # type: ignore[operator, union-attr]
     return f"{said} ({load_known(network, state, source)})"
 
 

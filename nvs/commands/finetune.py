@@ -66,6 +66,14 @@ def parser() -> argparse.ArgumentParser:
         "--cache-gb", type=float, default=4.0, metavar="GB", help="features of the frozen backbone kept (4)"
     )
     g.add_argument("--validate-every", type=positive, metavar="N", help="steps (default a tenth)")
+    g.add_argument(
+        "--patience",
+        type=positive,
+        metavar="N",
+        help="validations on end without a better one that end the run (default 3)",
+    )
+    for name, what in (("opacity", "mean opacity"), ("size", "mean size in pixels")):
+        g.add_argument(f"--{name}", type=float, metavar="W", help=f"penalty on the Gaussians' {what} (0)")
     g.add_argument("--seed", type=int, default=0)
     return p
 

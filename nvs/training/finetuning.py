@@ -1,6 +1,5 @@
 """Adapting a Gaussian head to one's own photos: what `nvs finetune` does."""
 
-import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from geometry.capture import MAX_VIEWS, check_choice
 from geometry.console import say
 from geometry.device import pick_device
 from geometry.engine import Precision, Saving, Schedule, is_first_process
+from geometry.engine.log import validations
 from geometry.options import PhotoOptions
 from geometry.results import require_run
 from geometry.scenes import structure_from_motion
@@ -92,7 +92,13 @@ def finetune(captures: Sequence[str | Path], out: str | Path, options: FinetuneO
     step = GaussianHeadStep(
         model,
         # Photos bring no depth labels.
-        GaussianObjective(mse=1.0, lpips=lpips_weight(options.lpips), depth=0.0),
+        GaussianObjective(
+            mse=1.0,
+            lpips=lpips_weight(options.lpips),
+            depth=0.0,
+            opacity=options.opacity,
+            size=options.size,
+        ),
         reference=options.network.reference,
         chunk=options.network.chunk,
         depth="sweep" if "sweep" in kinds else "network",
@@ -114,7 +120,7 @@ def finetune(captures: Sequence[str | Path], out: str | Path, options: FinetuneO
         seed=options.seed,
         schedule=Schedule(kind="cosine", warmup_steps=min(100, steps // 10), final_factor=0.05),
         precision=Precision(compute="bf16" if half else "float32"),
-        saving=Saving(every=200, keep_last=1, best_metric="psnr", best_is="max"),
+        saving=Saving(every=200, keep_last=1, best_metric="psnr", best_is="max", patience=options.patience),
         validate_every=options.validate_every or max(1, steps // 10),
         validate_first=True,
         device=str(device),
@@ -123,8 +129,7 @@ def finetune(captures: Sequence[str | Path], out: str | Path, options: FinetuneO
     if not (result.finished and is_first_process()):
         return Finetuned(finished=result.finished)
     write_models(model, result, out)
-    lines = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
-    psnr = {entry["step"]: entry["metrics"]["psnr"] for entry in lines if entry["kind"] == "validation"}
+    psnr = {step: metrics["psnr"] for step, metrics in validations(out).items()}
     facts = Circumstances(
         asked=sum(len(c.photos) for c in read),
         cameras=options.photos.camera_source,

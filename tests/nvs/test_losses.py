@@ -71,3 +71,13 @@ def test_missing_pieces_are_named():
         GaussianObjective()(image, image)
     with pytest.raises(ValueError, match="label_valid"):
         GaussianObjective(lpips=0.0)(image, image, label=torch.zeros(1, 1, 2, 2))
+
+
+def test_regularisers_are_off_unless_they_have_a_weight():
+    rgb = torch.rand(1, 1, 3, 4, 4)
+    of_gaussians = {"opacities": torch.tensor([[0.2, 0.6]]), "sizes": torch.tensor([[1.0, 3.0]])}
+    assert set(GaussianObjective(lpips=0, depth=0)(rgb, rgb, **of_gaussians)) == {"mse"}
+    objective = GaussianObjective(lpips=0, depth=0, opacity=0.5, size=0.1)
+    terms = objective(rgb, rgb, **of_gaussians)
+    assert (terms["opacity"], terms["size"]) == (pytest.approx(0.4), pytest.approx(2.0))
+    assert objective.total(terms) == pytest.approx(0.5 * 0.4 + 0.1 * 2.0)
