@@ -228,7 +228,7 @@ def attention(args: Namespace, model: str) -> str:
 def memory(args: Namespace, model: str) -> str:
     """GB of weights, gradients and AdamW's averages, and of all of an update, of one sample of so many views.
 
-    Forward and backward pass on fake tensors, with activation checkpointing as in the experiments, autocast to
+    Forward and backward pass on fake tensors, activation checkpointing as in the experiments, autocast to
     bf16; without the loss, what an allocator wastes and what CUDA itself takes.
     """
     cells = []
