@@ -72,8 +72,9 @@ def parser() -> argparse.ArgumentParser:
         metavar="N",
         help="validations on end without a better one that end the run (default 3)",
     )
-    for name, what in (("opacity", "mean opacity"), ("size", "mean size in pixels")):
-        g.add_argument(f"--{name}", type=float, metavar="W", help=f"penalty on the Gaussians' {what} (0)")
+    penalty = "penalty on the Gaussians' mean {} (default 0)"
+    g.add_argument("--opacity", type=float, metavar="W", help=penalty.format("opacity"))
+    g.add_argument("--size", type=float, metavar="W", help=penalty.format("size in pixels"))
     g.add_argument("--seed", type=int, default=0)
     return p
 
