@@ -43,6 +43,12 @@ def read_about(folder: Path) -> dict[str, Any]:
     return read_json(about, "the scene.json of nvs render") if about.is_file() else {}
 
 
+def scene_background(folder: Path) -> list[float] | None:
+    """Red, green and blue in 0..1 that the scene.json of a folder names, if any."""
+    colour = read_about(folder).get("background")
+    return None if colour is None else [float(c) for c in colour]
+
+
 def load_splats(file: Path, world: Literal["opencv", "y-up"] | None = None) -> Gaussians:
     """The Gaussians of any splat file, in the axes of the files beside it."""
     return Gaussians.load(file, **({"world": axes_of(file, world)} if ending_of(file) in Y_UP else {}))

@@ -2,29 +2,34 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from geometry.console import counted, say
 from geometry.errors import InputError
-from geometry.formats import colmap
-from geometry.formats.ply import write_points
-from geometry.results import file_names, require_results, result_folder
+from geometry.results import require_results, result_folder
 from geometry.scenes import transforms_json
 from geometry.views import Cameras
-from geometry.visualize import spread, write_image
+from geometry.visualize import spread
 from nvs.cameras import cameras_and_size
 from nvs.cameras.fit import default_size, fit_cameras
-from nvs.drawing import around, axes_of, load_splats
-from nvs.gaussians import Gaussians, sh_to_rgb
+from nvs.cameras.transform import turn_cameras
+from nvs.cameras.up_axis import y_up_turn
+from nvs.captures import write_capture
+from nvs.drawing import around, axes_of, load_splats, scene_background
+from nvs.gaussians import Gaussians
 from nvs.gaussians.files import Y_UP, ending_of, find
+from nvs.gaussians.files.common import AXES_FLIP
+from nvs.gaussians.transform import turn_gaussians
 from nvs.metrics import psnr
 from nvs.options import CAPTURES, SPLATS
 
 _VIEWS = 4  # in which a file is compared with what it was made from
-_POINTS = 100_000  # tools read COLMAP's point by point
+_RING = (270, 480)  # size of views around splats that have no cameras
 _WRITTEN = ("images/*.png", "sparse/0/*.bin", "transforms.json", "sparse_pc.ply")
 
 
@@ -78,26 +83,58 @@ def export(
     axes = axes_of(file, world)
     gaussians = load_splats(file, world)
     options = {"world": axes} if ending in Y_UP else {}
-    count = gaussians.save(out, **options, **({"version": spz_version} if to == "spz" else {}))
+    more: dict[str, Any] = {"version": spz_version} if to == "spz" else {}
+    views, size = _views(gaussians, file.parent)
+    if to == "html":
+        turn, more = _page(gaussians, file, axes)
+        gaussians, views = turn_gaussians(gaussians, turn), turn_cameras(views, turn)
+    count = gaussians.save(out, **options, **more)
     scale = out.stat().st_size / file.stat().st_size
     say(
         f"wrote {counted(count, 'Gaussian')}, {out.stat().st_size / 2**20:.1f} MB, {scale:.0%} of {file.name}"
     )
     if not count:
         return Exported(path=out, count=0)
-    score = _likeness(gaussians, Gaussians.load(out, **options), file.parent, backend)
+    score = _likeness(gaussians, Gaussians.load(out, **options), views, size, backend)
     return Exported(path=out, count=count, psnr=score)
 
 
 @torch.no_grad()
-def _likeness(before: Gaussians, after: Gaussians, folder: Path, backend: str) -> float:
+def _likeness(
+    before: Gaussians, after: Gaussians, cameras: Cameras, size: tuple[int, int], backend: str
+) -> float:
     """PSNR of the one drawn against the other, mean over views."""
-    cameras, size = _views(before, folder)
     scores = []
     for v in range(cameras.extrinsics.shape[1]):
         a, b = (g.render(cameras[:, v : v + 1], size, backend=backend).rgb[0] for g in (before, after))
         scores.append(float(psnr(b.clamp(0, 1), a.clamp(0, 1))[0]))
     return float(np.mean(scores))
+
+
+def _page(
+    gaussians: Gaussians, file: Path, axes: Literal["y_down", "y_up"]
+) -> tuple[Float[Tensor, "1 3 3"], dict[str, Any]]:
+    """The turn to a level world with y down, and what a page says of the turned Gaussians.
+
+    It flies along the cameras of the frames.json beside the file, starts at the first of transforms.json, or
+    goes around the Gaussians.
+    """
+    photos, frames = (file.parent / name for name in ("transforms.json", "frames.json"))
+    more: dict[str, Any] = {
+        "title": _stem(file) if _stem(file) != "gaussians" else file.parent.resolve().name
+    }
+    colour = scene_background(file.parent)
+    if colour is not None:
+        more["background"] = tuple(colour)
+    known = [path for path in (photos, frames) if path.is_file()]
+    if not known:
+        turn = AXES_FLIP[None] if axes == "y_up" else torch.eye(3)[None]
+        ring = around(turn_gaussians(gaussians, turn), _RING, 120)
+        return turn, {**more, "cameras": ring, "image_size": _RING}
+    turn = AXES_FLIP @ y_up_turn(cameras_and_size(known[0])[0])
+    flight, size = cameras_and_size(known[-1])
+    flight = flight if known[-1] == frames else flight[:, :1]
+    return turn, {**more, "cameras": turn_cameras(flight, turn), "image_size": size}
 
 
 def _views(gaussians: Gaussians, folder: Path) -> tuple[Cameras, tuple[int, int]]:
@@ -107,7 +144,7 @@ def _views(gaussians: Gaussians, folder: Path) -> tuple[Cameras, tuple[int, int]
         size = default_size(old)
         some = spread(cameras.extrinsics.shape[1], _VIEWS)
         return fit_cameras(cameras[:, some], old, size), size
-    return around(gaussians, (270, 480), _VIEWS), (270, 480)
+    return around(gaussians, _RING, _VIEWS), _RING
 
 
 def _stem(file: Path) -> str:
@@ -126,52 +163,7 @@ def _export_capture(file: Path, to: str, out: Path) -> Exported:
         )
     require_results(out, _WRITTEN, [scene_file])
     frames = transforms_json.read_scene(scene_file).frames
-    names = [f"{stem}.png" for stem in file_names([frame.name for frame in frames])]
-    extrinsics = np.stack([frame.extrinsics for frame in frames])
-    intrinsics = np.stack([frame.intrinsics for frame in frames])
-    sizes = [frame.image_size for frame in frames]
-    points, colours = _points(load_splats(file))
     with result_folder(out) as folder:
-        (folder / "images").mkdir()
-        for name, frame in zip(names, frames):
-            write_image(folder / "images" / name, frame.load())
-        if to == "colmap":
-            seen_by = _nearest_view(points, extrinsics, intrinsics, sizes)
-            seen = seen_by >= 0
-            part = {"points": points[seen], "colours": colours[seen], "seen_by": seen_by[seen]}
-            model = colmap.model_from_cameras(names, extrinsics, intrinsics, sizes, **part)
-            colmap.write_model(folder / "sparse" / "0", model)
-        else:
-            write_points(folder / "sparse_pc.ply", points, colours)
-            transforms_json.write_scene(
-                folder / "transforms.json",
-                [f"images/{name}" for name in names],
-                extrinsics,
-                intrinsics,
-                sizes,
-                extra={"ply_file_path": "sparse_pc.ply"},
-            )
-    say(f"wrote {counted(len(names), 'photo')} with cameras, {counted(len(points), 'point')}")
-    return Exported(path=out, count=len(names))
-
-
-def _points(gaussians: Gaussians) -> tuple[np.ndarray, np.ndarray]:
-    g = gaussians[:, gaussians.opacities[0] >= 0.5]
-    few = torch.linspace(0, g.means.shape[1] - 1, min(g.means.shape[1], _POINTS)).long()
-    g = g[:, few]
-    colours = (sh_to_rgb(g.sh[0, :, 0]).clamp(0, 1) * 255).round().byte()
-    return g.means[0].double().numpy(), colours.numpy()
-
-
-def _nearest_view(
-    points: np.ndarray, extrinsics: np.ndarray, intrinsics: np.ndarray, sizes: list[tuple[int, int]]
-) -> np.ndarray:
-    """For each point the nearest camera in whose image it lies, -1 where there is none."""
-    nearest, view = np.full(len(points), np.inf), np.full(len(points), -1)
-    for v, (E, K, (H, W)) in enumerate(zip(extrinsics, intrinsics, sizes)):
-        x, y, z = (points @ E[:3, :3].T + E[:3, 3]).T
-        ahead = np.where(z > 1e-9, z, np.nan)
-        u, w = K[0, 0] * x / ahead + K[0, 2], K[1, 1] * y / ahead + K[1, 2]
-        better = (u >= 0) & (u < W) & (w >= 0) & (w < H) & (z < nearest)
-        nearest[better], view[better] = z[better], v
-    return view
+        count = write_capture(folder, to, frames, load_splats(file))
+    say(f"wrote {counted(len(frames), 'photo')} with cameras, {counted(count, 'point')}")
+    return Exported(path=out, count=len(frames))

@@ -26,6 +26,7 @@ SPLATS = {
     "sog": ".sog",
     "splat": ".splat",
     "glb": ".glb",
+    "html": ".html",
 }
 CAPTURES = ("colmap", "nerfstudio")
 

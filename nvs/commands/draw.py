@@ -84,9 +84,7 @@ def run(args: argparse.Namespace) -> int:
 
 def background(name: str | None, folder: Path) -> list[float]:
     """The colour asked for, or that of the scene."""
-    from nvs.drawing import read_about
+    from nvs.drawing import scene_background
 
-    colour = read_about(folder).get("background")
-    if name is None and colour is not None:
-        return [float(c) for c in colour]
-    return [1.0 if name == "white" else 0.0] * 3
+    colour = scene_background(folder) if name is None else None
+    return [1.0 if name == "white" else 0.0] * 3 if colour is None else colour

@@ -40,8 +40,8 @@ class Gaussians(TensorRecord):
         """Write one scene in the format that the name's ending says; returns how many Gaussians were written.
 
         Args:
-            path: ends in .ply, .compressed.ply, .splat, .spz, .sog or .glb (`nvs.gaussians.files`).
-            options: ``version=4`` for .spz; ``world="y_up"`` for .spz and .glb of Gaussians whose y is up.
+            path: ends in .ply, .compressed.ply, .splat, .spz, .sog, .glb or .html (`nvs.gaussians.files`).
+            options: ``version=4`` for .spz; ``world="y_up"`` for .spz, .glb and .html where y is up.
         """
         from nvs.gaussians import files  # the formats build on this record
 

@@ -14,7 +14,7 @@ from typing import Any
 from geometry.console import counted, say
 from geometry.errors import InputError
 from nvs.gaussians.capping import capped
-from nvs.gaussians.files import compressed_ply, glb, ply, sog, splat, spz
+from nvs.gaussians.files import compressed_ply, glb, html, ply, sog, splat, spz
 from nvs.gaussians.files.common import drawable
 from nvs.gaussians.record import Gaussians
 
@@ -27,18 +27,19 @@ FORMATS: dict[str, ModuleType] = {
     ".sog": sog,
     "meta.json": sog,
     ".glb": glb,
+    ".html": html,
 }
 # What reading a damaged file raises, beside InputError, which is a ValueError.
 _DAMAGED = (LookupError, TypeError, AttributeError, OverflowError, MemoryError, RuntimeError, OSError)
 Y_UP = (".spz", ".glb")  # formats whose own world is y up
-ENDINGS = ".ply, .compressed.ply, .splat, .spz, .sog or .glb"
+ENDINGS = ".ply, .compressed.ply, .splat, .spz, .sog, .glb or .html"
 
 
 def write(path: Path | str, gaussians: Gaussians, **options: Any) -> int:
     """Write in the format that the name's ending says, see `FORMATS`; returns how many were written.
 
     Args:
-        options: keywords of that format's ``write``: ``version`` of .spz, ``world`` of .spz and .glb.
+        options: keywords of that format's ``write``: ``version`` of .spz, ``world`` of .spz, .glb and .html.
     """
     return FORMATS[ending_of(path)].write(path, gaussians, **options)
 

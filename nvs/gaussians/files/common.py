@@ -14,6 +14,7 @@ from nvs.gaussians.record import Gaussians
 _CHUNK = 1 << 16  # Gaussians converted at a time
 MOST = 1 << 26  # Gaussians of a file: 16 GB as they are drawn
 LEAST_OPACITY = 1e-6  # keeps the logit finite: +-13.8
+AXES_FLIP = torch.diag(torch.tensor([1.0, -1.0, -1.0]))  # our axes, y down, to those of formats with y up
 COLOUR_SPACE = "srgb_rec709_display"  # glTF's name of what all our colours are
 _OTHERS = np.array([[1, 2, 3], [0, 2, 3], [0, 1, 3], [0, 1, 2]])
 

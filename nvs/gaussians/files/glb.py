@@ -22,14 +22,13 @@ from geometry.errors import InputError
 from geometry.formats.glb import read_container, write_container
 from geometry.ops.align import Similarity
 from geometry.ops.rotations import matrix_from_quat_xyzw, wxyz_from_xyzw, xyzw_from_wxyz
-from nvs.gaussians.files.common import COLOUR_SPACE, drawable, require_count
+from nvs.gaussians.files.common import AXES_FLIP, COLOUR_SPACE, drawable, require_count
 from nvs.gaussians.record import Gaussians, sh_to_rgb
 from nvs.gaussians.transform import transform_gaussians, turn_gaussians
 
 _NAME = "KHR_gaussian_splatting"
 _TYPES = {5120: "i1", 5121: "u1", 5122: "<i2", 5123: "<u2", 5125: "<u4", 5126: "<f4"}  # glTF's numbers
 _WIDTHS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4}
-_FLIP = torch.diag(torch.tensor([1.0, -1.0, -1.0]))  # our axes, y down, to glTF's, y up
 
 
 def write(path: Path | str, gaussians: Gaussians, *, world: Literal["y_down", "y_up"] = "y_down") -> int:
@@ -42,7 +41,7 @@ def write(path: Path | str, gaussians: Gaussians, *, world: Literal["y_down", "y
     """
     g = drawable(gaussians)
     if world == "y_down":
-        g = turn_gaussians(g, _FLIP.to(g.means)[None])
+        g = turn_gaussians(g, AXES_FLIP.to(g.means)[None])
     rgb = sh_to_rgb(g.sh[0, :, 0]).clamp(0, 1)
     linear = torch.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
     columns = {
@@ -126,7 +125,7 @@ def read(path: Path | str, *, world: Literal["y_down", "y_up"] = "y_down") -> Ga
         opacities=joined("opacities"),
         sh=joined("sh", terms, 3),
     ).marked(any(g.antialiased for g in found))
-    return turn_gaussians(whole, _FLIP[None]) if world == "y_down" else whole
+    return turn_gaussians(whole, AXES_FLIP[None]) if world == "y_down" else whole
 
 
 def _sh_names(degree: int) -> list[str]:

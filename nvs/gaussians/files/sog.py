@@ -46,6 +46,14 @@ def write(path: Path | str, gaussians: Gaussians) -> int:
     Raises:
         InputError: more Gaussians than a picture has room for.
     """
+    data, count = encode(path, gaussians)
+    with atomic_file(path) as temporary:
+        temporary.write_bytes(data)
+    return count
+
+
+def encode(path: Path | str, gaussians: Gaussians) -> tuple[bytes, int]:
+    """The bytes of a bundled .sog, for ``path``, and how many Gaussians they hold."""
     g = drawable(gaussians)
     g = g[:, torch.from_numpy(morton_order(g.means[0].numpy()))]
     count = g.means.shape[1]
@@ -105,10 +113,11 @@ def write(path: Path | str, gaussians: Gaussians) -> int:
             "files": draw("shN_centroids", entries.reshape(-1, 3), (lines, _ACROSS * terms))
             + draw("shN_labels", np.stack((rows & 255, rows >> 8), axis=-1)),
         }
-    with atomic_file(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
+    bundle = io.BytesIO()
+    with zipfile.ZipFile(bundle, "w") as archive:
         for name, content in {**pictures, "meta.json": json.dumps(meta, allow_nan=False).encode()}.items():
             archive.writestr(zipfile.ZipInfo(name), content)  # no date: equal Gaussians give equal files
-    return count
+    return bundle.getvalue(), count
 
 
 def read(path: Path | str) -> Gaussians:
@@ -119,9 +128,14 @@ def read(path: Path | str) -> Gaussians:
     """
     path = Path(path)
     data = read_bytes(path)
+    if path.suffix.lower() == ".json":
+        return _read(path, data, lambda name: read_bytes(path.parent / Path(name).name))
+    return decode(path, data)
+
+
+def decode(path: Path | str, data: bytes) -> Gaussians:
+    """The Gaussians of a bundled .sog that ``path`` holds."""
     try:
-        if path.suffix.lower() == ".json":
-            return _read(path, data, lambda name: read_bytes(path.parent / Path(name).name))
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             if (size := max((info.file_size for info in archive.infolist()), default=0)) > _LARGEST_FILE:
                 raise InputError(f"{path}: expected files below {_LARGEST_FILE:,} bytes, got {size:,}")
@@ -130,7 +144,7 @@ def read(path: Path | str) -> Gaussians:
         raise InputError(f"{path}: expected a SOG (in a .sog, a zip), could not read it ({error})") from None
 
 
-def _read(path: Path, text: bytes, load: Callable[[str], bytes]) -> Gaussians:
+def _read(path: Path | str, text: bytes, load: Callable[[str], bytes]) -> Gaussians:
     try:
         meta = json.loads(text)
         version, count = meta.get("version", 1), int(meta["count"]) if "count" in meta else 0

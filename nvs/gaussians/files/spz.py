@@ -26,6 +26,7 @@ from geometry.atomic import atomic_file
 from geometry.console import say
 from geometry.errors import InputError
 from nvs.gaussians.files.common import (
+    AXES_FLIP,
     drawable,
     floats,
     from_smallest_three,
@@ -48,7 +49,6 @@ _AXES, _RUB, _RDF = 0xADBE0003, 4, 6  # the extension that names the axes; y up,
 _COLOUR = 0.15  # bytes hold 0.5 + 0.15 * coefficient: room for colours that SH bring back into range
 _WIDEST = 9 + 1 + 3 + 3 + 4 + 3 * 24  # bytes of a Gaussian with SH of degree 4
 _FINEST = 16  # fractional bits of positions at most; more would only cost compression
-_FLIP = torch.diag(torch.tensor([1.0, -1.0, -1.0]))  # our axes, y down, to the format's, y up
 
 
 def write(
@@ -73,7 +73,7 @@ def write(
     zstandard = _zstandard(path) if version == 4 else None
     g = drawable(gaussians)
     if world == "y_down":
-        g = turn_gaussians(g, _FLIP.to(g.means)[None])
+        g = turn_gaussians(g, AXES_FLIP.to(g.means)[None])
     count = g.means.shape[1]
     farthest = float(g.means.abs().max()) if count else 0.0
     bits = next((b for b in range(_FINEST, -1, -1) if round(farthest * 2**b) < 2**23), None)
@@ -179,7 +179,7 @@ def read(path: Path | str, *, world: Literal["y_down", "y_up"] = "y_down") -> Ga
         sh=sh,
     ).marked(bool(flags & _ANTIALIASED))
     stored_down = _stored_y_down(path, records) if flags & _EXTENSIONS else False
-    return gaussians if stored_down == (world == "y_down") else turn_gaussians(gaussians, _FLIP[None])
+    return gaussians if stored_down == (world == "y_down") else turn_gaussians(gaussians, AXES_FLIP[None])
 
 
 def _unpacked(path: Path | str, data: bytes, streams: int, sizes: list[int]) -> tuple[list[bytes], bytes]:

@@ -22,7 +22,7 @@ from nvs.gaussians.files import spz
 from nvs.gaussians.transform import turn_gaussians
 from nvs.metrics import psnr
 
-ENDINGS = ("ply", "compressed.ply", "splat", "spz", "sog", "glb")
+ENDINGS = ("ply", "compressed.ply", "splat", "spz", "sog", "glb", "html")
 Y_UP = torch.diag(torch.tensor([1.0, -1, -1]))[None]
 # Largest errors of places, rotation matrices, log scales, opacities, colours and further SH.
 BOUNDS = {
@@ -31,6 +31,7 @@ BOUNDS = {
     "spz": (2**-16, 0.006, 1 / 31, 0.6 / 255, 0.6 / 255 / 0.15, 0.6 / 128),
     "compressed.ply": (0.02, 0.006, 0.01, 0.6 / 255, 0.01, 1 / 60),
     "sog": (0.01, 0.02, 0.02, 0.6 / 255, 0.01, 0.01),
+    "html": (0.01, 0.02, 0.02, 0.6 / 255, 0.01, 0.01),
     "splat": (0, 0.03, 1e-6, 0.6 / 255, 0.6 / 255 / SH_C0, 0),
 }
 
