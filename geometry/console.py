@@ -80,7 +80,17 @@ class Stopwatch:
         finally:
             self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
 
+    def as_json(self) -> dict[str, Any]:
+        """Seconds of each stage and of all, and peak memory in GB."""
+        stages = {name: round(value, 2) for name, value in self.seconds.items()}
+        peak = peak_resident_bytes() / 2**30
+        return {
+            "stages": stages,
+            "total": round(sum(self.seconds.values()), 2),
+            "peak_memory_gb": round(peak, 2),
+        }
+
     def summary(self) -> str:
         parts = ", ".join(f"{name} {value:.1f} s" for name, value in self.seconds.items())
-        peak = peak_resident_bytes() / 2**30
-        return f"time: {parts}; total {sum(self.seconds.values()):.1f} s; peak memory {peak:.2f} GB"
+        known = self.as_json()
+        return f"time: {parts}; total {known['total']:.1f} s; peak memory {known['peak_memory_gb']:.2f} GB"

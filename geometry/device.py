@@ -1,8 +1,11 @@
 """Where and in which number formats a network runs."""
 
+import os
+import platform
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import torch
 from torch import nn
@@ -51,3 +54,21 @@ def precision(name: str, network: nn.Module) -> Iterator[None]:
     finally:
         for backbone, compute in zip(backbones, before):
             backbone.compute = compute
+
+
+def machine() -> dict[str, object]:
+    """What this machine is, without its name."""
+    cpu, info = platform.processor() or platform.machine(), Path("/proc/cpuinfo")
+    if info.is_file():
+        found = re.search(r"^model name\s*: (.*)$", info.read_text(errors="replace"), re.MULTILINE)
+        cpu = found[1] if found else cpu
+    used = range(torch.cuda.device_count() if torch.cuda.is_initialized() else 0)
+    gpus = [torch.cuda.get_device_name(i) for i in used]
+    return {
+        "system": platform.platform(terse=True),
+        "processor": cpu,
+        "cores": os.cpu_count(),
+        "gpus": gpus,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+    }

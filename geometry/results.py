@@ -10,12 +10,38 @@ from geometry.errors import InputError
 
 # In a result folder: our files and their bytes, so that a changed one is noticed. It is moved in first.
 _LIST = ".written.json"
-# What the commands write, as patterns: names of photos are not known beforehand.
-_BOTH = ("scene.json", "transforms.json", "images/*.png", "depth/*.png")
-_VIDEO = ("video.mp4", "frames.json", "frames/*.png", "contact_sheet.png", "gaussians.ply", "metrics.json")
-_VIDEO += ("depth16/frames/*.png", "depth16/images/*.png")
-_POINTS = ("points.ply", "points.glb", "sparse/0/*.bin", "depth/*.npz", "confidence/*.png")
-RENDERED, INFERRED = _BOTH + _VIDEO, _BOTH + _POINTS
+# What the commands write: patterns, since names of photos are not known beforehand, and what is in them. The
+# command says it at its end, and docs/files.md shows it.
+RENDERED = {
+    "report.html": "the whole result at a glance, in one file to keep or to send",
+    "video.mp4": "a flight through novel views",
+    "gaussians.ply": "the splats, for any viewer (INRIA's layout)",
+    "contact_sheet.png": "photos, novel views and their depth on one page",
+    "frames/*.png": "the pictures of the video",
+    "depth/*.png": "their depth, in colours of one range",
+    "depth16/frames/*.png": "their depth as numbers: 16-bit steps that frames.json names",
+    "frames.json": "their cameras (as a transforms.json)",
+    "images/*.png": "the photos that were used, as the network saw them",
+    "depth16/images/*.png": "their depth as numbers: 16-bit steps that transforms.json names",
+    "transforms.json": "their cameras, as nerfstudio has them",
+    "COLMAP/images/*.png": "the same photos for COLMAP and trainers of splats",
+    "COLMAP/sparse/0/*.bin": "their cameras, and points where the splats are opaque",
+    "scene.json": "what was done: model, licence, cameras, world, settings, times, machine, verdict",
+    "metrics.json": "with --holdout: likeness to the photos that were kept out",
+}
+INFERRED = (
+    *("scene.json", "transforms.json", "images/*.png", "depth/*.png", "points.ply", "points.glb"),
+    *("sparse/0/*.bin", "depth/*.npz", "confidence/*.png"),
+)
+
+
+def written(folder: Path) -> list[tuple[str, str]]:
+    """What a folder of `RENDERED` holds: a file or a folder of many, and what is in it."""
+    return [
+        (pattern if "*" not in pattern else f"{pattern.rpartition('/')[0]}/", what)
+        for pattern, what in RENDERED.items()
+        if any(folder.glob(pattern))
+    ]
 
 
 def file_names(names: Sequence[str]) -> list[str]:
@@ -123,7 +149,9 @@ def _ours(out: Path) -> set[str]:
         return {n for n, known in sizes.items() if (out / n).is_file() and (out / n).stat().st_size in known}
     # Until 2026-11 nothing was listed; such a folder is known by what its scene.json says.
     if {"model", "weights", "trained", "licence", "poses", "photos"} <= _read_json(out / "scene.json").keys():
-        return {p.relative_to(out).as_posix() for pattern in RENDERED + INFERRED for p in out.glob(pattern)}
+        return {
+            p.relative_to(out).as_posix() for pattern in (*RENDERED, *INFERRED) for p in out.glob(pattern)
+        }
     return set()
 
 

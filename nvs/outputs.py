@@ -1,6 +1,5 @@
 """The folder that `nvs render` leaves: Gaussians, video, frames, depth, cameras, contact sheet."""
 
-import json
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -28,9 +27,11 @@ from geometry.visualize import (
     write_image,
 )
 from nvs.cameras.files import SCALE
+from nvs.captures import write_capture
 from nvs.gaussians import Gaussians
 from nvs.scene import SplatScene
 
+Samples = dict[int, tuple[UInt8[np.ndarray, "H W 3"], Float[np.ndarray, "H W"]]]  # by number of the frame
 Frame = tuple[UInt8[np.ndarray, "H W 3"], Float[np.ndarray, "H W"], Float[np.ndarray, "H W"]]
 
 
@@ -58,17 +59,17 @@ def write_frames(
     limits: tuple[float, float],
     unit: float,
     keep: Sequence[int] = (),
-) -> list[tuple[np.ndarray, np.ndarray]]:
+) -> Samples:
     """Write video.mp4, frames/, depth/ (coloured) and depth16/frames/ of `render_frames`.
 
     Args:
         limits: depths between which depth is coloured.
         unit: step of the 16-bit depth.
-        keep: frames whose colour and coloured depth are returned.
+        keep: frames whose colour and depth are returned.
     """
     for sub in ("frames", "depth", "depth16/frames"):
         (folder / sub).mkdir(parents=True)
-    kept = []
+    kept: Samples = {}
 
     def write_frame(name: str, rgb: np.ndarray, depth: np.ndarray) -> None:
         write_image(folder / "frames" / name, rgb)
@@ -85,7 +86,7 @@ def write_frames(
             if len(writing) > 4:
                 writing.popleft().result()
             if f in keep:
-                kept.append((rgb, colour_depth(depth)))
+                kept[f] = rgb, depth
             if (f + 1) % 20 == 0 or f + 1 == total:
                 say(f"rendered {f + 1} of {total} views")
         for future in writing:
@@ -100,10 +101,12 @@ def write_outputs(
     size: tuple[int, int],
     *,
     fps: int,
-    about: dict[str, object],
     note: str | None = None,
-) -> None:
-    """Write one scene. All files are in its world, which scene.json states.
+    keep: int = 0,
+) -> Samples:
+    """Write one scene, but for its scene.json and report; returns some of the novel views.
+
+    All files are in the scene's world, which scene.json states.
 
     Depth is written twice: depth/ shows it in colours, and depth16/ holds it as 16-bit PNG in steps that
     frames.json and transforms.json name (``depth_unit_scale_factor``, as nerfstudio has it; 0 is unknown).
@@ -112,6 +115,7 @@ def write_outputs(
     Args:
         path: cameras of the novel views, for images of ``size``.
         note: written across the contact sheet, in red.
+        keep: novel views to be returned, evenly chosen.
     """
     stems = file_names(list(scene.names))
     for sub in ("images", "depth16/images"):
@@ -123,13 +127,16 @@ def write_outputs(
     limits, unit = depth_limits(depths), depth_unit(depths)  # of all frames, so that colours do not flicker
     frames = render_frames(scene.gaussians, path, size, background=scene.background, backend=scene.backend)
     shown = spread(total, images_per_line(size[1] / size[0]))
-    samples = write_frames(folder, frames, total, fps=fps, limits=limits, unit=unit, keep=shown)
+    kept = {*shown, *spread(total, keep)}
+    samples = write_frames(folder, frames, total, fps=fps, limits=limits, unit=unit, keep=sorted(kept))
 
     inputs = [to_bytes(image) for image in scene.views.images[0]]
     for stem, image, depth in zip(stems, inputs, depths):
         write_image(folder / "images" / f"{stem}.png", image)
         write_depth(folder / "depth16/images" / f"{stem}.png", depth, unit)
     _write_cameras(folder, stems, scene, path, size, unit)
+    photos = transforms_json.read_scene(folder / "transforms.json").frames
+    write_capture(folder / "COLMAP", "colmap", photos, scene.gaussians, copy=True)
     some = spread(len(inputs), MOST)
     write_image(
         folder / "contact_sheet.png",
@@ -137,17 +144,16 @@ def write_outputs(
             {
                 f"input photos{_share(len(some), len(inputs))}": [_shaded(scene, i, inputs[i]) for i in some],
                 "their depth, each in colours of its own range": [colour_depth(depths[i]) for i in some],
-                f"novel views{_share(len(samples), total)}": [rgb for rgb, _ in samples],
-                "their depth": [coloured for _, coloured in samples],
+                f"novel views{_share(len(shown), total)}": [samples[f][0] for f in shown],
+                "their depth": [colour_depth(samples[f][1]) for f in shown],
             },
             title=note,
         ),
     )
     count = scene.gaussians.means.shape[1]
-    about = {**about, "gaussians": count, "frames": total, "frame_size": list(size), "fps": fps}
-    (folder / "scene.json").write_text(json.dumps(about, indent=2) + "\n")
     views = counted(total, "view")
     say(f"wrote {count:,} Gaussians; {views} of {size[0]} x {size[1]} (H x W), {total / fps:.1f} s of video")
+    return samples
 
 
 def _shaded(scene: SplatScene, view: int, image: np.ndarray) -> np.ndarray:

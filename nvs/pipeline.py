@@ -124,6 +124,7 @@ class Pipeline:
             depth_kind=kind,
             trusted=None if depth is None else depth.trusted_share,
             background=views.mean_colour()[0] if background is None else background,
+            agreed=None if depth is None else depth.trusted,
             backend=options.backend,
         )
 

@@ -2,7 +2,8 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from geometry.capture import (
 )
 from geometry.capture.place import networks_world
 from geometry.console import Stopwatch, announce, say
-from geometry.device import pick_device, precision
+from geometry.device import machine, pick_device, precision
 from geometry.models.nested import NestedDepthAnything3
 from geometry.ops.scale import rescale_cameras
 from geometry.options import NetworkOptions, PhotoOptions
@@ -32,8 +33,11 @@ from geometry.results import RENDERED, require_results, result_folder
 from geometry.sampling.preprocess import PixelMap
 from geometry.scenes import structure_from_motion
 from geometry.verdict import Verdict
+from geometry.version import version
 from geometry.views import Cameras, Views
 from geometry.weights.checkpoint import Checkpoint, find_checkpoint
+from geometry.weights.files import fingerprint
+from nvs import report
 from nvs.budget import limit_photos
 from nvs.cameras import camera_path
 from nvs.cameras.files import cameras_from_file
@@ -65,12 +69,17 @@ class Rendered:
 
 @torch.no_grad()
 def render_photos(
-    photos: str | Path | Sequence[str | Path], out: str | Path, options: RenderOptions
+    photos: str | Path | Sequence[str | Path],
+    out: str | Path,
+    options: RenderOptions,
+    *,
+    command: str = "nvs.render",
 ) -> Rendered:
     """Gaussians of photos, a video and frames of novel views, depth and cameras, in the folder ``out``.
 
     Args:
         photos: as `geometry.open_photos` takes them.
+        command: what was called, for scene.json and the report.
 
     Raises:
         InputError: photos, weights or options that cannot be used, or an output folder that holds files of
@@ -149,18 +158,22 @@ def render_photos(
     path = rescale_cameras(path, scene.depth.new_full((1,), scene.scale.factor))
     if options.views.world == "y-up":
         scene, path = y_up(scene, path)
-    with watch("render and write"), result_folder(out) as folder:
-        write_outputs(
-            folder,
-            scene,
-            path,
-            size,
-            fps=options.views.fps,
-            about={**describe(options, checkpoint, capture, scene), **verdict.as_json()},
-            note=verdict.title,
-        )
+    with result_folder(out) as folder:
+        with watch("render and write"):
+            samples = write_outputs(
+                folder, scene, path, size, fps=options.views.fps, note=verdict.title, keep=report.FRAMES
+            )
+        about = {
+            **describe(options, checkpoint, capture, scene, path, size),
+            **verdict.as_json(),
+            "timing": watch.as_json(),
+            "provenance": provenance(command, options, checkpoint),
+        }
+        (folder / "scene.json").write_text(json.dumps(about, indent=2, default=str) + "\n")
         if metrics is not None:
             (folder / "metrics.json").write_text(json.dumps(metrics, indent=2, allow_nan=False) + "\n")
+        name = out.resolve().name
+        report.write(folder / "report.html", scene, path, size, samples, about, verdict, metrics, title=name)
     say(watch.summary())
     verdict.tell()
     return Rendered(scene=scene, folder=out, metrics=metrics, verdict=verdict)
@@ -294,7 +307,12 @@ def background_colour(name: str, views: Views) -> Float[Tensor, " 3"]:
 
 
 def describe(
-    options: RenderOptions, checkpoint: Checkpoint, capture: Capture, scene: SplatScene
+    options: RenderOptions,
+    checkpoint: Checkpoint,
+    capture: Capture,
+    scene: SplatScene,
+    path: Cameras,
+    size: tuple[int, int],
 ) -> dict[str, Any]:
     """What was done, for the folder's scene.json."""
     turned = (
@@ -317,4 +335,22 @@ def describe(
         "world": f"{capture.world}; {turned}",
         "origin": capture.origin,
         **(scene.scale.as_json() if scene.scale else {}),
+        "gaussians": scene.gaussians.means.shape[1],
+        "frames": path.extrinsics.shape[1],
+        "frame_size": list(size),
+        "fps": options.views.fps,
+    }
+
+
+def provenance(command: str, options: RenderOptions, checkpoint: Checkpoint) -> dict[str, Any]:
+    """What made a folder, so that it can be made again."""
+    weights = fingerprint(checkpoint.state | checkpoint.gaussian_head)
+    return {
+        "version": version(),
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": command,
+        "seed": options.gaussians.seed,
+        "weights_sha256": weights,  # of names, shapes and numbers
+        "settings": asdict(options),
+        "machine": machine(),
     }

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from geometry.capture import Scale
@@ -28,6 +28,7 @@ class SplatScene:
     depth_kind: str  # network or sweep
     background: Float[Tensor, " 3"]  # colour where no Gaussian is
     trusted: float | None = None  # share of swept depth that the photos agree on, 0..1; None: not swept
+    agreed: Bool[Tensor, "1 V y x"] | None = None  # where they do; on the grid of the sweep
     refined: Refined | None = None
     names: tuple[str, ...] = ()  # of the photos, where they have any
     origin: tuple[float, ...] = (0.0, 0.0, 0.0)  # of this world in that of the given cameras

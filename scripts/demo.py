@@ -29,7 +29,7 @@ def main() -> int:
     out = args.out / "scene"
     status = render([str(photos), "--out", str(out), "--model", args.model])
     if status in (0, UNTRUSTED):
-        print(f"novel views: {out / 'video.mp4'}; overview: {out / 'contact_sheet.png'}")
+        print(f"novel views: {out / 'video.mp4'}; report: {out / 'report.html'}")
     return status
 
 

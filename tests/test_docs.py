@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from geometry.results import RENDERED
+
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([*ROOT.glob("docs/*.md"), ROOT / "README.md", ROOT / "CONTRIBUTING.md"])
 ROOMS = ("geometry", "nvs", "eval", "configs", "scripts", "tests", "docs", "examples", ".github")
@@ -83,3 +85,11 @@ def test_options_exist(page):
     source = "\n".join(text(ROOT / file) for file in files() if file.suffix == ".py")
     for option in set(re.findall(r"(?<![\w-])--[a-z][\w-]+", text(page))) - FOREIGN_OPTIONS:
         assert f'"{option}"' in source, f"{page.name} names {option}, which no command has"
+
+
+def test_the_list_of_outputs_is_the_one_that_the_command_prints():
+    rows = re.findall(
+        r"^\| `([^`]+)` \| (.*) \|$", text(ROOT / "docs/files.md").split("`scene.json`, beside")[0], re.M
+    )
+    printed = [(p if "*" not in p else p.rpartition("/")[0] + "/", what) for p, what in RENDERED.items()]
+    assert rows == printed

@@ -1,6 +1,8 @@
 """`nvs render`: photos to Gaussians, a video of novel views, depth and cameras."""
 
 import argparse
+import shlex
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ from geometry.commands.arguments import (
     photo_options,
     positive,
 )
+from geometry.console import say
 from geometry.errors import run_command
 from geometry.options import named
 from geometry.verdict import UNTRUSTED
@@ -125,14 +128,18 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(argv: list[str] | None = None) -> int:
-    return run_command(lambda: run(parser().parse_args(argv)))
+    typed = sys.argv[1:] if argv is None else argv
+    return run_command(lambda: run(parser().parse_args(typed), shlex.join(["nvs", "render", *typed])))
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace, command: str) -> int:
     options = render_options(args)
+    from geometry.results import written
     from nvs.rendering import render_photos
 
-    rendered = render_photos(args.photos, args.out, options)
+    rendered = render_photos(args.photos, args.out, options, command=command)
+    for name, what in written(args.out):
+        say(f"  {name:<18} {what}")
     if rendered.metrics is not None:
         print_metrics(rendered.metrics)
     print(args.out / "video.mp4")

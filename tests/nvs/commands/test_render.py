@@ -1,6 +1,7 @@
 """`nvs render` from photos to the folder, as a person runs it; and everything it must refuse."""
 
 import json
+import re
 import shutil
 
 import imageio_ffmpeg
@@ -8,9 +9,12 @@ import numpy as np
 import pytest
 import scenes
 import torch
+from browser import browser
 from PIL import Image
 from pretended_cuda import pretended_cuda
 
+from geometry.formats.colmap import read_model
+from geometry.results import RENDERED
 from geometry.scenes import transforms_json
 from geometry.verdict import UNTRUSTED
 from nvs.commands.render import main
@@ -55,12 +59,81 @@ def folder(posed, tmp_path_factory):
 def test_every_file_is_there(folder):
     assert {p.name for p in folder.iterdir()} == {
         "gaussians.ply", "video.mp4", "frames", "depth", "images", "transforms.json", "frames.json",
-        "contact_sheet.png", "scene.json", "metrics.json", ".written.json", "depth16",
+        "contact_sheet.png", "scene.json", "metrics.json", ".written.json", "depth16", "report.html",
+        "COLMAP",
     }  # fmt: skip
     assert len(list((folder / "frames").iterdir())) == len(list((folder / "depth").iterdir())) == 3
     assert Image.open(folder / "frames" / "0000.png").size == (54, 36)
     frames, _ = imageio_ffmpeg.count_frames_and_secs(str(folder / "video.mp4"))
     assert frames == 3
+
+
+def test_the_command_lists_what_it_wrote_and_the_list_is_complete(folder, posed, tmp_path, capsys):
+    known = {file.relative_to(folder).as_posix() for pattern in RENDERED for file in folder.glob(pattern)}
+    found = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
+    assert found == known | {".written.json"}
+    assert render(posed, "--out", tmp_path / "out", "--no-pose-check") in DONE
+    printed = capsys.readouterr().err
+    for pattern, what in RENDERED.items():
+        assert (what in printed) == (pattern != "metrics.json")
+
+
+def test_scene_json_says_how_it_was_made(folder):
+    about = json.loads((folder / "scene.json").read_text())
+    assert set(about["timing"]["stages"]) >= {"photos", "model", "sweep", "network", "render and write"}
+    assert about["timing"]["total"] == pytest.approx(sum(about["timing"]["stages"].values()), abs=0.1)
+    made = about["provenance"]
+    assert made["command"].startswith("nvs render ")
+    assert "--holdout 4" in made["command"]
+    assert made["settings"]["gaussians"]["quality"] == "draft"
+    assert made["settings"]["photos"]["holdout"] == 4
+    assert len(made["weights_sha256"]) == 64
+    assert {"processor", "cores", "python", "torch"} <= set(made["machine"])
+
+
+def test_colmap_reads_the_folder(folder):
+    model = read_model(folder / "COLMAP/sparse/0")
+    assert sorted(image.name for image in model.images.values()) == [
+        "photo01.png",
+        "photo02.png",
+        "photo03.png",
+    ]
+    for name in ("photo01.png", "photo02.png", "photo03.png"):
+        assert (folder / "COLMAP/images" / name).read_bytes() == (folder / "images" / name).read_bytes()
+    assert len(model.points.ids) > 10
+
+
+def test_the_report_is_one_page_with_everything(folder):
+    page = (folder / "report.html").read_text()
+    assert not re.search(r"(src|href)=\"(?!data:)", page)
+    assert len(page) < 3e6
+    metrics = json.loads((folder / "metrics.json").read_text())
+    for said in (
+        "photo01.png",
+        "photo03.png",
+        "Apache-2.0",
+        "render and write",
+        f"{metrics['psnr']:.2f}",
+        "--holdout 4",
+    ):
+        assert said in page
+    assert page.count("<figure>") == 3
+    assert page.count('class="photo"') == 3
+    assert "$" not in re.sub(r"<script>.*?</script>|data:[^\"]*", "", page, flags=re.DOTALL)
+
+
+@pytest.mark.browser
+def test_a_browser_opens_the_report(folder, tmp_path):
+    with browser(tmp_path, (600, 800)) as page:
+        page.open(f"file://{folder}/report.html")
+        page.wait("document.readyState === 'complete' && document.images.length > 5")
+        page.wait("[...document.images].every((image) => image.naturalWidth > 0)")
+        page.run("document.getElementById('play').click()")
+        first = page.run("document.getElementById('view').src")
+        page.run("(() => { const t = document.getElementById('time'); t.value = t.max; t.oninput(); })()")
+        assert page.run("document.getElementById('view').src") != first
+        assert page.errors == []
+        assert page.requests == [f"file://{folder}/report.html"]
 
 
 def test_depth_is_there_as_data(folder):
@@ -91,6 +164,9 @@ def test_pictures_that_mean_nothing_are_marked(posed, tmp_path, capsys):
     sheet = np.asarray(Image.open(out / "contact_sheet.png").convert("RGB")).astype(int)
     assert ((sheet[:60, :, 0] - sheet[:60, :, 1]) > 100).any()  # red words at the top
     assert json.loads((out / "metrics.json").read_text())["alignment"].startswith("umeyama")
+    page = (out / "report.html").read_text()
+    assert "Do not trust these pictures" in page
+    assert "--model small" in page
 
 
 def test_a_missing_pycolmap_is_said_before_the_work(posed, tmp_path, capsys, monkeypatch):
@@ -318,7 +394,7 @@ def test_poses_and_files_of_others_are_not_replaced_either(capture, tmp_path, ca
     before = contents(tmp_path)
     monkeypatch.setattr("nvs.rendering.open_capture", lambda *_: pytest.fail("photos were read"))
     poses = capture / "transforms.json"
-    for options, said in ((("--poses", poses), "of its own"), ((), "transforms.json: expected no file")):
+    for options, said in ((("--poses", poses), "of its own"), ((), "expected no file")):
         assert render(photos, "--out", capture, *options) == 2
         assert said in capsys.readouterr().err
     assert contents(tmp_path) == before
