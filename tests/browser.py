@@ -84,6 +84,21 @@ class Page:
             before = now
         return before
 
+    def type_into(self, label: str, text: str) -> None:
+        """Replace what stands in the first text field that follows a label, and press Enter."""
+        find = """(() => {
+            const all = [...document.querySelectorAll('*')];
+            const at = all.findIndex((e) => e.childElementCount === 0 && e.textContent.trim() === LABEL);
+            const field = all.slice(at).find((e) => e.tagName === 'INPUT' && e.type === 'text');
+            field.focus(); field.select();
+        })()"""
+        self.run(find.replace("LABEL", json.dumps(label)))
+        self.call("Input.insertText", text=text)
+        for kind in ("keyDown", "keyUp"):
+            self.call(
+                "Input.dispatchKeyEvent", type=kind, key="Enter", code="Enter", windowsVirtualKeyCode=13
+            )
+
     def click(self, x: float, y: float) -> None:
         for kind in ("mousePressed", "mouseReleased"):
             self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)

@@ -11,11 +11,11 @@ from geometry.ops.rotations import angle_between, matrix_from_quat_xyzw, quat_xy
 from geometry.views import Cameras
 
 
-def spline(cameras: Cameras, *, frames: int = 120) -> Cameras:
+def spline(cameras: Cameras, *, frames: int = 120, in_order: bool = False) -> Cameras:
     """A Catmull-Rom path that meets every input camera and has no kinks, at nearly constant speed.
 
     Centres, rotations and intrinsics change together, with continuous first derivatives. Views are visited
-    in `visiting_order`.
+    in `visiting_order`, or ``in_order``: as given.
 
     Raises:
         InputError: fewer than two views.
@@ -23,7 +23,7 @@ def spline(cameras: Cameras, *, frames: int = 120) -> Cameras:
     count = cameras.extrinsics.shape[1]
     if count < 2:
         raise InputError(f"camera path spline: expected two or more views, got {count}")
-    scenes = [_spline(cameras[b : b + 1], frames) for b in range(len(cameras.extrinsics))]
+    scenes = [_spline(cameras[b : b + 1], frames, in_order) for b in range(len(cameras.extrinsics))]
     return Cameras(
         extrinsics=torch.cat([s.extrinsics for s in scenes]),
         intrinsics=torch.cat([s.intrinsics for s in scenes]),
@@ -45,8 +45,8 @@ def visiting_order(cameras: Cameras) -> Int[Tensor, "B V"]:
     return torch.tensor(orders)
 
 
-def _spline(cameras: Cameras, frames: int) -> Cameras:
-    order = visiting_order(cameras)[0].tolist()
+def _spline(cameras: Cameras, frames: int, in_order: bool) -> Cameras:
+    order = list(range(cameras.extrinsics.shape[1])) if in_order else visiting_order(cameras)[0].tolist()
     extrinsics, K = cameras.extrinsics[0, order].double(), cameras.intrinsics[0, order].double()
     distance = _pose_distance(extrinsics)
     steps = distance.diagonal(offset=1)

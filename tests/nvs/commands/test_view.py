@@ -5,9 +5,7 @@ import urllib.request
 
 import numpy as np
 import pytest
-import torch
 from scenes import make_gaussians
-from torch.testing import assert_close
 
 from geometry.errors import InputError
 from geometry.scenes.transforms_json import write_scene
@@ -99,9 +97,20 @@ def test_a_file_without_a_single_gaussian(tmp_path, generator):
         viewer.serve(tmp_path)
 
 
-def test_most_visible_keeps_the_large_and_opaque(generator):
-    g = make_gaussians(4, generator)
-    g.scales[0] = torch.tensor([[1.0, 1, 0.1], [0.1, 0.1, 0.1], [1, 0.2, 1], [1, 1, 1]])
-    g.opacities[0] = torch.tensor([0.5, 0.9, 0.6, 0.01])
-    assert_close(viewer.most_visible(g, 2).opacities, torch.tensor([[0.5, 0.6]]))
-    assert viewer.most_visible(g, 9) is g
+def test_other_machines_are_let_in_with_a_warning(folder, capsys, monkeypatch):
+    pytest.importorskip("viser")
+
+    class Server:
+        def get_port(self) -> int:
+            return 1
+
+        def sleep_forever(self) -> None:
+            pass
+
+    hosts = []
+    monkeypatch.setattr("nvs.commands.view.serve", lambda *_, host, **__: hosts.append(host) or Server())
+    assert main([str(folder)]) == 0
+    assert "WARNING" not in capsys.readouterr().err
+    assert main([str(folder), "--host", "0.0.0.0"]) == 0
+    assert "lets other machines in" in capsys.readouterr().err
+    assert hosts == ["127.0.0.1", "0.0.0.0"]
