@@ -35,7 +35,7 @@ def write_capture(
     points, colours = opaque_points(gaussians, _POINTS)
     (folder / "images").mkdir(parents=True)
     for name, frame in zip(names, frames):
-        if copy:
+        if copy and isinstance(frame.image, Path):
             shutil.copyfile(frame.image, folder / "images" / name)
         else:
             write_image(folder / "images" / name, frame.load())

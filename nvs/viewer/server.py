@@ -14,7 +14,6 @@ from torch import Tensor
 
 from geometry.errors import InputError
 from geometry.ops import se3
-from geometry.ops.pinhole import intrinsics_matrix
 from geometry.ops.rotations import (
     matrix_from_quat_xyzw,
     quat_xyzw_from_matrix,
@@ -77,6 +76,7 @@ class _Viewer:
         self.shown = tools.most_visible(gaussians, most)  # what the browser draws
         self.background = scene_background(file.parent) or [0.0, 0.0, 0.0]
         self.lock = threading.RLock()
+        self.keys: list[tuple[np.ndarray, float]] = []  # of the flight, as `tools.flight` takes them
         self.eye = self._place()
         self._photo_of = self._nearest_photos(self.shown)
         server.scene.set_background_image(np.full((4, 4, 3), 255 * np.array(self.background), np.uint8))
@@ -132,8 +132,10 @@ class _Viewer:
         kept = torch.from_numpy(~np.isin(photo_of, off))
         if self.box_on.value:
             size = torch.tensor(self.box_size.value)
-            at = (torch.from_numpy(np.asarray(v, np.float64)) for v in (self.box.position, self.box.wxyz))
-            kept &= tools.inside_box(gaussians.means[0].double(), *at, size.double())
+            at, turn = (
+                torch.from_numpy(np.asarray(v, np.float64)) for v in (self.box.position, self.box.wxyz)
+            )
+            kept &= tools.inside_box(gaussians.means[0].double(), at, turn, size.double())
         return kept
 
     def _state(self) -> dict[str, np.ndarray]:
@@ -210,7 +212,8 @@ class _Viewer:
         depth = gui.add_checkbox("Depth as points", False)
         point = gui.add_slider("Point size", 0.2, 4.0, 0.1, 1.0)
         entered: list[int] = []
-        frusta, clouds = [], []
+        frusta: list[Any] = []
+        clouds: list[Any] = []
 
         def show(*_: object) -> None:
             for v, (frustum, box) in enumerate(zip(frusta, self.photo_boxes)):
@@ -331,7 +334,8 @@ class _Viewer:
 
     def _measure(self) -> None:
         gui, scene = self.server.gui, self.server.scene
-        on = gui.add_checkbox("Measure", False, hint="click two points in the picture")
+        self.measured: float | None = None
+        on = self.measuring = gui.add_checkbox("Measure", False, hint="click two points in the picture")
         said = gui.add_markdown("Switch on, then click two points.")
         ends: list[np.ndarray] = []
 
@@ -341,15 +345,12 @@ class _Viewer:
             scene.remove_by_name("/measured")
             said.content = "Click two points." if on.value else "Switch on, then click two points."
 
-        @scene.on_click()
-        def _(event: Any) -> None:
+        def clicked(origin: tuple[float, ...], direction: tuple[float, ...]) -> None:
             if not on.value:
                 return
             shown = self.shown[:, self.kept(self.shown, self._photo_of)]
-            point = tools.surface_point(
-                shown,
-                *(torch.tensor(v, dtype=torch.float32) for v in (event.ray_origin, event.ray_direction)),
-            )
+            ray = [torch.tensor(v, dtype=torch.float32) for v in (origin, direction)]
+            point = tools.surface_point(shown, ray[0], ray[1])
             if point is None:
                 said.content = "There is nothing solid."
                 return
@@ -357,10 +358,10 @@ class _Viewer:
                 ends.clear()
                 scene.remove_by_name("/measured")
             ends.append(point.double().numpy())
-            radius = 0.004 * float(np.linalg.norm(ends[-1] - np.array(event.ray_origin)))
+            radius = 0.004 * float(np.linalg.norm(ends[-1] - np.array(origin)))
             scene.add_icosphere(f"/measured/{len(ends)}", radius=radius, color=_KEY, position=ends[-1])
             if len(ends) == 2:
-                length = tools.distance(*ends)
+                length = self.measured = tools.distance(ends[0], ends[1])
                 line = scene.add_line_segments("/measured/line", np.stack(ends)[None], _KEY)
                 line.thickness_units, line.thickness = "screen", 3.0
                 scene.add_label("/measured/label", f"{length:.4g}", position=(ends[0] + ends[1]) / 2)
@@ -368,9 +369,12 @@ class _Viewer:
             else:
                 said.content = "Click the other end."
 
+        self.clicked = clicked
+        scene.on_click()(lambda event: clicked(event.ray_origin, event.ray_direction))
+
     def _film(self) -> None:
         gui, scene = self.server.gui, self.server.scene
-        keys: list[tuple[np.ndarray, float]] = []  # extrinsics and vertical field of view in radians
+        keys = self.keys
         gui.add_markdown("Stand somewhere, add the view, go on. Two views make a flight.")
         add, back, photos = (
             gui.add_button(label)
@@ -386,15 +390,8 @@ class _Viewer:
         film = gui.add_button("Render the film")
         said = gui.add_markdown("")
 
-        def cameras(frames: int) -> tuple[Cameras, tuple[int, int]]:
-            H, W = (int(n) for n in size.value)
-            focal = torch.tensor([H / 2 / math.tan(fov / 2) for _, fov in keys])
-            K = torch.stack([intrinsics_matrix(f, f, W / 2, H / 2) for f in focal])
-            E = torch.from_numpy(np.stack([E for E, _ in keys]))
-            return tools.flight(Cameras(extrinsics=E[None].float(), intrinsics=K[None].float()), frames), (
-                H,
-                W,
-            )
+        def shape() -> tuple[int, int]:
+            return int(size.value[0]), int(size.value[1])
 
         def redraw() -> None:
             scene.remove_by_name("/flight")
@@ -407,7 +404,7 @@ class _Viewer:
                     f"/flight/{i}", fov=fov, aspect=aspect, scale=scale, color=_KEY, **at
                 )
             if len(keys) > 1:
-                path = se3.centres(cameras(20 * len(keys))[0].extrinsics[0].double()).numpy()
+                path = se3.centres(tools.flight(keys, shape(), 20 * len(keys)).extrinsics[0].double()).numpy()
                 line = scene.add_line_segments("/flight/line", np.stack((path[:-1], path[1:]), axis=1), _KEY)
                 line.thickness_units, line.thickness = "screen", 2.5
             said.content = f"{len(keys)} views."
@@ -443,37 +440,41 @@ class _Viewer:
                 return
             self.playing = True
             try:
-                path, (H, _) = cameras(int(seconds.value * _FPS))
+                path = tools.flight(keys, shape(), int(seconds.value * _FPS))
                 start = time.monotonic()
                 for f, (E, K) in enumerate(zip(path.extrinsics[0].double(), path.intrinsics[0])):
                     pose, camera = se3.invert(E).numpy(), event.client.camera
                     with event.client.atomic():
                         camera.position = pose[:3, 3]
                         camera.look_at = pose[:3, 3] + self.depth * pose[:3, 2]
-                        camera.fov = 2 * math.atan(H / 2 / float(K[1, 1]))
+                        camera.fov = 2 * math.atan(shape()[0] / 2 / float(K[1, 1]))
                     time.sleep(max(0.0, start + (f + 1) / _FPS - time.monotonic()))
             finally:
                 self.playing = False
 
         @film.on_click
         def _(event: Any) -> None:
-            target = self.file.parent / name.value
-            if Path(name.value).name != name.value or not keys:
-                said.content = "Expected one view or more, and a name without folders."
-                return
             film.disabled, said.content = True, "Rendering ..."
             try:
-                path, shape = cameras(int(seconds.value * _FPS))
-                with result_folder(target) as folder:
-                    draw(
-                        self.edited(), path, shape, folder, background=torch.tensor(self.background), fps=_FPS
-                    )
-                said.content = f"Wrote `{target / 'video.mp4'}`."
-                event.client.send_file_download("video.mp4", (target / "video.mp4").read_bytes())
-            except (InputError, OSError) as error:
-                said.content = str(error)
+                said.content = self.film(name.value, shape(), int(seconds.value * _FPS))
+                video = self.file.parent / name.value / "video.mp4"
+                if said.content.startswith("Wrote"):
+                    event.client.send_file_download("video.mp4", video.read_bytes())
             finally:
                 film.disabled = False
+
+    def film(self, name: str, size: tuple[int, int], frames: int) -> str:
+        """Render the flight into a folder beside the source; returns what happened, in words."""
+        target = self.file.parent / name
+        if Path(name).name != name or not self.keys:
+            return "Expected one view or more, and a name without folders."
+        try:
+            with result_folder(target) as folder:
+                path = tools.flight(self.keys, size, frames)
+                draw(self.edited(), path, size, folder, background=torch.tensor(self.background), fps=_FPS)
+        except (InputError, OSError) as error:
+            return str(error)
+        return f"Wrote `{target / 'video.mp4'}`."
 
 
 def _fov(frame: Any) -> float:

@@ -1,5 +1,6 @@
 """What the viewer works out, without the viewer: colours, boxes, points under the mouse, flights."""
 
+import math
 from collections.abc import Sequence
 
 import cv2
@@ -8,7 +9,7 @@ import torch
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
-from geometry.ops.pinhole import resize_intrinsics, unproject
+from geometry.ops.pinhole import intrinsics_matrix, resize_intrinsics, unproject
 from geometry.ops.rotations import matrix_from_quat_xyzw, xyzw_from_wxyz
 from geometry.scenes.scene import Frame
 from geometry.views import Cameras
@@ -72,16 +73,26 @@ def surface_point(
     return origin.to(d) + along[order[hidden[0, 0]]] * d if len(hidden) else None
 
 
-def distance(a: Sequence[float], b: Sequence[float]) -> float:
+def distance(a: Float[np.ndarray, "3"], b: Float[np.ndarray, "3"]) -> float:
     """In the world's units."""
     return float(np.linalg.norm(np.subtract(a, b)))
 
 
-def flight(keys: Cameras, frames: int) -> Cameras:
-    """A smooth path [1, frames] through cameras in their order; of one camera, that one."""
-    if keys.extrinsics.shape[1] == 1:
-        return keys[:, [0] * frames]
-    return spline(keys, frames=frames, in_order=True)
+def flight(
+    keys: Sequence[tuple[Float[np.ndarray, "4 4"], float]], size: tuple[int, int], frames: int
+) -> Cameras:
+    """A smooth path [1, frames] through views in their order, for images of ``size`` (H, W); one view stays.
+
+    Args:
+        keys: world-to-camera, and the vertical field of view in radians.
+    """
+    H, W = size
+    focal = torch.tensor([H / 2 / math.tan(fov / 2) for _, fov in keys])[:, None].expand(-1, 2)
+    views = Cameras(
+        extrinsics=torch.from_numpy(np.stack([E for E, _ in keys]))[None].float(),
+        intrinsics=intrinsics_matrix(focal, torch.tensor([W / 2, H / 2]).expand_as(focal))[None],
+    )
+    return views[:, [0] * frames] if len(keys) == 1 else spline(views, frames=frames, in_order=True)
 
 
 def depth_points(frame: Frame, most: int) -> tuple[Float[np.ndarray, "N 3"], UInt8[np.ndarray, "N 3"]]:

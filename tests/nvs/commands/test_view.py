@@ -108,7 +108,7 @@ def test_other_machines_are_let_in_with_a_warning(folder, capsys, monkeypatch):
             pass
 
     hosts = []
-    monkeypatch.setattr("nvs.commands.view.serve", lambda *_, host, **__: hosts.append(host) or Server())
+    monkeypatch.setattr("nvs.viewer.serve", lambda *_, host, **__: hosts.append(host) or Server())
     assert main([str(folder)]) == 0
     assert "WARNING" not in capsys.readouterr().err
     assert main([str(folder), "--host", "0.0.0.0"]) == 0

@@ -8,6 +8,7 @@ import pytest
 import torch
 from browser import browser
 
+from geometry.formats.images import read_image
 from geometry.scenes.transforms_json import write_scene
 from geometry.visualize import write_image
 from nvs.gaussians import Gaussians, rgb_to_sh
@@ -84,6 +85,31 @@ def test_what_the_box_leaves_is_saved(server, folder):
     assert "expected a name that ends" in server.view.save("cropped.txt")
 
 
+def test_a_flight_is_filmed_by_our_renderer(server, folder):
+    view = server.view
+    assert "Expected one view" in view.film("film", (24, 36), 3)
+    pose = np.eye(4)
+    pose[0, 3] = 0.5
+    view.keys += [(np.eye(4), 0.9), (pose, 0.9)]
+    view.box_on.value = True
+    view.box_size.value = (2.0, 9.0, 9.0)
+    assert "Wrote" in view.film("film", (24, 36), 3)
+    assert {p.name for p in (folder / "film").iterdir()} >= {"video.mp4", "frames.json", "frames"}
+    picture = read_image(folder / "film/frames/0000.png")
+    assert np.abs(picture[12, 14] / 255 - RED.numpy()).max() < 0.15
+    assert picture[12, 0].max() < 30  # cropped: black
+    assert "without folders" in view.film("../film", (24, 36), 3)
+
+
+def test_two_clicks_measure(server):
+    view = server.view
+    view.measuring.value = True
+    for x in (-0.6, 0.6):
+        view.clicked((0.0, 0.0, 0.0), (x / 3, 0.0, 1.0))
+    # Between points on the wall, less what its splats stand out of it.
+    assert view.measured == pytest.approx(1.2, rel=0.1)
+
+
 @pytest.mark.browser
 def test_a_browser_shows_splats_and_sliders_change_them(server, tmp_path_factory):
     with browser(tmp_path_factory.mktemp("profile"), (H, W)) as page:
@@ -96,6 +122,8 @@ def test_a_browser_shows_splats_and_sliders_change_them(server, tmp_path_factory
         page.type_into("Opacity", "0")
         after = shown(page, lambda p: not is_coloured(p, W // 4, RED))
         assert not is_coloured(after, W // 4, RED)
+        # viser says this of any splats: their geometry is filled on the GPU.
+        assert [e for e in page.errors if "computeBoundingSphere" not in e] == []
         outside = [url for url in page.requests if not re.match(r"(http|ws)://127\.0\.0\.1", url)]
         assert outside == []
 

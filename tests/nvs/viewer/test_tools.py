@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from scenes import cameras_of, make_gaussians, make_room
+from scenes import make_gaussians, make_room
 from torch.testing import assert_close
 
 from geometry.ops import se3
@@ -83,17 +83,19 @@ def test_the_point_agrees_with_the_rendered_depth(generator):
 
 
 def test_lengths():
-    assert tools.distance((1, 2, 3), (1, 5, 7)) == 5
+    assert tools.distance(np.array([1.0, 2, 3]), np.array([1.0, 5, 7])) == 5
 
 
 def test_a_flight_passes_its_views_in_their_order():
-    room = cameras_of(make_room(4))
-    keys = room[:, [2, 0, 3, 1]]
-    path = se3.centres(tools.flight(keys, 61).extrinsics[0].double())
-    near = torch.cdist(se3.centres(keys.extrinsics[0].double()), path)
+    room = make_room(4)
+    keys = [(room[i].extrinsics, 0.8 + 0.1 * i) for i in (2, 0, 3, 1)]
+    flight = tools.flight(keys, (48, 64), 61)
+    centres = torch.from_numpy(np.stack([np.linalg.inv(E)[:3, 3] for E, _ in keys]))
+    near = torch.cdist(centres, se3.centres(flight.extrinsics[0].double()))
     assert (near.min(dim=1).values < 0.05).all()
     assert near.argmin(dim=1).tolist() == sorted(near.argmin(dim=1).tolist())
-    assert tools.flight(keys[:, :1], 5).extrinsics.shape == (1, 5, 4, 4)
+    assert float(flight.intrinsics[0, 0, 1, 1]) == pytest.approx(24 / math.tan(0.5))  # 1.0 rad over 48 rows
+    assert tools.flight(keys[:1], (48, 64), 5).extrinsics.shape == (1, 5, 4, 4)
 
 
 def test_colours_are_those_of_the_renderer(generator):
