@@ -38,6 +38,7 @@ _THUMBNAIL = 240  # pixels high
 _DEPTH_POINTS = 300_000  # of all photos
 _SIZE = (540, 960)  # H x W of a film
 _FPS = 24
+_PHOTO = (47, 111, 223)  # colour of frusta
 _KEY = (229, 98, 59)  # colour of the flight
 
 
@@ -249,7 +250,10 @@ class _Viewer:
                     f"/cameras/{frame.name}",
                     fov=_fov(frame),
                     aspect=W / H,
-                    scale=0.05 * self.depth,
+                    scale=0.04 * self.depth,
+                    thickness=1.5,
+                    thickness_units="screen",
+                    color=_PHOTO,
                     wxyz=_wxyz(cam_to_world),
                     position=cam_to_world[:3, 3],
                     image=resized(frame.load(), _THUMBNAIL),
@@ -401,7 +405,14 @@ class _Viewer:
                 scale = 0.03 * self.depth
                 aspect = size.value[1] / size.value[0]
                 scene.add_camera_frustum(
-                    f"/flight/{i}", fov=fov, aspect=aspect, scale=scale, color=_KEY, **at
+                    f"/flight/{i}",
+                    fov=fov,
+                    aspect=aspect,
+                    scale=scale,
+                    color=_KEY,
+                    thickness=1.5,
+                    thickness_units="screen",
+                    **at,
                 )
             if len(keys) > 1:
                 path = se3.centres(tools.flight(keys, shape(), 20 * len(keys)).extrinsics[0].double()).numpy()
