@@ -10,6 +10,7 @@ COMMANDS = {
     "train": ("geometry.commands.train", "train a model: experiment=geometry/smoke, geometry/da3_large, ..."),
     "export": ("geometry.commands.export", "trained weights as a Hugging Face folder with a model card"),
     "label": ("geometry.commands.label", "a teacher's depth over a data set, aligned to what was measured"),
+    "export-onnx": ("geometry.commands.export_onnx", "a network as an ONNX file, for other runtimes"),
     "data": ("geometry.commands.data", "check a downloaded data set, prepare one, make a sample capture"),
 }
 

@@ -153,10 +153,10 @@ class DenseHead(nn.Module):
                 return checkpoint(of, *pieces, use_reentrant=False)
             return of(*pieces)
 
+        if chunk >= B * V:  # asked in this form, as torch.export leaves the number of views open
+            return tuple(x.unflatten(0, (B, V)) for x in function(tensors[:levels], *tensors[levels:]))
         starts = range(0, B * V, chunk)
-        if len(starts) == 1:
-            joined = part(0)
-        elif torch.is_grad_enabled():
+        if torch.is_grad_enabled():
             joined = tuple(torch.cat(column) for column in zip(*map(part, starts)))
         else:
             joined = ()  # filled as parts come, so that results are never held twice

@@ -173,7 +173,7 @@ class VisionTransformer(nn.Module):
         patches = self.patch_embed(images)
         positions = resample_positions(self.pos_embed, grid, offset=0.1 if self.released else None)
         patches = patches + positions[:, 1:]
-        first = (self.cls_token + positions[:, :1]).expand(len(images), -1, -1)
+        first = (self.cls_token + positions[:, :1]).expand(images.shape[0], -1, -1)
         return torch.cat((first.to(patches.dtype), patches), dim=1)
 
     def _camera_tokens(
