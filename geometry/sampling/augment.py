@@ -78,13 +78,13 @@ class PhotometricAugmentation:
     """
 
     brightness: float = 0.3  # factor in 1 - b .. 1 + b, likewise contrast and saturation
-    contrast: float = 0.3
-    saturation: float = 0.3
+    contrast: float = 0.3  # likewise
+    saturation: float = 0.3  # likewise
     hue: float = 0.05  # turns of the colour wheel, -h .. h
     jitter: float = 0.8  # probability of the four above
     grey: float = 0.05  # probability
     blur: float = 0.05  # probability
-    blur_sigma_px: Sequence[float] = (0.3, 1.5)
+    blur_sigma_px: Sequence[float] = (0.3, 1.5)  # least and greatest
     per_view: bool = True  # draw for each view; False: once per sample, as targets of rendering need
 
     def __call__(

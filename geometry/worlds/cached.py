@@ -44,7 +44,7 @@ class PreparedWorlds:
     worlds: int
     photos: int
     image_size: Sequence[int]
-    first: int = 0
+    first: int = 0  # index of the first world
     views: int = 4
     spread: int | None = None
     paths: Sequence[str] | None = None

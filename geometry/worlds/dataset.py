@@ -37,7 +37,7 @@ class ProceduralDataset(Dataset):
         ValueError: empty ranges or sizes.
     """
 
-    seed: int
+    seed: int  # worlds and cameras follow from it and the index
     _: KW_ONLY
     length: int = 1_000_000
     views: tuple[int, int] | int = (2, 18)

@@ -10,4 +10,5 @@ SCRIPTS = sorted((Path(__file__).resolve().parents[2] / "scripts").glob("*.py"))
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
 def test_a_script_finds_its_imports(script):
-    assert "main" in runpy.run_path(str(script), run_name="imported")
+    found = runpy.run_path(str(script), run_name="imported")
+    assert "main" in found or "on_files" in found  # a hook of MkDocs
