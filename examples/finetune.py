@@ -18,11 +18,11 @@ from nvs.training.finetuning import default_options, finetune
 def main(photos: str, out: str, steps: str = "400", model: str = "tiny") -> None:
     options = replace(default_options(pick_device("auto")), model=model, steps=int(steps))
     with listening():  # progress, on standard error
-        finished, psnr = finetune([photos], out, options)
-    if not finished:
+        done = finetune([photos], out, options)
+    if not done.finished:
         print("stopped; the same command goes on from there")
         return
-    for step, value in psnr.items():  # step 0: the head as it was
+    for step, value in done.psnr.items():  # step 0: the head as it was
         print(f"step {step}: PSNR of the photos kept out {value:.2f} dB")
     print(nvs.load(Path(out) / "best.safetensors"))
 

@@ -100,7 +100,7 @@ class GaussianHeadStep:
             return []  # a process that finds features in its cache does not call the backbone
         network = self.model.network
         any_view = network.any_view if isinstance(network, NestedDepthAnything3) else network
-        return list(any_view.backbone.blocks)  # type: ignore[union-attr, arg-type]
+        return [*getattr(getattr(any_view, "backbone", None), "blocks", ())]  # others' networks may have none
 
     def heads(self) -> list[nn.Module]:
         return [self.model.head]
