@@ -9,6 +9,8 @@ import argparse
 import sys
 from pathlib import Path
 
+import torch
+
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from geometry.errors import InputError, run_command
@@ -23,7 +25,14 @@ def main() -> int:
     )
     parser.add_argument("--only", default="", metavar="TEXT", help="files whose name contains TEXT")
     parser.add_argument("--quiet", action="store_true", help="print failures and the summary only")
+    parser.add_argument("--device", default="cpu", help="of the networks (default cpu)")
+    parser.add_argument(
+        "--bfloat16",
+        action="store_true",
+        help="the backbones in bfloat16, judged by the mean error alone",
+    )
     args = parser.parse_args()
+    torch.backends.cudnn.allow_tf32 = False  # the tolerances are those of float32
     if not args.folder.is_dir():
         raise InputError(f"{args.folder}: no such folder of golden files")
 
@@ -32,7 +41,8 @@ def main() -> int:
             verdict = "ok  " if row.passed else "FAIL"
             print(f"{verdict} {row.file:38} {row.array:44} {row.largest:9.2e} {row.note}", flush=True)
 
-    report = check_folder(args.folder, only=args.only, on_row=show)
+    compute = "bfloat16" if args.bfloat16 else "float32"
+    report = check_folder(args.folder, only=args.only, on_row=show, device=args.device, compute=compute)
     for file, array in report.uncompared:
         print(f"UNCOMPARED {file}: {array}")
     failed = [row for row in report.rows if not row.passed]

@@ -13,8 +13,12 @@ from tests.golden.utilities import UTILITIES
 DATA = Path(__file__).with_name("data")  # the numbers that a clone carries
 
 
-def check_file(path: Path, report: Report) -> None:
-    """Compare all arrays of one file. A file of unknown kind leaves its arrays uncompared."""
+def check_file(path: Path, report: Report, device: str = "cpu", compute: str = "float32") -> None:
+    """Compare all arrays of one file. A file of unknown kind leaves its arrays uncompared.
+
+    Args:
+        device, compute: of networks (`check_network`); the rest runs on the CPU.
+    """
     if path.suffix == ".npz":
         with np.load(path) as arrays:
             report.expect(path.name, arrays.files)
@@ -23,10 +27,17 @@ def check_file(path: Path, report: Report) -> None:
             check(path, report)
             return
     if is_network_file(path):
-        check_network(path, report)
+        check_network(path, report, device, compute)
 
 
-def check_folder(folder: Path, *, only: str = "", on_row: Callable[[Row], None] = lambda row: None) -> Report:
+def check_folder(
+    folder: Path,
+    *,
+    only: str = "",
+    on_row: Callable[[Row], None] = lambda row: None,
+    device: str = "cpu",
+    compute: str = "float32",
+) -> Report:
     """Compare every golden file whose name contains ``only``.
 
     Raises:
@@ -39,5 +50,5 @@ def check_folder(folder: Path, *, only: str = "", on_row: Callable[[Row], None] 
     files.sort(key=lambda p: (is_network_file(p), variant_of(p) if is_network_file(p) else "", p.name))
     report = Report(on_row=on_row)
     for path in files:
-        check_file(path, report)
+        check_file(path, report, device, compute)
     return report

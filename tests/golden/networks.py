@@ -10,13 +10,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from geometry.device import precision
 from geometry.models.da3 import DepthAnything3, MonocularDepth
 from geometry.models.nested import NestedDepthAnything3, align_to_metric
 from geometry.models.reference_view import STRATEGIES
 from geometry.prediction import Geometry
 from geometry.views import Cameras
 from nvs.model.parametrisation import ReleasedAdapter
-from tests.golden.compare import EQUAL, FEATURES, NETWORK, Report, align_quaternion_signs
+from tests.golden.compare import BFLOAT16, EQUAL, FEATURES, NETWORK, Report, Tolerance, align_quaternion_signs
 from tests.golden.weights import filled_gaussian_head, filled_network, rule_image
 
 _NAME = re.compile(
@@ -50,21 +51,37 @@ def read_images(golden: Mapping[str, np.ndarray]) -> Tensor:
     return torch.cat([rule_image(*(int(v) for v in row)) for row in seeds])
 
 
-@torch.inference_mode()
-def check_network(path: Path, report: Report) -> None:
-    """Run the network that a file's name tells and compare every array of the file."""
+def check_network(path: Path, report: Report, device: str = "cpu", compute: str = "float32") -> None:
+    """Run the network that a file's name tells and compare every array of the file.
+
+    Args:
+        compute: float32 or bfloat16, of the backbone (`geometry.device.precision`).
+    """
     golden = dict(np.load(path))
     file = path.name
     report.declare_input(file, *(k for k in golden if k in _SETTINGS or k.split("/")[-1] in _STRIDES))
     report.declare_input(file, *(k for k in golden if k.removeprefix("posed_") in _STRIDES))
-    network = _network(variant_of(path))
-    images = read_images(golden)
+    network = _network(variant_of(path)).to(device)
+    images = read_images(golden).to(device)
     cameras = None
     if "in_extrinsics" in golden:
         cameras = Cameras(
             extrinsics=torch.from_numpy(golden["in_extrinsics"]),
             intrinsics=torch.from_numpy(golden["in_intrinsics"]),
-        )
+        ).to(device)
+    with precision(compute, network):
+        _check_runs(file, golden, network, images, cameras, report, compute)
+
+
+def _check_runs(
+    file: str,
+    golden: Mapping[str, np.ndarray],
+    network: torch.nn.Module,
+    images: Tensor,
+    cameras: Cameras | None,
+    report: Report,
+    compute: str,
+) -> None:
     for prefix, arrays in _groups(golden).items():
         strategy = prefix.removesuffix("/") if prefix.endswith("/") else "saddle_balanced"
         # A file with `posed_` arrays holds both runs; in any other, given cameras condition all of it.
@@ -75,13 +92,13 @@ def check_network(path: Path, report: Report) -> None:
         elif isinstance(network, MonocularDepth):
             ours = _monocular_outputs(network, images, arrays)
         else:
-            ours = _any_view_outputs(network, variant_of(path), images, given, strategy, arrays)
+            ours = _any_view_outputs(network, variant_of(Path(file)), images, given, strategy, arrays)
         for name, reference in arrays.items():
             if name in ours:
                 value = ours[name]
                 if name == "gs_rotations":
                     value = align_quaternion_signs(value, reference)
-                report.compare(file, prefix + name, value, reference, _tolerance(name))
+                report.compare(file, prefix + name, value, reference, _tolerance(name, compute))
 
 
 def _groups(golden: Mapping[str, np.ndarray]) -> dict[str, dict[str, np.ndarray]]:
@@ -102,9 +119,11 @@ def _groups(golden: Mapping[str, np.ndarray]) -> dict[str, dict[str, np.ndarray]
     return groups
 
 
-def _tolerance(name: str) -> object:
+def _tolerance(name: str, compute: str) -> Tolerance:
     if name in ("ref_idx", "ray_full_hw", "output_keys", "is_metric"):
         return EQUAL
+    if compute == "bfloat16":
+        return BFLOAT16
     if re.match(r"feat|camtok|aux_|cam_enc|selector", name):
         return FEATURES
     return NETWORK
@@ -190,7 +209,7 @@ def _state_after(network: DepthAnything3, images: Tensor, layer: int) -> Tensor:
 def _gaussian_outputs(
     variant: str, geometry: Geometry, images: Tensor, cameras: Cameras | None, stride: int
 ) -> dict[str, object]:
-    head = filled_gaussian_head(variant)
+    head = filled_gaussian_head(variant).to(images.device)
     raw, density = head(geometry.features.patches, geometry.features.grid, images)
     gaussians = ReleasedAdapter()(raw, density, geometry, images, given=cameras)
     B, V, H, W = density.shape
