@@ -19,6 +19,7 @@ from PIL import Image
 
 from geometry.atomic import atomic_folder
 from geometry.commands import label, train
+from geometry.commands.experiment import EXPORT
 from geometry.datasets.transforms_folder import TransformsFolders
 from geometry.errors import run_command
 from geometry.scenes import transforms_json
@@ -48,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     print(f"{captures}: {args.rooms} rooms, {args.photos} photos each, {POINTS} depths a photo")
 
     common = [f"example={args.out}", *args.overrides]
-    teacher = args.out / "teacher_smoke" / train.EXPORT
+    teacher = args.out / "teacher_smoke" / EXPORT
     # So small a teacher is a rough one: labels are taken that would be refused of a grown one.
     options = ["--process-res", str(max(SIZE)), "--max-scale-error", "0.3", "--max-residual", "0.4"]
     for command, words in (
