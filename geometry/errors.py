@@ -67,6 +67,10 @@ def run_command(main: Callable[[], int | None]) -> int:
 
 def _by_ctrl_c(error: BaseException | None) -> bool:
     """Whether Ctrl-C is at the bottom of it: a module written in C that it meets in its import fails."""
-    while error is not None and not isinstance(error, KeyboardInterrupt):
+    seen: set[int] = set()  # an error raised again may stand in its own chain
+    while error is not None and id(error) not in seen:
+        if isinstance(error, KeyboardInterrupt):
+            return True
+        seen.add(id(error))
         error = error.__cause__ or error.__context__
-    return error is not None
+    return False

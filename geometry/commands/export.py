@@ -9,14 +9,9 @@ from typing import Any
 
 from geometry.atomic import atomic_folder
 from geometry.console import say
-from geometry.engine.checkpoint import read_meta
 from geometry.errors import InputError, run_command
-from geometry.weights.checkpoint import FORMAT
-from geometry.weights.files import read_safetensors
-from geometry.weights.hub import APACHE, NON_COMMERCIAL
 
 EXPORTS = ("model.safetensors", "best.safetensors", "last.safetensors")
-LICENCES = {APACHE: "apache-2.0", NON_COMMERCIAL: "cc-by-nc-4.0"}  # as the hub names them
 LIBRARY = "feedforward-nvs"
 
 
@@ -39,6 +34,10 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def run(args: argparse.Namespace) -> int:
+    from geometry.engine.checkpoint import read_meta
+    from geometry.weights.checkpoint import FORMAT
+    from geometry.weights.files import read_safetensors
+
     file = next((args.run / name for name in EXPORTS if (args.run / name).is_file()), None)
     if file is None:
         raise InputError(
@@ -64,12 +63,15 @@ def run(args: argparse.Namespace) -> int:
 
 def model_card(name: str, about: dict[str, str], meta: dict[str, Any], parameters: int) -> str:
     """What the hub shows of a model; data sets by name only, since paths are nobody's business."""
+    from geometry.weights.hub import APACHE, NON_COMMERCIAL
+
     licence = about.get("licence", "not stated")
+    hubs_name = {APACHE: "apache-2.0", NON_COMMERCIAL: "cc-by-nc-4.0"}.get(licence)
     head, step, begun = "backbone" in about, meta["step"], meta["config"].get("init")
     lines = [
         "---",
-        f"license: {LICENCES.get(licence, 'other')}",
-        *([] if licence in LICENCES else [f"license_name: {json.dumps(licence)}"]),
+        f"license: {hubs_name or 'other'}",
+        *([] if hubs_name else [f"license_name: {json.dumps(licence)}"]),
         f"library_name: {LIBRARY}",
         f"pipeline_tag: {'image-to-3d' if head else 'depth-estimation'}",
         "tags: [depth-anything-3, novel-view-synthesis]",

@@ -31,3 +31,14 @@ def test_our_own_faults_are_raised():
     for error in (RuntimeError(), OSError(errno.EIO, ""), SystemExit(3)):
         with pytest.raises(type(error)):
             run_command(lambda error=error: fail(error))
+
+
+@pytest.mark.timeout(10)
+def test_an_error_in_its_own_chain_ends_the_command_too(capsys):
+    def circular():  # as Hydra's errors, out of which ours is raised again
+        error, wrapped = InputError("x: expected y"), RuntimeError()
+        wrapped.__cause__, error.__cause__ = error, wrapped
+        raise error
+
+    assert run_command(circular) == 2
+    assert capsys.readouterr().err == "error: x: expected y\n"
