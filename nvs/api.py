@@ -12,7 +12,6 @@ from geometry.device import pick_device
 from geometry.options import NetworkOptions, PhotoOptions, override
 from geometry.views import Cameras
 from geometry.weights.checkpoint import Checkpoint, find_checkpoint
-from nvs.budget import limit_photos
 from nvs.cameras.fit import default_size, window_size
 from nvs.model.splatter import Splatter, load_splatter
 from nvs.options import GaussianOptions, ViewOptions
@@ -105,7 +104,6 @@ class Model:
                 at_a_time=taken.max_views,
                 report=say,
             )
-            capture = limit_photos(capture, taken, pipeline)
             views, maps = load_views(capture, capture.context, taken, self.device)
             scene = replace(pipeline.splat(views), names=tuple(capture.names), origin=tuple(capture.origin))
             if gaussians.refines:

@@ -25,12 +25,9 @@ from nvs.model.splatter import Splatter, join_views
 from nvs.options import GaussianOptions
 from nvs.refine import plan_refinement, refine, step_seconds
 from nvs.scene import SplatScene
+from nvs.seeds import FEWEST, affordable, choose_seeds, spread_gaussians
 from nvs.stereo import SWEEP_SPACING, StereoDepth, SweptDepth
 from nvs.verdict import trust_in_words
-
-REFINED_SPACING = 4.0  # pixels between Gaussians that are to be refined: fewer converge faster, overfit less
-MOST_REFINED = 600_000  # Gaussians that are refined: a step's time grows with them
-MOST_GAUSSIANS = 3_000_000  # of a draft
 
 
 def choose_depth(wanted: str, views: Views, *, knows_depth: bool) -> str:
@@ -85,29 +82,38 @@ class Pipeline:
 
     @torch.no_grad()
     def splat(self, views: Views, *, background: Float[Tensor, " 3"] | None = None) -> SplatScene:
-        """One feed-forward pass, posed views in groups that the network takes at a time."""
+        """One feed-forward pass, posed views in groups that the network takes at a time.
+
+        Before refinement a part of the posed views becomes Gaussians (`nvs.seeds`).
+        """
         options, splatter = self.options, self.splatter
         kind = choose_depth(options.depth, views, knows_depth=splatter.knows_depth)
         V = views.images.shape[1]
+        seeds = self.seeds(views)
+        few = views if len(seeds) == V else views[:, seeds]
         depth: SweptDepth | None = None
         if kind == "sweep":
             with self.watch("sweep"):
-                depth = StereoDepth().sweep(views)
+                depth = StereoDepth().sweep(few)
             self.report(
-                f"depth: plane sweep over {V} photos, {trust_in_words(depth.trusted_share)}"
+                f"depth: plane sweep over {counted(len(seeds), 'photo')}, "
+                f"{trust_in_words(depth.trusted_share)}"
                 + ("" if splatter.head is not None else "; the network has no part in these Gaussians")
             )
-        parts = [list(range(V))]
+        parts = [list(range(len(seeds)))]
         if splatter.network is not None and views.cameras is not None:
-            number = math.ceil(V / (self.at_a_time or MAX_VIEWS.get(views.images.device.type, 16)))
-            parts = [list(range(first, V, number)) for first in range(number)]  # each spans the capture
+            number = math.ceil(len(seeds) / (self.at_a_time or MAX_VIEWS.get(views.images.device.type, 16)))
+            parts = [
+                list(range(first, len(seeds), number)) for first in range(number)
+            ]  # each spans the capture
         splats = []
+        least = SWEEP_SPACING if kind == "sweep" else 1.0
         with self.watch("network"), precision(self.network.precision, splatter):
             for part in parts:
                 done = splatter(
-                    views if len(parts) == 1 else views[:, part],
+                    few if len(parts) == 1 else few[:, part],
                     depth=depth if depth is None or len(parts) == 1 else depth[:, part],
-                    spacing=options.spacing or self.spacing(views, kind),
+                    spacing=options.spacing or spread_gaussians(few, options, least),
                     reference=self.network.reference,
                     chunk=self.network.chunk,
                 )
@@ -116,11 +122,13 @@ class Pipeline:
         joined = join_views(splats, parts)
         shown = joined.gaussians.opacities[0] > 0  # not of what masks hide
         gaussians = joined.gaussians[:, worth_keeping(joined) if options.prune else shown]
-        self.report(f"{gaussians.means.shape[1]:,} Gaussians from {counted(V, 'photo')}")
+        of = counted(V, "photo") if len(seeds) == V else f"{len(seeds)} of {V} photos; all refine them"
+        self.report(f"{gaussians.means.shape[1]:,} Gaussians from {of}")
         return SplatScene(
             gaussians=gaussians,
-            views=replace(views, cameras=joined.geometry.cameras),
-            depth=joined.geometry.depth,
+            views=views if len(seeds) < V else replace(views, cameras=joined.geometry.cameras),
+            seeds=tuple(seeds),
+            seed_depth=joined.geometry.depth,
             depth_kind=kind,
             trusted=None if depth is None else depth.trusted_share,
             background=views.mean_colour()[0] if background is None else background,
@@ -128,12 +136,18 @@ class Pipeline:
             backend=options.backend,
         )
 
-    def spacing(self, views: Views, kind: str) -> float:
-        """Pixels between Gaussians: those that are refined are few, and many photos share a budget."""
-        refines = self.options.refines
-        least = REFINED_SPACING if refines else SWEEP_SPACING if kind == "sweep" else 1.0
-        (H, W), V = views.image_size, views.images.shape[1]
-        return max(least, math.sqrt(V * H * W / (MOST_REFINED if refines else MOST_GAUSSIANS)))
+    def seeds(self, views: Views) -> list[int]:
+        """The views that become Gaussians."""
+        options, V = self.options, views.images.shape[1]
+        most = None
+        if options.minutes is not None and views.cameras is not None and V > FEWEST:
+            trial = replace(
+                self, report=lambda line: None, watch=Stopwatch(), options=replace(options, minutes=None)
+            )
+            spent = sum(self.watch.seconds.values())
+            with self.watch("trial"):
+                most = affordable(views, options.minutes, spent, trial.splat)
+        return choose_seeds(views, options, most)
 
     def refine(
         self, scene: SplatScene, photos: Views | None = None, *, move: Sequence[int] = ()

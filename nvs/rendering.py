@@ -38,7 +38,6 @@ from geometry.views import Cameras, Views
 from geometry.weights.checkpoint import Checkpoint, find_checkpoint
 from geometry.weights.files import fingerprint
 from nvs import report
-from nvs.budget import limit_photos
 from nvs.cameras import camera_path
 from nvs.cameras.files import cameras_from_file
 from nvs.cameras.fit import default_size, fit_cameras, scaled_size, window_size
@@ -126,7 +125,6 @@ def render_photos(
             capture, taken.camera_source, trust_network=splatter.knows_depth, seed=options.gaussians.seed
         )
         capture = placed_by_network(capture, splatter, taken, options.network, device)
-    capture = limit_photos(capture, taken, pipeline)
     with watch("photos"):
         views, maps = load_views(capture, capture.context, taken, device)
     background = background_colour(taken.background, views)
@@ -283,7 +281,7 @@ def in_metres(
         scene,
         gaussians=replace(g, means=g.means * scale.factor, scales=g.scales * scale.factor),
         views=replace(scene.views, cameras=cameras),
-        depth=scene.depth * scale.factor,
+        seed_depth=scene.seed_depth * scale.factor,
         scale=scale,
     )
 
@@ -332,6 +330,7 @@ def describe(
         "refine_steps": 0 if scene.refined is None else scene.refined.steps,
         "background": [round(value, 4) for value in scene.background.tolist()],
         "context": capture.names,
+        "seeds": [capture.names[v] for v in scene.seeds],
         "world": f"{capture.world}; {turned}",
         "origin": capture.origin,
         **(scene.scale.as_json() if scene.scale else {}),

@@ -130,6 +130,8 @@ def _photos(scene: SplatScene) -> str:
     words = "The depth that the splats were placed at, in colours of each photo's own range."
     if scene.agreed is not None:
         words += " In the third picture, red is where the photos do not agree on it: expect faults there."
+    if len(scene.seeds) < total:
+        words += " Photos without a third picture made no splats of their own, but refined those of others."
     if len(some) < total:
         words += f" {len(some)} of {total} are shown."
     cards = []
@@ -137,8 +139,8 @@ def _photos(scene: SplatScene) -> str:
         photo = _reduced(to_bytes(scene.views.images[0, v]), _THUMBNAIL)
         depth = colour_depth(scene.depth[0, v].float().cpu().numpy())
         pictures, share = [photo, _fitted(depth, photo)], ""
-        if scene.agreed is not None:
-            agreed = scene.agreed[0, v].float().cpu().numpy()
+        if scene.agreed is not None and v in scene.seeds:
+            agreed = scene.agreed[0, scene.seeds.index(v)].float().cpu().numpy()
             share = f"<span>{int(100 * agreed.mean())} % trusted</span>"
             weight = 0.65 * (1 - _fitted(agreed, photo)[..., None])
             pictures.append((photo * (1 - weight) + np.array(_DOUBTED) * weight).astype(np.uint8))

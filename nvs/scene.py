@@ -1,6 +1,7 @@
 """What photos became: Gaussians, the cameras and depth of the photos, in one world."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor
 from geometry.capture import Scale
 from geometry.views import Cameras, Views
 from nvs.gaussians import Gaussians, Rendering, sh_to_rgb
+from nvs.model.pooling import resize_cameras
 from nvs.rasterizer import rasterize
 from nvs.refine import Refined
 
@@ -24,11 +26,12 @@ class SplatScene:
 
     gaussians: Gaussians
     views: Views  # the photos as the network saw them, [1, V, 3, H, W], with cameras in the Gaussians' world
-    depth: Float[Tensor, "1 V h w"]  # z-depth of the photos on the Gaussians' grid
+    seeds: tuple[int, ...]  # views that became Gaussians, in their order; refinement uses all
+    seed_depth: Float[Tensor, "1 S h w"]  # their z-depth, on the Gaussians' grid
     depth_kind: str  # network or sweep
     background: Float[Tensor, " 3"]  # colour where no Gaussian is
     trusted: float | None = None  # share of swept depth that the photos agree on, 0..1; None: not swept
-    agreed: Bool[Tensor, "1 V y x"] | None = None  # where they do; on the grid of the sweep
+    agreed: Bool[Tensor, "1 S y x"] | None = None  # where they do, of the seeds; on the grid of the sweep
     refined: Refined | None = None
     names: tuple[str, ...] = ()  # of the photos, where they have any
     origin: tuple[float, ...] = (0.0, 0.0, 0.0)  # of this world in that of the given cameras
@@ -45,6 +48,20 @@ class SplatScene:
     def image_size(self) -> tuple[int, int]:
         """(H, W) of the photos as the network saw them."""
         return self.views.image_size
+
+    @cached_property
+    def depth(self) -> Float[Tensor, "1 V h w"]:
+        """z-depth of all photos: the seeds' own, and of others what the Gaussians show (0: nothing)."""
+        V, (h, w) = self.views.images.shape[1], self.seed_depth.shape[-2:]
+        if len(self.seeds) == V:
+            return self.seed_depth
+        depth = self.seed_depth.new_empty(1, V, h, w)
+        depth[:, list(self.seeds)] = self.seed_depth
+        cameras = resize_cameras(self.cameras, self.image_size, (h, w))
+        for v in {*range(V)} - {*self.seeds}:
+            drawn = self.render(cameras[:, v : v + 1], (h, w))
+            depth[:, v] = torch.where(drawn.alpha > 0.5, drawn.depth, 0.0)[:, 0]
+        return depth
 
     @torch.no_grad()
     def render(self, cameras: Cameras, size: tuple[int, int] | None = None) -> Rendering:

@@ -9,6 +9,8 @@ from geometry.errors import InputError
 from geometry.views import Views
 from geometry.weights.checkpoint import find_checkpoint
 from geometry.worlds import ProceduralDataset
+from nvs import pipeline as pipeline_module
+from nvs import seeds
 from nvs.metrics import psnr
 from nvs.model.splatter import load_splatter, photo_colours
 from nvs.options import GaussianOptions
@@ -71,11 +73,38 @@ def test_the_network_takes_posed_photos_in_groups(capture, bundled):
     assert far.median() < 0.05 * whole.depth.median()
 
 
-def test_many_photos_share_a_budget_of_gaussians():
-    pipeline = Pipeline(splatter=photo_colours())
-    few, many = (Views(images=torch.empty(1, 1, 3, 280, 504).expand(1, n, 3, 280, 504)) for n in (12, 200))
-    assert pipeline.spacing(few, "sweep") == 4.0
-    assert 200 * 280 * 504 / pipeline.spacing(many, "sweep") ** 2 == pytest.approx(600_000)
+def test_photos_beyond_the_seeds_refine_and_get_the_gaussians_depth(capture, monkeypatch):
+    """Their depth is drawn, like the world's own."""
+    monkeypatch.setattr(seeds, "SEEDS", 3)
+    context, _, _ = capture
+    lines = []
+    pipeline = Pipeline(splatter=photo_colours(), options=GaussianOptions(refine=60), report=lines.append)
+    scene = pipeline(context)
+    V, chosen = context.images.shape[1], list(scene.seeds)
+    others = sorted({*range(V)} - {*chosen})
+    assert len(chosen) == 3
+    assert others
+    assert f"3 of {V} photos; all refine them" in "\n".join(lines)
+    assert scene.seed_depth.shape[1] == 3
+    assert scene.depth.shape[:2] == (1, V)
+    torch.testing.assert_close(scene.depth[:, chosen], scene.seed_depth)
+    whole = Pipeline(splatter=photo_colours(), options=GaussianOptions(quality="draft", spacing=4.0))(context)
+    drawn = scene.depth[:, others]
+    error = (drawn / whole.depth[:, others] - 1).abs()[drawn > 0]
+    assert (drawn > 0).float().mean() > 0.9
+    assert error.median() < 0.2
+    torch.testing.assert_close(scene.cameras.extrinsics, context.cameras.extrinsics)
+
+
+def test_minutes_limit_the_seeds_after_a_trial(capture, monkeypatch):
+    monkeypatch.setattr(pipeline_module, "FEWEST", 2)
+    monkeypatch.setattr(
+        pipeline_module, "affordable", lambda views, minutes, spent, splat: splat(views[:, :2]) and 2
+    )
+    monkeypatch.setattr(seeds, "FEWEST", 2)
+    pipeline = Pipeline(splatter=photo_colours(), options=GaussianOptions(minutes=1.0))
+    assert len(pipeline.splat(capture[0]).seeds) == 2
+    assert "trial" in pipeline.watch.seconds
 
 
 def test_auto_sweeps_where_it_can_and_should(capture):

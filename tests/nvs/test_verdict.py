@@ -25,7 +25,8 @@ def scene(kind: str, *, trusted: float | None = None, photos: int = 4) -> SplatS
     return SplatScene(
         gaussians=Gaussians(**{name: torch.zeros(1, 1, *shape) for name, shape in nothing.items()}),
         views=Views(images=torch.zeros(1, photos, 3, 4, 4), cameras=cameras),
-        depth=torch.ones(1, photos, 4, 4),
+        seeds=tuple(range(photos)),
+        seed_depth=torch.ones(1, photos, 4, 4),
         depth_kind=kind,
         background=torch.zeros(3),
         trusted=trusted,

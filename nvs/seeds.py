@@ -1,0 +1,70 @@
+"""Which photos become Gaussians, and how densely: all of them in one pass; a part of them before refinement.
+
+Every photo that becomes Gaussians shows mostly what others have shown, and a step's time grows with the
+Gaussians. Refinement learns from all photos, so a spread part of them makes a better start than all.
+Measured: docs/bundled-model.md.
+"""
+
+import math
+import time
+from collections.abc import Callable
+from typing import Any
+
+from geometry.scenes.view_selection import select_views
+from geometry.views import Views
+from nvs.options import GaussianOptions
+
+REFINED_SPACING = 4.0  # pixels between Gaussians that are to be refined: fewer converge faster, overfit less
+MOST_REFINED = 600_000  # Gaussians that are refined
+MOST_GAUSSIANS = 3_000_000  # of a draft
+SEEDS, SEED_SHARE = 32, 1 / 3  # as many photos, or that share of them, make the Gaussians that are refined
+FEWEST = 8  # that are taken however few minutes there are
+MINUTES_SHARE = 1 / 3  # of the minutes, for depth and Gaussians; the others are refinement's
+TIMED = (2, 5)  # photos; the first ones load and compile
+
+
+def choose_seeds(views: Views, options: GaussianOptions, most: int | None = None) -> list[int]:
+    """The views that become Gaussians, in their order, spread by their poses.
+
+    Args:
+        most: that time allows; None: any number.
+    """
+    V = views.images.shape[1]
+    if views.cameras is None or not options.refines:
+        return list(range(V))
+    H, W = views.image_size
+    room = int(MOST_REFINED * (options.spacing or REFINED_SPACING) ** 2 / (H * W))
+    count = max(SEEDS, min(room, round(SEED_SHARE * V)))
+    return _spread(views, count if most is None else min(count, max(FEWEST, most)))
+
+
+def spread_gaussians(views: Views, options: GaussianOptions, least: float) -> float:
+    """Pixels from one Gaussian of these views to the next: many views share a budget.
+
+    Args:
+        least: without refinement.
+    """
+    (H, W), V = views.image_size, views.images.shape[1]
+    most = MOST_REFINED if options.refines else MOST_GAUSSIANS
+    return max(REFINED_SPACING if options.refines else least, math.sqrt(V * H * W / most))
+
+
+def affordable(views: Views, minutes: float, spent: float, splat: Callable[[Views], Any]) -> int:
+    """As many posed views as ``splat`` takes in its share of the minutes, after timing a few.
+
+    Args:
+        spent: seconds of the minutes that are over.
+    """
+    begun, each = time.perf_counter(), 0.0
+    for count in TIMED:
+        start = time.perf_counter()
+        splat(views[:, _spread(views, count)])
+        each = (time.perf_counter() - start) / count
+    left = 60 * minutes - spent - (time.perf_counter() - begun)
+    return int(MINUTES_SHARE * left / each)
+
+
+def _spread(views: Views, count: int) -> list[int]:
+    assert views.cameras is not None
+    poses = views.cameras.extrinsics[0].double().cpu().numpy()
+    return select_views(poses, len(poses), count)

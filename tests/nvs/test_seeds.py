@@ -1,0 +1,61 @@
+"""Which photos become Gaussians: all in one pass, a spread part before refinement, few in few minutes."""
+
+import time
+from itertools import pairwise
+
+import pytest
+import torch
+
+from geometry.views import Cameras, Views
+from nvs import seeds
+from nvs.options import GaussianOptions
+from nvs.seeds import affordable, choose_seeds, spread_gaussians
+
+GOOD, DRAFT = GaussianOptions(), GaussianOptions(quality="draft")
+
+
+def views(photos: int, size: tuple[int, int] = (280, 504), *, posed: bool = True) -> Views:
+    """Photos along a line, all of one storage."""
+    poses = torch.eye(4).expand(1, photos, 4, 4).clone()
+    poses[0, :, 0, 3] = torch.arange(photos)
+    cameras = Cameras(extrinsics=poses, intrinsics=torch.eye(3).expand(1, photos, 3, 3))
+    images = torch.zeros(1, 1, 3, 1, 1).expand(1, photos, 3, *size)
+    return Views(images=images, cameras=cameras if posed else None)
+
+
+def test_refinement_starts_from_a_spread_third_of_many_photos():
+    assert choose_seeds(views(32), GOOD) == list(range(32))
+    fifty = choose_seeds(views(50), GOOD)
+    assert len(fifty) == 32
+    assert fifty == sorted(fifty)
+    assert len(choose_seeds(views(180), GOOD)) == 60
+    chosen = choose_seeds(views(900), GOOD)
+    assert len(chosen) == int(600_000 * 16 / (280 * 504))
+    assert max(b - a for a, b in pairwise(chosen)) < 40
+
+
+def test_one_pass_and_photos_without_cameras_take_all():
+    assert choose_seeds(views(200), DRAFT) == list(range(200))
+    assert choose_seeds(views(200, posed=False), GOOD) == list(range(200))
+
+
+def test_seeds_share_a_budget_of_gaussians():
+    few = views(12)
+    assert spread_gaussians(few, GOOD, 2.0) == 4.0
+    assert spread_gaussians(few, DRAFT, 2.0) == 2.0
+    large = views(32, (1000, 2000))
+    assert 32 * 1000 * 2000 / spread_gaussians(large, GOOD, 2.0) ** 2 == pytest.approx(seeds.MOST_REFINED)
+
+
+def test_a_third_of_the_minutes_makes_gaussians(monkeypatch):
+    clock, each = [0.0], 0.5
+    monkeypatch.setattr(time, "perf_counter", lambda: clock[0])
+
+    def splat(few: Views) -> None:
+        clock[0] += each * few.images.shape[1]
+
+    trial = each * sum(seeds.TIMED)
+    assert affordable(views(200), 1.0, 0.0, splat) == int((60 - trial) / 3 / each)
+    assert affordable(views(200), 1.0, 30.0, splat) == int((30 - trial) / 3 / each)
+    assert len(choose_seeds(views(200), GOOD, affordable(views(200), 1.0, 30.0, splat))) == 17
+    assert len(choose_seeds(views(200), GOOD, affordable(views(200), 0.01, 0.0, splat))) == seeds.FEWEST
