@@ -66,7 +66,7 @@ def open_photos(
         background: what lies behind transparent photos; None: white, and what shines through is masked.
         focal: of photos without intrinsics, see `geometry.scenes.calibration.with_intrinsics`.
         partly: keep the photos for which the cameras found have none.
-        max_video_frames: of a video, this many frames, evenly spaced in time.
+        max_video_frames: of a video, at most so many frames (`geometry.scenes.keyframes`).
 
     Raises:
         InputError: nothing to read, a file that is no photo, cameras of other photos, or cameras that

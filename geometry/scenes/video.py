@@ -12,7 +12,9 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, UnidentifiedImageError
 
+from geometry.console import say
 from geometry.errors import InputError
+from geometry.scenes.keyframes import choose_keyframes
 from geometry.scenes.scene import Frame, Scene
 
 VIDEO_SUFFIXES = frozenset(
@@ -97,7 +99,7 @@ def read_frame(path: Path, seconds: float, *, hdr: bool = False) -> UInt8[np.nda
 
 
 def read_scene(path: Path, max_frames: int = 300) -> Scene:
-    """Unposed scene of at most ``max_frames`` frames, evenly spaced, the middle of each span.
+    """Unposed scene of at most ``max_frames`` frames: sharp ones, spread over the motion (`keyframes`).
 
     Frames are found again by time when loaded, so nothing is kept in memory or on disk. Those of HDR videos
     are brought to BT.709.
@@ -109,12 +111,12 @@ def read_scene(path: Path, max_frames: int = 300) -> Scene:
             f"{path}: colours of this HDR video will be pale: this ffmpeg has no zscale and tonemap",
             stacklevel=2,
         )
-    count = min(max_frames, len(times))
-    chosen = [(2 * i + 1) * len(times) // (2 * count) for i in range(count)]
+    chosen, how = choose_keyframes(path, len(times), max_frames)
+    say(f"video: {how}")
     # Between a frame and the one before: ffmpeg gives the first frame at or after the time asked for.
     starts = [(times[max(0, k - 1)] + times[k]) / 2 if k else 0.0 for k in chosen]
     H, W = read_frame(path, starts[0]).shape[:2]
-    digits = max(4, len(str(count)))
+    digits = max(4, len(str(len(chosen))))
     frames = tuple(
         Frame(
             name=f"{path.stem}_{i:0{digits}d}.png",
