@@ -5,9 +5,11 @@ import math
 import os
 import shutil
 import sys
+import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +67,8 @@ class RunLog:
         track: str | None = None,
         config: Mapping[str, Any] | None = None,
     ) -> None:
-        self.out, self.active, self.writer = out, active, None
+        self.out, self.active = out, active
+        self.tensorboard, self.board, self.purge_step = tensorboard, None, step + 1 if step else None
         self.track: Callable[[dict[str, float], int], None] | None = None
         self.full = False  # the disk refused something
         self.live = sys.stdout.isatty()  # rewrite one line; else print a line each time
@@ -75,11 +78,7 @@ class RunLog:
         path = out / "log.jsonl"
         drop_lines_after(path, step)
         self.file = open(path, "a", buffering=1)  # noqa: SIM115 - closed by close()
-        if tensorboard:
-            # Imported here: it takes over a second, and tests and short runs go without.
-            from torch.utils.tensorboard import SummaryWriter
-
-            self.writer = SummaryWriter(str(out / "tensorboard"), purge_step=step + 1 if step else None)
+        self._to_board(lambda board: None)
         if track:
             self.track, self.end_track = start_tracker(track, out, dict(config or {}))
 
@@ -90,9 +89,7 @@ class RunLog:
         with self._kept_going():
             self.file.write(json.dumps(_strict({"kind": kind, "step": step, **values})) + "\n")
         numbers = dict(_numbers(values, kind))
-        with self._kept_going():
-            for name, value in numbers.items() if self.writer else ():
-                self.writer.add_scalar(name, value, step)
+        self._to_board(lambda board: [board.add_scalar(name, v, step) for name, v in numbers.items()])
         if self.track:
             self.track(numbers, step)
 
@@ -121,8 +118,7 @@ class RunLog:
             with self._kept_going():
                 path.parent.mkdir(parents=True, exist_ok=True)
                 write_png(pixels, str(path))
-                if self.writer:
-                    self.writer.add_image(name, pixels, step)
+            self._to_board(lambda board, *shown: board.add_image(*shown, step), name, pixels)
 
     def close(self) -> None:
         if not self.active:
@@ -131,11 +127,22 @@ class RunLog:
             print()
         with self._kept_going():
             self.file.close()
-        with self._kept_going():
-            if self.writer:
-                self.writer.close()
+        self._to_board(lambda board: board.close())
         if self.track:
             self.end_track()
+
+    def _to_board(self, add: Callable[..., Any], *args: Any) -> None:
+        """Call ``add`` with TensorBoard's writer, whose thread ends at an error: then another is begun."""
+        if not self.tensorboard:
+            return
+        with self._kept_going():
+            try:
+                self.board = self.board or _start_board(self.out / "tensorboard", self.purge_step)
+                self.purge_step = None
+                add(self.board, *args)
+            except OSError:
+                self.board = None
+                raise
 
     @contextmanager
     def _kept_going(self) -> Iterator[None]:
@@ -148,6 +155,27 @@ class RunLog:
                     f"{self.out}: the log cannot be written ({error}); training goes on", stacklevel=3
                 )
             self.full = True
+
+
+def _start_board(folder: Path, purge_step: int | None) -> Any:
+    """TensorBoard's writer; what a killed run logged from that step on is not shown."""
+    # Imported here: it takes over a second, and tests and short runs go without.
+    from torch.utils.tensorboard import SummaryWriter
+
+    _quieten_board()
+    return SummaryWriter(str(folder), purge_step=purge_step)
+
+
+@cache
+def _quieten_board() -> None:
+    """What ends the thread of TensorBoard's writer is raised by that too: the thread need not print it."""
+    before = threading.excepthook
+
+    def hook(args: threading.ExceptHookArgs) -> None:
+        if type(args.thread).__module__ != "tensorboard.summary.writer.event_file_writer":
+            before(args)
+
+    threading.excepthook = hook
 
 
 def validations(out: Path) -> dict[int, dict[str, float]]:

@@ -28,6 +28,7 @@ from geometry.engine import (
     parameter_groups,
 )
 from geometry.engine.checkpoint import find_damage, list_checkpoints, saved_tensors
+from geometry.engine.log import RunLog
 from geometry.engine.notes import note
 from geometry.errors import InputError
 
@@ -243,6 +244,28 @@ def test_a_disk_that_is_full_for_a_while_costs_checkpoints_and_nothing_else(tmp_
     free, full = toy.losses(tmp_path / "free"), toy.losses(tmp_path)
     assert full.items() <= free.items()
     assert full[20] == free[20]
+
+
+def test_a_full_disk_costs_entries_of_tensorboard_and_prints_no_traceback(tmp_path, capfd):
+    tensorboard = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    log = RunLog(tmp_path, active=True, step=0, tensorboard=True)
+    numbers = {f"n{i}": 1.0 for i in range(50)}
+    try:
+        log.write("train", 1, **numbers)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1, before[1]))
+        with pytest.warns(UserWarning, match="the log cannot be written .*; training goes on"):
+            log._to_board(lambda board: board.flush())
+        for step in range(2, 6):
+            log.write("train", step, **numbers)
+            log._to_board(lambda board: board.flush())
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    log.write("train", 6, **numbers)
+    log.close()
+    assert "Traceback" not in capfd.readouterr().err
+    events = tensorboard.EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    assert [e.step for e in events.Scalars("train/n0")][-1] == 6
 
 
 def test_room_is_made_of_older_checkpoints_and_the_end_must_be_saved(tmp_path, monkeypatch):
