@@ -10,6 +10,7 @@ from geometry.console import say, some
 from geometry.errors import InputError
 from geometry.ops.align import align_cameras
 from geometry.scenes import structure_from_motion as sfm
+from geometry.scenes.calibration import with_exif
 from geometry.scenes.view_selection import evenly_spaced, select_views
 
 _BESIDE = 8  # photos with cameras that help to place one without
@@ -29,6 +30,8 @@ def check_choice(cameras: str) -> None:
 def find_cameras(capture: Capture, wanted: str, *, trust_network: bool, seed: int) -> Capture:
     """The capture with the cameras that ``wanted`` names; unposed where the network shall find them.
 
+    Photos that the network is left with have the focal length that EXIF states, if they have no other.
+
     ``auto`` keeps given poses; without any it takes structure from motion where the network's cameras are
     worth less, and the network's where that is not installed or cannot place enough of the photos. After
     structure from motion only the placed photos are left in the capture. Where some photos have cameras, the
@@ -43,6 +46,11 @@ def find_cameras(capture: Capture, wanted: str, *, trust_network: bool, seed: in
         InputError: given poses are wanted and there are none, or structure from motion is wanted and placed
             fewer than two thirds of the photos.
     """
+    found = _found(capture, wanted, trust_network=trust_network, seed=seed)
+    return found if found.scene.posed else replace(found, scene=with_exif(found.scene))
+
+
+def _found(capture: Capture, wanted: str, *, trust_network: bool, seed: int) -> Capture:
     if wanted == "given" and not capture.scene.posed:
         raise InputError("--cameras given: expected a transforms.json or a COLMAP model, found neither")
     if capture.scene.partly_posed:

@@ -30,9 +30,19 @@ def with_intrinsics(scene: Scene, focal: str | float | Path) -> Scene:
     Raises:
         InputError: no such file or number, or no photo has such EXIF.
     """
-    frames = [f if f.intrinsics is not None or f.rig else _with_lens(f, str(focal)) for f in scene.frames]
-    if all(frame.intrinsics is None for frame in frames):
+    known = _with_intrinsics(scene, str(focal))
+    if all(frame.intrinsics is None for frame in known.frames):
         raise InputError("--focal exif: expected photos whose EXIF has FocalLengthIn35mmFilm, found none")
+    return known
+
+
+def with_exif(scene: Scene) -> Scene:
+    """The scene with the focal length that EXIF states, if it does, for photos that had no intrinsics."""
+    return _with_intrinsics(scene, "exif")
+
+
+def _with_intrinsics(scene: Scene, focal: str) -> Scene:
+    frames = [f if f.intrinsics is not None or f.rig else _with_lens(f, focal) for f in scene.frames]
     return replace(scene, frames=tuple(frames))
 
 

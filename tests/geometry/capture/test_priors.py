@@ -91,7 +91,7 @@ def test_photos_without_a_camera_stay_where_that_is_wanted(partly, arc):
 def test_the_network_places_the_others_in_the_given_world(partly, arc):
     options = PhotoOptions(process_res=56)
     capture = open_capture(partly, options, CPU, partly=True)
-    assert find_cameras(capture, "auto", trust_network=True, seed=0) is capture
+    assert find_cameras(capture, "auto", trust_network=True, seed=0).scene.known == capture.scene.known
     oracle = Oracle(arc)
     placed = place_by_network(capture, oracle, options, NetworkOptions(), CPU)
     assert placed.scene.posed
@@ -296,6 +296,24 @@ def test_a_distance_from_end_to_end(partly, tmp_path):
     about = json.loads((tmp_path / "out/scene.json").read_text())
     assert about["metric"] is True
     assert about["scale_from"] == "frame_1 and frame_6 are 3 m apart"
+
+
+@pytest.mark.parametrize("wanted", ["network", "auto"])
+def test_the_focal_length_of_exif_is_what_the_network_goes_by(arc, tmp_path, wanted):
+    exif = Image.Exif()
+    exif.get_ifd(0x8769)[0xA405] = 54
+    for i, view in enumerate(arc):
+        Image.fromarray(view.image).save(tmp_path / f"{i}.jpg", **({} if i == 2 else {"exif": exif}))
+    options = PhotoOptions(process_res=56)
+    capture = open_capture(tmp_path, options, CPU, partly=True)
+    assert all(frame.intrinsics is None for frame in capture.scene.frames)
+    capture = find_cameras(capture, wanted, trust_network=True, seed=0)
+    placed = place_by_network(capture, Oracle(arc), options, NetworkOptions(), CPU)
+    assert placed.scene.source == "the network, with known intrinsics"
+    for i, frame in enumerate(placed.scene.frames):
+        stated = 54 / 36 * max(frame.image_size)
+        assert (frame.intrinsics[0, 0] == pytest.approx(stated)) == (i != 2)
+        assert frame.extrinsics is not None
 
 
 @pytest.mark.slow
