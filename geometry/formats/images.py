@@ -6,6 +6,7 @@ import os
 import re
 import struct
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
@@ -136,10 +137,10 @@ def read_image(path: Path, *, exif: bool = True, background: Colour = WHITE) -> 
         return decode(image, path, exif=exif, background=background)
 
 
-def read_opaque(path: Path, *, exif: bool = True) -> Bool[np.ndarray, "H W"]:
-    """Where nothing shines through a photo, for the pixels of `read_image`."""
-    with _open(path) as image:
-        return _turned(image, path, exif, lambda image, _: np.asarray(image.convert("RGBA"))[..., 3] > 250)
+def read_opaque(photo: Path | Image.Image, *, exif: bool = True) -> Bool[np.ndarray, "H W"]:
+    """Where nothing shines through a photo, for the pixels of `read_image` or `decode`."""
+    with nullcontext(photo) if isinstance(photo, Image.Image) else _open(photo) as image:
+        return _turned(image, "photo", exif, lambda image, _: np.asarray(image.convert("RGBA"))[..., 3] > 250)
 
 
 def read_mask(path: Path) -> Bool[np.ndarray, "H W"]:

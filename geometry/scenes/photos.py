@@ -53,7 +53,8 @@ def open_photos(
 
     Args:
         inputs: one folder, one video, a ``transforms.json``, or photos one by one; or an image or images
-            in memory: uint8 arrays [H, W, 3], float arrays or tensors [3, H, W] in 0..1, Pillow images.
+            in memory: uint8 arrays [H, W, 3], float arrays or tensors [3, H, W] in 0..1 (or 4 for 3, with
+            alpha), Pillow images.
         poses: a ``transforms.json``, a COLMAP model's folder or Polycam's to take cameras from.
         cameras: one for each photo, [1, V, ...], in pixels of the photos as they are, upright.
         unposed: ignore every camera.

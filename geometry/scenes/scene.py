@@ -16,6 +16,7 @@ from typing import Any
 import cv2
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
+from PIL import Image
 
 from geometry.console import some
 from geometry.errors import InputError, PhotoError
@@ -24,6 +25,7 @@ from geometry.formats.images import (
     WHITE,
     Colour,
     check_pixels,
+    decode,
     natural_key,
     read_header,
     read_image,
@@ -44,7 +46,7 @@ class Frame:
     """
 
     name: str  # as the capture names it; unique in a scene
-    image: Path | Callable[[], UInt8[np.ndarray, "H W 3"]]  # a file, or a decoder (video, archive)
+    image: Path | Image.Image | Callable[[], UInt8[np.ndarray, "H W 3"]]  # a decoder of a video, an archive
     image_size: tuple[int, int]  # (H, W)
     extrinsics: Float[np.ndarray, "4 4"] | None = None  # world-to-camera, float64
     intrinsics: Float[np.ndarray, "3 3"] | None = None  # pixels, float64
@@ -56,7 +58,7 @@ class Frame:
     )
     depth: Callable[[], Float[np.ndarray, "h w"]] | None = None  # z-depth as stored, 0 = unknown
     mask: Path | None = None  # as stored; black = ignore
-    transparent: bool = False  # the file has an alpha channel
+    transparent: bool = False  # it has an alpha channel
     background: Colour | None = None  # behind it; None: white, and what shines through is ignored
     placed: bool = False  # its camera was found from the photos, though others in the scene were given
     sky: Callable[[], Bool[np.ndarray, "h w"]] | None = None  # True on sky, as stored; None where unlabelled
@@ -80,6 +82,8 @@ class Frame:
         """
         if isinstance(self.image, Path):
             pixels = read_image(self.image, exif=self.exif, background=self.background or WHITE)
+        elif isinstance(self.image, Image.Image):
+            pixels = decode(self.image, self.name, exif=self.exif, background=self.background or WHITE)
         else:
             pixels = self.image()
         pixels = self._straighten(pixels, nearest=False)
@@ -113,7 +117,8 @@ class Frame:
                     f"{self.mask}: expected a mask that shows some of the photo (white keeps, black hides), "
                     "got one that hides all of it; --masks none ignores masks"
                 )
-        if self.transparent and isinstance(self.image, Path) and not (compared and self.background):
+        held = isinstance(self.image, (Path, Image.Image))
+        if self.transparent and held and not (compared and self.background):
             opaque = self._straighten_label(read_opaque(self.image, exif=self.exif))
             keep &= opaque | (not opaque.any())  # some programs leave alpha at 0
         return None if keep.all() else keep

@@ -243,10 +243,10 @@ BAD = {
         r"photos\[1\]: .* in 0\.\.1, got 0\.\.25",
     ),
     "integers": (lambda p, a: {"photos": [a[0].astype(int)]}, "uint8 or floating-point"),
-    "grey": (lambda p, a: {"photos": [a[0][..., 0]]}, r"\[H, W, 3\], got \[48, 64\]"),
+    "grey": (lambda p, a: {"photos": [a[0][..., 0]]}, r"\[H, W, 3 or 4\], got \[48, 64\]"),
     "channels last": (
         lambda p, a: {"photos": [torch.tensor(a[0])]},
-        r"tensor \[3, H, W\], got \[48, 64, 3\]",
+        r"tensor \[3 or 4, H, W\], got \[48, 64, 3\]",
     ),
     "a mixture": (lambda p, a: {"photos": [p / "p0.png", a[0]]}, r"photos\[0\]: expected .* got PosixPath"),
     "nothing": (lambda p, a: {"photos": []}, "got nothing"),

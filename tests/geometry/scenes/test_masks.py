@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from scenes import make_room, save, write_capture, write_photos
 
@@ -98,3 +99,22 @@ def test_alpha_is_a_mask_unless_its_background_is_stated(tmp_path):
     np.testing.assert_array_equal(cut.load()[..., 0], HALF * 100)
     np.testing.assert_array_equal(cut.load_mask(), HALF)
     assert cut.load_mask(compared=True) is None  # that nothing is there is known
+
+
+@pytest.mark.parametrize("form", ["bytes", "floats", "tensor", "Pillow"])
+def test_alpha_in_memory_is_that_of_a_file(tmp_path, form):
+    colour = np.full((H, W, 4), 100, np.uint8)
+    colour[..., 3] = HALF * 255
+    save(tmp_path / "a.png", colour)
+    image = {
+        "bytes": colour,
+        "floats": (colour / 255).astype(np.float32),
+        "tensor": torch.from_numpy(colour / 255).movedim(-1, 0),
+        "Pillow": Image.fromarray(colour),
+    }[form]
+    for background in (None, (0, 255, 0)):
+        (held,), (filed,) = (open_photos(p, background=background).frames for p in ([image], tmp_path))
+        np.testing.assert_array_equal(held.load(), filed.load())
+        np.testing.assert_array_equal(held.load_mask(), HALF)
+        assert (held.load_mask(compared=True) is None) == (background is not None)
+    assert open_photos([image], masks="none").frames[0].load_mask() is None
