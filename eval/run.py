@@ -19,7 +19,7 @@ from eval.summary import summarise
 from geometry.console import say
 from geometry.device import pick_device
 from geometry.engine.distributed import Parallel, Process, from_first, gather, processes
-from geometry.errors import InputError
+from geometry.errors import InputError, PhotoError
 from nvs.rasterizer.backends import choose_backend
 
 _FOREVER_MINUTES = 60 * 24 * 14  # scenes take as long as they take; a process that fails ends all of them
@@ -32,10 +32,11 @@ def run_benchmark(options: RunOptions, *, extras: tuple[Extra, ...] = ()) -> dic
         extras: further metrics, by names of their own.
 
     Returns:
-        What ``scores.json`` holds; None on every process but the first.
+        What ``scores.json`` holds; None on every process but the first. Scenes of which a photo cannot be
+        decoded are in ``failed``, with the reason, and in no mean.
 
     Raises:
-        InputError: the data, the split, the method or the run's folder do not fit.
+        InputError: the data, the split, the method or the run's folder do not fit, or every scene failed.
     """
     benchmark, protocol = options.benchmark, options.protocol
     with joined(options.device) as process:
@@ -58,19 +59,28 @@ def run_benchmark(options: RunOptions, *, extras: tuple[Extra, ...] = ()) -> dic
             scene = divided_scene(split.scenes[index], benchmark.source, options.verify)
             name = scene.split.name
             folder, path = store.predictions(name), store.scores(name)
-            if not store.predicted(name):
-                path.unlink(missing_ok=True)  # scores of pictures that are no more
-                say(f"{name}: predicting, {len(scene.context)} context views")
-                predict_scene(scene, method, protocol, process.device, folder)
             wanted: Any = {"metrics": options.metrics, "extras": extras, "device": process.device}
-            found = score_scene(scene, folder, protocol.framing, path, **wanted)
+            try:
+                if not store.predicted(name):
+                    path.unlink(missing_ok=True)  # scores of pictures that are no more
+                    say(f"{name}: predicting, {len(scene.context)} context views")
+                    predict_scene(scene, method, protocol, process.device, folder)
+                found = score_scene(scene, folder, protocol.framing, path, **wanted)
+            except PhotoError as error:
+                say(f"{name}: FAILED: {error}")
+                mine.append((index, {"scene": name, "failed": str(error)}))
+                continue
             say(f"{name}: " + ", ".join(f"{m} {v:.4f}" for m, v in found["means"].items() if v is not None))
             mine.append((index, found))
         everyone = chain.from_iterable(gather(process, mine))
         scores = [scene for _, scene in sorted(everyone, key=itemgetter(0))]
+        failed = {scene["scene"]: scene["failed"] for scene in scores if "failed" in scene}
+        if len(failed) == len(scores):
+            raise InputError(next(iter(failed.values())))
         if not process.is_first:
             return None
-        summary = summarise(options, method.about, split, scores)
+        scores = [scene for scene in scores if "failed" not in scene]
+        summary = summarise(options, method.about, split, scores) | {"failed": failed}
         write_json(store.summary, summary)
         return summary
 

@@ -57,6 +57,8 @@ def result_lines(summary: dict) -> list[str]:
         f"{summary['method']} on {summary['benchmark']}: {len(summary['scenes'])} scenes, {images} targets, "
         f"poses {summary['poses']} (context {summary['context_poses']})"
     ]
+    if failed := summary["failed"]:
+        lines += [f"WARNING: {scene} failed and is in no mean: {why}" for scene, why in failed.items()]
     if not summary["trained"]:
         lines.append(f"WARNING: {summary['weights']}: these numbers say nothing about the method")
     lines += [f"{name} {value:.4f}" for name, value in summary["means"].items() if value is not None]

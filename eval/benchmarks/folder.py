@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from geometry.datasets.sources import SceneSource, chosen_scenes, existing_folder
-from geometry.errors import InputError
+from geometry.errors import InputError, PhotoError
 from geometry.formats.images import natural_key
 from geometry.scenes.photos import open_photos
 from geometry.scenes.scene import Scene
@@ -29,10 +29,14 @@ class Captures(SceneSource):
 
     def read(self, name: str) -> Scene:
         # Splits hold poses and refuse others, so the check of conventions has its place when they are made.
-        scene = open_photos(self._folders[self._require(name, self.root)])
+        folder = self._folders[self._require(name, self.root)]
+        try:
+            scene = open_photos(folder)
+        except PhotoError:  # of one that the check looks at; whether it is needed, the run will see
+            scene = open_photos(folder, check=False)
         if not scene.posed:
             raise InputError(
-                f"{self._folders[name]}: expected photos with poses (a COLMAP model or a transforms.json), "
+                f"{folder}: expected photos with poses (a COLMAP model or a transforms.json), "
                 f"got photos alone; nvs render --holdout N measures on those"
             )
         return replace(scene, name=name)

@@ -12,19 +12,22 @@ stopped; scoring again costs no prediction. Several processes: torchrun ... -m e
   label=       the row's name in tables                --cfg        print the whole config and stop"""
 
 
-def run(argv: list[str]) -> None:
+def run(argv: list[str]) -> int:
     from omegaconf import OmegaConf
 
     from eval.commands.config import compose, run_options
     from eval.run import run_benchmark
     from eval.summary import result_lines
+    from geometry.verdict import UNTRUSTED
 
     if "--cfg" in argv:
         print(OmegaConf.to_yaml(compose([a for a in argv if a != "--cfg"], complete=False)), end="")
-        return
+        return 0
     summary = run_benchmark(run_options(compose(argv)))
-    if summary is not None:
-        print("\n".join(result_lines(summary)))
+    if summary is None:
+        return 0
+    print("\n".join(result_lines(summary)))
+    return UNTRUSTED if summary["failed"] else 0
 
 
 main = command(USAGE, run)

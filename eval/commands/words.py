@@ -14,7 +14,7 @@ def dashed(parser: argparse.ArgumentParser, argv: list[str] | None) -> list[str]
     return [f"--{word}" if f"--{word.partition('=')[0]}" in known and "=" in word else word for word in argv]
 
 
-def command(usage: str, run: Callable[[list[str]], None]) -> Callable[[list[str]], int]:
+def command(usage: str, run: Callable[[list[str]], int | None]) -> Callable[[list[str]], int]:
     """The ``main`` of a command of ``key=value`` words: without any it prints its usage."""
 
     def main(argv: list[str]) -> int:

@@ -109,17 +109,19 @@ def _table(runs: list[dict], baseline: str | None, published: bool) -> Table:
 
 
 def _row(run: dict, base: dict, metrics: tuple[str, ...]) -> Row:
-    count, expected = len(run["scenes"]), run["expected_scenes"]
+    count = len(run["scenes"])
+    expected = run["expected_scenes"] or count + len(run.get("failed", ()))
     differences = {}
-    for metric in metrics if run is not base else ():  # of one split, so the scenes are the same
+    for metric in metrics if run is not base else ():  # of one split
         if run["means"].get(metric) is not None and base["means"].get(metric) is not None:
             theirs = {scene["scene"]: scene["means"][metric] for scene in base["scenes"]}
-            pairs = [(scene["means"][metric], theirs[scene["scene"]]) for scene in run["scenes"]]
+            ours = [scene for scene in run["scenes"] if scene["scene"] in theirs]
+            pairs = [(scene["means"][metric], theirs[scene["scene"]]) for scene in ours]
             differences[metric] = paired_difference(*np.transpose(pairs))
     return Row(
         method=run["method"],
         values={m: run["means"].get(m) for m in metrics},
-        scenes=f"{count} of {expected}" if expected and count != expected else str(count),
+        scenes=f"{count} of {expected}" if count != expected else str(count),
         protocol=_protocol(run),
         weights=run["weights"],
         licence=run["licence"],
