@@ -14,8 +14,10 @@ principal. With r^2 = u^2 + v^2:
 - ``division`` (k): r = r' / (1 + k r'^2), the division model of Fitzgibbon 2001.
 - ``eucm`` (alpha beta): (u, v) / (alpha sqrt(beta r^2 + 1) + 1 - alpha), the enhanced unified camera model of
   Khomutenko et al. 2016.
-- ``panorama`` (three numbers, a turn as a rotation vector): no lens, but a view of 100 degrees of a whole
-  sphere that looks along z after the turn. (u', v') = (longitude, latitude down), 2 pi wide and pi high.
+- ``panorama``: no lens, but a whole sphere. (u', v') = (longitude, latitude down), 2 pi wide and pi high.
+
+One pinhole image cannot show a sphere, nor well what a lens of more than 140 degrees does: `Lens.turn` and
+`Lens.half_view` make one square view of several.
 """
 
 from dataclasses import dataclass, replace
@@ -24,15 +26,16 @@ from threading import Lock
 
 import cv2
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from geometry.errors import InputError
 
 _COUNTS = {"opencv": 8, "brown": 6, "fisheye": 8, "fisheye624": 12, "fov": 1, "division": 1, "eucm": 2}
-_COUNTS["panorama"] = 3
-_HALF_VIEW_RAD = np.deg2rad(50.0)  # of a view of a panorama
+_COUNTS["panorama"] = 0
+HALF_VIEW = float(np.deg2rad(50.0))  # of a view of a panorama
 # A pinhole image of a very wide lens is all stretched border: beyond this half angle we cut instead.
 _WIDEST_HALF_ANGLE_RAD = np.deg2rad(70.0)
+_LEAST_HALF_VIEW_RAD = np.deg2rad(25.0)  # of a view of a wide lens
 _NEGLIGIBLE_PX = 0.02
 
 
@@ -45,6 +48,8 @@ class Lens:
     principal: tuple[float, float]  # cx, cy, pixels
     family: str = "opencv"
     coefficients: tuple[float, ...] = ()  # in the family's order, missing ones are 0
+    turn: tuple[float, float, float] = (0.0, 0.0, 0.0)  # rotation vector, from the lens's axes to the view's
+    half_view: float = 0.0  # radians from a view's middle to its edges; 0: one image of all
 
     def __post_init__(self) -> None:
         if self.family not in _COUNTS or len(self.coefficients) > _COUNTS[self.family]:
@@ -74,29 +79,40 @@ class Lens:
 
     @property
     def pinhole_size(self) -> tuple[int, int]:
-        """(H, W) of the undistorted image: the photo's own, or that of a panorama's view, as sharp as it."""
-        if self.family != "panorama":
+        """(H, W) of the undistorted image: the photo's own, or that of a view, as sharp as it."""
+        if not self.half_view:
             return self.image_size
-        side = max(2, round(2 * self.focal[0] * np.tan(_HALF_VIEW_RAD)))
+        side = max(2, round(2 * self.focal[0] * np.tan(self.half_view)))
         return side, side
 
     @property
     def is_pinhole(self) -> bool:
         """Whether distortion moves no pixel of the image by more than a fiftieth of a pixel."""
-        if self.family == "panorama" or (self.family == "opencv" and not any(self.coefficients)):
-            return self.family == "opencv"
+        if self.half_view or (self.family == "opencv" and not any(self.coefficients)):
+            return not self.half_view
         pixels = _border(self.image_size)
         return bool(np.abs(self._distorted_pixels(pixels, self.intrinsics) - pixels).max() < _NEGLIGIBLE_PX)
 
     def distort(self, ideal: Float[np.ndarray, "*n 2"]) -> Float[np.ndarray, "*n 2"]:
-        """Distorted image coordinates of ideal ones, both at focal length 1."""
+        """Distorted image coordinates of ideal ones (of a view: its own), both at focal length 1."""
+        if not any(self.turn):
+            return self._distort(ideal, np.ones_like(ideal[..., 0]))
+        rays = np.concatenate((ideal, np.ones_like(ideal[..., :1])), axis=-1) @ _turned(self.turn)
+        return self._distort(rays[..., :2], rays[..., 2])
+
+    def _distort(self, ideal: Float[np.ndarray, "*n 2"], z: Float[np.ndarray, "*n"]) -> np.ndarray:
+        """Distorted coordinates of rays (x, y, z) in the lens's axes; NaN where the model knows none."""
         c = (*self.coefficients, *[0.0] * (_COUNTS[self.family] - len(self.coefficients)))
-        u, v = ideal[..., 0], ideal[..., 1]
         if self.family == "panorama":
-            x, y, z = np.moveaxis(
-                np.stack((u, v, np.ones_like(u)), axis=-1) @ cv2.Rodrigues(np.array(c))[0], -1, 0
-            )
+            x, y = ideal[..., 0], ideal[..., 1]
             return np.stack((np.arctan2(x, z), np.arctan2(y, np.hypot(x, z))), axis=-1)
+        if self.family in ("fisheye", "fisheye624"):  # by the angle, which may be beyond 90 degrees
+            r = np.maximum(np.hypot(ideal[..., 0], ideal[..., 1]), 1e-9)
+            theta = np.arctan2(r, z)
+            ideal = ideal * (theta / r)[..., None]
+        else:
+            ideal = ideal / np.where(z > 1e-9, z, np.nan)[..., None]
+        u, v = ideal[..., 0], ideal[..., 1]
         if self.family == "fov":
             r = np.maximum(np.hypot(u, v), 1e-9)
             omega = c[0]
@@ -112,17 +128,13 @@ class Lens:
             return ideal / (c[0] * np.sqrt(c[1] * r2 + 1) + 1 - c[0])[..., None]
         sx = sy = 0.0
         if self.family == "fisheye624":
-            theta = np.arctan(r := np.maximum(np.sqrt(r2), 1e-9))
             powers = np.stack([theta ** (2 * i) for i in range(7)])
-            scaled = ideal * (theta / r * np.tensordot((1.0, *c[:6]), powers, axes=1))[..., None]
+            scaled = ideal * np.tensordot((1.0, *c[:6]), powers, axes=1)[..., None]
             r2 = (scaled**2).sum(-1, keepdims=True)
             tangential = np.array(c[6:8])
             scaled = scaled * (1 + 2 * (scaled @ tangential)[..., None]) + tangential * r2
             return scaled + np.array(c[8::2]) * r2 + np.array(c[9::2]) * r2**2
         if self.family in ("brown", "fisheye"):
-            if self.family == "fisheye":
-                r = np.maximum(np.hypot(u, v), 1e-9)
-                u, v = u * np.arctan(r) / r, v * np.arctan(r) / r
             k1, k2, k3, k4, p1, p2, sx, sy = (*c, 0.0, 0.0)[:8]
             r2 = u * u + v * v
             radial = 1 + r2 * (k1 + r2 * (k2 + r2 * (k3 + r2 * k4)))
@@ -143,9 +155,65 @@ class Lens:
 def sphere(size: tuple[int, int]) -> Lens:
     """The lens of a whole panorama stored as (H, W); its undistorted image is the view ahead."""
     H, W = size
-    return Lens(
-        image_size=size, focal=(W / (2 * np.pi), H / np.pi), principal=(W / 2, H / 2), family="panorama"
-    )
+    focal, principal = (W / (2 * np.pi), H / np.pi), (W / 2, H / 2)
+    return Lens(image_size=size, focal=focal, principal=principal, family="panorama", half_view=HALF_VIEW)
+
+
+@lru_cache(maxsize=1024)
+def wide_views(lens: Lens) -> tuple[Lens, ...]:
+    """Square views of at most 100 degrees that show together what a lens of more than 140 degrees does.
+
+    One ahead, and one to each side to which the photo reaches farther than one pinhole image would, as far
+    out as it can be without a blank pixel. Empty for other lenses.
+    """
+    sides = np.array([(0, -1, 0), (0, 1, 0), (1, 0, 0), (-1, 0, 0)])  # axes of turns: right, left, up, down
+    widest = _WIDEST_HALF_ANGLE_RAD + 0.01
+    far = _shown(lens, np.stack([_turned(side * widest)[2] for side in sides]))
+    if lens.half_view or not far.any():
+        return ()
+    views = [(_widest_view(lens, (0.0, 0.0, 0.0)), (0.0, 0.0, 0.0))]
+    for side in sides[far]:
+        found = []
+        for angle in np.deg2rad(range(20, 80, 5)):
+            turn = tuple((side * angle).tolist())
+            half = _widest_view(lens, turn)
+            if half >= _LEAST_HALF_VIEW_RAD and angle + half > widest:
+                found.append((round(angle + half, 2), half, turn))
+        views += [max(found)[1:]] if found else []
+    return tuple(replace(lens, turn=turn, half_view=half) for half, turn in views) if len(views) > 1 else ()
+
+
+def _widest_view(lens: Lens, turn: tuple[float, ...]) -> float:
+    """Half the angle of the widest square view, turned so, of which the photo shows all; 0 for none."""
+    edge = 2 * (_border((2, 2), 17) - 1)  # of a square of half width 1
+
+    def fits(half: float) -> bool:
+        rays = np.concatenate((edge * np.tan(half), np.ones_like(edge[:, :1])), axis=-1)
+        return bool(_shown(lens, rays @ _turned(turn)).all())
+
+    if fits(HALF_VIEW):
+        return HALF_VIEW
+    low, high = 0.0, HALF_VIEW
+    for _ in range(12):
+        middle = (low + high) / 2
+        low, high = (middle, high) if fits(middle) else (low, middle)
+    return low
+
+
+def _shown(lens: Lens, rays: Float[np.ndarray, "n 3"]) -> Bool[np.ndarray, " n"]:
+    """Whether a photo shows what lies along rays of its lens; not where the distortion has folded back."""
+    side = np.hypot(rays[:, 0], rays[:, 1])
+    out = rays[:, :2] / np.maximum(side, 1e-9)[:, None]
+    angle = np.linspace(0.02, 1.0, 50)[:, None] * np.arctan2(side, rays[:, 2])  # from the axis outwards
+    with np.errstate(all="ignore"):
+        distorted = lens._distort(out * np.sin(angle)[..., None], np.cos(angle)) * lens.focal
+        growing = (np.diff(np.linalg.norm(distorted, axis=-1), axis=0) > 0).all(axis=0)
+        pixels = distorted[-1] + lens.principal
+        return growing & (pixels >= 0).all(axis=-1) & (pixels <= lens.image_size[::-1]).all(axis=-1)
+
+
+def _turned(turn: tuple[float, ...] | np.ndarray) -> Float[np.ndarray, "3 3"]:
+    return cv2.Rodrigues(np.asarray(turn, np.float64))[0]
 
 
 @lru_cache(maxsize=1024)  # a few numbers per distinct camera
@@ -191,9 +259,9 @@ def pinhole_intrinsics(lens: Lens) -> Float[np.ndarray, "3 3"]:
         InputError: the coefficients fold the image over everywhere.
     """
     intrinsics = lens.intrinsics
-    if lens.family == "panorama":
+    if lens.half_view:
         middle = lens.pinhole_size[0] / 2
-        focal = middle / np.tan(_HALF_VIEW_RAD)
+        focal = middle / np.tan(lens.half_view)
         return np.array([[focal, 0.0, middle], [0.0, focal, middle], [0.0, 0.0, 1.0]])
     intrinsics[:2, :2] *= _pinhole_scale(lens)
     return intrinsics

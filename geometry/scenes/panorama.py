@@ -1,8 +1,10 @@
-"""Equirectangular photos as perspective views: six around, one up, one down, 100 degrees each, as one rig.
+"""Photos that no perspective view can show whole, as several that are one rig.
 
-A panorama with a pose gives eight posed views; one alone without a pose gives views whose turns are known, in
-the panorama's own frame (x right, y down, z to its middle). Of several without poses only intrinsics are
-known, and `snapped` brings what was estimated for the views of each back into one rig.
+Equirectangular photos give six around, one up, one down, 100 degrees each; those of a lens of more than 140
+degrees one ahead and some to the sides (`geometry.formats.distortion.wide_views`). A photo with a pose gives
+posed views; one alone without a pose gives views whose turns are known, in the photo's own frame (x right, y
+down, z to its middle). Of several without poses only intrinsics are known, and `snapped` brings what was
+estimated for the views of each back into one rig.
 """
 
 import math
@@ -14,7 +16,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float
 
-from geometry.formats.distortion import pinhole_intrinsics, sphere
+from geometry.formats.distortion import Lens, pinhole_intrinsics, sphere, wide_views
 from geometry.scenes.scene import Frame, Scene
 
 # Rotation vectors of the views: from the panorama's frame to the view's.
@@ -56,24 +58,25 @@ def recognised(scene: Scene, every: bool) -> Scene:
     return with_views(replace(scene, frames=tuple(map(seen, scene.frames))))
 
 
-def is_panorama(frame: Frame) -> bool:
-    """Whether the frame is a panorama, not yet cut into views."""
-    return frame.lens is not None and frame.lens.family == "panorama" and not frame.rig
+def _view_lenses(frame: Frame) -> tuple[Lens, ...]:
+    """The lenses of the views into which a frame is to be cut; none where it stays whole."""
+    lens = frame.lens
+    if lens is None or frame.rig or frame.quarter_turns:
+        return ()
+    if lens.family == "panorama":
+        return tuple(replace(lens, turn=turn) for turn in _TURNS)
+    return wide_views(lens)
 
 
 def with_views(scene: Scene) -> Scene:
-    """The scene with each panorama replaced by its views; others' frames stay as they are."""
-    if not any(map(is_panorama, scene.frames)):
+    """The scene with each panorama or very wide photo replaced by its views; others stay as they are."""
+    if not any(map(_view_lenses, scene.frames)):
         return scene
     alone = len(scene) == 1 and scene.frames[0].extrinsics is None
     frames: list[Frame] = []
     visibility: list[np.ndarray] = []
     for index, frame in enumerate(scene.frames):
-        views = (
-            _views(replace(frame, extrinsics=np.eye(4)) if alone else frame)
-            if is_panorama(frame)
-            else [frame]
-        )
+        views = _views(replace(frame, extrinsics=np.eye(4)) if alone else frame) or [frame]
         frames += views
         if scene.visibility is not None:
             seen = scene.visibility[index]
@@ -92,11 +95,14 @@ def _views(frame: Frame) -> list[Frame]:
         replace(
             frame,
             name=str(path.with_name(f"{path.stem}_view{k}{path.suffix}")),
-            lens=replace(frame.lens, coefficients=turn),  # type: ignore[type-var]
-            extrinsics=None if frame.extrinsics is None else _pose(turn) @ frame.extrinsics,
+            lens=lens,
+            image_size=lens.pinhole_size,
+            intrinsics=pinhole_intrinsics(lens),
+            extrinsics=None if frame.extrinsics is None else _pose(lens.turn) @ frame.extrinsics,
+            depth=None if any(lens.turn) else frame.depth,  # along another axis
             rig=frame.name,
         )
-        for k, turn in enumerate(_TURNS)
+        for k, lens in enumerate(_view_lenses(frame))
     ]
 
 
@@ -134,7 +140,7 @@ def snapped(
         known = [i for i in members if i in poses]
         if not known:
             continue
-        local = {i: _pose(scene.frames[i].lens.coefficients)[:3, :3] for i in members}  # type: ignore[union-attr]
+        local = {i: _pose(scene.frames[i].lens.turn)[:3, :3] for i in members}  # type: ignore[union-attr]
         left, _, right = np.linalg.svd(sum(local[i].T @ poses[i][:3, :3] for i in known))
         turn = left @ np.diag([1.0, 1.0, np.linalg.det(left @ right)]) @ right
         centre = np.median([-poses[i][:3, :3].T @ poses[i][:3, 3] for i in known], axis=0)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from scenes import make_arc, panorama, render
+from scenes import along_rays, make_arc, panorama, render, save
 
 from geometry.formats.distortion import Lens, sphere
 from geometry.scenes import structure_from_motion as sfm
@@ -111,10 +111,52 @@ def test_panoramas_with_poses(tmp_path, kind):
     np.testing.assert_allclose(scene.frames[0].extrinsics, arc[0].extrinsics, atol=1e-9)
 
 
+def fisheye(E, size, degrees):
+    """A photo of an equidistant lens, and its focal length; so many degrees at its left and right edge."""
+    H, W = size
+    focal = W / 2 / np.deg2rad(degrees)
+    x, y = np.meshgrid(np.arange(W) + 0.5 - W / 2, np.arange(H) + 0.5 - H / 2)
+    r = np.maximum(np.hypot(x, y), 1e-9)
+    theta = np.minimum(r / focal, np.pi)
+    rays = np.stack((x / r * np.sin(theta), y / r * np.sin(theta), np.cos(theta)), axis=-1)
+    return along_rays(E, rays)[0], focal
+
+
+@pytest.mark.parametrize(
+    ("size", "degrees", "views", "seen"),
+    [((400, 400), 95, 5, 93), ((240, 400), 80, 3, 78), ((240, 400), 68, 1, 0)],
+)
+def test_a_very_wide_lens_becomes_several_views(tmp_path, size, degrees, views, seen):
+    arc, frames = make_arc(2), []
+    for name, view in zip(("a.png", "b.png"), arc):
+        pixels, focal = fisheye(view.extrinsics, size, degrees)
+        save(tmp_path / name, pixels)
+        frames.append({"file_path": name, "transform_matrix": view.opengl.tolist()})
+    (H, W), keys = size, {"fl_x": focal, "fl_y": focal, "camera_model": "OPENCV_FISHEYE"}
+    content = {**keys, "k1": 0, "cx": W / 2, "cy": H / 2, "w": W, "h": H, "frames": frames}
+    (tmp_path / "transforms.json").write_text(json.dumps(content))
+    frames = open_photos(tmp_path).frames
+    assert len(frames) == 2 * views
+    if views == 1:
+        return
+    angles = np.deg2rad(np.linspace(0, seen, 40))
+    ahead = np.stack((np.sin(angles), 0 * angles, np.cos(angles)), axis=-1)
+    rays = np.concatenate((ahead, ahead * (-1, 1, 1), *[ahead[:, [1, 0, 2]]] * (views == 5)))
+    covered = np.zeros(len(rays), bool)
+    for frame in frames[:views]:
+        assert frame.image_size[0] == frame.image_size[1] == round(2 * frame.intrinsics[0, 2])
+        truth = render(frame.extrinsics, frame.intrinsics, frame.image_size)
+        assert np.abs(frame.load().astype(int) - truth.image).mean() < 2.5
+        local = rays @ (frame.intrinsics @ (frame.extrinsics @ np.linalg.inv(arc[0].extrinsics))[:3, :3]).T
+        inside = (local[:, :2] >= 0).all(1) & (local[:, :2] <= local[:, 2:] * frame.image_size[0]).all(1)
+        covered |= inside & (local[:, 2] > 0)
+    assert covered.all()
+
+
 def test_agrees_with_colmap_on_every_pixel():
     pycolmap = pytest.importorskip("pycolmap")
     camera = pycolmap.Camera.create_from_model_name(1, "EQUIRECTANGULAR", 1.0, 200, 100)
-    turned = Lens(**{**vars(sphere((100, 200))), "coefficients": (0.2, -0.7, 0.1)})
+    turned = Lens(**{**vars(sphere((100, 200))), "turn": (0.2, -0.7, 0.1)})
     ideal = np.random.default_rng(0).uniform(-1, 1, (50, 2))
     pixels = sphere((100, 200)).distort(ideal) * turned.focal + turned.principal
     for point, pixel in zip(ideal, pixels):
