@@ -19,6 +19,7 @@ class TransformsFolders(DataSet):
 
     Args:
         root: one scene's folder, or a folder of such folders.
+        scenes: names of scenes to take, or a file with one per line; None takes all.
         images: sub-folder to take photos from instead of the listed one, for example ``images_4``.
         metric: poses and depth are in metres; true for depth-camera apps, false for COLMAP.
     """

@@ -26,10 +26,9 @@ class Part:
     source: SceneSource
     weight: float | None = None  # relative frequency of its samples; None: its number of scenes
     without_sky: bool = False  # all its scenes are indoors
-    holdout: int | None = (
-        None  # of every so many photos one, and of each scene at least two, are kept from use;
-    )
-    held_out: bool = False  # or the others are
+    # of every so many photos one, and of each scene at least two, are kept from use; None: all are used
+    holdout: int | None = None
+    held_out: bool = False  # those that holdout keeps, and no others, are used
 
     def photos(self, scene: Scene) -> Scene:
         """The scene with those of its photos that may be used."""

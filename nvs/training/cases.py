@@ -116,6 +116,7 @@ def sampled_cases(
     """Cases from the first samples of a dataset of `NovelViewExample`.
 
     Args:
+        count: how many.
         seed: of the samples. A dataset of fixed scenes gives its first ones whatever it is.
         posed: let the network see the given cameras; else it places all views itself.
     """
