@@ -1,12 +1,11 @@
 """Equality with the released networks and utilities, through the code of scripts/check_golden.py."""
 
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from programs import Program
 
 from tests.golden.check import check_file, check_folder
 from tests.golden.compare import NETWORK, UTILITY, Report, measure
@@ -85,6 +84,6 @@ def test_the_command(spoil, status, golden_dir, tmp_path):
         arrays = dict(np.load(golden_dir / "bench_metrics.npz"))
         np.savez(tmp_path / "bench_metrics.npz", **arrays | {"auc05": arrays["auc05"] + 0.01})
     script = Path(__file__).resolve().parents[2] / "scripts" / "check_golden.py"
-    done = subprocess.run([sys.executable, script, tmp_path], capture_output=True, text=True, check=False)
-    assert done.returncode == status, done.stderr
-    assert done.stdout.splitlines()[-1] == "compared 10 of 10 arrays"
+    done = Program([script, tmp_path], tmp_path.with_suffix(".txt"))
+    assert done.wait() == status, done.said
+    assert done.said.splitlines()[-1] == "compared 10 of 10 arrays"

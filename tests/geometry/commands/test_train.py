@@ -1,13 +1,10 @@
 """`geometry train`: the smoke experiment in short, resume against an unbroken run, comparisons, errors."""
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import torch
+from programs import run_ranks
 
 from geometry.commands import experiment, train
 from geometry.commands.comparison import comparison_table, split_sweep
@@ -54,17 +51,9 @@ def test_a_run_ends_with_its_two_numbers_and_an_exported_model(tmp_path, capsys)
 def test_two_sharded_processes_with_a_frozen_backbone_validate_one_sample_and_export(tmp_path):
     options = [*SHORT, "data.sampler.batch_size=2", "validation.training.samples=1", "guess=false"]
     options += ["loop.steps=1", "loop.parallel.strategy=fsdp", "+step.learning_rates.backbone=0"]
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    root = str(Path(__file__).resolve().parents[2])
-    done = subprocess.run(
-        [*launch, "-m", "geometry", "train", *options, f"out={tmp_path}"],
-        env={**os.environ, "PYTHONPATH": root, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=200,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "final absrel=" in done.stdout
+    said = run_ranks(2, ["-m", "geometry", "train", *options, f"out={tmp_path / 'run'}"], tmp_path)
+    assert "final absrel=" in said
+    tmp_path = tmp_path / "run"
     exported = load_network(find_checkpoint(str(tmp_path / experiment.EXPORT)))
     torch.manual_seed(0)
     fresh = instantiate(experiment.load_config(options).step).model

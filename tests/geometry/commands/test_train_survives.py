@@ -2,24 +2,19 @@
 
 import json
 import math
-import os
 import signal
-import subprocess
-import sys
-import time
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from programs import Program, ranks
 from scenes import make_room, write_capture
 
 from geometry.commands import train
 from geometry.engine import INTERRUPTED, load_weights
 from geometry.training.student import StudentStep
 
-ROOT = Path(__file__).resolve().parents[3]
 QUICK = ["threads=1", "guess=false", "export.variant=null", "loop.log_every=1", "loop.validate_every=null"]
 QUICK += ["loop.validate_first=false", "loop.schedule.warmup_steps=1", "loop.tensorboard=false"]
 WORLDS = [
@@ -86,73 +81,37 @@ def test_a_nan_skips_its_update_is_told_and_can_be_left_out(tmp_path, capsys, mo
 
 def test_two_processes_without_torchrun_end_with_75_and_resume(tmp_path):
     """As srun starts them: the scheduler sees their own exit status, and may send its signal to one alone."""
-    command = [sys.executable, "-m", "geometry", "train", *WORLDS, "loop.parallel.strategy=fsdp"]
-
-    def start(steps):
-        ranks = [{"RANK": str(i), "LOCAL_RANK": str(i), "WORLD_SIZE": "2"} for i in range(2)]
-        place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(29000 + os.getpid() % 1000)}
-        common = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **place}
-        return [
-            subprocess.Popen(
-                [*command, f"out={tmp_path}", f"loop.steps={steps}"],
-                cwd=ROOT,
-                env={**common, **rank},
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-            )
-            for rank in ranks
-        ]
-
-    processes = start(100_000)
-    for _ in range(2000):
-        if (tmp_path / "log.jsonl").exists() and entries(tmp_path, "train"):
-            break
-        assert processes[0].poll() is None, processes[0].communicate()[0]
-        time.sleep(0.05)
-    processes[1].send_signal(signal.SIGUSR1)
-    said = [process.communicate(timeout=60)[0] for process in processes]
-    assert [process.returncode for process in processes] == [INTERRUPTED] * 2, said
-    done = max(e["step"] for e in entries(tmp_path, "train"))
-    assert f"interrupted at step {done} of 100000" in said[0]
-    assert [p.name for p in (tmp_path / "checkpoints").iterdir()] == [f"step_{done:08d}"]
+    out = tmp_path / "run"
+    command = ["-m", "geometry", "train", *WORLDS, "loop.parallel.strategy=fsdp", f"out={out}"]
+    first, second = ranks(2, [*command, "loop.steps=100000"], tmp_path)
+    first.wait_for(lambda: (out / "log.jsonl").exists() and entries(out, "train"))
+    second.send_signal(signal.SIGUSR1)
+    assert [first.wait(), second.wait()] == [INTERRUPTED] * 2, first.said + second.said
+    done = max(e["step"] for e in entries(out, "train"))
+    assert f"interrupted at step {done} of 100000" in first.said
+    assert [p.name for p in (out / "checkpoints").iterdir()] == [f"step_{done:08d}"]
     # One process takes over; the sampler's batch does not depend on their number.
-    again = subprocess.run(
-        [*command, f"out={tmp_path}", f"loop.steps={done + 1}"],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=100,
-    )
-    assert again.returncode == 0, again.stderr
-    assert (
-        "resuming on 1 processes (1 parts a step) what 2 trained (2 parts): the same samples" in again.stderr
-    )
+    again = Program([*command, f"loop.steps={done + 1}"], tmp_path / "again.txt")
+    assert again.wait() == 0, again.said
+    assert "resuming on 1 processes (1 parts a step) what 2 trained (2 parts): the same samples" in again.said
 
 
 def test_a_second_run_in_a_folder_is_refused_and_told_of_the_first(tmp_path, capsys):
-    script = (
-        "import pathlib, sys, contextlib\nfrom geometry.engine.lock import lock_folder\n"
+    script, out = tmp_path / "script.py", tmp_path / "run"
+    script.write_text(
+        "import pathlib, sys, contextlib, time\nfrom geometry.engine.lock import lock_folder\n"
         "with contextlib.ExitStack() as held:\n"
-        "    lock_folder(pathlib.Path(sys.argv[1]), held); print('held', flush=True); input()"
+        "    lock_folder(pathlib.Path(sys.argv[1]), held); print('held', flush=True); time.sleep(600)"
     )
-    with subprocess.Popen(
-        [sys.executable, "-c", script, str(tmp_path)],
-        cwd=ROOT,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as first:
-        assert first.stdout.readline() == "held\n"
-        assert run(tmp_path, *WORLDS, "loop.steps=1") == 2
-        error = capsys.readouterr().err.splitlines()[-1]
-        assert error.startswith(
-            f"error: {tmp_path}: another run trains in this folder (process {first.pid} on "
-        )
-        assert not (tmp_path / "log.jsonl").exists()
-        first.stdin.close()
-    assert run(tmp_path, *WORLDS, "loop.steps=1") == 0
+    first = Program([script, out], tmp_path / "said.txt")
+    first.wait_for(lambda: "held" in first.said)
+    assert run(out, *WORLDS, "loop.steps=1") == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith(f"error: {out}: another run trains in this folder (process {first.pid} on ")
+    assert not (out / "log.jsonl").exists()
+    first.send_signal(signal.SIGKILL)
+    first.wait()
+    assert run(out, *WORLDS, "loop.steps=1") == 0
 
 
 @pytest.fixture

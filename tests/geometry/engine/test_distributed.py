@@ -1,7 +1,6 @@
 """Two gloo processes against one: same losses, same checkpoints, for DDP and for FSDP."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,11 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 import toy
+from programs import ROOT, run_ranks
 
 from geometry.engine import Schedule, load_weights
 from geometry.engine.distributed import weighted_means
-
-ROOT = Path(__file__).resolve().parents[3]
 
 # Under FSDP a branch that is not used has gradient zero, not none, which AdamW tells apart: no branch here.
 SAME = {"branch": False, "noise": 0.1}
@@ -57,21 +55,18 @@ if os.environ["RANK"] == "0":
 def two(tmp_path_factory) -> Path:
     """Folder with the results of RUNS on two processes."""
     out = tmp_path_factory.mktemp("two")
-    on_processes(2, SCRIPT, out, RUNS)
+    run_ranks(2, script(SCRIPT, out, RUNS), out)
     return out
 
 
-def on_processes(number: int, script: str, out: Path, runs: dict) -> None:
-    (out / "script.py").write_text(script)
+def script(text: str, out: Path, runs: dict) -> list[str]:
+    (out / "script.py").write_text(text)
+    return [str(out / "script.py"), str(Path(toy.__file__).parent), str(out), json.dumps(runs)]
+
+
+def torchrun(number: int, words: list[str]) -> None:
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(number)]
-    done = subprocess.run(
-        [*launch, str(out / "script.py"), str(Path(toy.__file__).parent), str(out), json.dumps(runs)],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=240,
-    )
+    done = subprocess.run([*launch, *words], cwd=ROOT, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -114,10 +109,10 @@ def test_blocks_gathered_narrow_train_nearly_alike_and_are_stored_wide(two):
 @pytest.mark.slow
 def test_four_processes_are_gone_on_with_by_two(tmp_path):
     """By shards of other sizes; losses are those of four micro-batches on one process throughout."""
-    script = SCRIPT[: SCRIPT.index("# Resume")].replace("steps=8", "steps=options.pop('steps')")
-    on_processes(4, script, tmp_path, {"run": {**FSDP, "steps": 6, "every": 3}})
+    text = SCRIPT[: SCRIPT.index("# Resume")].replace("steps=8", "steps=options.pop('steps')")
+    torchrun(4, script(text, tmp_path, {"run": {**FSDP, "steps": 6, "every": 3}}))
     assert len(list(tmp_path.glob("run/checkpoints/step_00000006/shard-*"))) > 4
-    on_processes(2, script, tmp_path, {"run": {**FSDP, "steps": 10, "accumulate": 2}})
+    torchrun(2, script(text, tmp_path, {"run": {**FSDP, "steps": 10, "accumulate": 2}}))
     assert_same(toy.losses(tmp_path / "run"), one_process(tmp_path / "one", steps=10, accumulate=4, **SAME))
 
 

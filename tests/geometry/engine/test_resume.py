@@ -3,14 +3,13 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 import torch
 import toy
+from programs import Program
 
 from geometry.engine import (
     INTERRUPTED,
@@ -24,37 +23,22 @@ from geometry.engine import (
 from geometry.engine.checkpoint import list_checkpoints
 from geometry.errors import InputError
 
-ROOT = Path(__file__).resolve().parents[3]
+
+def start(out: Path, **options) -> Program:
+    return Program([toy.__file__, out, json.dumps(options)], out.with_name(f"{out.name} said"))
 
 
-def start(out: Path, **options) -> subprocess.Popen:
-    return subprocess.Popen(
-        [sys.executable, toy.__file__, str(out), json.dumps(options)],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,  # a process group of its own, as a scheduler makes
-    )
-
-
-def wait_for_step(out: Path, step: int, process: subprocess.Popen) -> None:
-    for _ in range(3000):
-        if (out / "log.jsonl").exists() and f'"step": {step},' in (out / "log.jsonl").read_text():
-            return
-        assert process.poll() is None, process.stdout.read()
-        time.sleep(0.01)
-    raise AssertionError(f"step {step} was not reached")
+def wait_for_step(out: Path, step: int, program: Program) -> None:
+    log = out / "log.jsonl"
+    program.wait_for(lambda: log.exists() and f'"step": {step},' in log.read_text())
 
 
 def test_after_kill_9_the_losses_are_those_of_an_unbroken_run(tmp_path):
     toy.train(tmp_path / "unbroken", steps=24, dropout=0.2, noise=0.1)
-    process = start(tmp_path / "killed", steps=24, dropout=0.2, noise=0.1, pause_s=0.05, workers=1)
-    wait_for_step(tmp_path / "killed", 13, process)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    process.stdout.close()
+    program = start(tmp_path / "killed", steps=24, dropout=0.2, noise=0.1, pause_s=0.05, workers=1)
+    wait_for_step(tmp_path / "killed", 13, program)
+    program.send_signal(signal.SIGKILL)
+    program.wait()
     assert max(toy.losses(tmp_path / "killed")) < 24
 
     result = toy.train(tmp_path / "killed", steps=24, dropout=0.2, noise=0.1)
@@ -68,26 +52,24 @@ def test_after_kill_9_the_losses_are_those_of_an_unbroken_run(tmp_path):
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
 def test_a_signal_finishes_the_step_saves_and_says_how_to_go_on(tmp_path, number):
-    process = start(tmp_path, steps=1000, pause_s=0.02, every=1000, workers=1)
-    wait_for_step(tmp_path, 5, process)
-    os.killpg(process.pid, number)  # the loader's worker, and its fork server, get it as well
-    said = process.communicate(timeout=90)[0]
-    assert process.returncode == INTERRUPTED == 75
-    assert "interrupted at step" in said
-    assert "same command" in said
+    program = start(tmp_path, steps=1000, pause_s=0.02, every=1000, workers=1)
+    wait_for_step(tmp_path, 5, program)
+    os.killpg(program.pid, number)  # the loader's worker, and its fork server, get it as well
+    assert program.wait() == INTERRUPTED == 75
+    assert "interrupted at step" in program.said
+    assert "same command" in program.said
     (checkpoint,) = list_checkpoints(tmp_path / "checkpoints")
     assert checkpoint.name == f"step_{max(toy.losses(tmp_path)):08d}"
 
 
 @pytest.mark.slow
 def test_a_second_ctrl_c_ends_at_once(tmp_path):
-    process = start(tmp_path, steps=1000, pause_s=3.0, every=1000)
-    wait_for_step(tmp_path, 1, process)
-    process.send_signal(signal.SIGINT)
+    program = start(tmp_path, steps=1000, pause_s=3.0, every=1000)
+    wait_for_step(tmp_path, 1, program)
+    program.send_signal(signal.SIGINT)
     time.sleep(0.8)
-    process.send_signal(signal.SIGINT)
-    process.communicate(timeout=2)
-    assert process.returncode == 130
+    program.send_signal(signal.SIGINT)
+    assert program.wait(timeout=2) == 130
     assert not list_checkpoints(tmp_path / "checkpoints")
 
 
@@ -172,15 +154,15 @@ def test_a_validation_left_out_by_an_interruption_is_made_up_for(tmp_path):
 
 
 def test_a_folder_has_one_run_at_a_time(tmp_path):
-    process = start(tmp_path, steps=1000, pause_s=0.02)
-    wait_for_step(tmp_path, 2, process)
+    program = start(tmp_path, steps=1000, pause_s=0.02)
+    wait_for_step(tmp_path, 2, program)
     logged = (tmp_path / "log.jsonl").stat().st_ino
-    with pytest.raises(InputError, match=rf"another run trains in this folder \(process {process.pid} on "):
+    with pytest.raises(InputError, match=rf"another run trains in this folder \(process {program.pid} on "):
         toy.train(tmp_path)
-    assert process.poll() is None
+    assert program.poll() is None
     assert (tmp_path / "log.jsonl").stat().st_ino == logged  # not replaced under it
-    process.kill()
-    process.communicate()
+    program.send_signal(signal.SIGKILL)
+    program.wait()
     toy.train(tmp_path, steps=max(toy.losses(tmp_path)))  # a dead run holds nothing
 
 

@@ -1,10 +1,8 @@
 """Samples depend on (seed, index) only and keep the conventions of `Example`."""
 
-import subprocess
-import sys
-
 import pytest
 import torch
+from programs import Program
 
 from geometry.tensors import collate
 from geometry.worlds import KINDS, ProceduralDataset, procedural_world
@@ -17,7 +15,7 @@ def digest(example) -> list[float]:
     return [float(example.views.images.double().sum()), float(example.truth.depth.double().sum())]
 
 
-def test_a_sample_is_the_same_in_any_order_and_in_another_process():
+def test_a_sample_is_the_same_in_any_order_and_in_another_process(tmp_path):
     dataset = ProceduralDataset(5, **OPTIONS)
     later, first = dataset[3], dataset[0]
     again = ProceduralDataset(5, **OPTIONS)[3]
@@ -30,8 +28,10 @@ def test_a_sample_is_the_same_in_any_order_and_in_another_process():
         f"e = ProceduralDataset(5, **{OPTIONS})[3]\n"
         "print(float(e.views.images.double().sum()), float(e.truth.depth.double().sum()))"
     )
-    out = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
-    assert [float(value) for value in out.split()] == digest(later)
+    (tmp_path / "sums.py").write_text(program)
+    other = Program([tmp_path / "sums.py"], tmp_path / "said.txt")
+    assert other.wait() == 0, other.said
+    assert [float(value) for value in other.said.split()] == digest(later)
 
 
 def test_examples_are_whole():

@@ -1,14 +1,11 @@
 """`nvs train`: the smoke experiment in short, what it leaves behind, every experiment, and how it stops."""
 
 import json
-import os
 import re
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import torch
+from programs import run_ranks
 
 from geometry.commands.arguments import experiments
 from geometry.commands.configuration import instantiate
@@ -54,21 +51,12 @@ def test_a_run_ends_with_its_psnr_and_leaves_logs_pictures_and_a_head(tmp_path, 
 
 
 def test_two_sharded_processes_write_their_head(tmp_path):
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    options = ["data.sampler.batch_size=2", "loop.steps=1", "loop.parallel.strategy=fsdp", f"out={tmp_path}"]
-    root = str(Path(__file__).resolve().parents[3])
-    done = subprocess.run(
-        [*launch, "-m", "nvs", "train", *SHORT, *options],
-        env={**os.environ, "PYTHONPATH": root, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=200,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "final psnr=" in done.stdout
+    out = tmp_path / "run"
+    options = ["data.sampler.batch_size=2", "loop.steps=1", "loop.parallel.strategy=fsdp", f"out={out}"]
+    assert "final psnr=" in run_ranks(2, ["-m", "nvs", "train", *SHORT, *options], tmp_path)
     # Found with its backbone: whose hash, too, was that of whole weights.
-    splatter = load_splatter(find_checkpoint(str(tmp_path / "last.safetensors")))
-    trained, head = load_weights(tmp_path / "checkpoints/step_00000001"), splatter.head.state_dict()
+    splatter = load_splatter(find_checkpoint(str(out / "last.safetensors")))
+    trained, head = load_weights(out / "checkpoints/step_00000001"), splatter.head.state_dict()
     assert all(torch.equal(tensor, trained[f"head.{name}"]) for name, tensor in head.items())
 
 

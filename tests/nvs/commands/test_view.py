@@ -1,10 +1,10 @@
 import signal
-import subprocess
 import sys
 import urllib.request
 
 import numpy as np
 import pytest
+from programs import Program
 from scenes import make_gaussians
 
 from geometry.errors import InputError
@@ -55,23 +55,16 @@ def test_it_starts_and_serves(folder, with_cameras):
         server.stop()
 
 
-def test_the_command_announces_its_address_and_ends_on_interrupt(folder):
+def test_the_command_announces_its_address_and_ends_on_interrupt(folder, tmp_path):
     pytest.importorskip("viser")
-    program = "import sys; from nvs.commands.view import main; sys.exit(main(sys.argv[1:]))"
-    process = subprocess.Popen(
-        [sys.executable, "-c", program, str(folder), "--port", "18180"],
-        stdout=subprocess.PIPE,
-        text=True,
-        # Tests run in a shell's background inherit an ignored SIGINT, and would hand it on.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
+    program = Program(["-m", "nvs", "view", folder, "--port", "18180"], tmp_path / "said.txt")
     try:
         # viser prints a box of its own first.
-        assert any(line.startswith("open http://127.0.0.1:18") for line in process.stdout)
-        process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=60) == 0
+        program.wait_for(lambda: "\nopen http://127.0.0.1:18" in f"\n{program.said}")
+        program.send_signal(signal.SIGINT)
+        assert program.wait(60) == 0
     finally:
-        process.kill()
+        program.process.kill()
 
 
 def test_without_viser_it_says_what_to_install(folder, monkeypatch, capsys):

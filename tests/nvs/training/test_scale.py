@@ -1,18 +1,13 @@
 """Two processes against one, sharded or not; and a run that was killed."""
 
 import json
-import os
 import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import head_runs
 import pytest
+from programs import Program, run_ranks
 
-ROOT = Path(__file__).resolve().parents[3]
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
 RUNS = {
     "ddp": {"posed": 0.5},
     "fsdp": {"strategy": "fsdp", "posed": 0.5},
@@ -24,16 +19,7 @@ RUNS = {
 def two(tmp_path_factory) -> Path:
     """Folder with the results of RUNS on two processes."""
     out = tmp_path_factory.mktemp("two")
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    done = subprocess.run(
-        [*launch, head_runs.__file__, str(out), json.dumps(RUNS)],
-        cwd=ROOT,
-        env=ENVIRONMENT,
-        capture_output=True,
-        text=True,
-        timeout=240,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    run_ranks(2, [head_runs.__file__, out, json.dumps(RUNS)], out)
     return out
 
 
@@ -48,21 +34,14 @@ def test_first_losses_are_those_of_one_process(two, tmp_path, name):
 
 def test_after_kill_9_the_losses_are_those_of_an_unbroken_run(tmp_path):
     options = {"posed": 0.5, "steps": 6, "batch_size": 1, "validate_every": 3}
-    run = [
-        sys.executable,
-        head_runs.__file__,
-        str(tmp_path),
-        json.dumps({"killed": {**options, "pause_s": 0.2}}),
-    ]
-    process = subprocess.Popen(run, cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.DEVNULL)
-    log = tmp_path / "killed/log.jsonl"
-    for _ in range(6000):
-        if log.exists() and '"step": 3,' in log.read_text():
-            break
-        assert process.poll() is None
-        time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    runs = json.dumps({"killed": {**options, "pause_s": 0.2}})
+    program, log = (
+        Program([head_runs.__file__, tmp_path, runs], tmp_path / "said"),
+        tmp_path / "killed/log.jsonl",
+    )
+    program.wait_for(lambda: log.exists() and '"step": 3,' in log.read_text())
+    program.send_signal(signal.SIGKILL)
+    program.wait()
     assert max(head_runs.losses(tmp_path / "killed")) < 6
 
     head_runs.train(tmp_path / "killed", **options)
