@@ -9,39 +9,26 @@
 Names are imported when they are first used, so that ``import geometry`` is quick.
 """
 
-import importlib
 from typing import TYPE_CHECKING
 
-from geometry.load_order import load_zlib_first
+from geometry.load_order import lazy_names, load_zlib_first
 
 load_zlib_first()
 
 if TYPE_CHECKING:
-    from geometry.api import Model, load
-    from geometry.errors import InputError
-    from geometry.models.da3 import DepthAnything3
-    from geometry.options import NetworkOptions, PhotoOptions
-    from geometry.outputs import Prediction
-    from geometry.prediction import Geometry
-    from geometry.scenes.photos import open_photos
-    from geometry.views import Cameras, Views
+    from geometry.api import Model as Model
+    from geometry.api import load as load
+    from geometry.errors import InputError as InputError
+    from geometry.models.da3 import DepthAnything3 as DepthAnything3
+    from geometry.options import NetworkOptions as NetworkOptions
+    from geometry.options import PhotoOptions as PhotoOptions
+    from geometry.outputs import Prediction as Prediction
+    from geometry.prediction import Geometry as Geometry
+    from geometry.scenes.photos import open_photos as open_photos
+    from geometry.views import Cameras as Cameras
+    from geometry.views import Views as Views
 
 __version__ = "0.1.0"
-__all__ = [
-    "Cameras",
-    "DepthAnything3",
-    "Geometry",
-    "InputError",
-    "Model",
-    "NetworkOptions",
-    "PhotoOptions",
-    "Prediction",
-    "Views",
-    "__version__",
-    "load",
-    "open_photos",
-]
-
 _HOMES = {
     "Cameras": "geometry.views",
     "DepthAnything3": "geometry.models.da3",
@@ -55,15 +42,5 @@ _HOMES = {
     "load": "geometry.api",
     "open_photos": "geometry.scenes.photos",
 }
-
-
-def __getattr__(name: str) -> object:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(_HOMES[name]), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__all__ = [*_HOMES, "__version__"]
+__getattr__, __dir__ = lazy_names(globals(), _HOMES)

@@ -1,6 +1,9 @@
-"""pycolmap after us: before zlib it breaks every use of zlib in the process."""
+"""What is loaded when: public names at their first use, and zlib before pycolmap, which would break it."""
 
+import importlib
 import sys
+from collections.abc import Callable, Mapping
+from typing import Any
 
 _CHECK = "import pycolmap, zlib; zlib.compress(bytes(100_000))"
 
@@ -31,3 +34,22 @@ def _breaks() -> bool:
         return subprocess.run([sys.executable, "-c", _CHECK], capture_output=True, timeout=30).returncode < 0
     except (OSError, subprocess.TimeoutExpired) as error:
         return isinstance(error, subprocess.TimeoutExpired)
+
+
+def lazy_names(
+    package: dict[str, Any], homes: Mapping[str, str]
+) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
+    """``__getattr__`` and ``__dir__`` of a package whose names are imported when they are first used.
+
+    Args:
+        package: its ``globals()``.
+        homes: the module of each name.
+    """
+
+    def get(name: str) -> Any:
+        if name not in homes:
+            raise AttributeError(f"module {package['__name__']!r} has no attribute {name!r}")
+        package[name] = value = getattr(importlib.import_module(homes[name]), name)
+        return value
+
+    return get, lambda: sorted({*package, *homes})

@@ -9,10 +9,9 @@
 Names are imported when they are first used, so that ``import nvs`` is quick.
 """
 
-import importlib
 from typing import TYPE_CHECKING
 
-import geometry  # noqa: F401  # now: it must be there before pycolmap
+from geometry.load_order import lazy_names  # its package must be there before pycolmap
 
 if TYPE_CHECKING:
     from geometry import __version__ as __version__
@@ -45,15 +44,4 @@ _HOMES = {
     "render": "nvs.api",
 }
 __all__ = [*_HOMES]
-
-
-def __getattr__(name: str) -> object:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(_HOMES[name]), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazy_names(globals(), _HOMES)

@@ -177,6 +177,26 @@ def positive(text: str) -> int:
     return value
 
 
+def train_parser(package: str, what: str, more: str = "") -> argparse.ArgumentParser:
+    """Arguments of a package's ``train`` command, which takes a configuration in Hydra's words.
+
+    Args:
+        what: it trains, with an example.
+        more: about its experiments.
+    """
+    p = argparse.ArgumentParser(
+        prog=f"{package} train",
+        description=f"Train a {what}. Every value of the configuration can be overridden as group=choice or "
+        "path.to.value=new. The same command with the same out resumes from its newest checkpoint.",
+        epilog=f"experiments: {', '.join(experiments(package))}. {more}Several processes: torchrun "
+        f"--standalone --nproc-per-node N -m {package} train experiment=... Exit status 75: stopped by a "
+        "signal, saved, to be started again.",
+    )
+    p.add_argument("--show", action="store_true", help="print the whole configuration and stop")
+    p.add_argument("overrides", nargs="*", help=f"Hydra overrides, such as experiment={package}/smoke")
+    return p
+
+
 def experiments(package: str) -> list[str]:
     """Names for ``experiment=`` of a package's ``train`` command: ``geometry/smoke``, ..."""
     return [choice for choice in choices("experiment") if choice.startswith(f"{package}/")]

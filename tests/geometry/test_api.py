@@ -77,7 +77,7 @@ def test_a_type_checker_sees_the_names_that_are_there():
     """The imports under TYPE_CHECKING are those that `__getattr__` makes."""
     text = (ROOT / "geometry" / "__init__.py").read_text()
     shown = {
-        (name.strip(), line.split()[1])
+        (name.split()[0], line.split()[1])
         for line in text.splitlines()
         if line.startswith("    from geometry")
         for name in line.partition(" import ")[2].split(",")
