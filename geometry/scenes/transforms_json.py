@@ -125,12 +125,6 @@ def write_scene(
         temporary.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
 
 
-def extrinsics_from_opengl(cam_to_world: Float[np.ndarray, "*V 4 4"]) -> Float[np.ndarray, "*V 4 4"]:
-    """World-to-camera poses with OpenCV axes from camera-to-world ones with OpenGL axes."""
-    opencv = np.ascontiguousarray(np.asarray(cam_to_world, dtype=np.float64) @ _FLIP)
-    return se3.invert(torch.from_numpy(opencv)).numpy()
-
-
 def lens_from_keys(content: Mapping, entry: Mapping, where: str, photo_size: tuple[int, int]) -> Lens:
     """The camera of one frame: the frame's own keys come before those of the file.
 
@@ -255,15 +249,25 @@ def _frame(content: Mapping, entry: Mapping, photo: Path, path: Path, partly: bo
 def _pose(entry: Mapping, where: str) -> np.ndarray:
     """The entry's world-to-camera pose, OpenCV axes."""
     try:
-        cam_to_world = np.array(entry["transform_matrix"], dtype=np.float64)
+        matrix = np.array(entry["transform_matrix"], dtype=np.float64)
     except (KeyError, TypeError, ValueError, OverflowError):
         raise InputError(f"{where}: expected a transform_matrix of 4x4 numbers") from None
+    return extrinsics_from_matrix(matrix, where)
+
+
+def extrinsics_from_matrix(cam_to_world: np.ndarray, where: str) -> Float[np.ndarray, "4 4"]:
+    """World-to-camera with OpenCV axes of a ``transform_matrix`` [3 or 4, 4].
+
+    Raises:
+        InputError: no rigid transform; ``where`` names its place in the file.
+    """
     if cam_to_world.shape == (4, 4) and not cam_to_world[3, :3].any() and cam_to_world[3, 3] not in (0, 1):
         cam_to_world = cam_to_world / cam_to_world[3, 3]  # homogeneous: any factor means the same
     if cam_to_world.shape == (3, 4):
         cam_to_world = np.concatenate((cam_to_world, [[0.0, 0.0, 0.0, 1.0]]))
     check_pose(cam_to_world, where)
-    return extrinsics_from_opengl(cam_to_world)
+    opencv = np.ascontiguousarray(cam_to_world @ _FLIP)
+    return se3.invert(torch.from_numpy(opencv)).numpy()
 
 
 def _read_depth(path: Path, unit: float) -> np.ndarray:

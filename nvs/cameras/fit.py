@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from geometry.ops.pinhole import resize_intrinsics
 from geometry.sampling.preprocess import PixelMap
@@ -35,9 +37,16 @@ def scaled_size(image_size: tuple[int, int], long_side: int) -> tuple[int, int]:
 
 def fit_cameras(cameras: Cameras, old: tuple[int, int], new: tuple[int, int]) -> Cameras:
     """Cameras for another image size and shape: scaled to cover it, cut at the centre, pixels square."""
+    return replace(cameras, intrinsics=fit_intrinsics(cameras.intrinsics, old, new))
+
+
+def fit_intrinsics(
+    intrinsics: Float[Tensor, "*batch 3 3"], old: tuple[int, int], new: tuple[int, int]
+) -> Float[Tensor, "*batch 3 3"]:
+    """Those of `fit_cameras`."""
     (h, w), (H, W) = old, new
     factor = max(H / h, W / w)
-    K = resize_intrinsics(cameras.intrinsics, (1, 1), (factor, factor))
+    K = resize_intrinsics(intrinsics, (1, 1), (factor, factor))
     shift = torch.zeros_like(K)
     shift[..., 0, 2], shift[..., 1, 2] = (w * factor - W) / 2, (h * factor - H) / 2
-    return replace(cameras, intrinsics=K - shift)
+    return K - shift

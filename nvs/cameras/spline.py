@@ -7,7 +7,8 @@ from torch import Tensor
 from geometry.errors import InputError
 from geometry.ops import se3
 from geometry.ops.pinhole import intrinsics_matrix
-from geometry.ops.rotations import angle_between, matrix_from_quat_xyzw, quat_xyzw_from_matrix
+from geometry.ops.rotations import matrix_from_quat_xyzw, quat_xyzw_from_matrix
+from geometry.scenes.view_selection import pose_distances
 from geometry.views import Cameras
 
 
@@ -38,7 +39,7 @@ def visiting_order(cameras: Cameras) -> Int[Tensor, "B V"]:
     """
     orders = []
     for extrinsics in cameras.extrinsics.double():
-        distance = _pose_distance(extrinsics)
+        distance = torch.from_numpy(pose_distances(extrinsics.numpy()))
         given = list(range(len(distance)))
         short = _improved(_nearest_walk(distance), distance)
         orders.append(given if _length(given, distance) <= 1.5 * _length(short, distance) else short)
@@ -48,7 +49,7 @@ def visiting_order(cameras: Cameras) -> Int[Tensor, "B V"]:
 def _spline(cameras: Cameras, frames: int, in_order: bool) -> Cameras:
     order = list(range(cameras.extrinsics.shape[1])) if in_order else visiting_order(cameras)[0].tolist()
     extrinsics, K = cameras.extrinsics[0, order].double(), cameras.intrinsics[0, order].double()
-    distance = _pose_distance(extrinsics)
+    distance = torch.from_numpy(pose_distances(extrinsics.numpy()))
     steps = distance.diagonal(offset=1)
     # Equal neighbours would give a step of no length.
     steps = steps.clamp(min=1e-6 * float(steps.max()) or 1.0)
@@ -103,14 +104,6 @@ def _same_side(quats: Float[Tensor, "n 4"]) -> Float[Tensor, "n 4"]:
     """Signs chosen along the path so that neighbours lie on one side: q and -q are one rotation."""
     flips = torch.where((quats[1:] * quats[:-1]).sum(-1) < 0, -1.0, 1.0).to(quats)
     return quats * torch.cat((flips.new_ones(1), flips.cumprod(0)))[:, None]
-
-
-def _pose_distance(extrinsics: Float[Tensor, "V 4 4"]) -> Float[Tensor, "V V"]:
-    """Distance of centres relative to the largest, plus the angle in half turns."""
-    centres, rotation = se3.centres(extrinsics), extrinsics[:, :3, :3]
-    apart = torch.cdist(centres, centres, compute_mode="donot_use_mm_for_euclid_dist")
-    angle = angle_between(*torch.broadcast_tensors(rotation[:, None], rotation[None]))
-    return apart / apart.max().clamp(min=1e-12) + angle / torch.pi
 
 
 def _nearest_walk(distance: Float[Tensor, "V V"]) -> list[int]:

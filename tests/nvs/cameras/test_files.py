@@ -65,7 +65,7 @@ def test_the_path_of_a_viewer(tmp_path):
         ('{"fl_x": 9, "w": 8, "h": 8, "frames": [[]]}', "frames 0: expected a pose"),
         (
             '{"fl_x": 9, "w": 8, "h": 8, "frames": [{"transform_matrix": [[2,0,0,0],[0,1,0,0],[0,0,1,0]]}]}',
-            "expected a rotation",
+            "one whose rotation is not orthonormal",
         ),
         ('{"frames": [{"transform_matrix": [[1,0,0,0],[0,1,0,0],[0,0,1,0]]}]}', "frames 0: expected"),
     ],
