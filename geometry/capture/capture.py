@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,7 +16,7 @@ from geometry.sampling.preprocess import PixelMap, prepare_views
 from geometry.scenes.photos import open_photos
 from geometry.scenes.scene import Scene
 from geometry.scenes.view_selection import evenly_spaced, holdout_split, select_views
-from geometry.views import Views
+from geometry.views import Cameras, Views
 
 MAX_VIEWS = {"cpu": 16, "cuda": 64}
 
@@ -96,20 +97,7 @@ def open_capture(
     Raises:
         InputError: no usable photos, poses that contradict themselves, or photos in the output folder.
     """
-    scene = photos
-    if not isinstance(scene, Scene):
-        scene = open_photos(
-            photos,
-            poses=options.poses,
-            unposed=options.ignore_poses,
-            panorama=options.panorama,
-            check=options.pose_check,
-            whole=True,
-            masks=options.masks,
-            background=options.backdrop,
-            focal=options.focal,
-            partly=partly and options.cameras != "given",
-        )
+    scene = photos if isinstance(photos, Scene) else open_with(options, photos, partly=partly)
     if out is not None:  # photos may lie elsewhere than what was typed: links, paths in a JSON
         keep_apart(out, [frame.image for frame in scene.frames if isinstance(frame.image, Path)])
     say(f"{counted(len(scene), 'photo')}; poses: {scene.source}")
@@ -127,6 +115,31 @@ def open_capture(
         option = "--context" if options.context else "--max-views"
         whole = whole.limited(options.context or most_views(options, device), option)
     return whole
+
+
+def open_with(
+    options: PhotoOptions,
+    photos: Any,
+    *,
+    cameras: Cameras | None = None,
+    in_order: bool = False,
+    partly: bool,
+) -> Scene:
+    """What `open_photos` makes of photos under these options."""
+    return open_photos(
+        photos,
+        poses=options.poses,
+        cameras=cameras,
+        unposed=options.ignore_poses,
+        panorama=options.panorama,
+        check=options.pose_check,
+        in_order=in_order,
+        whole=True,
+        masks=options.masks,
+        background=options.backdrop,
+        focal=options.focal,
+        partly=partly and options.cameras != "given",
+    )
 
 
 def most_views(options: PhotoOptions, device: torch.device) -> int:

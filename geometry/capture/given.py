@@ -7,12 +7,11 @@ from typing import Any
 
 import torch
 
-from geometry.capture.capture import Capture, open_capture
+from geometry.capture.capture import Capture, open_capture, open_with
 from geometry.capture.find_cameras import check_choice
 from geometry.console import heard
 from geometry.errors import InputError
 from geometry.options import CAMERAS, PhotoOptions
-from geometry.scenes.photos import open_photos
 from geometry.scenes.scene import Scene
 from geometry.views import Cameras
 
@@ -43,20 +42,7 @@ def open_given(
         options = replace(options, poses=cameras)
     check_choice(options.camera_source)
     if not isinstance(photos, Scene):
-        photos = open_photos(
-            photos,
-            poses=options.poses,
-            cameras=record,
-            unposed=options.ignore_poses,
-            panorama=options.panorama,
-            check=options.pose_check,
-            in_order=True,
-            whole=True,
-            masks=options.masks,
-            background=options.backdrop,
-            focal=options.focal,
-            partly=options.cameras != "given",
-        )
+        photos = open_with(options, photos, cameras=record, in_order=True, partly=True)
     elif record is not None or options.poses is not None:
         raise InputError("cameras: expected none beside an opened scene, which has its own")
     elif options.ignore_poses:
