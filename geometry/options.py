@@ -121,6 +121,8 @@ class LabelOptions:
     max_scale_error: float = 0.05  # labels whose scale is less certain than this share are refused
     max_residual: float = 0.2  # as are those that miss their inliers by more than this share
     again: bool = False  # label what is already labelled, too
+    batch: int = 8  # photos of one size that go through the teacher together
+    workers: int = 4  # processes that decode photos, and threads that align and write; 0: none and one
     seed: int = 0  # of the robust fits
 
 

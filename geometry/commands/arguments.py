@@ -1,9 +1,11 @@
 """Arguments that several commands share, and the option records that they become."""
 
 import argparse
+import json
 from pathlib import Path
 from typing import Any
 
+from geometry.datasets.registry import READERS, open_source, recognise
 from geometry.errors import InputError
 from geometry.options import BACKGROUNDS, CAMERAS, PRECISIONS, STRATEGIES, NetworkOptions, PhotoOptions
 
@@ -206,3 +208,36 @@ def choices(group: str) -> list[str]:
     """Names that a group of the configuration has."""
     folder = CONFIGS / group
     return sorted(path.relative_to(folder).with_suffix("").as_posix() for path in folder.rglob("*.yaml"))
+
+
+def add_source(parser: argparse.ArgumentParser) -> None:
+    """A data set on disk: its folder, and its reader with options."""
+    parser.add_argument("folder", metavar="DIR", type=Path, help="where the data set lies")
+    parser.add_argument("--kind", choices=tuple(READERS), help="reader to use (default: found by the layout)")
+    parser.add_argument(
+        "--option",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="argument of the reader, for example device=iphone; repeatable",
+    )
+
+
+def named_source(args: argparse.Namespace) -> tuple[str, Any]:  # a SceneSource
+    """Kind and reader of `add_source`'s data set, which are told.
+
+    Values of options are JSON where they can be, else text.
+    """
+    options: dict[str, object] = {}
+    for pair in args.option:
+        name, separator, value = pair.partition("=")
+        if not separator:
+            raise InputError(f"--option {pair}: expected NAME=VALUE")
+        try:
+            options[name] = json.loads(value)
+        except ValueError:
+            options[name] = value
+    kind = args.kind or recognise(args.folder)
+    source = open_source(args.folder, kind, **options)
+    print(f"{args.folder}: {kind}, {len(source)} scenes", flush=True)
+    return kind, source

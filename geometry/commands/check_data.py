@@ -6,8 +6,8 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
-from geometry.datasets.registry import READERS, open_source, recognise
-from geometry.errors import InputError, run_command
+from geometry.commands.arguments import add_source, named_source
+from geometry.errors import run_command
 
 
 def parser() -> argparse.ArgumentParser:
@@ -18,15 +18,7 @@ def parser() -> argparse.ArgumentParser:
         "each other, or, without depth, whether points and photos fit the poses. Names what is inconsistent, "
         "and the change that would correct it.",
     )
-    one.add_argument("folder", metavar="DIR", type=Path, help="where the data set lies")
-    one.add_argument("--kind", choices=tuple(READERS), help="reader to use (default: found by the layout)")
-    one.add_argument(
-        "--option",
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help="argument of the reader, for example device=iphone; repeatable",
-    )
+    add_source(one)
     one.add_argument("--scenes", type=int, default=3, help="scenes to look at (default 3)")
     one.add_argument("--frames", type=int, default=3, help="photos to decode in each (default 3)")
     one.add_argument("--json", type=Path, metavar="FILE", help="also write the findings there")
@@ -41,9 +33,7 @@ def main(argv: Sequence[str]) -> int:
 def _check(arguments: argparse.Namespace) -> int:
     from geometry.datasets import check
 
-    kind = arguments.kind or recognise(arguments.folder)
-    source = open_source(arguments.folder, kind, **_options(arguments.option))
-    print(f"{arguments.folder}: {kind}, {len(source)} scenes")
+    kind, source = named_source(arguments)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         reports = check.check_source(source, scenes=arguments.scenes, decode=arguments.frames)
@@ -61,17 +51,3 @@ def _check(arguments: argparse.Namespace) -> int:
     fine = len(reports) - off - undecided
     print(f"\n{fine} of {len(reports)} scenes consistent, {off} off, {undecided} undecided")
     return 1 if off else 0
-
-
-def _options(pairs: Sequence[str]) -> dict[str, object]:
-    """NAME=VALUE arguments; values are JSON where they can be, else text."""
-    options: dict[str, object] = {}
-    for pair in pairs:
-        name, separator, value = pair.partition("=")
-        if not separator:
-            raise InputError(f"--option {pair}: expected NAME=VALUE")
-        try:
-            options[name] = json.loads(value)
-        except ValueError:
-            options[name] = value
-    return options

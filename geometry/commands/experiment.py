@@ -60,12 +60,12 @@ def load_config(overrides: Sequence[str]) -> DictConfig:
         InputError: an override names nothing that exists, or a value is missing.
     """
     cfg = compose("train_geometry", overrides)
-    for name, dataset in (OmegaConf.select(cfg, "data.dataset.datasets") or {}).items():
-        if dataset is not None and "_target_" not in dataset:
-            raise InputError(
-                f"data.dataset.datasets.{name}: this experiment has no such set, and it is not defined. "
-                "ablation=no_teacher is for experiments that train on teacher labels"
-            )
+    dataset = OmegaConf.select(cfg, "data.dataset") or {}
+    if "relabel" in dataset and "mixture" not in dataset:
+        raise InputError(
+            "data.dataset.relabel: this experiment has no scenes with labels to change. ablation=no_teacher "
+            "is for experiments that train on teacher labels"
+        )
     return cfg
 
 

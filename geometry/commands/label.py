@@ -16,7 +16,7 @@ def parser() -> argparse.ArgumentParser:
         prog="geometry label",
         description="Dense depth labels: a teacher's relative depth brought to the scale of measured "
         "depth (or of sparse points) by a robust scale and shift, stored beside the data. Run again, it "
-        "continues where it stopped; under torchrun the frames are shared out.",
+        "continues where it stopped; under torchrun the scenes are shared out.",
     )
     p.add_argument("data", type=Path, help="folder of a data set")
     p.add_argument("--kind", default=None, help="its reader (default: recognised)")
@@ -31,6 +31,8 @@ def parser() -> argparse.ArgumentParser:
             "--max-scale-error": "labels whose scale is less certain than this share are refused",
             "--max-residual": "labels that miss their measured inliers by more than this share are refused",
             "--again": "label what is already labelled, too",
+            "--batch": "photos that go through the teacher together",
+            "--workers": "processes that decode photos, and threads that align and write",
             "--seed": "of the robust fits",
         },
     )

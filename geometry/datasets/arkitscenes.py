@@ -82,10 +82,16 @@ class ARKitScenes(DataSet):
                 frames.append(self._frame(photo, name, time, poses[nearest], turns))
         return Scene(name=name, frames=tuple(frames), source=str(traj), metric=True, folder=place)
 
+    def camera_files(self, scene: Scene) -> list[Path]:
+        traj = Path(scene.source)
+        return [traj, traj.parent / f"{self.asset}_intrinsics"]
+
     def _frame(self, photo: Path, name: str, time: float, pose: np.ndarray, turns: int) -> Frame:
         folder, size = photo.parents[1], read_header(photo).stored_size
         K = read_pincam(_find_pincam(folder / f"{self.asset}_intrinsics", name, time), size)
-        least = self.least_confidence if self.depth == "lowres_depth" else 0
+        confidence = folder / "confidence" / photo.name
+        trusted = self.depth == "lowres_depth" and self.least_confidence > 0 and confidence.is_file()
+        least = (confidence, self.least_confidence) if trusted else ()
         return Frame(
             name=photo.name,
             image=photo,
@@ -94,7 +100,7 @@ class ARKitScenes(DataSet):
             intrinsics=turn_intrinsics(K, size, turns),
             exif=False,
             quarter_turns=turns,
-            depth=if_there(read_lidar, folder / self.depth / photo.name, least),
+            depth=if_there(read_lidar, folder / self.depth / photo.name, *least),
         )
 
 
@@ -122,11 +128,12 @@ def read_pincam(path: Path, image_size: tuple[int, int]) -> Float[np.ndarray, "3
     return np.array([[fx * W / w, 0, cx * W / w], [0, fy * H / h, cy * H / h], [0, 0, 1]])
 
 
-def read_lidar(path: Path, least_confidence: int) -> Float[np.ndarray, "H W"]:
-    """z-depth in metres, 0 where unknown or, where confidence is there, of a lower one."""
+def read_lidar(
+    path: Path, confidence: Path | None = None, least_confidence: int = 0
+) -> Float[np.ndarray, "H W"]:
+    """z-depth in metres, 0 where unknown or, with a map of confidence, of a lower one."""
     depth = read_png_depth(path, unit=1e-3)
-    confidence = path.parents[1] / "confidence" / path.name
-    if least_confidence > 0 and confidence.is_file():
+    if confidence is not None:
         trust = read_map(confidence)
         if trust.shape != depth.shape:
             raise InputError(f"{confidence}: expected the depth's size {depth.shape}, got {trust.shape}")

@@ -17,6 +17,7 @@ import zipfile
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -62,14 +63,8 @@ class Chunks(DataSet):
         return any((p / "index.json").is_file() and any(p.glob("[!.]*.torch")) for p in places)
 
     def _read(self, name: str, place: Path) -> Scene:
-        scenes = _load_chunk(place)
-        for content in scenes:
-            if isinstance(content, dict) and content.get("key") == name:
-                frames = _frames(content, f"{place}, scene {name}")
-                return Scene(name=name, frames=tuple(frames), source=str(place), folder=place.parent)
-        raise InputError(
-            f"{place}: expected scene {name}, which the index places there, found {len(scenes)} others"
-        )
+        frames = tuple(_frames(place, name))
+        return Scene(name=name, frames=frames, source=str(place), folder=place.parent)
 
 
 @lru_cache(maxsize=2)  # the mapped file and its list of tensors, no pixels
@@ -87,15 +82,27 @@ def _load_chunk(path: Path) -> list:
     return content
 
 
-def _frames(content: dict, where: str) -> list[Frame]:
-    cameras, images = content.get("cameras"), content.get("images")
+def _scene(place: Path, name: str) -> tuple[Any, list]:
+    """Cameras and photos of a scene."""
+    scenes = _load_chunk(place)
+    content = next((c for c in scenes if isinstance(c, dict) and c.get("key") == name), None)
+    if content is None:
+        raise InputError(
+            f"{place}: expected scene {name}, which the index places there, found {len(scenes)} others"
+        )
+    where, cameras, images = f"{place}, scene {name}", content.get("cameras"), content.get("images")
     if not isinstance(cameras, torch.Tensor) or cameras.ndim != 2 or cameras.shape[1] != 18:
         raise InputError(f"{where}: expected cameras [N, 18], got {getattr(cameras, 'shape', cameras)!r:.60}")
     if not isinstance(images, list) or len(images) != len(cameras):
         raise InputError(f"{where}: expected {len(cameras)} images, one per camera")
+    return cameras, images
+
+
+def _frames(place: Path, name: str) -> list[Frame]:
+    cameras, images = _scene(place, name)
     frames = []
     for i, (camera, image) in enumerate(zip(cameras.double().numpy(), images)):
-        frame = f"{where}, frame {i}"
+        frame = f"{place}, scene {name}, frame {i}"
         with _open(image, frame) as opened:
             W, H = opened.size
         pose = camera[6:].reshape(3, 4)
@@ -103,7 +110,7 @@ def _frames(content: dict, where: str) -> list[Frame]:
         frames.append(
             Frame(
                 name=f"{i:06d}",
-                image=partial(_decode, image, frame),
+                image=partial(read_photo, place, name, i),
                 image_size=(H, W),
                 extrinsics=rigid(pose[:, :3], pose[:, 3], frame),
                 intrinsics=np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]]),
@@ -119,6 +126,8 @@ def _open(image: torch.Tensor, where: str) -> Image.Image:
         return Image.open(io.BytesIO(image.numpy().tobytes()))
 
 
-def _decode(image: torch.Tensor, where: str) -> UInt8[np.ndarray, "H W 3"]:
-    with _open(image, where) as opened:
+def read_photo(place: Path, name: str, index: int) -> UInt8[np.ndarray, "H W 3"]:
+    """A photo of a scene of a chunk file."""
+    where = f"{place}, scene {name}, frame {index}"
+    with _open(_scene(place, name)[1][index], where) as opened:
         return decode(opened, where, exif=False)

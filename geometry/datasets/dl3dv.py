@@ -80,6 +80,11 @@ class DL3DV(DataSet):
         model = colmap.find_model(place) if self.points else None
         return replace(scene if model is None else _with_points(scene, place, model), name=name)
 
+    def camera_files(self, scene: Scene) -> list[Path]:
+        file = Path(scene.source)
+        model = colmap.find_model(file.parent) if self.points else None
+        return [file] if model is None else [file, model]
+
     def _image_folder(self, folder: Path) -> Path:
         wanted = IMAGE_FOLDERS.values() if self.resolution is None else [IMAGE_FOLDERS[self.resolution]]
         for name in wanted:

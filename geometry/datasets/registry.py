@@ -10,6 +10,7 @@ from geometry.errors import InputError
 # Sets with a layout of their own come before the general forms, which would take some of them too.
 # As module:class, imported when one is used.
 READERS = {
+    "shards": "shards:Shards",
     "dl3dv": "dl3dv:DL3DV",
     "chunks": "chunks:Chunks",
     "megadepth": "megadepth:MegaDepthColmap",

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
+from geometry.engine.samplers import SampleRequest
 from geometry.errors import InputError, reading
 from geometry.formats.images import read_header
 from geometry.formats.text import read_text
@@ -38,6 +39,10 @@ class SceneSource(ABC):
         Raises:
             InputError: no such scene, or its files are damaged; the message names file and frame.
         """
+
+    def draw(self, rng: np.random.Generator, request: SampleRequest) -> str:
+        """The scene that a sample is made of: any, all alike."""
+        return self.names[int(rng.integers(len(self)))]
 
     def __len__(self) -> int:
         return len(self.names)
@@ -99,6 +104,10 @@ class DataSet(SceneSource):
         if not scene.frames:
             raise InputError(f"{scene.source}: expected posed frames of {name}, found none")
         return scene
+
+    def camera_files(self, scene: Scene) -> list[Path]:
+        """Files, or folders of them, that a scene's cameras were read from: when one changes, so do they."""
+        return [Path(scene.source)]
 
     @abstractmethod
     def _read(self, name: str, place: Path) -> Scene:

@@ -5,10 +5,15 @@ A scene is a folder with a ``transforms.json``; OpenGL camera-to-world poses, di
 """
 
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+
+import numpy as np
+from jaxtyping import Bool
 
 from geometry.datasets.colmap_folder import scene_folders
 from geometry.datasets.sources import DataSet, existing_folder
+from geometry.formats.images import read_map
 from geometry.scenes import transforms_json
 from geometry.scenes.scene import Scene
 
@@ -22,11 +27,13 @@ class TransformsFolders(DataSet):
         scenes: names of scenes to take, or a file with one per line; None takes all.
         images: sub-folder to take photos from instead of the listed one, for example ``images_4``.
         metric: poses and depth are in metres; true for depth-camera apps, false for COLMAP.
+        sky_without_depth: where a depth map is 0 is sky: so in procedural worlds, not in measured depth.
     """
 
     holds = "captures with a transforms.json"
     images: str | None = None
     metric: bool = False
+    sky_without_depth: bool = False
 
     @classmethod
     def find(cls, root: Path) -> dict[str, Path]:
@@ -35,4 +42,15 @@ class TransformsFolders(DataSet):
     def _read(self, name: str, place: Path) -> Scene:
         images = None if self.images is None else existing_folder(place / self.images, "photos")
         scene = transforms_json.read_scene(place / "transforms.json", images)
-        return replace(scene, name=name, metric=self.metric)
+        frames = scene.frames
+        if self.sky_without_depth:
+            frames = tuple(
+                replace(f, sky=partial(read_empty, f.depth.args[0])) if isinstance(f.depth, partial) else f
+                for f in frames
+            )
+        return replace(scene, name=name, frames=frames, metric=self.metric)
+
+
+def read_empty(path: Path) -> Bool[np.ndarray, "H W"]:
+    """Where a depth map has no depth."""
+    return read_map(path) == 0

@@ -73,6 +73,10 @@ class WildRGBD(DataSet):
             frames.append(stored_frame(photo, inverted(cam_to_world), K, image_size=size, **maps))
         return Scene(name=name, frames=tuple(frames), source=str(path), metric=True, folder=place)
 
+    def camera_files(self, scene: Scene) -> list[Path]:
+        poses = Path(scene.source)
+        return [poses, poses.with_name("metadata")]
+
 
 def read_object(path: Path) -> Bool[np.ndarray, "H W"]:
     """True on the object."""

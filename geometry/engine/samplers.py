@@ -29,6 +29,7 @@ class SampleRequest:
     number: int  # running number of the sample in the run: never repeats
     step: int  # the training step it is for, from 0: a dataset may change its labels at some step
     seed: int  # the sample's only source of randomness, from (run seed, number)
+    run_seed: int = 0  # the run's own: for what several samples share
     image_size: tuple[int, int] | None = None  # (H, W) in pixels; None leaves it to the dataset
     views: int | None = None  # number of views; None leaves it to the dataset
 
@@ -189,6 +190,7 @@ def _requests(
             number=n,
             step=step,
             seed=derive_seed(seed, "sample", n),
+            run_seed=seed,
             image_size=image_size,
             views=views,
         )

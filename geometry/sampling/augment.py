@@ -16,6 +16,9 @@ from torch import Tensor
 from geometry.formats.images import turned_size
 from geometry.scenes.scene import Frame, turn_extrinsics, turn_intrinsics
 
+_GREY = torch.tensor([[0.299, 0.587, 0.114]])  # of red, green and blue
+_HUE = torch.tensor([[0.0, -1, 1], [1, 0, -1], [-1, 1, 0]]) / 3**0.5  # generates turns about the grey axis
+
 
 @dataclass(frozen=True, kw_only=True)
 class GeometricAugmentation:
@@ -77,10 +80,10 @@ class PhotometricAugmentation:
     Source: ranges like those of DUSt3R and VGGT (jitter, grey, blur per view); the papers of DA3 give none.
     """
 
-    brightness: float = 0.3  # factor in 1 - b .. 1 + b, likewise contrast and saturation
-    contrast: float = 0.3  # likewise
-    saturation: float = 0.3  # likewise
-    hue: float = 0.05  # turns of the colour wheel, -h .. h
+    brightness: float = 0.3  # factor in 1 - b .. 1 + b
+    contrast: float = 0.3  # likewise, about the photo's mean grey
+    saturation: float = 0.3  # likewise, about each pixel's grey
+    hue: float = 0.05  # turns about the axis of greys, -h .. h
     jitter: float = 0.8  # probability of the four above
     grey: float = 0.05  # probability
     blur: float = 0.05  # probability
@@ -91,27 +94,25 @@ class PhotometricAugmentation:
         self, images: Float[Tensor, "V 3 H W"], generator: torch.Generator
     ) -> Float[Tensor, "V 3 H W"]:
         """Changed images, still in 0..1."""
-        V = len(images)
+        V, _, H, W = images.shape
         n = V if self.per_view else 1
         u = torch.rand(n, 8, generator=generator).expand(V, 8)
-        spread = 2 * u[:, :4] - 1
-        enhance = kornia.enhance
-        out = enhance.adjust_brightness_accumulative(images, 1 + self.brightness * spread[:, 0])
-        out = enhance.adjust_contrast(out, 1 + self.contrast * spread[:, 1])
-        out = enhance.adjust_saturation(out, 1 + self.saturation * spread[:, 2])
-        out = enhance.adjust_hue(out, 2 * torch.pi * self.hue * spread[:, 3])
-        images = torch.where(_chosen(u[:, 4], self.jitter), out, images)
-        grey = kornia.color.rgb_to_grayscale(images).expand_as(images)
-        images = torch.where(_chosen(u[:, 5], self.grey), grey, images)
-        blurred = _chosen(u[:, 6], self.blur)
+        amounts = torch.tensor([self.brightness, self.contrast, self.saturation, 2 * torch.pi * self.hue])
+        change = amounts * (2 * u[:, :4] - 1) * (u[:, 4:5] < self.jitter)
+        brightness, contrast, saturation = (1 + change[:, :3, None, None]).unbind(1)
+        # All of it is one matrix of a photo's colours, and contrast a share of its mean grey besides.
+        to_grey = _GREY.expand(3, 3)
+        colours = torch.lerp(to_grey, torch.linalg.matrix_exp(change[:, 3, None, None] * _HUE), saturation)
+        colours = torch.where(u[:, 5, None, None] < self.grey, to_grey @ colours, colours)
+        flat = images.flatten(2)
+        mean = (_GREY @ flat.mean(dim=2, keepdim=True)).expand(V, 3, 1)
+        images = torch.baddbmm((1 - contrast) * brightness * mean, contrast * brightness * colours, flat)
+        images = images.clamp_(0, 1).view(V, 3, H, W)
+        blurred = (u[:, 6] < self.blur)[:, None, None, None]
         if blurred.any():
             low, high = self.blur_sigma_px
             sigma = (low + u[:, 7:] * (high - low)).expand(V, 2)
             size = 2 * int(np.ceil(2 * high)) + 1
             soft = kornia.filters.gaussian_blur2d(images, (size, size), sigma, border_type="replicate")
             images = torch.where(blurred, soft, images)
-        return images.clamp(0, 1)
-
-
-def _chosen(draw: Float[Tensor, " V"], probability: float) -> Tensor:
-    return (draw < probability)[:, None, None, None]
+        return images

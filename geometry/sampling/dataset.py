@@ -44,6 +44,8 @@ class SamplingDataset:
     views: int | None = None  # number of views where the request gives none
     geometric: GeometricAugmentation | None = None  # zoom, shift, flips, turns
     photometric: PhotometricAugmentation | None = None  # colour changes
+    # So many samples on end are of one scene: for those of single photos, which else cost a scene each.
+    samples_of_scene: int = 1
     least_overlap: float = 0.2  # share that each view has in common with one drawn before it
     sparse_depth: bool = True  # use observed sparse points as depth where a frame has no depth map
     labels: Sequence[str] = ()  # masks that every sample carries, of ``sky`` and ``objects``
@@ -84,9 +86,13 @@ class SamplingDataset:
         damaged = None
         for attempt in range(_DRAWS):
             rng = np.random.default_rng(derive_seed(request.seed, "scene", attempt))
-            name, index = self.mixture.draw(rng)
+            which = rng
+            if self.samples_of_scene > 1:
+                several = request.number // self.samples_of_scene
+                which = np.random.default_rng(derive_seed(request.run_seed, "scene of", several, attempt))
+            name, drawn = self.mixture.draw(which, request)
             try:
-                scene = self.mixture.read(name, index)
+                scene = self.mixture.read(name, drawn)
                 frames = enumerate(scene.frames)
                 posed = [i for i, f in frames if f.extrinsics is not None and f.intrinsics is not None]
                 scene = scene if len(posed) == len(scene) else scene.select(posed)

@@ -12,6 +12,7 @@ from geometry.engine.samplers import SampleRequest
 from geometry.engine.seeding import derive_seed
 from geometry.errors import InputError
 from geometry.sampling.assemble import LABELS
+from geometry.sampling.prepared import prepared
 from geometry.scenes.scene import Scene
 from geometry.tensors import TensorRecord
 from geometry.views import Example, Truth
@@ -44,30 +45,32 @@ class Mixture:
 
     Args:
         parts: name -> part.
-        cache: scenes remembered as records (paths, cameras, sparse points; no pixels) in each process.
+        cache: scenes remembered as records (paths, cameras, overlap; no pixels) in each process. Reading one
+            from its index takes milliseconds, so this serves small sets, and samples of one scene.
     """
 
-    def __init__(self, parts: Mapping[str, Part], *, cache: int = 64) -> None:
+    def __init__(self, parts: Mapping[str, Part], *, cache: int = 16) -> None:
         self.parts = {name: part for name, part in parts.items() if part.weight != 0}
         weights = [len(p.source) if p.weight is None else p.weight for p in self.parts.values()]
         self.chance = _shares(weights, parts)
         self._size = cache
-        self._scenes: OrderedDict[tuple[str, int], Scene] = OrderedDict()
+        self._scenes: OrderedDict[tuple[str, str], Scene] = OrderedDict()
 
-    def draw(self, rng: np.random.Generator) -> tuple[str, int]:
-        """Name of a part and index of one of its scenes."""
+    def draw(self, rng: np.random.Generator, request: SampleRequest) -> tuple[str, str]:
+        """Names of a part and of one of its scenes."""
         name = list(self.parts)[int(rng.choice(len(self.chance), p=self.chance))]
-        return name, int(rng.integers(len(self.parts[name].source)))
+        return name, self.parts[name].source.draw(rng, request)
 
-    def read(self, name: str, index: int) -> Scene:
-        """That scene; read once and remembered for a while."""
-        scene = self._scenes.pop((name, index), None) or self.parts[name].photos(
-            self.parts[name].source[index]
-        )
-        self._scenes[name, index] = scene  # the last one used comes last
+    def read(self, name: str, scene: str) -> Scene:
+        """That scene; read once and remembered for a while, or as long as its folder is there."""
+        part = self.parts[name]
+        found = self._scenes.pop((name, scene), None)
+        if found is None or not (found.folder is None or found.folder.is_dir()):
+            found = part.photos(prepared(part.source, scene))
+        self._scenes[name, scene] = found  # the last one used comes last
         while len(self._scenes) > self._size:
             self._scenes.popitem(last=False)
-        return scene
+        return found
 
     def __len__(self) -> int:
         """Number of scenes in all."""

@@ -43,7 +43,7 @@ def read_colmap(model_folder: Path, image_folder: Path, *, only: set[str] | None
         Scene(
             name=image_folder.name,
             frames=tuple(frames),
-            source=f"COLMAP model {model_folder}",
+            source=str(model_folder),
             points=model.points.xyz if has_points else None,
             visibility=tuple(visibility) if has_points else None,
             folder=image_folder,

@@ -162,10 +162,12 @@ class Scene:
 
     name: str
     frames: tuple[Frame, ...]
-    source: str = "unposed"  # where the cameras came from, for messages: "COLMAP model sparse/0", ...
+    source: str = "unposed"  # where the cameras came from, a file or a folder where it is one
     estimated: bool = False  # the cameras were computed from these photos, not given with them
     points: Float[np.ndarray, "N 3"] | None = None  # sparse points, world frame
     visibility: tuple[np.ndarray, ...] | None = None  # per frame: indices into points that it observed
+    # What two frames see of each other, of both directions the lesser, in 255ths (`sampling.overlap`).
+    overlap: UInt8[np.ndarray, "V V"] | None = None
     metric: bool = False  # poses, points and depth are in metres
     origin: Float[np.ndarray, " 3"] | None = None  # taken off the given world: add it to be there again
     folder: Path | None = field(default=None)
@@ -207,12 +209,14 @@ class Scene:
         """The scene with these frames, in this order; points stay."""
         indices = [int(i) for i in indices]
         visibility = None if self.visibility is None else tuple(self.visibility[i] for i in indices)
-        return replace(self, frames=tuple(self.frames[i] for i in indices), visibility=visibility)
+        overlap = None if self.overlap is None else self.overlap[np.ix_(indices, indices)]
+        frames = tuple(self.frames[i] for i in indices)
+        return replace(self, frames=frames, visibility=visibility, overlap=overlap)
 
     def without_cameras(self) -> "Scene":
         """The same photos, still undistorted by `Frame.load`, with poses and intrinsics dropped."""
         frames = tuple(replace(f, extrinsics=None, intrinsics=None) for f in self.frames)
-        none: dict[str, Any] = dict.fromkeys(("points", "visibility", "origin"))
+        none: dict[str, Any] = dict.fromkeys(("points", "visibility", "overlap", "origin"))
         return replace(self, frames=frames, source="unposed", metric=False, **none)
 
 

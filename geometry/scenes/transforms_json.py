@@ -241,7 +241,7 @@ def _frame(content: Mapping, entry: Mapping, photo: Path, path: Path, partly: bo
         extrinsics=extrinsics,
         lens=lens,
         where=where,
-        depth=None if depth is None else partial(_read_depth, depth, float(unit)),
+        depth=None if depth is None else partial(read_depth, depth, float(unit)),
         mask=mask,
     )
 
@@ -270,7 +270,7 @@ def extrinsics_from_matrix(cam_to_world: np.ndarray, where: str) -> Float[np.nda
     return se3.invert(torch.from_numpy(opencv)).numpy()
 
 
-def _read_depth(path: Path, unit: float) -> np.ndarray:
+def read_depth(path: Path, unit: float) -> np.ndarray:
     return read_map(path).astype(np.float32) * np.float32(unit)
 
 

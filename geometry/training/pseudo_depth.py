@@ -9,6 +9,7 @@ from torch import Tensor
 from geometry.ops.align import DegenerateAlignment, robust_scale_shift
 
 MIN_INLIER_SHARE = 0.3  # below, the line that was found is one of several
+MOST_POINTS = 20_000  # of a view that the fit looks at; more tell it nothing, and dense depth has 250,000
 FLAT = 0.1  # spread of measured depth, relative to its mean, below which a view is called flat
 
 
@@ -54,6 +55,9 @@ def align_teacher_depth(
     """
     usable = valid & measured.isfinite() & (measured > 0) & teacher.isfinite()
     x, y = teacher[usable].double(), measured[usable].double()
+    if len(x) > MOST_POINTS:
+        some = torch.randperm(len(x), generator=generator)[:MOST_POINTS]
+        x, y = x[some], y[some]
     n = len(x)
     if n < min_points:
         return None, AlignmentReport(failure=f"too few points: {n}, expected {min_points}", points=n)

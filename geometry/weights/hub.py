@@ -36,6 +36,13 @@ RELEASES = {
 }
 
 
+def cache_folder() -> Path:
+    """What can be made or fetched again: ``FEEDFORWARD_NVS_CACHE``, or a folder of the home folder."""
+    return Path(
+        os.environ.get("FEEDFORWARD_NVS_CACHE", Path.home() / ".cache" / "feedforward-nvs")
+    ).expanduser()
+
+
 def fetch_weights(repository: str) -> Path:
     """Path of a hub repository's model.safetensors, from the caches or the network.
 
@@ -43,8 +50,7 @@ def fetch_weights(repository: str) -> Path:
         InputError: not here and not reachable; says which file to put where.
     """
     # Searched before the hub: for weights copied to a machine without network.
-    cache = os.environ.get("FEEDFORWARD_NVS_CACHE", Path.home() / ".cache" / "feedforward-nvs")
-    by_hand = Path(cache).expanduser() / repository.split("/")[-1] / "model.safetensors"
+    by_hand = cache_folder() / repository.split("/")[-1] / "model.safetensors"
     if by_hand.is_file():
         return by_hand
     # Imported here: it takes half a second, which local files do not need.

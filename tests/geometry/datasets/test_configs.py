@@ -113,8 +113,8 @@ def test_a_capture_of_ones_own_gives_batches(tmp_path, room, monkeypatch):
 
 
 def test_a_set_can_be_left_out_of_the_mixture():
-    parts = "data.dataset.datasets.scenes.mixture.parts"
+    parts = "data.dataset.mixture.parts"
     content = load("geometry_mixture", f"~{parts}.co3d", f"~{parts}.wildrgbd")
-    left = content.dataset.datasets.scenes.mixture.parts
+    left = content.dataset.mixture.parts
     assert "dl3dv" in left
     assert not {"co3d", "wildrgbd"} & set(left)

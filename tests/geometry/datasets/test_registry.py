@@ -40,7 +40,7 @@ def test_every_layout_is_recognised(tmp_path, name):
 
 
 def test_every_reader_has_a_layout_here_or_is_never_recognised():
-    assert set(READERS) - set(LAYOUTS) == {"megadepth_index"}
+    assert set(READERS) - set(LAYOUTS) == {"megadepth_index", "shards"}  # shards: test_shards.py
 
 
 def test_unknown_folders_and_kinds(tmp_path):

@@ -101,7 +101,7 @@ def test_mixture_weights():
         }
     )
     rng = np.random.default_rng(0)
-    counts = Counter(mixture.draw(rng)[0] for _ in range(2000))
+    counts = Counter(mixture.draw(rng, request(0))[0] for _ in range(2000))
     assert counts["a"] / 2000 == pytest.approx(0.75, abs=0.03)
     assert set(counts) == {"a", "b"}
     by_size = Mixture({"a": Part(source=Rooms([3])), "b": Part(source=Rooms([3, 3, 3]))})
@@ -114,10 +114,10 @@ def test_scenes_are_remembered_up_to_a_limit():
     source = Rooms([3, 3, 3])
     mixture = Mixture({"a": Part(source=source)}, cache=2)
     for i in (0, 1, 0, 1):
-        mixture.read("a", i)
+        mixture.read("a", f"room{i}")
     assert source.reads == 2
-    mixture.read("a", 2)
-    mixture.read("a", 0)
+    mixture.read("a", "room2")
+    mixture.read("a", "room0")
     assert source.reads == 4
 
 

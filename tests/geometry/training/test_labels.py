@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,12 +10,13 @@ import torch
 from torch import nn
 
 from geometry.datasets.sources import SceneSource
+from geometry.datasets.transforms_folder import TransformsFolders
 from geometry.errors import InputError
 from geometry.models.da3 import MonocularDepth
 from geometry.prediction import Geometry
 from geometry.sampling.augment import turned
 from geometry.scenes.scene import Frame, Scene
-from geometry.training import labelling
+from geometry.training import labelling, pseudo_depth
 from geometry.training.labelling import LabelOptions
 from geometry.training.labels import (
     FOLDER,
@@ -25,6 +27,7 @@ from geometry.training.labels import (
     with_label,
     write_label,
 )
+from geometry.worlds.capture import write_world
 
 H, W = 42, 56
 
@@ -86,7 +89,7 @@ class Teacher(MonocularDepth):
 
 
 def run(root, teacher=None, share=(0, 1), **options):
-    options = LabelOptions(process_res=W, **options)
+    options = LabelOptions(process_res=W, workers=0, **options)
     return labelling.label_source(
         Rooms(root), teacher or Teacher(), options, torch.device("cpu"), share=share
     )
@@ -152,13 +155,79 @@ def test_depth_files_of_the_data_set_are_neither_replaced_nor_removed(tmp_path):
     assert run(tmp_path, folder="depth") == {"labelled": 4, "nothing measured": 2}
 
 
-def test_processes_share_the_frames_and_a_label_is_the_same_from_any(tmp_path):
-    shares = [run(tmp_path / "two", share=(rank, 2)) for rank in range(2)]
-    assert [sum(s.values()) for s in shares] == [3, 3]
-    run(tmp_path / "one")
-    for path in sorted((tmp_path / "one").rglob("*.npz")):
+def test_processes_share_the_scenes_and_a_label_is_the_same_from_any(tmp_path):
+    reads = []
+
+    class Counted(Rooms):
+        def read(self, name):
+            reads.append(name)
+            return super().read(name)
+
+    options = LabelOptions(process_res=W, workers=0, batch=2)
+    for rank in range(2):
+        reads.clear()
+        source = Counted(tmp_path / "two")
+        counts = labelling.label_source(source, Teacher(), options, torch.device("cpu"), share=(rank, 2))
+        assert sum(counts.values()) == 3
+        assert set(reads) == {("a", "b/c")[rank]}
+    teacher = Teacher()
+    run(tmp_path / "one", teacher)
+    assert teacher.calls == 2  # a scene's three photos at once
+    labels = sorted((tmp_path / "one").rglob("*.npz"))
+    assert len(labels) == 4
+    for path in labels:
         other = tmp_path / "two" / path.relative_to(tmp_path / "one")
         np.testing.assert_array_equal(read_label(path), read_label(other))
+
+
+def test_loader_workers_give_the_same_labels(tmp_path):
+    for place in ("alone", "workers"):
+        for name in ("x", "y"):
+            write_world(tmp_path / place / name, 1, photos=3, image_size=(42, 56))
+    teacher = Teacher()
+    for place, workers in (("alone", 0), ("workers", 2)):
+        for name in ("x", "y"):
+            source = TransformsFolders(tmp_path / place / name)
+            options = LabelOptions(process_res=W, workers=workers, batch=2, max_residual=9, max_scale_error=9)
+            assert sum(labelling.label_source(source, teacher, options, torch.device("cpu")).values()) == 3
+    labels = sorted((tmp_path / "alone").rglob("*/teacher_depth/**/*.npz"))
+    reports = sorted((tmp_path / "alone").rglob("report.jsonl"))
+    for path in [*labels, *reports]:
+        other = tmp_path / "workers" / path.relative_to(tmp_path / "alone")
+        assert path.read_bytes() == other.read_bytes()
+    assert reports
+
+
+def test_a_photo_that_cannot_be_read_is_reported_and_the_others_are_labelled(tmp_path):
+    source = Rooms(tmp_path)
+    scene = source.read("a")
+
+    def cut_short():
+        raise InputError("0.png: expected a photo, could not read it")
+
+    broken = replace(scene, frames=(replace(scene.frames[0], image=cut_short), *scene.frames[1:]))
+    source.names, source.read = ("a",), lambda name: broken
+    counts = labelling.label_source(
+        source, Teacher(), LabelOptions(process_res=W, workers=0), torch.device("cpu")
+    )
+    assert counts == {"unreadable": 1, "labelled": 1, "nothing measured": 1}
+
+
+def test_the_fit_looks_at_a_bounded_number_of_pixels(monkeypatch):
+    seen = []
+    fit = pseudo_depth.robust_scale_shift
+
+    def counted(x, y, **options):
+        seen.append(len(x))
+        return fit(x, y, **options)
+
+    monkeypatch.setattr(pseudo_depth, "robust_scale_shift", counted)
+    truth = 2 + torch.rand(400, 500, generator=torch.Generator().manual_seed(0))
+    label, report = pseudo_depth.align_teacher_depth(
+        (truth - 1) / 3, truth, truth > 0, generator=torch.Generator().manual_seed(0)
+    )
+    assert seen == [report.points] == [20_000]
+    torch.testing.assert_close(label, truth)
 
 
 def test_raw_labels_are_relative_and_need_no_measurement(tmp_path):
