@@ -8,7 +8,7 @@ no gradient yet and so no optimizer state (a camera encoder before the first sam
 """
 
 import hashlib
-from collections.abc import Mapping, Set
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
@@ -99,20 +99,16 @@ def require_fitting(saved: Mapping[str, Tensor], present: Mapping[str, Tensor]) 
     Raises:
         InputError: names or shapes of a checkpoint are not this run's.
     """
-    _require_same_names(saved.keys(), present.keys())
+    missing, extra = sorted(present.keys() - saved.keys()), sorted(saved.keys() - present.keys())
+    if missing or extra:
+        raise InputError(
+            f"the checkpoint's tensors are not this run's: {len(missing)} only here "
+            f"({', '.join(missing[:3])}), {len(extra)} only in the checkpoint ({', '.join(extra[:3])}). "
+            "Resume with the same model and the same frozen parts, or start in a new folder"
+        )
     for name, tensor in present.items():
         if saved[name].shape != tensor.shape:
             raise InputError(
                 f"the checkpoint's {name} has shape {list(saved[name].shape)}, "
                 f"this run's {list(tensor.shape)}"
             )
-
-
-def _require_same_names(saved: Set[str], present: Set[str]) -> None:
-    if saved != present:
-        missing, extra = sorted(present - saved), sorted(saved - present)
-        raise InputError(
-            f"the checkpoint's tensors are not this run's: {len(missing)} only here "
-            f"({', '.join(missing[:3])}), {len(extra)} only in the checkpoint ({', '.join(extra[:3])}). "
-            "Resume with the same model and the same frozen parts, or start in a new folder"
-        )

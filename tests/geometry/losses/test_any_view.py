@@ -9,7 +9,7 @@ from torch.testing import assert_close
 from geometry.losses.camera import camera_loss
 from geometry.losses.depth import depth_loss
 from geometry.losses.gradient import gradient_loss
-from geometry.losses.point import point_loss
+from geometry.losses.point import point_loss, point_map_loss
 from geometry.losses.ray import ray_loss
 from geometry.ops.rays import resize_rays
 
@@ -127,3 +127,17 @@ def test_no_valid_pixel_is_zero_with_zero_gradient(generator, name):
     assert loss.item() == 0
     for gradient in torch.autograd.grad(loss, inputs):
         assert not gradient.any()
+
+
+def test_points_have_the_same_loss_in_one_part_and_in_two(generator):
+    """A sample of one measured point counts as a dense one, from depth and rays and as a point map alike."""
+    depth = 1 + torch.rand(2, 2, 4, 6, generator=generator, dtype=torch.float64)
+    rays = torch.randn(2, 2, 2, 3, 6, generator=generator, dtype=torch.float64)
+    target = torch.randn(2, 2, 4, 6, 3, generator=generator, dtype=torch.float64)
+    valid = torch.ones(2, 2, 4, 6, dtype=torch.bool)
+    valid[1] = False
+    valid[1, 0, 0] = True
+    points = torch.randn(2, 2, 4, 6, 3, generator=generator, dtype=torch.float64)
+    for loss, predicted in ((point_loss, (depth, rays)), (point_map_loss, (points,))):
+        parts = [loss(*(p[[i]] for p in predicted), target[[i]], valid[[i]]) for i in range(2)]
+        assert_close(loss(*predicted, target, valid), (parts[0] + parts[1]) / 2)

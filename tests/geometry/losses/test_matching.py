@@ -1,6 +1,7 @@
 """L_A: solved by hand, its least value, what does not count, gradients in float64."""
 
 import math
+from dataclasses import fields
 
 import pytest
 import torch
@@ -71,3 +72,17 @@ def test_gradients(heads):
     logits = torch.randn(1, heads, 2, VIEWS, T + 1, dtype=torch.float64, requires_grad=True)
     matches = matches_of((0, [3, 4], [0.4, 0.6]), (5, [0, 1], [1.0, 0.0]))
     assert torch.autograd.gradcheck(lambda x: matching_loss(x, matches)[0], (logits,))
+
+
+def test_a_batch_has_the_same_loss_in_one_part_and_in_two():
+    """A scene of one match counts as one of many, whatever shares its part."""
+    torch.manual_seed(0)
+    logits = torch.randn(2, 2, 3, VIEWS, T + 1, dtype=torch.float64)
+    many = matches_of(*((i, [3, 4], [0.4, 0.6]) for i in range(3)))
+    few = matches_of((0, [4, 5], [0.5, 0.5]), *((i, [3, 4], [0.0, 0.0]) for i in (1, 2)))
+    both = PatchMatches(
+        **{f.name: torch.cat([getattr(m, f.name) for m in (many, few)]) for f in fields(PatchMatches)}
+    )
+    parts = [matching_loss(logits[i : i + 1], m) for i, m in enumerate((many, few))]
+    for whole, one, two in zip(matching_loss(logits, both), *parts):
+        assert_close(whole, (one + two) / 2)
