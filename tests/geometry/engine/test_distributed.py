@@ -110,7 +110,11 @@ def test_blocks_gathered_narrow_train_nearly_alike_and_are_stored_wide(two):
 def test_four_processes_are_gone_on_with_by_two(tmp_path):
     """By shards of other sizes; losses are those of four micro-batches on one process throughout."""
     text = SCRIPT[: SCRIPT.index("# Resume")].replace("steps=8", "steps=options.pop('steps')")
-    copies = {"parallel": {"strategy": "fsdp", "shard_over": 2}, **SAME, "steps": 6}  # two, of two shards each
+    copies = {
+        "parallel": {"strategy": "fsdp", "shard_over": 2},
+        **SAME,
+        "steps": 6,
+    }  # two, of two shards each
     torchrun(4, script(text, tmp_path, {"run": {**FSDP, "steps": 6, "every": 3}, "hsdp": copies}))
     assert_same(toy.losses(tmp_path / "hsdp"), toy.losses(tmp_path / "run"))
     assert len(list(tmp_path.glob("run/checkpoints/step_00000006/shard-*"))) > 4
