@@ -1,14 +1,26 @@
 """The one exception that a person causes, and how a command reports it."""
 
+import csv
 import errno
 import os
+import pickle
+import struct
 import sys
+import tokenize
 import warnings
+import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from geometry.console import listening
 
+# What damaged or hostile files make parsers raise: of numbers, JSON, pictures, archives, arrays, pickles.
+DAMAGED = (
+    OSError, EOFError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, MemoryError,
+    RuntimeError, SyntaxError, csv.Error, pickle.UnpicklingError, struct.error, tokenize.TokenError,
+    zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
 _CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EROFS, errno.EPERM)
 
 
@@ -39,8 +51,13 @@ def reading(where: object, expected: str) -> Iterator[None]:
         yield
     except InputError:
         raise
-    except (OSError, EOFError, SyntaxError, ValueError, TypeError, LookupError, RuntimeError) as error:
-        reason = repr(error) if isinstance(error, LookupError) else getattr(error, "strerror", None) or error
+    except FileNotFoundError:
+        raise InputError(f"{where}: expected {expected}, found no such file") from None
+    except DAMAGED as error:
+        said = (
+            repr(error) if isinstance(error, LookupError) else getattr(error, "strerror", None) or str(error)
+        )
+        reason = (said.splitlines() or [type(error).__name__])[0][:200]
         raise InputError(f"{where}: expected {expected}, could not read it ({reason})") from error
 
 

@@ -13,9 +13,8 @@ import h5py
 import numpy as np
 from jaxtyping import Float
 
-from geometry.errors import InputError
+from geometry.errors import InputError, reading
 from geometry.formats.images import read_map
-from geometry.formats.safe_pickle import DAMAGED, one_line
 
 
 def read_png_depth(path: Path, *, unit: float = 1e-3, beyond: int | None = None) -> Float[np.ndarray, "H W"]:
@@ -40,23 +39,16 @@ def read_h5_depth(path: Path, *, dataset: str = "depth") -> Float[np.ndarray, "H
     Raises:
         InputError: no HDF5 file, or no two-dimensional dataset of that name in it.
     """
-    try:
-        with h5py.File(path, "r") as file:
-            if dataset not in file or file[dataset].ndim != 2:
-                raise InputError(f"{path}: expected a dataset {dataset!r} [H, W], found {sorted(file)}")
-            return np.asarray(file[dataset], dtype=np.float32)
-    except InputError:
-        raise
-    except DAMAGED as error:
-        raise InputError(f"{path}: expected an HDF5 file, could not read it ({one_line(error)})") from error
+    with reading(path, "an HDF5 file"), h5py.File(path, "r") as file:
+        if dataset not in file or file[dataset].ndim != 2:
+            raise InputError(f"{path}: expected a dataset {dataset!r} [H, W], found {sorted(file)}")
+        return np.asarray(file[dataset], dtype=np.float32)
 
 
 def read_npy_depth(path: Path) -> Float[np.ndarray, "H W"]:
     """A .npy file of floating-point depth."""
-    try:
+    with reading(path, "depth as .npy"):
         depth = np.load(path, allow_pickle=False)
-    except DAMAGED as error:
-        raise InputError(f"{path}: expected depth as .npy, could not read it ({one_line(error)})") from error
     if not isinstance(depth, np.ndarray) or depth.ndim != 2:
         raise InputError(f"{path}: expected depth [H, W], got {getattr(depth, 'shape', 'an archive')}")
     if depth.dtype.kind not in "fui":
@@ -70,10 +62,8 @@ def read_pfm(path: Path) -> Float[np.ndarray, "H W"]:
     Text header ``Pf``, width height, scale; a negative scale means little-endian. Rows are stored from
     the bottom up.
     """
-    try:
+    with reading(path, "a PFM depth map"):
         data = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path}: expected a PFM depth map, could not read it ({error.strerror})") from error
     header = re.match(rb"(\S+)\s+(\d+)\s+(\d+)\s+(\S+)\s", data)  # white space of any kind between
     try:
         magic, width, height, scale = header[1], int(header[2]), int(header[3]), float(header[4])

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float, UInt8
 
 from geometry.atomic import atomic_file
-from geometry.errors import InputError
+from geometry.errors import InputError, reading
 from geometry.ops import se3
 
 _FLOAT, _USHORT, _VERTICES = 5126, 5123, 34962  # glTF's numbers for component types and the kind of a buffer
@@ -102,17 +102,13 @@ def read_container(path: Path | str) -> tuple[dict, bytes]:
     Raises:
         InputError: no such file, or not of this form.
     """
-    try:
+    with reading(path, "a .glb file"):
         data = Path(path).read_bytes()
-    except FileNotFoundError:
-        raise InputError(f"{path}: expected a .glb file, found no such file") from None
     if len(data) < 20 or data[:4] != b"glTF":
         raise InputError(f"{path}: expected a .glb file, it does not start with 'glTF'")
     length = int.from_bytes(data[12:16], "little")
-    try:
+    with reading(path, "JSON in the .glb"):
         document = json.loads(data[20 : 20 + length])
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: expected JSON in the .glb, could not read it ({error})") from None
     if not isinstance(document, dict):
         raise InputError(f"{path}: expected a glTF document, got a {type(document).__name__}")
     return document, data[28 + length :]

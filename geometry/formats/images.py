@@ -4,7 +4,6 @@ import importlib.util
 import io
 import os
 import re
-import struct
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ import numpy as np
 from jaxtyping import Bool, UInt8
 from PIL import Image, ImageCms, UnidentifiedImageError
 
-from geometry.errors import PhotoError
+from geometry.errors import DAMAGED, PhotoError
 
 HEIC_SUFFIXES = frozenset({".heic", ".heif", ".hif"})
 HEIC_READABLE = importlib.util.find_spec("pillow_heif") is not None
@@ -38,9 +37,6 @@ _LOSSY = frozenset({".jpg", ".jpeg", ".jpe", ".jfif"})
 Colour = tuple[int, int, int]  # RGB, 0..255
 WHITE: Colour = (255, 255, 255)
 MOST_PIXELS = 400_000_000  # of one photo, 1.2 GB of RGB; phones make 200 million
-# What Pillow's decoders raise on damaged files.
-DAMAGED = (OSError, SyntaxError, ValueError, EOFError, RuntimeError, LookupError, TypeError, ArithmeticError)
-DAMAGED += (struct.error,)
 _OPENING = Lock()  # while Pillow's own limit is off
 
 _EXIF_MAKE, _EXIF_MODEL, _EXIF_ORIENTATION = 0x010F, 0x0110, 0x0112

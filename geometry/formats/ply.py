@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from geometry.atomic import atomic_file
-from geometry.errors import InputError
+from geometry.errors import InputError, reading
 
 _TYPES = {
     "char": "i1", "uchar": "u1", "short": "i2", "ushort": "u2", "int": "i4", "uint": "u4", "float": "f4",
@@ -31,19 +31,7 @@ def write_points(
 ) -> None:
     """Write a point cloud; colours are sRGB bytes."""
     vertices = np.rec.fromarrays([*points.T, *colours.T], dtype=_POINT)
-    write_vertices(path, _POINT, len(points), [vertices])
-
-
-def write_vertices(
-    path: Path | str,
-    dtype: np.dtype,
-    count: int,
-    chunks: Iterable[np.ndarray],
-    *,
-    comments: Iterable[str] = (),
-) -> None:
-    """Write ``count`` vertices of little-endian number fields, given in pieces so that memory is bounded."""
-    write_elements(path, [("vertex", dtype, count, chunks)], comments=comments)
+    write_elements(path, [("vertex", _POINT, len(points), [vertices])])
 
 
 def write_elements(
@@ -52,7 +40,7 @@ def write_elements(
     *,
     comments: Iterable[str] = (),
 ) -> None:
-    """Write elements in turn: the name, dtype, number and pieces of each, as `write_vertices` takes them."""
+    """Write elements in turn: the name, little-endian fields, number and pieces (for memory) of each."""
     elements = list(elements)
     header = ["ply", "format binary_little_endian 1.0", *(f"comment {text}" for text in comments)]
     for name, dtype, count, _ in elements:
@@ -69,15 +57,6 @@ def write_elements(
                 raise ValueError(f"{path}: {count} elements {name!r} were announced and {written} given")
 
 
-def read_vertices(path: Path | str) -> np.ndarray:
-    """The vertex element as a structured array; other elements (faces) are skipped.
-
-    Raises:
-        InputError: as `read_elements`, or no vertices.
-    """
-    return read_elements(path)[0]["vertex"]
-
-
 def read_elements(path: Path | str) -> tuple[dict[str, np.ndarray], list[str]]:
     """Elements by name as structured arrays, up to the first after the vertices that holds lists; comments.
 
@@ -86,25 +65,20 @@ def read_elements(path: Path | str) -> tuple[dict[str, np.ndarray], list[str]]:
     """
     path = Path(path)
     found: dict[str, np.ndarray] = {}
-    try:
-        with path.open("rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            order, elements, comments = _read_header(file, path)
-            for name, count, fields in elements:
-                if fields is None and "vertex" in found:
-                    break
-                if fields is None:
-                    raise InputError(f"{path}: expected numbers before the vertices, found a list in {name}")
-                dtype = np.dtype([(field, order + kind) for field, kind in fields])
-                if not fields or not 0 <= count * dtype.itemsize <= size - file.tell():
-                    raise InputError(
-                        f"{path}: expected {count} elements {name!r} of {dtype.itemsize} bytes, too short"
-                    )
-                found[name] = np.frombuffer(file.read(count * dtype.itemsize), dtype)
-    except FileNotFoundError:
-        raise InputError(f"{path}: expected a PLY file, found no such file") from None
-    except (OSError, ValueError) as error:  # a folder; two fields of one name
-        raise InputError(f"{path}: expected a PLY file, could not read it ({error})") from None
+    with reading(path, "a PLY file"), path.open("rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        order, elements, comments = _read_header(file, path)
+        for name, count, fields in elements:
+            if fields is None and "vertex" in found:
+                break
+            if fields is None:
+                raise InputError(f"{path}: expected numbers before the vertices, found a list in {name}")
+            dtype = np.dtype([(field, order + kind) for field, kind in fields])
+            if not fields or not 0 <= count * dtype.itemsize <= size - file.tell():
+                raise InputError(
+                    f"{path}: expected {count} elements {name!r} of {dtype.itemsize} bytes, too short"
+                )
+            found[name] = np.frombuffer(file.read(count * dtype.itemsize), dtype)
     if "vertex" not in found:
         raise InputError(f"{path}: expected an element 'vertex', found none")
     return found, comments
@@ -129,7 +103,7 @@ def _read_header(
     elements: list[Any] = []
     comments: list[str] = []
     for line in header[1].decode("ascii", errors="replace").splitlines() if header else ():
-        try:
+        with reading(path, f"a PLY header with lines of its kinds, got {line!r}"):
             match line.split():
                 case ["comment", *_]:
                     comments.append(line[8:].strip())
@@ -143,10 +117,6 @@ def _read_header(
                     elements[-1] = (*elements[-1][:2], None)
                 case ["property", kind, name] if elements[-1][2] is not None:
                     elements[-1][2].append((name, _TYPES[kind]))
-        except InputError:
-            raise
-        except (IndexError, KeyError, ValueError):
-            raise InputError(f"{path}: expected a PLY header, cannot read the line {line!r}") from None
     if order is None:
         raise InputError(f"{path}: expected a PLY header that ends with end_header, found none")
     file.seek(header.end())

@@ -6,27 +6,20 @@ arrays of None, tuples and dicts: here an unpickler knows numpy's arrays, dtypes
 
 import io
 import pickle
-import tokenize
 import zipfile
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from geometry.errors import InputError
+from geometry.errors import InputError, reading
 
 _NUMPY_CORES = ("numpy.core", "numpy._core")  # the name before and after numpy 2
-# Exceptions that damaged or hostile arrays, pickles and archives raise: the header of an array is Python.
-DAMAGED = (pickle.UnpicklingError, EOFError, ValueError, TypeError, LookupError, AttributeError,
-           OverflowError, MemoryError, OSError, RuntimeError, SyntaxError, tokenize.TokenError,
-           zipfile.BadZipFile, zlib.error)  # fmt: skip
 
 
-def one_line(error: Exception) -> str:
-    """The beginning of an error's message, which for some has many lines."""
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]
+class ForeignPickle(InputError):
+    """A pickle that names other classes or functions than numpy's own types; nothing of it was run."""
 
 
 def load_objects(path: str | Path) -> dict[str, Any]:
@@ -37,7 +30,7 @@ def load_objects(path: str | Path) -> dict[str, Any]:
     """
     path = Path(path)
     try:
-        with path.open("rb") as file:
+        with reading(path, "an .npz archive of arrays"), path.open("rb") as file:
             if zipfile.is_zipfile(file):
                 with zipfile.ZipFile(file) as archive:
                     return {
@@ -49,14 +42,8 @@ def load_objects(path: str | Path) -> dict[str, Any]:
             file.seek(0)
             content = _read_array(file) if bare else load_numpy_pickle(file)
             content = content.item() if bare and content.ndim == 0 else content
-    except FileNotFoundError:
-        raise InputError(f"{path}: expected an .npz file, found no such file") from None
-    except InputError as error:
+    except ForeignPickle as error:
         raise InputError(f"{path}: {error}") from error
-    except DAMAGED as error:
-        raise InputError(
-            f"{path}: expected an .npz archive of arrays, could not read it ({one_line(error)})"
-        ) from error
     if not isinstance(content, dict):
         raise InputError(f"{path}: expected named arrays, got one {type(content).__name__}")
     return content
@@ -66,7 +53,7 @@ def load_numpy_pickle(file: io.BufferedIOBase) -> Any:
     """Unpickle plain Python values and numpy's own arrays, dtypes and scalars.
 
     Raises:
-        InputError: the pickle names any other class or function; nothing of it was run.
+        ForeignPickle: it names anything else.
     """
     return _NumpyUnpickler(file, encoding="latin1").load()  # latin1: numpy bytes pickled by Python 2
 
@@ -141,7 +128,7 @@ class _NumpyUnpickler(pickle.Unpickler):
         try:
             return _ALLOWED[(module, name)]
         except KeyError:
-            raise InputError(
+            raise ForeignPickle(
                 f"expected a pickle of numpy arrays and plain values, got one that asks for {module}.{name}; "
                 f"it was not run"
             ) from None

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from geometry.errors import InputError
+from geometry.errors import InputError, reading
 
 
 def read_text(path: Path) -> str:
@@ -28,14 +28,8 @@ def read_json(path: Path, expected: str) -> Any:
     Raises:
         InputError: no such file, one that may not be read, or no JSON.
     """
-    try:
+    with reading(path, f"JSON, {expected}"):
         return json.loads(read_text(path))
-    except FileNotFoundError:
-        raise InputError(f"{path}: expected {expected}, found no such file") from None
-    except OSError as error:
-        raise InputError(f"{path}: expected {expected}, could not read it ({error.strerror})") from error
-    except (ValueError, RecursionError) as error:  # includes broken UTF-8
-        raise InputError(f"{path}: expected JSON, {expected}, could not read it ({error})") from error
 
 
 def read_table(path: Path, columns: int, expected: str, *, header: int = 0) -> Float[np.ndarray, "rows n"]:
@@ -48,10 +42,8 @@ def read_table(path: Path, columns: int, expected: str, *, header: int = 0) -> F
     Raises:
         InputError: the file is missing, holds something else, or has another number of columns.
     """
-    try:
+    with reading(path, f"lines of {expected}"):
         rows = np.loadtxt(io.StringIO(read_text(path)), dtype=np.float64, skiprows=header, ndmin=2)
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: expected lines of {expected}, could not read them ({error})") from error
     if rows.shape[1] != columns:
         raise InputError(f"{path}: expected {columns} numbers per line, {expected}, got {rows.shape[1]}")
     return rows

@@ -9,8 +9,7 @@ import torch
 from jaxtyping import Float
 
 from geometry.atomic import atomic_file
-from geometry.errors import InputError
-from geometry.formats.safe_pickle import DAMAGED, one_line
+from geometry.errors import InputError, reading
 from geometry.options import LabelOptions
 from geometry.scenes.scene import Frame, Scene
 
@@ -55,11 +54,8 @@ def read_label(path: Path) -> Float[np.ndarray, "h w"]:
     Raises:
         InputError: the file is damaged.
     """
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            return stored["depth"].astype(np.float32) * stored["unit"]
-    except DAMAGED as error:
-        raise InputError(f"{path}: expected a depth label, could not read it ({one_line(error)})") from error
+    with reading(path, "a depth label"), np.load(path, allow_pickle=False) as stored:
+        return stored["depth"].astype(np.float32) * stored["unit"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -14,7 +14,7 @@ from torch.testing import assert_close
 
 import geometry
 from geometry.capture import Capture, open_capture
-from geometry.formats.ply import read_vertices
+from geometry.formats.ply import read_elements
 from geometry.scenes import transforms_json
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -217,7 +217,7 @@ def test_results_are_written_as_the_command_does(model, photos, tmp_path):
     cloud = scene.points(conf_percentile=0.0)
     assert len(cloud.points) > 100
     scene.save(tmp_path / "a.ply", conf_percentile=0.0)
-    vertices = read_vertices(tmp_path / "a.ply")
+    vertices = read_elements(tmp_path / "a.ply")[0]["vertex"]
     np.testing.assert_array_equal(np.stack([vertices[name] for name in "xyz"], axis=-1), cloud.points)
     scene.save(str(tmp_path / "a.glb"))
     assert (tmp_path / "a.glb").read_bytes()[:4] == b"glTF"

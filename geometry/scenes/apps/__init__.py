@@ -18,19 +18,17 @@ Source: the apps' documentation (Metashape's manual, appendix "Camera models"; E
 Camera Math"; format descriptions of Stray Scanner and Record3D), nerfstudio's and AliceVision's readers.
 """
 
-import csv
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from xml.etree import ElementTree
 
 import numpy as np
 import torch
 
 from geometry.console import some
-from geometry.errors import InputError
+from geometry.errors import DAMAGED, InputError, reading
 from geometry.formats.distortion import Lens
 from geometry.formats.images import natural_key, read_header
 from geometry.formats.text import read_json, read_text
@@ -41,9 +39,6 @@ from geometry.scenes.apps.shots import Shot, starts_with
 from geometry.scenes.panorama import with_views
 from geometry.scenes.photo_files import find_named
 from geometry.scenes.scene import Frame, Scene, check_pose, photo_frame, photos_present, readable_frames
-
-# What reading a damaged file raises.
-_DAMAGED = (LookupError, TypeError, ValueError, OverflowError, AttributeError, RecursionError)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,7 +112,7 @@ def _lens(shot: Shot, size: tuple[int, int]) -> Lens:
     """The lens of a photo stored as (H, W); its faults say where they are."""
     try:
         return shot.lens(size)
-    except _DAMAGED as error:  # an InputError is among them
+    except DAMAGED as error:  # an InputError is among them
         said = str(error) or type(error).__name__
         raise InputError(said if said.startswith(shot.where) else f"{shot.where}: {said}") from None
 
@@ -138,13 +133,8 @@ def _shots(source: Path) -> tuple[App, dict[str, Shot]]:
     app = app_of(source)
     if app is None:
         raise InputError(f"{source}: expected cameras that an app exported, found none of a known kind")
-    try:
+    with reading(source, f"{app.title} cameras"):
         shots = list(app.shots(source))
-    except OSError as error:
-        raise InputError(f"{source}: expected {app.title} cameras, could not read them ({error})") from None
-    except (*_DAMAGED, csv.Error, ElementTree.ParseError) as e:
-        reason = f"{type(e).__name__}: {e}".splitlines()[0][:200]
-        raise InputError(f"{source}: expected {app.title} cameras, could not read them ({reason})") from None
     twice = [name for name, count in Counter(shot.name for shot in shots).items() if count > 1]
     if twice:
         warnings.warn(

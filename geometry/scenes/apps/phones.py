@@ -3,7 +3,6 @@
 import csv
 import json
 import zipfile
-import zlib
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
@@ -13,8 +12,8 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from geometry.errors import InputError
-from geometry.formats.images import DAMAGED, IMAGE_SUFFIXES, decode, natural_key
+from geometry.errors import InputError, reading
+from geometry.formats.images import IMAGE_SUFFIXES, decode, natural_key
 from geometry.formats.text import read_json, read_text
 from geometry.scenes import video
 from geometry.scenes.apps.shots import OPENGL, Shot, matrix, pixel_keys, pose_from_quat, shot_of
@@ -47,12 +46,9 @@ def record3d(path: Path) -> Iterator[Shot]:
     """Poses are qx qy qz qw x y z of photo N, ``rgbd/N.jpg`` or ``rgb/N.jpg``; ``K`` is 3 x 3 by columns."""
     photos: dict[str, str] = {}
     if path.suffix.lower() == ".r3d":
-        try:
-            with zipfile.ZipFile(path) as archive:
-                content = json.loads(_member(archive, "metadata", path))
-                names = [name for name in archive.namelist() if Path(name).suffix.lower() in IMAGE_SUFFIXES]
-        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
-            raise InputError(f"{path}: expected Record3D's archive, could not read it ({error})") from None
+        with reading(path, "Record3D's archive"), zipfile.ZipFile(path) as archive:
+            content = json.loads(_member(archive, "metadata", path))
+            names = [name for name in archive.namelist() if Path(name).suffix.lower() in IMAGE_SUFFIXES]
         photos = {Path(name).stem: name for name in names if Path(name).parent.name == "rgbd"}
         if not photos:
             raise InputError(f"{path}: expected photos rgbd/*.jpg in the archive, found none")
@@ -79,15 +75,15 @@ def _member(archive: zipfile.ZipFile, name: str, path: Path) -> bytes:
 
 def _zipped(path: Path, name: str, size: tuple[int, int]) -> UInt8[np.ndarray, "H W 3"]:
     where = f"{path}, {name}"
-    try:
-        with zipfile.ZipFile(path) as archive, archive.open(name) as file, Image.open(file) as image:
-            if (image.height, image.width) != size:
-                raise InputError(f"{where}: expected {size} (H x W), got {image.height} x {image.width}")
-            return decode(image, where)
-    except (zipfile.BadZipFile, zlib.error, *DAMAGED) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"{where}: expected a photo, could not read it ({error})") from None
+    with (
+        reading(where, "a photo"),
+        zipfile.ZipFile(path) as archive,
+        archive.open(name) as file,
+        Image.open(file) as image,
+    ):
+        if (image.height, image.width) != size:
+            raise InputError(f"{where}: expected {size} (H x W), got {image.height} x {image.width}")
+        return decode(image, where)
 
 
 def stray(path: Path) -> Iterator[Shot]:

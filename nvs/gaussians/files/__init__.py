@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import Any
 
 from geometry.console import counted, say
-from geometry.errors import InputError
+from geometry.errors import InputError, reading
 from nvs.gaussians.capping import capped
 from nvs.gaussians.files import compressed_ply, glb, html, ply, sog, splat, spz
 from nvs.gaussians.files.common import drawable
@@ -29,8 +29,6 @@ FORMATS: dict[str, ModuleType] = {
     ".glb": glb,
     ".html": html,
 }
-# What reading a damaged file raises, beside InputError, which is a ValueError.
-_DAMAGED = (LookupError, TypeError, AttributeError, OverflowError, MemoryError, RuntimeError, OSError)
 Y_UP = (".spz", ".glb")  # formats whose own world is y up
 ENDINGS = ".ply, .compressed.ply, .splat, .spz, .sog, .glb or .html"
 
@@ -50,13 +48,8 @@ def read(path: Path | str, **options: Any) -> Gaussians:
     Raises:
         InputError: another ending, no such file, or not of its format.
     """
-    try:
+    with reading(path, "Gaussians in a whole file"):
         every = FORMATS[ending_of(path)].read(path, **options)
-    except (*_DAMAGED, ValueError) as e:
-        if isinstance(e, InputError):
-            raise
-        reason = f"{type(e).__name__}: {e}".splitlines()[0][:200]
-        raise InputError(f"{path}: expected Gaussians in a whole file, could not read it ({reason})") from e
     kept = drawable(every)
     left_out = every.means.shape[1] - kept.means.shape[1]
     if left_out:

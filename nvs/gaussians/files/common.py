@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float, Int, Integer
 from torch import Tensor
 
-from geometry.errors import InputError
+from geometry.errors import InputError, reading
 from nvs.gaussians.record import Gaussians
 
 _CHUNK = 1 << 16  # Gaussians converted at a time
@@ -37,10 +37,8 @@ def parts(gaussians: Gaussians) -> Iterator[Gaussians]:
 
 
 def read_bytes(path: Path | str) -> bytes:
-    try:
+    with reading(path, "a file of Gaussians"):
         return Path(path).read_bytes()
-    except FileNotFoundError:
-        raise InputError(f"{path}: expected a file of Gaussians, found no such file") from None
 
 
 def require_count(count: int, path: Path | str) -> None:

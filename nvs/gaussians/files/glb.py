@@ -18,7 +18,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from geometry.console import say
-from geometry.errors import InputError
+from geometry.errors import InputError, reading
 from geometry.formats.glb import read_container, write_container
 from geometry.ops.align import Similarity
 from geometry.ops.rotations import matrix_from_quat_xyzw, wxyz_from_xyzw, xyzw_from_wxyz
@@ -104,12 +104,8 @@ def read(path: Path | str, *, world: Literal["y_down", "y_up"] = "y_down") -> Ga
         InputError: not such a file, no Gaussians in it, compressed ones, or a node that is no similarity.
     """
     document, binary = read_container(path)
-    try:
+    with reading(path, "a glTF 2.0 document"):
         found = list(_primitives(document, binary, path))
-    except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"{path}: expected a glTF 2.0 document, cannot follow it ({error!r})") from None
     if not found and _NAME not in document.get("extensionsUsed", ()):
         raise InputError(f"{path}: expected Gaussians ({_NAME}), found none")
     terms = max((g.sh.shape[2] for g in found), default=1)

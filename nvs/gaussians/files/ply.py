@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from geometry.errors import InputError
-from geometry.formats.ply import read_elements, require, write_vertices
+from geometry.formats.ply import read_elements, require, write_elements
 from nvs.gaussians.files import compressed_ply
 from nvs.gaussians.files.common import antialiased_by, drawable, logits, parts, ply_comments
 from nvs.gaussians.record import Gaussians, rgb_to_sh
@@ -48,7 +48,7 @@ def write(path: Path | str, gaussians: Gaussians) -> int:
             yield rows.view(dtype)[:, 0]
 
     count = g.means.shape[1]
-    write_vertices(path, dtype, count, chunks(), comments=ply_comments(g))
+    write_elements(path, [("vertex", dtype, count, chunks())], comments=ply_comments(g))
     return count
 
 

@@ -20,7 +20,7 @@ from jaxtyping import Float, Int, UInt8
 from PIL import Image
 
 from geometry.atomic import atomic_file
-from geometry.errors import InputError
+from geometry.errors import InputError, reading
 from nvs.gaussians.files.common import (
     drawable,
     from_smallest_three,
@@ -135,21 +135,16 @@ def read(path: Path | str) -> Gaussians:
 
 def decode(path: Path | str, data: bytes) -> Gaussians:
     """The Gaussians of a bundled .sog that ``path`` holds."""
-    try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            if (size := max((info.file_size for info in archive.infolist()), default=0)) > _LARGEST_FILE:
-                raise InputError(f"{path}: expected files below {_LARGEST_FILE:,} bytes, got {size:,}")
-            return _read(path, archive.read("meta.json"), archive.read)
-    except (zipfile.BadZipFile, KeyError) as error:
-        raise InputError(f"{path}: expected a SOG (in a .sog, a zip), could not read it ({error})") from None
+    with reading(path, "a SOG (in a .sog, a zip)"), zipfile.ZipFile(io.BytesIO(data)) as archive:
+        if (size := max((info.file_size for info in archive.infolist()), default=0)) > _LARGEST_FILE:
+            raise InputError(f"{path}: expected files below {_LARGEST_FILE:,} bytes, got {size:,}")
+        return _read(path, archive.read("meta.json"), archive.read)
 
 
 def _read(path: Path | str, text: bytes, load: Callable[[str], bytes]) -> Gaussians:
-    try:
+    with reading(path, "the meta.json of a SOG"):
         meta = json.loads(text)
         version, count = meta.get("version", 1), int(meta["count"]) if "count" in meta else 0
-    except (AttributeError, TypeError, ValueError) as error:
-        raise InputError(f"{path}: expected the meta.json of a SOG, could not read it ({error})") from None
     if version != 2:
         raise InputError(f"{path}: expected SOG version 2, got version {version}")
     require_count(count, path)

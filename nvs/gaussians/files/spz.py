@@ -10,7 +10,6 @@ Source: github.com/nianticlabs/spz (file format).
 import gzip
 import io
 import struct
-import zlib
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -24,7 +23,7 @@ from torch import Tensor
 
 from geometry.atomic import atomic_file
 from geometry.console import say
-from geometry.errors import InputError
+from geometry.errors import InputError, reading
 from nvs.gaussians.files.common import (
     AXES_FLIP,
     drawable,
@@ -124,15 +123,12 @@ def read(path: Path | str, *, world: Literal["y_down", "y_up"] = "y_down") -> Ga
     """
     data = read_bytes(path)
     if data[:2] == b"\x1f\x8b":
-        try:
-            with gzip.GzipFile(fileobj=io.BytesIO(data)) as file:
-                data = file.read(_HEADER.size)
-                if len(data) == _HEADER.size:
-                    require_count(_HEADER.unpack(data)[2], path)
-                    # As much as so many of the widest have, and the records behind them: zeros pack well.
-                    data += file.read(_HEADER.unpack(data)[2] * _WIDEST + (1 << 20))
-        except (OSError, EOFError, zlib.error) as error:
-            raise InputError(f"{path}: expected an .spz file, could not unpack its gzip ({error})") from None
+        with reading(path, "gzip in an .spz file"), gzip.GzipFile(fileobj=io.BytesIO(data)) as file:
+            data = file.read(_HEADER.size)
+            if len(data) == _HEADER.size:
+                require_count(_HEADER.unpack(data)[2], path)
+                # As much as so many of the widest have, and the records behind them: zeros pack well.
+                data += file.read(_HEADER.unpack(data)[2] * _WIDEST + (1 << 20))
     if len(data) < _HEADER.size:
         raise InputError(f"{path}: expected an .spz header of {_HEADER.size} bytes, got {len(data)}")
     magic, version, count, degree, bits, flags, streams = _HEADER.unpack_from(data)

@@ -8,7 +8,7 @@ import scenes
 import torch
 
 from geometry.commands.infer import main
-from geometry.formats.ply import read_vertices
+from geometry.formats.ply import read_elements
 from geometry.models.zoo import VARIANTS, Variant, build
 from geometry.scenes import transforms_json
 from geometry.scenes.colmap import read_colmap
@@ -60,7 +60,7 @@ def test_all_files_tell_one_story(scene):
     model = read_colmap(scene / "sparse" / "0", scene / "images")
     np.testing.assert_allclose(model.extrinsics, given.extrinsics, atol=1e-6)
     np.testing.assert_allclose(model.intrinsics, given.intrinsics, atol=1e-4)
-    vertices = read_vertices(scene / "points.ply")
+    vertices = read_elements(scene / "points.ply")[0]["vertex"]
     points = np.stack([vertices[name] for name in "xyz"], axis=-1)
     assert len(points) > 100
     found = 0

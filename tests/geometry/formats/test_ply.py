@@ -5,7 +5,7 @@ import pytest
 from numpy.lib.recfunctions import structured_to_unstructured
 
 from geometry.errors import InputError
-from geometry.formats.ply import read_vertices, write_points, write_vertices
+from geometry.formats.ply import read_elements, write_elements, write_points
 
 
 @pytest.fixture
@@ -17,11 +17,11 @@ def cloud():
 def test_read_back(tmp_path, cloud):
     points, colours = cloud
     write_points(tmp_path / "a.ply", points, colours)
-    ours = read_vertices(tmp_path / "a.ply")
+    ours = read_elements(tmp_path / "a.ply")[0]["vertex"]
     np.testing.assert_array_equal(structured_to_unstructured(ours[["x", "y", "z"]]), points)
     np.testing.assert_array_equal(structured_to_unstructured(ours[["red", "green", "blue"]]), colours)
     write_points(tmp_path / "c.ply", points[:0], colours[:0])
-    assert len(read_vertices(tmp_path / "c.ply")) == 0
+    assert len(read_elements(tmp_path / "c.ply")[0]["vertex"]) == 0
 
 
 def test_every_byte_of_a_small_file(tmp_path):
@@ -52,17 +52,17 @@ def test_meshes_of_either_byte_order(tmp_path):
     vertices = np.array([(1, 2, 3), (4, 5, -6)], dtype=[("x", ">f8"), ("y", ">f4"), ("z", ">i2")])
     camera = np.array([7.0], dtype=">f8")
     (tmp_path / "a.ply").write_bytes(header.encode() + camera.tobytes() + vertices.tobytes() + b"\3\0\0\0\0")
-    found = read_vertices(tmp_path / "a.ply")
+    found = read_elements(tmp_path / "a.ply")[0]["vertex"]
     np.testing.assert_array_equal(structured_to_unstructured(found), [[1, 2, 3], [4, 5, -6]])
 
 
 def test_pieces_must_add_up_and_a_failed_write_leaves_nothing(tmp_path):
     dtype = np.dtype([("x", "<f4")])
     pieces = [np.zeros(2, dtype), np.ones(3, dtype)]
-    write_vertices(tmp_path / "a.ply", dtype, 5, pieces)
-    np.testing.assert_array_equal(read_vertices(tmp_path / "a.ply")["x"], [0, 0, 1, 1, 1])
+    write_elements(tmp_path / "a.ply", [("vertex", dtype, 5, pieces)])
+    np.testing.assert_array_equal(read_elements(tmp_path / "a.ply")[0]["vertex"]["x"], [0, 0, 1, 1, 1])
     with pytest.raises(ValueError, match="6 elements 'vertex' were announced and 5 given"):
-        write_vertices(tmp_path / "b.ply", dtype, 6, pieces)
+        write_elements(tmp_path / "b.ply", [("vertex", dtype, 6, pieces)])
     assert [p.name for p in tmp_path.iterdir()] == ["a.ply"]
 
 
@@ -86,11 +86,11 @@ def test_pieces_must_add_up_and_a_failed_write_leaves_nothing(tmp_path):
 def test_bad_files_give_one_line_that_names_them(tmp_path, content, message):
     (tmp_path / "bad.ply").write_bytes(content)
     with pytest.raises(InputError, match=message) as caught:
-        read_vertices(tmp_path / "bad.ply")
+        read_elements(tmp_path / "bad.ply")[0]["vertex"]
     assert "bad.ply" in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 def test_a_missing_file(tmp_path):
     with pytest.raises(InputError, match="no such file"):
-        read_vertices(tmp_path / "absent.ply")
+        read_elements(tmp_path / "absent.ply")[0]["vertex"]

@@ -267,8 +267,8 @@ def test_a_model_beside_sidecars_comes_first(tmp_path):
 BAD = {
     "division": ("xmp", lambda text: text.replace("0 0 0 0 0 0", "0.1 0 0 0 0 0"), "expected a Brown model"),
     "doctype": ("xmp", lambda text: '<!DOCTYPE a [<!ENTITY b "c">]>' + text, "DOCTYPE"),
-    "no xml": ("xml", lambda text: text[:-20], "could not read them"),
-    "no sensor": ("xml", lambda text: text.replace('sensor_id="0"', 'sensor_id="7"'), "could not read them"),
+    "no xml": ("xml", lambda text: text[:-20], "could not read it"),
+    "no sensor": ("xml", lambda text: text.replace('sensor_id="0"', 'sensor_id="7"'), "could not read it"),
     "no size": (
         "xml",
         lambda text: text.replace("<resolution", "<dissolution"),
@@ -287,7 +287,7 @@ BAD = {
         "got cylindrical",
     ),
     "mirrored": ("xml", lambda text: text.replace("<transform>0.", "<transform>-0."), "cameras.xml, camera"),
-    "words": ("csv", lambda text: text.replace(",0,0,0,0,0,0", ",a,b,c,d,e,f"), "could not read them"),
+    "words": ("csv", lambda text: text.replace(",0,0,0,0,0,0", ",a,b,c,d,e,f"), "could not read it"),
     "no rows": ("csv", lambda text: "\n".join(text.splitlines()[:2]), "found none that is placed"),
 }
 

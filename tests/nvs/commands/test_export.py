@@ -151,11 +151,11 @@ def test_pycolmap_reads_the_capture(folder, room):
 
 
 def test_nerfstudio_finds_its_points(folder):
-    from geometry.formats.ply import read_vertices
+    from geometry.formats.ply import read_elements
 
     assert run(folder, "--to", "nerfstudio") == 0
     content = json.loads((folder / "nerfstudio/transforms.json").read_text())
-    points = read_vertices(folder / "nerfstudio" / content["ply_file_path"])
+    points = read_elements(folder / "nerfstudio" / content["ply_file_path"])[0]["vertex"]
     assert {"x", "y", "z", "red", "green", "blue"} == set(points.dtype.names)
     splats = Gaussians.load(folder / "gaussians.ply")
     assert len(points) == int((splats.opacities >= 0.5).sum())

@@ -14,7 +14,7 @@ from torch.testing import assert_close
 from geometry.console import listening
 from geometry.errors import InputError
 from geometry.formats.glb import read_container, write_container
-from geometry.formats.ply import read_elements, write_vertices
+from geometry.formats.ply import read_elements, write_elements
 from geometry.ops.rotations import matrix_from_quat_xyzw, xyzw_from_wxyz
 from geometry.views import Cameras
 from nvs.gaussians import SH_C0, Gaussians
@@ -392,7 +392,9 @@ def rewritten(tmp_path, generator, change, n=30, degree=1) -> np.ndarray:
     g = scattered(generator, n=n, degree=degree)
     g.save(tmp_path / "g.ply")
     vertices = change(read_elements(tmp_path / "g.ply")[0]["vertex"].copy())
-    write_vertices(tmp_path / "g.ply", vertices.dtype, len(vertices), [vertices], comments=["x" * 1100])
+    write_elements(
+        tmp_path / "g.ply", [("vertex", vertices.dtype, len(vertices), [vertices])], comments=["x" * 1100]
+    )
     return vertices
 
 
