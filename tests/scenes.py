@@ -10,9 +10,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import permutations
+from pathlib import Path
 
 import cv2
 import numpy as np
+import pytest
 import torch
 from PIL import Image
 
@@ -419,3 +421,15 @@ def epipolar_error_px(first, second):
     da = value / np.linalg.norm((b @ F)[:, :2], axis=1)
     db = value / np.linalg.norm((a @ F.T)[:, :2], axis=1)
     return float(np.median((da + db) / 2)), len(good)
+
+
+def write_colmap_text(folder: Path, model: colmap.ColmapModel) -> None:
+    """A model's text form, by COLMAP's own writer, with one line of comment at the top of each file."""
+    pycolmap = pytest.importorskip("pycolmap")
+    colmap.write_model(folder, model)
+    pycolmap.Reconstruction(folder).write_text(folder)
+    for path in folder.glob("*.bin"):
+        path.unlink()
+        text = path.with_suffix(".txt")
+        lines = [line for line in text.read_text().splitlines() if not line.startswith("#")]
+        text.write_text("\n".join(["# of COLMAP", *lines]) + "\n")

@@ -10,7 +10,7 @@ import torch
 from fuzzing import CHANGES, EDITS, EXAMPLES, edited, hold, replaced
 from hypothesis import strategies as st
 from PIL import Image
-from scenes import make_room, names_of, write_room, write_transforms
+from scenes import make_room, names_of, write_colmap_text, write_room, write_transforms
 
 from geometry.datasets import tanks_log
 from geometry.engine.checkpoint import load_weights, write_checkpoint
@@ -70,7 +70,7 @@ def test_colmap(tmp_path, examples, name, suffix):
     points = {"points": np.ones((9, 3)), "colours": np.ones((9, 3), np.uint8), "seen_by": np.arange(9) % 2}
     E, K = np.stack([v.extrinsics for v in room]), np.stack([v.intrinsics for v in room])
     model = colmap.model_from_cameras(names_of(2), E, K, [(24, 32)] * 2, **points)
-    colmap.write_model(tmp_path / "sparse", model, binary_form=suffix == ".bin")
+    (colmap.write_model if suffix == ".bin" else write_colmap_text)(tmp_path / "sparse", model)
     path = tmp_path / f"sparse/{name}{suffix}"
     content = path.read_bytes()
 

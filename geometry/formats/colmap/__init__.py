@@ -1,4 +1,4 @@
-"""COLMAP sparse models, binary and text, read and written.
+"""COLMAP sparse models: binary and text read, binary written.
 
 Poses are world-to-camera with OpenCV axes and pixels put the first centre at (0.5, 0.5): our own
 conventions, so nothing is converted but the quaternion (scalar first).

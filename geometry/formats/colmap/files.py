@@ -93,10 +93,9 @@ def _form(folder: Path) -> tuple[ModuleType, str]:
     return (binary, ".bin") if is_binary else (text, ".txt")
 
 
-def write_model(folder: Path, model: ColmapModel, *, binary_form: bool = True) -> None:
-    """Write cameras, images and points3D into ``folder``, as .bin or .txt; each file whole or not at all."""
+def write_model(folder: Path, model: ColmapModel) -> None:
+    """Write cameras, images and points3D (.bin) into ``folder``; each file whole or not at all."""
     folder.mkdir(parents=True, exist_ok=True)
-    form, suffix = (binary, ".bin") if binary_form else (text, ".txt")
-    for name, content in form.contents(model).items():
-        with atomic_file(folder / f"{name}{suffix}") as path:
+    for name, content in binary.contents(model).items():
+        with atomic_file(folder / f"{name}.bin") as path:
             path.write_bytes(content)

@@ -6,7 +6,15 @@ import imageio_ffmpeg
 import numpy as np
 import pytest
 from PIL import Image
-from scenes import NO_POINTS, assert_cameras, assert_images, make_arc, save_grey, write_room
+from scenes import (
+    NO_POINTS,
+    assert_cameras,
+    assert_images,
+    make_arc,
+    save_grey,
+    write_colmap_text,
+    write_room,
+)
 from scenes import names_of as room_names
 
 from geometry.errors import InputError
@@ -34,7 +42,7 @@ def write_json(path, names):
 def write_colmap(folder, names, *, binary=True):
     cameras = poses(len(names)), intrinsics(len(names)), [SIZE] * len(names)
     model = colmap.model_from_cameras(names, *cameras, **NO_POINTS)
-    colmap.write_model(folder, model, binary_form=binary)
+    (colmap.write_model if binary else write_colmap_text)(folder, model)
 
 
 def names_of(scene):
