@@ -104,8 +104,7 @@ def _write_cameras(
     transforms_json.write_scene(
         folder / "transforms.json",
         names,
-        cameras.extrinsics[0].double().numpy(),
-        cameras.intrinsics[0].double().numpy(),
+        *cameras.arrays(),
         [image_size] * len(names),
         **more,
     )

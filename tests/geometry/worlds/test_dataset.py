@@ -8,7 +8,7 @@ from geometry.tensors import collate
 from geometry.worlds import KINDS, ProceduralDataset, procedural_world
 from geometry.worlds.photometry import develop, photograph
 
-OPTIONS = {"views": (2, 3), "image_size": (28, 42), "texture_size": 64}
+SHAPE = {"n_views": 3, "image_size": (28, 42)}
 
 
 def digest(example) -> list[float]:
@@ -16,16 +16,16 @@ def digest(example) -> list[float]:
 
 
 def test_a_sample_is_the_same_in_any_order_and_in_another_process(tmp_path):
-    dataset = ProceduralDataset(5, **OPTIONS)
-    later, first = dataset[3], dataset[0]
-    again = ProceduralDataset(5, **OPTIONS)[3]
+    dataset = ProceduralDataset(5, texture_size=64)
+    later, first = dataset.sample(3, **SHAPE), dataset.sample(0, **SHAPE)
+    again = ProceduralDataset(5, texture_size=64).sample(3, **SHAPE)
     assert torch.equal(later.views.images, again.views.images)
     assert torch.equal(later.truth.depth, again.truth.depth)
     assert digest(first) != digest(later)
     program = (
         "import torch; torch.set_num_threads(1)\n"
         "from geometry.worlds import ProceduralDataset\n"
-        f"e = ProceduralDataset(5, **{OPTIONS})[3]\n"
+        f"e = ProceduralDataset(5, texture_size=64).sample(3, **{SHAPE})\n"
         "print(float(e.views.images.double().sum()), float(e.truth.depth.double().sum()))"
     )
     (tmp_path / "sums.py").write_text(program)
@@ -35,13 +35,11 @@ def test_a_sample_is_the_same_in_any_order_and_in_another_process(tmp_path):
 
 
 def test_examples_are_whole():
-    dataset = ProceduralDataset(1, **OPTIONS, kinds=["outdoor", "objects"])
+    dataset = ProceduralDataset(1, texture_size=64, kinds=["outdoor", "objects"])
     for index in range(3):
-        example = dataset[index]
+        example = dataset.sample(index, **SHAPE)
         images, truth = example.views.images, example.truth
-        assert images.shape[0] == 1
-        assert 2 <= images.shape[1] <= 3
-        assert images.shape[2:] == (3, 28, 42)
+        assert images.shape == (1, 3, 3, 28, 42)
         assert truth.depth.shape == images.shape[:2] + images.shape[3:]
         assert images.min() >= 0
         assert images.max() <= 1
@@ -56,8 +54,8 @@ def test_examples_are_whole():
 
 
 def test_samples_may_share_a_world():
-    dataset = ProceduralDataset(2, **OPTIONS, samples_per_world=2)
-    a, b = dataset[0], dataset[1]
+    dataset = ProceduralDataset(2, texture_size=64, samples_per_world=2)
+    a, b = (dataset.sample(index, **SHAPE) for index in (0, 1))
     assert dataset.world(0) is dataset.world(0)
     assert not torch.equal(a.truth.cameras.extrinsics[:, :1], b.truth.cameras.extrinsics[:, :1])
 
@@ -89,8 +87,8 @@ def test_photographs_differ_from_clean_pictures_but_not_by_much():
 
 
 def test_bad_arguments_are_named():
-    with pytest.raises(ValueError, match="at least one view"):
-        ProceduralDataset(0, views=(0, 3))
+    with pytest.raises(ValueError, match="samples_per_world must be at least 1"):
+        ProceduralDataset(0, samples_per_world=0)
     with pytest.raises(ValueError, match="power of two"):
         procedural_world(0, texture_size=100)
     with pytest.raises(ValueError, match="'moon'"):
