@@ -187,7 +187,4 @@ def _write_folder(folder: Path, scene: Prediction, conf_percentile: float) -> No
 def _camera_arrays(
     scene: Prediction,
 ) -> tuple[Float[np.ndarray, "V 4 4"], Float[np.ndarray, "V 3 3"], list[tuple[int, int]]]:
-    extrinsics, intrinsics = (
-        t[0].double().cpu().numpy() for t in (scene.cameras.extrinsics, scene.cameras.intrinsics)
-    )
-    return extrinsics, intrinsics, [scene.image_size] * len(extrinsics)
+    return *scene.cameras.arrays(), [scene.image_size] * len(scene.names)

@@ -14,6 +14,7 @@ Conventions, stated here once and converted in dataset readers and `geometry.for
 
 from dataclasses import dataclass
 
+import numpy as np
 from jaxtyping import Bool, Float
 from torch import Tensor
 
@@ -26,6 +27,11 @@ class Cameras(TensorRecord):
 
     extrinsics: Float[Tensor, "B V 4 4"]  # world-to-camera
     intrinsics: Float[Tensor, "B V 3 3"]  # pixels; first pixel centre at (0.5, 0.5)
+
+    def arrays(self) -> tuple[Float[np.ndarray, "V 4 4"], Float[np.ndarray, "V 3 3"]]:
+        """Extrinsics and intrinsics of the first scene in float64, as files take them."""
+        E, K = (t[0].detach().double().cpu().numpy() for t in (self.extrinsics, self.intrinsics))
+        return E, K
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,6 @@ from geometry.console import say
 from geometry.errors import InputError
 from geometry.formats.text import read_json
 from geometry.ops import se3
-from geometry.scenes import transforms_json
 from geometry.views import Cameras
 from geometry.visualize import depth_limits, depth_unit, spread
 from nvs.cameras import camera_path, cameras_and_size
@@ -24,7 +23,7 @@ from nvs.cameras.orbit import look_at
 from nvs.gaussians import Gaussians
 from nvs.gaussians.files import Y_UP, ending_of
 from nvs.options import PATHS, VIDEO_SIDE
-from nvs.outputs import Frame, render_frames, write_frames
+from nvs.outputs import Frame, frame_stems, render_frames, write_cameras, write_frames
 
 _SAMPLED = 8  # frames whose depths set the colours and steps of all
 _SHAPE = (540, 960)  # of frames, where nothing else says
@@ -151,14 +150,5 @@ def draw(
     depths = np.stack([np.where(alpha > 0.5, depth, 0) for _, depth, alpha in few])
     unit = depth_unit(depths)
     write_frames(folder, frames_of(cameras), total, fps=fps, limits=depth_limits(depths), unit=unit)
-    names = [f"{f:04d}.png" for f in range(total)]
-    transforms_json.write_scene(
-        folder / "frames.json",
-        [f"frames/{name}" for name in names],
-        cameras.extrinsics[0].double().cpu().numpy(),
-        cameras.intrinsics[0].double().cpu().numpy(),
-        [size] * total,
-        per_frame=[{"depth_file_path": f"depth16/frames/{name}"} for name in names],
-        extra={"depth_unit_scale_factor": unit, SCALE: scale},
-    )
+    write_cameras(folder / "frames.json", "frames", frame_stems(total), cameras, size, unit=unit, scale=scale)
     say(f"wrote {total} views of {size[0]} x {size[1]} (H x W), {total / fps:.1f} s of video")

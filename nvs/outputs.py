@@ -134,7 +134,10 @@ def write_outputs(
     for stem, image, depth in zip(stems, inputs, depths):
         write_image(folder / "images" / f"{stem}.png", image)
         write_depth(folder / "depth16/images" / f"{stem}.png", depth, unit)
-    _write_cameras(folder, stems, scene, path, size, unit)
+    scale = 1.0 if scene.scale is None else scene.scale.factor
+    facts = {"unit": unit, "scale": scale, "ply_file_path": "gaussians.ply"}
+    write_cameras(folder / "transforms.json", "images", stems, scene.cameras, scene.image_size, **facts)
+    write_cameras(folder / "frames.json", "frames", frame_stems(total), path, size, **facts)
     photos = transforms_json.read_scene(folder / "transforms.json").frames
     write_capture(folder / "COLMAP", "colmap", photos, scene.gaussians, copy=True)
     some = spread(len(inputs), MOST)
@@ -166,26 +169,34 @@ def _share(shown: int, total: int) -> str:
     return f": {shown} of {total}" if shown < total else f": all {total}" if total > 1 else ""
 
 
-def _write_cameras(
-    folder: Path, stems: list[str], scene: SplatScene, path: Cameras, size: tuple[int, int], unit: float
+def frame_stems(count: int) -> list[str]:
+    """Names of a video's frames, without their ending."""
+    return [f"{f:04d}" for f in range(count)]
+
+
+def write_cameras(
+    file: Path,
+    kind: str,
+    stems: Sequence[str],
+    cameras: Cameras,
+    size: tuple[int, int],
+    *,
+    unit: float,
+    scale: float,
+    **more: object,
 ) -> None:
-    """transforms.json for images/, frames.json for frames/."""
-    numbers = [f"{f:04d}" for f in range(path.extrinsics.shape[1])]
-    sets = (
-        ("transforms.json", "images", stems, scene.cameras, scene.image_size),
-        ("frames.json", "frames", numbers, path, size),
+    """A transforms.json of pictures ``kind/*.png`` and their depth16/.
+
+    Args:
+        unit: step of that depth.
+        scale: how much larger the cameras' world is than the given one.
+        more: further keys of the file.
+    """
+    transforms_json.write_scene(
+        file,
+        [f"{kind}/{stem}.png" for stem in stems],
+        *cameras.arrays(),
+        [size] * len(stems),
+        per_frame=[{"depth_file_path": f"depth16/{kind}/{stem}.png"} for stem in stems],
+        extra={**more, "depth_unit_scale_factor": unit, SCALE: scale},
     )
-    for name, kind, names, cameras, image_size in sets:
-        transforms_json.write_scene(
-            folder / name,
-            [f"{kind}/{n}.png" for n in names],
-            cameras.extrinsics[0].double().cpu().numpy(),
-            cameras.intrinsics[0].double().cpu().numpy(),
-            [image_size] * len(names),
-            per_frame=[{"depth_file_path": f"depth16/{kind}/{n}.png"} for n in names],
-            extra={
-                "ply_file_path": "gaussians.ply",
-                "depth_unit_scale_factor": unit,
-                SCALE: 1.0 if scene.scale is None else scene.scale.factor,
-            },
-        )

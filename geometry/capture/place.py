@@ -43,7 +43,7 @@ def place_by_network(
     views = replace(views, cameras=cameras.to(device), known=torch.tensor([known], device=device))
     found, error = place_views(network, views, reference=running.reference, chunk=running.chunk)  # type: ignore[arg-type]
     placed = []
-    for frame, told, pixel_map, pose, ours in zip(frames, known, maps, *_arrays(found)):
+    for frame, told, pixel_map, pose, ours in zip(frames, known, maps, *found.arrays()):
         if not told:
             own = pixel_map.photo_intrinsics(ours) if frame.intrinsics is None else frame.intrinsics
             frame = replace(frame, extrinsics=pose, intrinsics=own, placed=any(known))
@@ -72,7 +72,3 @@ def _doubt(error: float) -> str:
 
 def _stacked(matrices: list[np.ndarray]) -> torch.Tensor:
     return torch.from_numpy(np.stack(matrices))[None].float()
-
-
-def _arrays(cameras: Cameras) -> tuple[np.ndarray, np.ndarray]:
-    return tuple(t[0].double().cpu().numpy() for t in (cameras.extrinsics, cameras.intrinsics))  # type: ignore[return-value]

@@ -246,19 +246,9 @@ class _Viewer:
             for v, frame in enumerate(scene.frames):
                 H, W = frame.image_size
                 cam_to_world = np.linalg.inv(frame.extrinsics)
-                frustum = self.server.scene.add_camera_frustum(
-                    f"/cameras/{frame.name}",
-                    fov=_fov(frame),
-                    aspect=W / H,
-                    scale=0.04 * self.depth,
-                    thickness=1.5,
-                    thickness_units="screen",
-                    color=_PHOTO,
-                    wxyz=_wxyz(cam_to_world),
-                    position=cam_to_world[:3, 3],
-                    image=resized(frame.load(), _THUMBNAIL),
-                    visible=False,
-                )
+                look = {"color": _PHOTO, "image": resized(frame.load(), _THUMBNAIL), "visible": False}
+                place = f"/cameras/{frame.name}", cam_to_world, _fov(frame), W / H, 0.04
+                frustum = self._add_frustum(*place, **look)
 
                 @frustum.on_click
                 def _(event: Any, v: int = v, pose: np.ndarray = cam_to_world) -> None:
@@ -301,8 +291,7 @@ class _Viewer:
         self.box = scene.add_transform_controls(
             "/box", scale=0.3 * float(size.max()), position=tuple(((low + high) / 2).tolist()), visible=False
         )
-        outline = scene.add_line_segments("/box/edges", _edges(size.numpy()), (80, 160, 255), visible=False)
-        outline.thickness_units, outline.thickness = "screen", 2.0
+        outline = self._add_lines("/box/edges", _edges(size.numpy()), (80, 160, 255), 2.0, visible=False)
         name = gui.add_text("File", f"cropped{ending_of(self.file)}", hint="its ending is the format")
         save = gui.add_button("Save the splats shown")
         said = gui.add_markdown("")
@@ -323,6 +312,23 @@ class _Viewer:
         @save.on_click
         def _(_: object) -> None:
             said.content = self.save(name.value)
+
+    def _add_frustum(
+        self, name: str, cam_to_world: np.ndarray, fov: float, aspect: float, size: float, **look: Any
+    ) -> Any:
+        """A camera's frustum; ``size`` is in depths of the scene."""
+        at = {"wxyz": _wxyz(cam_to_world), "position": cam_to_world[:3, 3]}
+        thin = {"thickness": 1.5, "thickness_units": "screen"}
+        add = self.server.scene.add_camera_frustum
+        return add(name, fov=fov, aspect=aspect, scale=size * self.depth, **thin, **at, **look)
+
+    def _add_lines(
+        self, name: str, ends: np.ndarray, colour: tuple[int, int, int], width: float, **look: Any
+    ) -> Any:
+        """Line segments between ``ends`` [n, 2, 3], their width in pixels."""
+        lines = self.server.scene.add_line_segments(name, ends, colour, **look)
+        lines.thickness_units, lines.thickness = "screen", width
+        return lines
 
     def save(self, name: str) -> str:
         """Write what is shown under a name beside the source; returns what happened, in words."""
@@ -365,9 +371,8 @@ class _Viewer:
             radius = 0.004 * float(np.linalg.norm(ends[-1] - np.array(origin)))
             scene.add_icosphere(f"/measured/{len(ends)}", radius=radius, color=_KEY, position=ends[-1])
             if len(ends) == 2:
-                length = self.measured = tools.distance(ends[0], ends[1])
-                line = scene.add_line_segments("/measured/line", np.stack(ends)[None], _KEY)
-                line.thickness_units, line.thickness = "screen", 3.0
+                length = self.measured = float(np.linalg.norm(ends[0] - ends[1]))
+                self._add_lines("/measured/line", np.stack(ends)[None], _KEY, 3.0)
                 scene.add_label("/measured/label", f"{length:.4g}", position=(ends[0] + ends[1]) / 2)
                 said.content = f"**{length:.4g}** units of the scene."
             else:
@@ -400,24 +405,11 @@ class _Viewer:
         def redraw() -> None:
             scene.remove_by_name("/flight")
             for i, (E, fov) in enumerate(keys):
-                pose = np.linalg.inv(E)
-                at = {"wxyz": _wxyz(pose), "position": pose[:3, 3]}
-                scale = 0.03 * self.depth
                 aspect = size.value[1] / size.value[0]
-                scene.add_camera_frustum(
-                    f"/flight/{i}",
-                    fov=fov,
-                    aspect=aspect,
-                    scale=scale,
-                    color=_KEY,
-                    thickness=1.5,
-                    thickness_units="screen",
-                    **at,
-                )
+                self._add_frustum(f"/flight/{i}", np.linalg.inv(E), fov, aspect, 0.03, color=_KEY)
             if len(keys) > 1:
                 path = se3.centres(tools.flight(keys, shape(), 20 * len(keys)).extrinsics[0].double()).numpy()
-                line = scene.add_line_segments("/flight/line", np.stack((path[:-1], path[1:]), axis=1), _KEY)
-                line.thickness_units, line.thickness = "screen", 2.5
+                self._add_lines("/flight/line", np.stack((path[:-1], path[1:]), axis=1), _KEY, 2.5)
             said.content = f"{len(keys)} views."
 
         @add.on_click

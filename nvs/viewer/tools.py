@@ -73,11 +73,6 @@ def surface_point(
     return origin.to(d) + along[order[hidden[0, 0]]] * d if len(hidden) else None
 
 
-def distance(a: Float[np.ndarray, "3"], b: Float[np.ndarray, "3"]) -> float:
-    """In the world's units."""
-    return float(np.linalg.norm(np.subtract(a, b)))
-
-
 def flight(
     keys: Sequence[tuple[Float[np.ndarray, "4 4"], float]], size: tuple[int, int], frames: int
 ) -> Cameras:

@@ -82,10 +82,6 @@ def test_the_point_agrees_with_the_rendered_depth(generator):
             assert 0.3 * nearer < point[2] < 2 * nearer
 
 
-def test_lengths():
-    assert tools.distance(np.array([1.0, 2, 3]), np.array([1.0, 5, 7])) == 5
-
-
 def test_a_flight_passes_its_views_in_their_order():
     room = make_room(4)
     keys = [(room[i].extrinsics, 0.8 + 0.1 * i) for i in (2, 0, 3, 1)]
