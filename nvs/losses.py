@@ -1,7 +1,4 @@
-"""Losses of the Gaussian head: rendered colour, perceptual distance, depth up to scale and shift.
-
-The maps are unreduced, so that they can be looked at; `GaussianObjective` reduces, names and sums them.
-"""
+"""Losses of the Gaussian head: rendered colour, perceptual distance, depth up to scale and shift."""
 
 import torch
 from jaxtyping import Bool, Float
@@ -10,13 +7,6 @@ from torch import Tensor, nn
 from geometry.losses.objective import Objective, Terms
 from geometry.losses.reduce import masked_mean
 from nvs.metrics import lpips
-
-
-def colour_error(
-    rgb: Float[Tensor, "B V 3 H W"], target: Float[Tensor, "B V 3 H W"]
-) -> Float[Tensor, "B V H W"]:
-    """Squared error, mean over channels."""
-    return (rgb - target).square().mean(dim=2)
 
 
 def scale_shift_invariant_error(
@@ -97,7 +87,7 @@ class GaussianObjective(Objective):
         """
         terms = {}
         if self.on("mse"):
-            terms["mse"] = colour_error(rgb, target).mean()
+            terms["mse"] = (rgb - target).square().mean(dim=2).mean()
         if self.on("lpips"):
             if lpips_model is None:
                 raise ValueError(

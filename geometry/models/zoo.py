@@ -1,6 +1,8 @@
 """Every network size, and how to build it. Sizes live here alone; a checkpoint stores its variant's name."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal
 
 from torch import nn
@@ -92,9 +94,14 @@ def build(name: str, *, released: bool = False) -> nn.Module:
     backbone = build_backbone(v, released=released)
     if v.kind == "monocular":
         return MonocularDepth(backbone, MonocularDpt(v.feature_width, v.channels, v.features))
+    return around(backbone, v, partial(DualDpt, spares=released))
+
+
+def around(backbone: VisionTransformer, v: Variant, head: Callable[..., DualDpt]) -> DepthAnything3:
+    """An any-view network: a backbone with a head and camera tokens of its variant's sizes."""
     return DepthAnything3(
         backbone,
-        DualDpt(v.feature_width, v.channels, v.features, spares=released),
+        head(v.feature_width, v.channels, v.features),
         CameraEncoder(v.width, depth=v.camera_encoder_depth, heads=v.camera_encoder_heads),
         CameraDecoder(v.feature_width),
     )

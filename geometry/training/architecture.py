@@ -5,11 +5,10 @@ from typing import TypeVar
 
 from geometry.accelerate import accelerate
 from geometry.errors import InputError
-from geometry.models.camera_tokens import CameraDecoder, CameraEncoder
 from geometry.models.da3 import DepthAnything3, MonocularDepth
 from geometry.models.dual_dpt import DualDpt, SeparateDpt
 from geometry.models.teacher import TeacherDepth, TeacherDpt
-from geometry.models.zoo import VARIANTS, Variant, build, build_backbone
+from geometry.models.zoo import VARIANTS, Variant, around, build, build_backbone
 
 Network = TypeVar("Network", DepthAnything3, MonocularDepth, TeacherDepth)
 
@@ -49,13 +48,7 @@ def any_view_network(
             alternate_from=v.depth,
             output_blocks=tuple(block + v.depth for block in v.output_blocks),  # type: ignore[arg-type]
         )
-    head = SeparateDpt if separate_heads else DualDpt
-    network = DepthAnything3(
-        build_backbone(v),
-        head(v.feature_width, v.channels, v.features),
-        CameraEncoder(v.width, depth=v.camera_encoder_depth, heads=v.camera_encoder_heads),
-        CameraDecoder(v.feature_width),
-    )
+    network = around(build_backbone(v), v, SeparateDpt if separate_heads else DualDpt)
     return with_drop_path(network, drop_path)
 
 

@@ -4,8 +4,6 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from typing import TypeVar
 
-import torch
-
 from geometry.tensors import TensorRecord
 
 R = TypeVar("R", bound=TensorRecord)
@@ -31,21 +29,12 @@ class RecordCache:
             self.entries.move_to_end(key)
             return self.entries[key][0]  # type: ignore[return-value]
         record = compute()
-        size = _bytes_of(record)
+        sizes: list[int] = []
+        record.map(lambda tensor: sizes.append(tensor.nbytes) or tensor)
+        size = sum(sizes)
         if size <= self.limit:
             self.entries[key] = record, size
             self.bytes += size
             while self.bytes > self.limit:
                 self.bytes -= self.entries.popitem(last=False)[1][1]
         return record
-
-
-def _bytes_of(record: TensorRecord) -> int:
-    sizes: list[int] = []
-
-    def count(tensor: torch.Tensor) -> torch.Tensor:
-        sizes.append(tensor.numel() * tensor.element_size())
-        return tensor
-
-    record.map(count)
-    return sum(sizes)

@@ -13,7 +13,7 @@ from geometry.engine.samplers import SampleRequest
 from geometry.engine.seeding import derive_seed
 from geometry.tensors import TensorRecord
 from geometry.views import Views
-from geometry.visualize import colour_depth, contact_sheet, depth_limits, to_bytes
+from geometry.visualize import colour_depth, contact_sheet, depth_limits, spread, to_bytes
 from nvs.data.example import NovelViewExample
 from nvs.gaussians import Gaussians
 from nvs.holdout import Holdout, evaluate, place_targets
@@ -83,11 +83,12 @@ def score_case(
 def _sheet(
     case: Case, holdout: Holdout, gaussians: Gaussians, background: Float[Tensor, " 3"], backend: str
 ) -> Tensor:
-    some = _some(len(holdout.names))
+    some = spread(len(holdout.names), SHEET_COLUMNS)
     cameras, (H, W) = holdout.cameras[:, some], case.photos.image_size
     frames = list(render_frames(gaussians, cameras, (H, W), background=background, backend=backend))
     depths = np.stack([np.where(alpha > 0.5, depth, 0) for _, depth, alpha in frames])
-    context = [to_bytes(case.context.images[0, i]) for i in _some(case.context.images.shape[1])]
+    photos = case.context.images[0]
+    context = [to_bytes(photos[i]) for i in spread(len(photos), SHEET_COLUMNS)]
     sheet = contact_sheet(
         {
             "context": context,
@@ -97,10 +98,6 @@ def _sheet(
         }
     )
     return torch.from_numpy(sheet).movedim(-1, 0).float() / 255
-
-
-def _some(count: int) -> list[int]:
-    return sorted({round(i * (count - 1) / (SHEET_COLUMNS - 1)) for i in range(SHEET_COLUMNS)})
 
 
 def sampled_cases(

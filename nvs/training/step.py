@@ -128,7 +128,7 @@ class GaussianHeadStep:
             if views.cameras is None:
                 cameras = into_predicted_world(cameras, batch.context.truth.cameras, splats.geometry.cameras)
             images = target.views.images
-            size, background = target.views.image_size, mean_colour(views)
+            size, background = target.views.image_size, views.mean_colour()[:, None]  # as `nvs render`
             rgb = rasterize(splats.gaussians, cameras, size, background=background, backend=self.backend).rgb
             mask = target.views.mask
             kept = None if mask is None else mask.flatten(0, 1)
@@ -209,11 +209,6 @@ def numbered(names: Sequence[str]) -> list[str]:
         ways = (name if n == 1 else f"{name}_{n}" for n in itertools.count(1))
         found.append(next(way for way in ways if way not in found))
     return found
-
-
-def mean_colour(views: Views) -> Float[Tensor, "B 1 3"]:
-    """What is seen where no Gaussian is, as `nvs render` has it: the mean of the photos given."""
-    return views.mean_colour()[:, None]
 
 
 def into_predicted_world(cameras: Cameras, context: Cameras, predicted: Cameras) -> Cameras:

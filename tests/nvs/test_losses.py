@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
-from nvs.losses import GaussianObjective, colour_error, scale_shift_invariant_error
+from nvs.losses import GaussianObjective, scale_shift_invariant_error
 
 
 class MeanDistance(nn.Module):
@@ -19,7 +19,8 @@ class MeanDistance(nn.Module):
 def test_colour_error_by_hand():
     rgb, target = torch.zeros(1, 1, 3, 1, 2), torch.zeros(1, 1, 3, 1, 2)
     rgb[0, 0, :, 0, 0] = torch.tensor([1.0, 0.5, 0.0])
-    assert_close(colour_error(rgb, target), torch.tensor([[[[1.25 / 3, 0.0]]]]))
+    terms = GaussianObjective(mse=1.0, lpips=0.0, depth=0.0)(rgb, target)
+    assert_close(terms["mse"], torch.tensor(1.25 / 6))
 
 
 def test_depth_error_by_hand():
