@@ -16,7 +16,9 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	touch $@
 
 demo: setup
-	$(BIN)/python scripts/demo.py --out $(OUT) $(if $(PHOTOS),--photos "$(PHOTOS)")
+	test -n "$(PHOTOS)" -o -f "$(OUT)/capture/transforms.json" || $(BIN)/geometry data make-capture \
+	    --seed 12 --views 24 --size 378 672 --out "$(OUT)/capture"
+	$(BIN)/nvs render "$(or $(PHOTOS),$(OUT)/capture)" --out "$(OUT)/scene"
 
 test: setup
 	$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadfile

@@ -1,4 +1,4 @@
-"""Every script finds what it imports: `make demo` and the measuring scripts have no test of their own."""
+"""Every script finds what it imports: the measuring scripts have no test of their own."""
 
 import runpy
 from pathlib import Path
