@@ -117,8 +117,8 @@ class Frame:
                     f"{self.mask}: expected a mask that shows some of the photo (white keeps, black hides), "
                     "got one that hides all of it; --masks none ignores masks"
                 )
-        held = isinstance(self.image, (Path, Image.Image))
-        if self.transparent and held and not (compared and self.background):
+        counts = self.transparent and not (compared and self.background)
+        if counts and isinstance(self.image, (Path, Image.Image)):
             opaque = self._straighten_label(read_opaque(self.image, exif=self.exif))
             keep &= opaque | (not opaque.any())  # some programs leave alpha at 0
         return None if keep.all() else keep
