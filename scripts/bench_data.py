@@ -5,17 +5,19 @@
     python scripts/bench_data.py --sets DIR             # make the sets there, once
 
 The sets are made up: photos as JPEG of quality 92, at the sizes of DL3DV's 480P download (300 photos with a
-lens and 80,000 sparse points), of an RGB-D set (200 photos of 480 x 640 with depth) and of 24 photos of a
-procedural world. Views are 504 x 504, with all augmentation. The first sample is that of a scene without an
-index, which makes it; the others are each of a process that knows nothing of the scene, as for one scene of
-thousands.
+lens and 80,000 sparse points), of an RGB-D set (200 photos of 480 x 640 with depth), of one of large photos
+(60 of 1080 x 1920 with depth) and of 24 photos of a procedural world. Views are 504 x 504, with all
+augmentation. The first sample is that of a scene without an index, which makes it; the others are each of a
+process that knows nothing of the scene, as for one scene of thousands.
 
 The simulation takes image sizes and views of `geometry train experiment=geometry/da3_<model>` step by step.
 Every GPU has its loader workers, each of which makes whole batches of its GPU one after the other and is at
 most ``prefetch`` ahead; GPUs wait for each other at every step. A step takes as long as it computes (with
 operations counted by ``bench_training.py --recipe``) at a share of the rated speed: 30 %, our guess, or
 6.5 %, which follows from the paper's ablation (ViT-L, 128 samples of 6 views on average, 2.88 s, 32 H100).
-A view's CPU time grows with its pixels and varies as a log-normal of 30 %.
+A sample is of one of the sets above, by the weights of `configs/data/geometry_mixture.yaml` (large photos
+stand for CO3D, MegaDepth and BlendedMVS). A view's CPU time grows with its pixels and varies as a log-normal of
+30 %.
 """
 
 import argparse
@@ -38,6 +40,8 @@ from geometry.sampling.augment import GeometricAugmentation, PhotometricAugmenta
 from geometry.sampling.dataset import SamplingDataset
 from geometry.sampling.mixture import Mixture, Part
 from geometry.scenes import transforms_json
+from geometry.worlds import ProceduralDataset
+from geometry.worlds.samples import ProceduralSamples
 
 TFLOP_OF_IMAGE = {
     "small": 0.854,
@@ -63,36 +67,43 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=12, help="to measure of each set")
     parser.add_argument("--sets", type=Path, help="folder to make the sets in (default: a temporary one)")
     args = parser.parse_args()
-    cost = args.cost
-    if cost is None:
+    if args.cost is not None:
+        costs = np.array([[1.0, *args.cost]])
+    else:
         place = tempfile.TemporaryDirectory() if args.sets is None else nullcontext(str(args.sets))
         with place as folder:
-            cost = measure(Path(folder), args.samples)
-    simulate(cost[0], cost[1], args.workers, args.steps)
+            costs = measure(Path(folder), args.samples)
+    for slower in (1, 2, 4):
+        simulate(costs * (1, slower, slower), args.workers, args.steps, f"CPU times as above x {slower}")
 
 
 # --- What a sample costs ---
 
 
-def measure(folder: Path, samples: int) -> tuple[float, float]:
-    """Print a table; returns seconds of a view and of the rest of a sample, the dearest of the sets."""
+def measure(folder: Path, samples: int) -> np.ndarray:
+    """Print a table; returns of each set its weight, seconds of a view and of the rest of a sample."""
     make_sets(folder)
     sources = {
-        "DL3DV, 300 photos, points": DL3DV(folder / "dl3dv", exclude=None),
-        "RGB-D, 200 photos": TransformsFolders(folder / "rgbd"),
-        "procedural world on disk": TransformsFolders(folder / "procedural"),
+        "DL3DV, 300 photos, points": (80, DL3DV(folder / "dl3dv", exclude=None)),
+        "RGB-D, 200 photos": (278, TransformsFolders(folder / "rgbd")),
+        "large photos, 60": (213, TransformsFolders(folder / "large")),
+        "procedural world on disk": (63, TransformsFolders(folder / "procedural")),
     }
     print("| set | first sample | 1 view | 2 views | 10 views | a view | the rest |")
     print("|---|---|---|---|---|---|---|")
-    dearest = (0.0, 0.0)
-    for name, source in sources.items():
+    costs = []
+    for name, (weight, source) in sources.items():
         first = seconds(source, 10, 1)
         one, two, ten = (seconds(source, views, samples) for views in (1, 2, 10))
         view = (ten - two) / 8
         rest = max(two - 2 * view, 0.0)
-        dearest = max(dearest, (view, rest))
+        costs.append((weight, view, rest))
         print(f"| {name} | {first:.2f} | {one:.3f} | {two:.3f} | {ten:.3f} | {view:.3f} | {rest:.3f} |")
-    return dearest
+    worlds = ProceduralSamples(ProceduralDataset(0), image_size=(504, 504))
+    start = time.process_time()
+    worlds[SampleRequest(index=0, number=0, step=0, seed=0, views=2)]
+    print(f"| procedural world rendered for the sample | | | {time.process_time() - start:.3f} | | | |")
+    return np.array(costs)
 
 
 def seconds(source: object, views: int, samples: int) -> float:
@@ -118,6 +129,8 @@ def make_sets(folder: Path) -> None:
         make_dl3dv(folder / "dl3dv" / HASH, rng)
     if not (folder / "rgbd").is_dir():
         make_rgbd(folder / "rgbd/room", rng, 200, (480, 640))
+    if not (folder / "large").is_dir():
+        make_rgbd(folder / "large/place", rng, 60, (1080, 1920))
     if not (folder / "procedural").is_dir():
         make_rgbd(folder / "procedural/000000", rng, 24, (504, 672))
 
@@ -193,25 +206,17 @@ def make_rgbd(folder: Path, rng: np.random.Generator, count: int, size: tuple[in
 # --- How long GPUs wait ---
 
 
-def simulate(view: float, rest: float, workers: int | None, steps: int) -> None:
+def simulate(costs: np.ndarray, workers: int | None, steps: int, title: str) -> None:
     """Print the share of time in which GPUs wait for data."""
-    print(f"\na view {view:.3f} s, the rest of a sample {rest:.3f} s of CPU time")
+    print(f"\n{title}")
     columns = [f"{gpus} GPUs at {share:.1%}" for share in SHARES for gpus in GPUS]
     print(f"| model | {' | '.join(columns)} |\n|---|{'---|' * len(columns)}")
     for model, tflop in TFLOP_OF_IMAGE.items():
         data = load_config([f"experiment=geometry/da3_{model}"]).data
         number = data.workers if workers is None else workers
+        sampler, loader = instantiate(data.sampler), (number, data.prefetch)
         shown = [
-            waiting(
-                instantiate(data.sampler),
-                gpus,
-                number,
-                data.prefetch,
-                tflop / (share * PEAK_TFLOPS),
-                view,
-                rest,
-                steps,
-            )
+            waiting(sampler, gpus, *loader, tflop / (share * PEAK_TFLOPS), costs, steps)
             for share in SHARES
             for gpus in GPUS
         ]
@@ -220,16 +225,15 @@ def simulate(view: float, rest: float, workers: int | None, steps: int) -> None:
 
 
 def waiting(
-    sampler: object,
-    gpus: int,
-    workers: int,
-    prefetch: int,
-    compute: float,
-    view: float,
-    rest: float,
-    steps: int,
+    sampler: object, gpus: int, workers: int, prefetch: int, compute: float, costs: np.ndarray, steps: int
 ) -> float:
-    """Share of a run's time that goes by without computing, from the second round of workers on."""
+    """Share of a run's time that goes by without computing, from the second round of workers on.
+
+    Args:
+        compute: seconds of a GPU for an image of 504 x 504.
+        costs: of each set its weight, seconds of a view and of the rest of a sample.
+    """
+    shares, view, rest = costs[:, 0] / costs[:, 0].sum(), costs[:, 1], costs[:, 2]
     rng = np.random.default_rng(0)
     free = np.zeros((gpus, workers))  # when each worker is
     started = np.zeros(steps)  # when each step began
@@ -238,8 +242,9 @@ def waiting(
     for step in range(steps):
         (H, W), views, batch = sampler.shape(step, seed=0, parts=gpus)  # type: ignore[attr-defined]
         pixels, mine = H * W / 504**2, batch // gpus
-        spread = rng.lognormal(-0.045, 0.3, (gpus, mine, views)).sum(axis=(1, 2))
-        cost = spread * view * pixels + mine * rest
+        kind = rng.choice(len(costs), (gpus, mine), p=shares)
+        spread = rng.lognormal(-0.045, 0.3, (gpus, mine, views)).sum(axis=2)
+        cost = (spread * view[kind] * pixels + rest[kind]).sum(axis=1)
         # The worker whose turn it is may be so many batches ahead of the step.
         ahead = step - workers * prefetch
         start = np.maximum(free[:, step % workers], started[ahead] if ahead >= 0 else 0.0)

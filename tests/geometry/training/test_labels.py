@@ -180,6 +180,7 @@ def test_processes_share_the_scenes_and_a_label_is_the_same_from_any(tmp_path):
         np.testing.assert_array_equal(read_label(path), read_label(other))
 
 
+@pytest.mark.slow
 def test_loader_workers_give_the_same_labels(tmp_path):
     for place in ("alone", "workers"):
         for name in ("x", "y"):
