@@ -16,8 +16,8 @@ most ``prefetch`` ahead; GPUs wait for each other at every step. A step takes as
 operations counted by ``bench_training.py --recipe``) at a share of the rated speed: 30 %, our guess, or
 6.5 %, which follows from the paper's ablation (ViT-L, 128 samples of 6 views on average, 2.88 s, 32 H100).
 A sample is of one of the sets above, by the weights of `configs/data/geometry_mixture.yaml` (large photos
-stand for CO3D, MegaDepth and BlendedMVS). A view's CPU time grows with its pixels and varies as a log-normal of
-30 %.
+stand for CO3D, MegaDepth and BlendedMVS). A view's CPU time grows with its pixels and varies as a log-normal
+of 30 %.
 """
 
 import argparse

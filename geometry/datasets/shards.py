@@ -17,7 +17,7 @@ import json
 import shutil
 import tarfile
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import KW_ONLY, dataclass, replace
 from itertools import chain
 from pathlib import Path, PurePosixPath
@@ -66,7 +66,8 @@ class Shards(SceneSource):
     def __post_init__(self) -> None:
         where = self._url(MANIFEST)
         with reading(where, "the list of a set's tars, written by geometry data pack"):
-            self._shards = json.loads(_open(where).read())["shards"]
+            with closing(_open(where)) as file:
+                self._shards = json.loads(file.read())["shards"]
             known = [name for shard in self._shards for name in shard["scenes"]]
         self.names = chosen_scenes(known, self.scenes, Path(str(self.root)))
         wanted = set(self.names)
@@ -128,9 +129,8 @@ class Shards(SceneSource):
         return folder
 
     def _unpack(self, url: str, out: Path) -> None:
-        tars = _webdataset().tariterators
-        with reading(url, "a tar of scenes"), _tar_errors():
-            for file in tars.tar_file_expander(tars.url_opener([{"url": url}]), eof_value=None):
+        with reading(url, "a tar of scenes"), _tar_errors(), closing(_open(url)) as stream:
+            for file in _webdataset().tariterators.tar_file_iterator(stream):
                 path = out / file["fname"]
                 if not path.resolve().is_relative_to(out.resolve()):
                     raise InputError(f"{url}: expected files of its own folder, got {file['fname']}")
