@@ -6,7 +6,7 @@ index runs nothing else.
 """
 
 import dataclasses
-import importlib
+import importlib.util
 import json
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -16,9 +16,8 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from geometry.errors import InputError
+from geometry.errors import reading
 from geometry.formats.distortion import Lens
-from geometry.formats.safe_pickle import DAMAGED, one_line
 from geometry.scenes.scene import Frame, Scene
 
 _ARRAYS = ("extrinsics", "intrinsics")
@@ -71,15 +70,11 @@ def read_index(path: Path, base: Path) -> tuple[Scene, dict[str, Any]]:
     Raises:
         InputError: the file is damaged.
     """
-    try:
+    with reading(path, "the index of a scene"):
         with np.load(path, allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
         described = json.loads(arrays["json"].tobytes(), object_hook=partial(_decode, base))
         return _scene(arrays, described), described
-    except (*DAMAGED, ImportError) as error:
-        raise InputError(
-            f"{path}: expected the index of a scene, could not read it ({one_line(error)})"
-        ) from error
 
 
 def reduced(scene: Scene) -> Scene:
@@ -147,6 +142,8 @@ def _decode(base: Path, value: dict[str, Any]) -> Any:
         if not _allowed(value["$read"]):
             raise ValueError(f"{value['$read']} reads no map")
         module, _, name = value["$read"].partition(":")
+        if importlib.util.find_spec(module) is None:
+            raise ValueError(f"there is no {module}")
         args = (tuple(a) if isinstance(a, list) else a for a in value["args"])
         return partial(getattr(importlib.import_module(module), name), *args, **value["kwargs"])
     return value
