@@ -21,7 +21,7 @@ demo: setup
 	$(BIN)/nvs render "$(or $(PHOTOS),$(OUT)/capture)" --out "$(OUT)/scene"
 
 test: setup
-	$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadfile
+	$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal
 
 lint: setup
 	$(BIN)/ruff check .

@@ -183,7 +183,8 @@ def _parameters(path: str) -> tuple[dict[str, str], dict[str, str]]:
     meanings = {"_target_": said.split("\n\n")[0]}
     if isinstance(target, type):
         said += "\n" + (inspect.getdoc(target.__init__) or "")
-        source = inspect.getsource(target)
+        ours = [c for c in reversed(target.__mro__) if c.__module__.startswith(("geometry", "nvs", "eval"))]
+        source = "\n".join(map(inspect.getsource, ours or [target]))
         meanings |= dict(re.findall(r"^ {4}(\w+): [^#\n]+#\s*(.*)$", source, flags=re.M))
         for above, name in re.findall(r"((?:^ {4}# .*\n)+) {4}(\w+): ", source, flags=re.M):
             meanings[name] = " ".join(line.strip(" #") for line in above.splitlines())

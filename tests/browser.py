@@ -99,6 +99,12 @@ class Page:
                 "Input.dispatchKeyEvent", type=kind, key="Enter", code="Enter", windowsVirtualKeyCode=13
             )
 
+    def press(self, text: str) -> None:
+        """Click the button or tab that bears a text."""
+        find = """[...document.querySelectorAll('button')].find((e) => e.textContent.trim() === TEXT)"""
+        self.wait(find.replace("TEXT", json.dumps(text)))
+        self.run(find.replace("TEXT", json.dumps(text)) + ".click()")
+
     def click(self, x: float, y: float) -> None:
         for kind in ("mousePressed", "mouseReleased"):
             self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)

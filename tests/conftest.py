@@ -14,6 +14,8 @@ import jaxtyping
 import pytest
 import torch
 
+os.fsync = lambda file: None  # what tests write need not outlive a failure of power
+
 TESTS = Path(__file__).parent
 sys.path.insert(0, str(TESTS))  # so that tests find pretended_cuda and scenes
 

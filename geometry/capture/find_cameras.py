@@ -47,7 +47,8 @@ def find_cameras(capture: Capture, wanted: str, *, trust_network: bool, seed: in
             fewer than two thirds of the photos.
     """
     found = _found(capture, wanted, trust_network=trust_network, seed=seed)
-    return found if found.scene.posed else replace(found, scene=with_exif(found.scene))
+    scene = found.scene if found.scene.posed else with_exif(found.scene)
+    return found if scene is found.scene else replace(found, scene=scene)
 
 
 def _found(capture: Capture, wanted: str, *, trust_network: bool, seed: int) -> Capture:

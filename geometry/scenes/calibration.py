@@ -43,7 +43,8 @@ def with_exif(scene: Scene) -> Scene:
 
 def _with_intrinsics(scene: Scene, focal: str) -> Scene:
     frames = [f if f.intrinsics is not None or f.rig else _with_lens(f, focal) for f in scene.frames]
-    return replace(scene, frames=tuple(frames))
+    found = any(ours is not theirs for ours, theirs in zip(frames, scene.frames))
+    return replace(scene, frames=tuple(frames)) if found else scene
 
 
 def _with_lens(frame: Frame, focal: str) -> Frame:

@@ -26,12 +26,15 @@ def folder(tmp_path):
     means = torch.stack((x, y, torch.full_like(x, 3)), dim=-1).reshape(1, -1, 3)
     count = means.shape[1]
     colours = torch.where(means[..., :1] < 0, RED, GREEN)
+    rest = torch.zeros(1, count, 3, 3)
+    rest[..., 1, 2] = -0.6  # bluer where degree 1 is left out: from ahead it takes 0.29 of blue away
+    colours = colours + torch.tensor([0.0, 0.0, 0.29])
     Gaussians(
         means=means,
         quats=torch.tensor([1.0, 0, 0, 0]).expand(1, count, 4),
         scales=torch.full((1, count, 3), 0.15),
         opacities=torch.full((1, count), 0.95),
-        sh=torch.cat((rgb_to_sh(colours)[:, :, None], torch.zeros(1, count, 3, 3)), dim=2),
+        sh=torch.cat((rgb_to_sh(colours)[:, :, None], rest), dim=2),
     ).save(tmp_path / "gaussians.ply")
     K = np.array([[500.0, 0, W / 2], [0, 500, H / 2], [0, 0, 1]])
     poses = np.tile(np.eye(4), (2, 1, 1))
@@ -119,6 +122,31 @@ def test_a_browser_shows_splats_and_sliders_change_them(server, tmp_path_factory
         before = shown(page, lambda p: is_coloured(p, W // 4, RED))
         assert is_coloured(before, W // 4, RED)
         assert is_coloured(before, W // 2 + 40, GREEN)
+        page.type_into("SH degree", "0")
+        bluer = RED + torch.tensor([0.0, 0.0, 0.29])
+        assert is_coloured(shown(page, lambda p: is_coloured(p, W // 4, bluer)), W // 4, bluer)
+        page.type_into("SH degree", "1")
+        assert is_coloured(shown(page, lambda p: is_coloured(p, W // 4, RED)), W // 4, RED)
+        server.view.measuring.value = True
+        for x in (W // 2 - 100, W // 2 + 100):
+            page.click(x, H // 2)
+            page.picture()
+        for _ in range(100):
+            if server.view.measured is not None:
+                break
+            page.picture()
+        assert server.view.measured == pytest.approx(1.2, rel=0.1)
+        server.view.measuring.value = False
+        # A flight to the right is played: what was in the middle goes to the left.
+        pose = np.eye(4)
+        pose[0, 3] = -0.8
+        server.view.keys += [(np.eye(4), 0.9), (pose, 0.9)]
+        page.press("Film")
+        page.type_into("Seconds", "1")
+        page.press("Play")
+        flown = shown(page, lambda p: is_coloured(p, W // 2 - 40, GREEN))
+        assert is_coloured(flown, W // 2 - 40, GREEN)
+        page.press("Look")
         page.type_into("Opacity", "0")
         after = shown(page, lambda p: not is_coloured(p, W // 4, RED))
         assert not is_coloured(after, W // 4, RED)
