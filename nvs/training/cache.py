@@ -30,7 +30,7 @@ class RecordCache:
             return self.entries[key][0]  # type: ignore[return-value]
         record = compute()
         sizes: list[int] = []
-        record.map(lambda tensor: sizes.append(tensor.nbytes) or tensor)
+        record.map(lambda tensor: sizes.append(tensor.nbytes) or tensor)  # type: ignore[func-returns-value]
         size = sum(sizes)
         if size <= self.limit:
             self.entries[key] = record, size
