@@ -297,7 +297,7 @@ def test_training_goes_on_while_a_checkpoint_is_written(tmp_path, monkeypatch):
         def begin_step(self, index, steps):
             super().begin_step(index, steps)
             seen.append(list_checkpoints(tmp_path / "checkpoints"))
-            if index == 7:
+            if index == 8:
                 free.set()
 
     options = {"schedule": Schedule(kind="constant"), "validate_every": None}
