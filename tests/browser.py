@@ -92,6 +92,7 @@ class Page:
             const field = all.slice(at).find((e) => e.tagName === 'INPUT' && e.type === 'text');
             field.focus(); field.select();
         })()"""
+        self.wait(f"document.body.innerText.includes({json.dumps(label)})")
         self.run(find.replace("LABEL", json.dumps(label)))
         self.call("Input.insertText", text=text)
         for kind in ("keyDown", "keyUp"):
@@ -101,9 +102,11 @@ class Page:
 
     def press(self, text: str) -> None:
         """Click the button or tab that bears a text."""
-        find = """[...document.querySelectorAll('button')].find((e) => e.textContent.trim() === TEXT)"""
+        find = """[...document.querySelectorAll('*')].find(
+            (e) => e.childElementCount === 0 && e.textContent.trim() === TEXT)"""
         self.wait(find.replace("TEXT", json.dumps(text)))
-        self.run(find.replace("TEXT", json.dumps(text)) + ".click()")
+        place = self.run(f"(({find.replace('TEXT', json.dumps(text))}).getBoundingClientRect()).toJSON()")
+        self.click(place["x"] + place["width"] / 2, place["y"] + place["height"] / 2)
 
     def click(self, x: float, y: float) -> None:
         for kind in ("mousePressed", "mouseReleased"):
