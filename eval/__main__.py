@@ -10,6 +10,7 @@ COMMANDS = {
     "export": ("eval.commands.export", "context photos and cameras as files, for programs in any language"),
     "table": ("eval.commands.table", "runs side by side, beside the published numbers"),
     "report": ("eval.commands.report", "a page with the worst and best targets of a run"),
+    "audit": ("eval.commands.audit", "which scenes of training data are in a benchmark"),
     "sensitivity": ("eval.commands.sensitivity", "how far each unstated choice moves the score"),
 }
 

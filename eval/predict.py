@@ -1,19 +1,22 @@
 """One scene: the method called once, every target rendered, pictures kept."""
 
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from eval.methods.base import Method, Pictured, Splatted, Task
+from eval.methods.build import build_method
+from eval.protocols.base import Protocol
 from eval.protocols.framing import Framing, framed_cameras, framed_image, framed_views, network_size
 from eval.protocols.placement import MODES, Photometric, optimise_pose, starting_cameras
 from eval.protocols.splits import DividedScene
 from eval.run_folder import write_json
+from eval.score import score_scene
 from geometry import __version__
 from geometry.atomic import atomic_folder
 from geometry.errors import InputError
@@ -22,14 +25,16 @@ from geometry.options import require_one_of
 from geometry.version import commit
 from geometry.views import Cameras
 from geometry.visualize import colour_depth, to_bytes, write_image
+from nvs.options import METRICS
 from nvs.rasterizer import rasterize
+from nvs.rasterizer.backends import choose_backend
 
 CONTEXT_POSES = ("auto", "given", "none")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Protocol:
-    """How a scene is predicted and rendered.
+class ViewSynthesis(Protocol):
+    """How a scene is predicted and rendered; pictures are scored.
 
     Args:
         poses: a mode of `eval.protocols.placement`.
@@ -38,6 +43,9 @@ class Protocol:
         process_res: long side of the network's images, as ``nvs render --process-res``; None: as near to the
             scored size as multiples of its patch come.
     """
+
+    name: ClassVar[str] = "nvs"
+    metrics: ClassVar[tuple[str, ...]] = METRICS
 
     poses: str = "gt"
     context_poses: str = "auto"
@@ -66,8 +74,40 @@ class Protocol:
                 "poses=gt" + (", or add context_poses=given" if self.poses == "photometric" else "")
             )
 
+    def build(self, options: Any, device: torch.device) -> Method:
+        choose_backend(self.backend, device)  # here for its error or warning: before any work
+        method = build_method(options, device)
+        self.require_for(method)
+        return method
 
-def make_task(scene: DividedScene, protocol: Protocol, device: torch.device) -> Task:
+    def settings(self) -> dict[str, Any]:
+        settings = asdict(self)
+        settings.pop("backend")
+        if self.process_res is None:
+            settings.pop("process_res")  # as runs of before it was an option state it
+        if self.poses != "photometric":
+            settings.pop("photometric")
+        return settings
+
+    def predict(self, scene: DividedScene, method: Method, device: torch.device, folder: Path) -> None:
+        predict_scene(scene, method, self, device, folder)
+
+    def score(
+        self, scene: DividedScene, predictions: Path, path: Path, *, benchmark: Any, **options: Any
+    ) -> dict[str, Any]:
+        return score_scene(scene, predictions, self.framing, path, **options)
+
+    def stated(self) -> dict[str, Any]:
+        return {
+            "poses": self.poses,
+            "context_poses": "given" if self.posed_context else "none",
+            "fit": self.framing.fit,
+            "undistort": self.framing.undistort,
+            "photometric": asdict(self.photometric) if self.poses == "photometric" else None,
+        }
+
+
+def make_task(scene: DividedScene, protocol: ViewSynthesis, device: torch.device) -> Task:
     """Decode the context; of the targets only the cameras are looked at."""
     framing = protocol.framing
     size = framing.image_size((*scene.context, *scene.targets))
@@ -85,7 +125,7 @@ def make_task(scene: DividedScene, protocol: Protocol, device: torch.device) -> 
 
 
 def predict_scene(
-    scene: DividedScene, method: Method, protocol: Protocol, device: torch.device, folder: Path
+    scene: DividedScene, method: Method, protocol: ViewSynthesis, device: torch.device, folder: Path
 ) -> None:
     """Call the method and write the scene's folder: pictures as 8-bit PNG, coloured depth, scene.json.
 
@@ -131,7 +171,7 @@ def predict_scene(
 
 
 def _picture(
-    prediction: Splatted | Pictured, task: Task, index: int, scene: DividedScene, protocol: Protocol
+    prediction: Splatted | Pictured, task: Task, index: int, scene: DividedScene, protocol: ViewSynthesis
 ) -> tuple[Float[Tensor, "3 H W"], Float[Tensor, "H W"] | None, dict[str, float]]:
     """A target's picture, its depth where there is one, and what was noted on the way."""
     if isinstance(prediction, Pictured):

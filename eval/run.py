@@ -2,25 +2,20 @@
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import asdict
 from itertools import chain
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
-from eval.methods.base import Method
-from eval.methods.build import build_method
 from eval.options import Benchmark, RunOptions
-from eval.predict import Protocol, predict_scene
 from eval.protocols.splits import Split, checksum, divided_scene, make_split, read_split, write_split
 from eval.run_folder import Store, write_json
-from eval.score import Extra, require_metrics, score_scene
+from eval.score import Extra
 from eval.summary import summarise
 from geometry.console import say
 from geometry.device import pick_device
 from geometry.engine.distributed import Parallel, Process, from_first, gather, processes
 from geometry.errors import InputError, PhotoError
-from nvs.rasterizer.backends import choose_backend
 
 _FOREVER_MINUTES = 60 * 24 * 14  # scenes take as long as they take; a process that fails ends all of them
 
@@ -40,14 +35,19 @@ def run_benchmark(options: RunOptions, *, extras: tuple[Extra, ...] = ()) -> dic
     """
     benchmark, protocol = options.benchmark, options.protocol
     with joined(options.device) as process:
-        store = Store(options.out)
+        store = Store(options.out, protocol.name)
         _on_first(process, lambda: store.require_own(benchmark.root))
-        require_metrics(options.metrics)
-        choose_backend(protocol.backend, process.device)  # here for its error or warning: before any work
-        method = build_method(options.method, process.device)
-        protocol.require_for(method)
+        metrics = protocol.metrics if options.metrics is None else options.metrics
+        protocol.check(benchmark, metrics)
+        method = protocol.build(options.method, process.device)
         split = _shared_split(options, store, process)
-        settings = run_settings(benchmark, method, protocol, split)
+        settings = {  # all that decides predictions; where the data lies and what computes them is not of it
+            "benchmark": benchmark.name,
+            "split": checksum(split),
+            "protocol": protocol.settings(),
+            "method": method.about.name,
+            "identity": method.about.identity,
+        }
         _on_first(process, lambda: store.claim(settings, benchmark=benchmark.as_json()))
 
         if process.is_first and not store.split.is_file():
@@ -59,13 +59,13 @@ def run_benchmark(options: RunOptions, *, extras: tuple[Extra, ...] = ()) -> dic
             scene = divided_scene(split.scenes[index], benchmark.source, options.verify)
             name = scene.split.name
             folder, path = store.predictions(name), store.scores(name)
-            wanted: Any = {"metrics": options.metrics, "extras": extras, "device": process.device}
+            wanted: Any = {"metrics": metrics, "extras": extras, "device": process.device}
             try:
                 if not store.predicted(name):
                     path.unlink(missing_ok=True)  # scores of pictures that are no more
                     say(f"{name}: predicting, {len(scene.context)} context views")
-                    predict_scene(scene, method, protocol, process.device, folder)
-                found = score_scene(scene, folder, protocol.framing, path, **wanted)
+                    protocol.predict(scene, method, process.device, folder)
+                found = protocol.score(scene, folder, path, benchmark=benchmark, **wanted)
             except PhotoError as error:
                 say(f"{name}: FAILED: {error}")
                 mine.append((index, {"scene": name, "failed": str(error)}))
@@ -106,10 +106,12 @@ def make_split_file(benchmark: Benchmark, path: Path | str) -> Split:
     split = make_split(benchmark.source, benchmark.name, benchmark.rule)
     write_split(path, split)
     targets, count = sum(len(scene.targets) for scene in split.scenes), len(split.scenes)
-    say(f"{split.benchmark}: {count} scenes, {targets} targets; checksum {checksum(split)}")
+    context = sum(len(scene.context) for scene in split.scenes)
+    counted = f"{targets} targets" if targets else f"{context} photos"
+    say(f"{split.benchmark}: {count} scenes, {counted}; checksum {checksum(split)}")
     for scene in split.scenes:
         found, wanted = len(scene.context), split.rule.context
-        if found < wanted:
+        if wanted is not None and found < wanted:
             say(f"{scene.name}: only {found} context views instead of {wanted}: the capture has no more")
     if benchmark.expected_scenes and count != benchmark.expected_scenes:
         say(
@@ -117,23 +119,6 @@ def make_split_file(benchmark: Benchmark, path: Path | str) -> Split:
             "these are not its numbers"
         )
     return split
-
-
-def run_settings(benchmark: Benchmark, method: Method, protocol: Protocol, split: Split) -> dict[str, object]:
-    """All that decides the pictures; where the data lies and what computes them does not belong."""
-    stated = asdict(protocol)
-    stated.pop("backend")
-    if protocol.process_res is None:
-        stated.pop("process_res")  # as runs of before it was an option state it
-    if protocol.poses != "photometric":
-        stated.pop("photometric")
-    return {
-        "benchmark": benchmark.name,
-        "split": checksum(split),
-        "protocol": stated,
-        "method": method.about.name,
-        "identity": method.about.identity,
-    }
 
 
 def _shared_split(options: RunOptions, store: Store, process: Process) -> Split:

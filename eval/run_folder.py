@@ -8,6 +8,8 @@ predictions/<scene>/     <render>.png, depth/<render>.png, scene.json; whole or 
 scores/<scene>.json      metrics of every target, and the settings they were computed with
 scores.json              everything a table needs
 ```
+
+Other protocols than view synthesis write geometry.npz into predictions/<scene>, and ``scores_<protocol>``.
 """
 
 import json
@@ -26,18 +28,26 @@ _UNSTATED = {"depth": "network", "refine": 0, "refine_cameras": False, "seed": 0
 class Store:
     """Reads and writes a run's folder."""
 
-    def __init__(self, folder: Path | str) -> None:
+    def __init__(self, folder: Path | str, protocol: str = "nvs") -> None:
         self.folder = Path(folder).expanduser()
+        self._scores = "scores" if protocol == "nvs" else f"scores_{protocol}"
 
     def predictions(self, scene: str) -> Path:
         return self.folder / "predictions" / safe_name(scene)
 
     def scores(self, scene: str) -> Path:
-        return self.folder / "scores" / f"{safe_name(scene)}.json"
+        return self.folder / self._scores / f"{safe_name(scene)}.json"
 
     @property
     def summary(self) -> Path:
-        return self.folder / "scores.json"
+        return self.folder / f"{self._scores}.json"
+
+    def summaries(self) -> list[dict]:
+        """Those of every protocol of the run, view synthesis first."""
+        found = sorted(self.folder.glob("scores*.json"), key=lambda path: (len(path.name), path.name))
+        audit = self.folder / "audit.json"
+        note = {"audit": read_json(audit).get("note")} if audit.is_file() else {}
+        return [read_json(path) | note for path in found or [self.summary]]
 
     def predicted(self, scene: str) -> bool:
         return (self.predictions(scene) / "scene.json").is_file()
@@ -52,13 +62,14 @@ class Store:
 
     def _begun(self) -> bool:
         """Whether there is a prediction or a score."""
-        return any(self.folder.glob("predictions/*/scene.json")) or any(self.folder.glob("scores/*.json"))
+        return any(self.folder.glob("predictions/*/scene.json")) or any(self.folder.glob("scores*/*.json"))
 
     def require_own(self, root: Path | str | None = None) -> None:
         """Refuse a folder that is the data's (``root``), or holds files of these names and is no run's."""
         keep_apart(self.folder, [root])
         path = self.folder / "run.json"
-        for place in (self.folder / "predictions", self.folder / "scores", self.summary, self.benchmark):
+        scores = self.folder / self._scores
+        for place in (self.folder / "predictions", scores, self.summary, self.benchmark):
             if place.exists() and not path.is_file():
                 raise InputError(f"{path} is missing beside {place.name}; give another out=")
 
@@ -89,6 +100,8 @@ class Store:
 def _fully_stated(settings: dict) -> dict:
     """Settings of a stored run, with what an earlier version left unsaid."""
     identity = settings.get("identity", {})
+    if "poses" not in settings.get("protocol", {}):  # geometry's, of later versions
+        return settings
     return {**settings, "identity": {**_UNSTATED, **identity}} if "weights_sha256" in identity else settings
 
 

@@ -8,7 +8,6 @@ import torch
 from eval.protocols.framing import Framing, framed_views, stored_image
 from eval.protocols.splits import DividedScene
 from eval.run_folder import read_json, write_json
-from geometry.errors import InputError
 from nvs.holdout import finite
 from nvs.metrics import METRICS, Images, PerImage, Scores, unmasked
 
@@ -23,13 +22,6 @@ DEFINITIONS = {
 
 
 Extra = Callable[[Images, Images], PerImage]  # a further metric, named as its function
-
-
-def require_metrics(metrics: tuple[str, ...]) -> None:
-    """Refuse a name that is no metric, or none at all, before anything is predicted."""
-    if not metrics:
-        raise InputError(f"metrics: expected some of {', '.join(METRICS)}, got none")
-    Scores(metrics)
 
 
 def score_scene(

@@ -33,7 +33,7 @@ class Choice(NamedTuple):
             options,
             out=Path(options.out) / self.folder,
             benchmark=replace(options.benchmark, framing=framing, rule=rule),
-            protocol=replace(options.protocol, framing=framing),
+            protocol=replace(options.protocol, framing=framing),  # type: ignore[type-var]
         )
 
 

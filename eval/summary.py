@@ -1,11 +1,9 @@
 """Summary of a run: the JSON that tables and reports read, and the lines that are printed."""
 
-from dataclasses import asdict
-
 from eval.methods.base import About
 from eval.options import RunOptions
 from eval.protocols.splits import Split, checksum
-from eval.tables.rows import missing_line
+from eval.tables.rows import missing_line, protocol_line
 
 
 def summarise(options: RunOptions, about: About, split: Split, scores: list[dict]) -> dict[str, object]:
@@ -18,17 +16,15 @@ def summarise(options: RunOptions, about: About, split: Split, scores: list[dict
         "weights": about.weights,
         "licence": about.licence,
         "trained": about.trained,
-        "poses": protocol.poses,
-        "context_poses": "given" if protocol.posed_context else "none",
-        "fit": protocol.framing.fit,
-        "undistort": protocol.framing.undistort,
+        "protocol": protocol.name,
+        **protocol.stated(),
+        "line": _line(protocol.stated(), split),
         "sizes": [list(size) for size in sorted({tuple(scene["size"]) for scene in scores})],
         "split": checksum(split),
         "rule": split.rule.as_json(),
         "context_views": sorted({len(scene.context) for scene in split.scenes}),
         "expected_scenes": options.benchmark.expected_scenes,
         "commits": sorted({scene["commit"] for scene in scores}),
-        "photometric": asdict(protocol.photometric) if protocol.poses == "photometric" else None,
         "means": means,
         "reasons": reasons,
         "predict_s": round(sum(scene["predict_s"] for scene in scores), 2),
@@ -36,8 +32,18 @@ def summarise(options: RunOptions, about: About, split: Split, scores: list[dict
     }
 
 
+def _line(stated: dict, split: Split) -> list[str]:
+    """What a table's title says of a protocol of geometry."""
+    limit = split.rule.as_json().get("limit")
+    return [
+        f"context {stated['context_poses']}",
+        *([f"{stated['process_res']} px"] if "process_res" in stated else []),
+        *([f"at most {limit} photos"] if limit else []),
+    ]
+
+
 def mean_over_scenes(scenes: list[dict]) -> tuple[dict[str, float | None], dict[str, str]]:
-    """Mean of the scenes' means, and for each metric that has none the reason."""
+    """Mean of the scenes' means by their weights, and for each metric that has none the reason."""
     means: dict[str, float | None] = {}
     reasons: dict[str, str] = {}
     for name in scenes[0]["means"]:
@@ -46,16 +52,22 @@ def mean_over_scenes(scenes: list[dict]) -> tuple[dict[str, float | None], dict[
             means[name] = None
             reasons[name] = without[0]["reasons"][name]
         else:
-            means[name] = sum(scene["means"][name] for scene in scenes) / len(scenes)
+            weights = [scene.get("weight", 1) for scene in scenes]
+            weighed = (w * scene["means"][name] for w, scene in zip(weights, scenes))
+            means[name] = sum(weighed) / sum(weights)
     return means, reasons
 
 
 def result_lines(summary: dict) -> list[str]:
     """The result as text."""
     images = sum(len(scene["targets"]) for scene in summary["scenes"])
+    asked = (
+        f"poses {summary['poses']} (context {summary['context_poses']})" if images else protocol_line(summary)
+    )
     lines = [
-        f"{summary['method']} on {summary['benchmark']}: {len(summary['scenes'])} scenes, {images} targets, "
-        f"poses {summary['poses']} (context {summary['context_poses']})"
+        f"{summary['method']} on {summary['benchmark']}: {len(summary['scenes'])} scenes, "
+        + (f"{images} targets, " if images else "")
+        + asked
     ]
     if failed := summary["failed"]:
         lines += [f"WARNING: {scene} failed and is in no mean: {why}" for scene, why in failed.items()]

@@ -224,9 +224,12 @@ def write_transforms(path, views, prefix="images/", full=1, names=None):
     path.write_text(json.dumps({**keys, "camera_model": "OPENCV", "frames": frames[::-1]}))
 
 
-def write_capture(folder, views):
-    """A person's own folder: photos in images/, transforms.json beside it."""
+def write_capture(folder, views, *, depth=False):
+    """A person's own folder: photos in images/, transforms.json beside it, and depth/ in metres."""
     write_room(folder / "images", views)
+    for i, view in enumerate(views if depth else ()):
+        (folder / "depth").mkdir(exist_ok=True)
+        np.save(folder / "depth" / f"{Path(names_of(len(views))[i]).stem}.npy", view.depth)
     write_transforms(folder / "transforms.json", views)
     return folder
 

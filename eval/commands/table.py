@@ -40,7 +40,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def run(args: argparse.Namespace) -> int:
-    from eval.run_folder import Store, read_json
+    from eval.run_folder import Store
     from eval.tables import formats
     from eval.tables.grids import require_columns
     from eval.tables.rows import make_tables
@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
 
     columns = None if args.columns is None else tuple(args.columns.replace(" ", "").split(","))
     require_columns(columns)
-    runs = [read_json(Store(folder).summary) for folder in args.runs]
+    runs = [summary for folder in args.runs for summary in Store(folder).summaries()]
     tables = make_tables(runs, baseline=args.baseline, published=not (args.no_published or args.per_scene))
     text = formats.FORMATS[args.format](tables, columns, per_scene=args.per_scene)
     if args.out is None:

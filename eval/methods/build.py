@@ -6,6 +6,7 @@ import torch
 
 from eval.methods.base import Method
 from eval.methods.external import Function, Renders
+from eval.methods.ffgs import Ffgs
 from eval.methods.model import Model, load_model, optimised
 from eval.methods.references import MeanColour, NearestView, Swept, WarpedView
 from eval.options import MethodOptions
@@ -13,7 +14,7 @@ from geometry.errors import InputError
 from geometry.options import require_one_of
 from nvs.options import GaussianOptions
 
-NAMES = ("model", "nearest", "mean_colour", "warp", "optimise", "renders")
+NAMES = ("model", "nearest", "mean_colour", "warp", "optimise", "renders", "ffgs")
 
 
 def build_method(options: MethodOptions, device: torch.device) -> Method:
@@ -35,6 +36,8 @@ def build_method(options: MethodOptions, device: torch.device) -> Method:
         if options.renders is None:
             raise InputError("method=renders: expected renders.folder=DIR, the folder of the pictures")
         return Renders(options.renders, weights=options.weights, licence=options.licence)
+    if name == "ffgs":
+        return Ffgs(options.model, device)
     if ":" in name:
         return Function(name)
     raise InputError(f"method: expected one of {', '.join(NAMES)} or package.module:function, got {name!r}")

@@ -30,7 +30,7 @@ class Function:
     """
 
     def __init__(self, path: str) -> None:
-        self._function = _import(path)
+        self._function, self.about = imported_function(path)
         required = [
             p
             for p in inspect.signature(self._function).parameters.values()
@@ -50,12 +50,6 @@ class Function:
                 f"method {path}: expected given_poses needed or optional, got {self.given_poses!r}"
             )
         self._path = path
-        self.about = About(
-            name=path,
-            weights=str(getattr(self._function, "weights", "not stated")),
-            licence=str(getattr(self._function, "licence", "not stated")),
-            identity={"function": path, "source_sha256": _module_digest(path)},
-        )
 
     def predict(self, task: Task) -> Splatted | Pictured:
         if self._pictures:
@@ -95,7 +89,7 @@ class Renders:
             name=f"renders of {self._folder.resolve().name}",
             weights=weights,
             licence=licence,
-            identity={"renders_sha256": _folder_digest(self._folder)},
+            identity={"renders_sha256": folder_digest(self._folder, "png")},
         )
 
     def predict(self, task: Task) -> Pictured:
@@ -108,6 +102,17 @@ class Renders:
             )
 
         return Pictured(render=lambda target: (stored_image(folder / task.renders[target], task.size), None))
+
+
+def imported_function(path: str) -> tuple[Callable, About]:
+    """The function of ``package.module:function``, and what a table says of it."""
+    function = _import(path)
+    return function, About(
+        name=path,
+        weights=str(getattr(function, "weights", "not stated")),
+        licence=str(getattr(function, "licence", "not stated")),
+        identity={"function": path, "source_sha256": _module_digest(path)},
+    )
 
 
 def _import(path: str) -> Callable:
@@ -128,10 +133,10 @@ def _module_digest(path: str) -> str | None:
     return None if file is None else hashlib.sha256(Path(file).read_bytes()).hexdigest()
 
 
-def _folder_digest(folder: Path) -> str:
-    """SHA-256 over names and bytes of all PNGs, so that pictures made anew are scored anew."""
+def folder_digest(folder: Path, suffix: str) -> str:
+    """SHA-256 over names and bytes of all such files, so that what was made anew is scored anew."""
     digest = hashlib.sha256()
-    for path in sorted(folder.rglob("[!.]*.png")):
+    for path in sorted(folder.rglob(f"[!.]*.{suffix}")):
         digest.update(path.relative_to(folder).as_posix().encode() + b"\0")
         digest.update(hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()

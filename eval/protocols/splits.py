@@ -20,14 +20,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from eval.protocols.selection import Rule, divide
+from eval.protocols.selection import AnyRule, Sample, divide, rule_of
 from eval.run_folder import read_json
 from geometry.atomic import atomic_file
 from geometry.datasets.sources import SceneSource
 from geometry.errors import InputError
 from geometry.formats.images import natural_key
 from geometry.ops import se3
-from geometry.options import named, require_one_of
+from geometry.options import require_one_of
 from geometry.results import file_names
 from geometry.scenes.scene import Frame, Scene
 
@@ -60,7 +60,7 @@ class Split:
     """A benchmark's division of its data."""
 
     benchmark: str
-    rule: Rule
+    rule: AnyRule
     scenes: tuple[SceneSplit, ...]
 
     def scene(self, name: str) -> SceneSplit:
@@ -76,7 +76,7 @@ class DividedScene:
     targets: tuple[Frame, ...]
 
 
-def make_split(source: SceneSource, benchmark: str, rule: Rule) -> Split:
+def make_split(source: SceneSource, benchmark: str, rule: AnyRule) -> Split:
     """Divide every scene of a source; scenes and photos in natural order, whatever the reader's order.
 
     Raises:
@@ -89,15 +89,17 @@ def make_split(source: SceneSource, benchmark: str, rule: Rule) -> Split:
     )
 
 
-def _divide(scene: Scene, rule: Rule) -> SceneSplit:
-    if not scene.posed:
+def _divide(scene: Scene, rule: AnyRule) -> SceneSplit:
+    if not scene.posed and not (isinstance(rule, Sample) and not rule.cameras):
         raise InputError(f"{scene.name}: expected photos with poses and intrinsics, got some without")
-    frames = sorted(scene.frames, key=lambda frame: natural_key(frame.name))
+    order = sorted(range(len(scene)), key=lambda i: natural_key(scene.frames[i].name))
+    frames = [scene.frames[i] for i in order]
     names = [frame.name for frame in frames]
     if len(set(names)) < len(names):
         raise InputError(f"{scene.name}: expected photos of different names, got some twice")
     try:
-        context, targets = divide(np.stack([f.extrinsics for f in frames]), rule)
+        posed = scene.posed and not isinstance(rule, Sample)
+        context, targets = divide(scene.select(order).extrinsics if posed else [None] * len(frames), rule)
     except InputError as error:
         raise InputError(f"{scene.name}: {error}") from error
     used = sorted({*context, *targets})
@@ -107,7 +109,7 @@ def _divide(scene: Scene, rule: Rule) -> SceneSplit:
         context=tuple(names[i] for i in context),
         targets=tuple(names[i] for i in targets),
         renders=tuple(f"{stem}.png" for stem in file_names([names[i] for i in targets])),
-        cameras={names[i]: camera_numbers(frames[i]) for i in used},
+        cameras={names[i]: camera_numbers(frames[i]) for i in used if frames[i].extrinsics is not None},
         files={names[i]: file_checksum(frames[i]) for i in used},
     )
 
@@ -134,7 +136,8 @@ def fit_scene(split: SceneSplit, scene: Scene, *, verify: str = "files") -> Divi
             + (f"; {min(more)} is not in the split" if more else "")
         )
     used = [*split.context, *split.targets]
-    _check_cameras([frames[name] for name in used], [split.cameras[name] for name in used], where)
+    if split.cameras:
+        _check_cameras([frames[name] for name in used], [split.cameras[name] for name in used], where)
     if verify == "files":
         for name in used:
             if file_checksum(frames[name]) != split.files[name]:
@@ -205,8 +208,8 @@ def read_split(path: Path | str) -> Split:
         raise InputError(f"{path}: the checksum does not fit the content: the file was changed or cut short")
     try:
         scenes = tuple(_scene(scene) for scene in content["scenes"])
-        return Split(benchmark=content["benchmark"], rule=named(Rule, content["rule"]), scenes=scenes)
-    except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        return Split(benchmark=content["benchmark"], rule=rule_of(content["rule"]), scenes=scenes)
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError, StopIteration) as error:
         reason = f"{type(error).__name__}: {error}".splitlines()[0][:200]
         raise InputError(f"{path}: expected scenes as nvs-eval split writes them ({reason})") from None
 
@@ -223,7 +226,7 @@ def _scene(scene: dict) -> SceneSplit:
         parts = name.replace("\\", "/").split("/")
         if {"", ".", ".."} & set(parts) or ":" in parts[0] or (len(parts) > 1 and name != split.name):
             raise InputError(f"expected names that stay in their folder, got {name!r}")
-    for name in (*split.context, *split.targets):
+    for name in (*split.context, *split.targets) if split.cameras else ():
         camera = split.cameras[name]
         numbers = np.array([*camera["extrinsics"], *camera["intrinsics"]], np.float64)
         if numbers.shape != (16,) or not np.isfinite(numbers).all() or name not in split.frames:

@@ -1,6 +1,6 @@
 """Rows, published numbers, intervals and formats of `nvs-eval table`."""
 
-from nvs.options import METRICS
+from eval.tables.metrics import METRICS
 
 MEANINGS = ("scenes", "protocol", "weights", "licence", "commit")
 COLUMNS = (*METRICS, "difference", *MEANINGS)

@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 
 from eval.tables import COLUMNS, MEANINGS
 from eval.tables.grids import Grid, make_grids, paper_metrics
+from eval.tables.metrics import METRICS
 from eval.tables.rows import Table
-from nvs.options import METRICS
 
 _LATEX = r"""\begin{table}
 \centering
@@ -54,7 +54,7 @@ def latex(tables: list[Table], columns: Sequence[str] | None = None, *, per_scen
         for grid in make_grids([table], columns or paper_metrics(table), per_scene):
             heads = [head.translate(_ESCAPES) for head in grid.heads]
             for column, metric in zip(grid.numbers, grid.metrics):
-                heads[column] += r" $\downarrow$" if metric.startswith("lpips") else r" $\uparrow$"
+                heads[column] += r" $\downarrow$" if METRICS[metric].lower else r" $\uparrow$"
             rows = [[cell.translate(_ESCAPES) for cell in line] for line in grid.lines]
             for i, j in grid.best:
                 rows[i][j] = rf"\textbf{{{rows[i][j]}}}"

@@ -6,12 +6,10 @@ from dataclasses import dataclass
 
 from eval.tables import COLUMNS, MEANINGS
 from eval.tables.bootstrap import LEAST_SCENES, Difference
-from eval.tables.published import CITATION
+from eval.tables.metrics import METRICS
 from eval.tables.rows import Table, number
 from geometry.errors import InputError
-from nvs.options import METRICS
 
-_HEADS = {"psnr": "PSNR", "ssim": "SSIM", "lpips_vgg": "LPIPS (VGG)", "lpips_alex": "LPIPS (Alex)"}
 _NETS = {"lpips_vgg": "VGG", "lpips_alex": "AlexNet"}
 
 
@@ -73,27 +71,23 @@ def _method_grids(table: Table, columns: Sequence[str], notes: list[str]) -> lis
         stated = [getattr(row, name) for name in meanings]
         lines.append([row.method + ("†" if published else ""), *values, *differences, *stated])
     interval = " [95 %]" if any(d.low is not None for r in table.rows for d in r.differences.values()) else ""
-    differences = [f"{_HEADS[m]} - {table.baseline}{interval}" for m in compared]
+    differences = [f"{METRICS[m].head} - {table.baseline}{interval}" for m in compared]
     best = _best([(m, [row.values.get(m) for row in table.rows]) for m in metrics])
     if compared and len(table.scenes) < LEAST_SCENES:
         notes = [*notes, f"No interval of differences: it takes {LEAST_SCENES} scenes or more."]
     count = table.rows[-1].scenes
     nets = " and ".join(_NETS[m] for m in metrics if m in _NETS)
     caption = (
-        f"View synthesis on {table.benchmark}, {count} scene{'' if count == '1' else 's'}: {table.protocol}."
+        f"{table.kind} on {table.benchmark}, {count} scene{'' if count == '1' else 's'}: {table.protocol}."
         + (f" LPIPS: {nets}." if nets else "")
-        + (
-            f" †As printed in the {CITATION}; its split is not published."
-            if table.rows[0].weights == "published"
-            else ""
-        )
+        + (f" †As printed in the {table.rows[0].protocol}." if table.rows[0].weights == "published" else "")
         + (" Best in bold." if best else "")
     )
     return [
         Grid(
             title=table.title,
             caption=caption,
-            heads=["method", *(_HEADS[m] for m in metrics), *differences, *meanings],
+            heads=["method", *(METRICS[m].head for m in metrics), *differences, *meanings],
             lines=lines,
             numbers=range(1, 1 + len(metrics)),
             metrics=metrics,
@@ -111,11 +105,11 @@ def _scene_grids(table: Table, columns: Sequence[str], notes: list[str]) -> list
         values = [[given[m].get(metric) for m in methods] for given in table.scenes.values()]
         if all(value is None for line in values for value in line):
             continue
-        arrow = "lower" if metric.startswith("lpips") else "higher"
+        arrow = "lower" if METRICS[metric].lower else "higher"
         grids.append(
             Grid(
-                title=f"{table.title}: {_HEADS[metric]} per scene",
-                caption=f"{_HEADS[metric]} on {table.benchmark} ({arrow} is better): {table.protocol}.",
+                title=f"{table.title}: {METRICS[metric].head} per scene",
+                caption=f"{METRICS[metric].head} on {table.benchmark} ({arrow} is better): {table.protocol}.",
                 heads=["scene", *methods],
                 lines=[[s, *(number(metric, v) for v in line)] for s, line in zip(table.scenes, values)],
                 numbers=range(1, 1 + len(methods)),
@@ -132,7 +126,7 @@ def _best(columns: Iterable[tuple[str, list[float | None]]]) -> set[tuple[int, i
     for j, (metric, values) in enumerate(columns, start=1):
         finite = {i: v for i, v in enumerate(values) if v is not None and math.isfinite(v)}
         printed = {i: float(number(metric, v)) for i, v in finite.items()}
-        best = (min if metric.startswith("lpips") else max)(printed.values(), default=None)
+        best = (min if METRICS[metric].lower else max)(printed.values(), default=None)
         found |= {(i, j) for i, value in printed.items() if value == best and len(printed) > 1}
     return found
 

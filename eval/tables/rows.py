@@ -6,9 +6,17 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from eval.tables.bootstrap import Difference, paired_difference
-from eval.tables.published import CITATION, PROTOCOL, PUBLISHED
+from eval.tables.metrics import METRICS, Metric
+from eval.tables.published import Published, published_for, sets_with_numbers
 from geometry.errors import InputError
-from nvs.options import METRICS
+
+KINDS = {
+    "nvs": "View synthesis",
+    "pose": "Camera poses",
+    "reconstruction": "Reconstruction",
+    "mono": "Depth of single photos",
+    "speed": "Speed",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +38,7 @@ class Table:
     """Rows that may be compared, for they share benchmark, split and protocol."""
 
     benchmark: str
+    kind: str  # of question
     protocol: str  # what all runs of the table share
     metrics: tuple[str, ...]
     rows: tuple[Row, ...]
@@ -55,7 +64,7 @@ def make_tables(runs: list[dict], *, baseline: str | None = None, published: boo
     """
     groups: dict[str, list[dict]] = {}
     for run in runs:
-        groups.setdefault(f"{_protocol(run)} {run['split']} {run['sizes']}", []).append(run)
+        groups.setdefault(f"{protocol_line(run)} {run['split']} {run['sizes']}", []).append(run)
     tables = [[{**run, "method": _name(run, group)} for run in group] for group in groups.values()]
     names = {run["method"] for group in tables for run in group}
     if baseline is not None and baseline not in names:
@@ -85,22 +94,20 @@ def _table(runs: list[dict], baseline: str | None, published: bool) -> Table:
     base = next((run for run in runs if run["method"] == baseline), first)
     metrics = tuple(m for m in METRICS if any(m in run["means"] for run in runs))
     means = {run["method"]: {scene["scene"]: scene["means"] for scene in run["scenes"]} for run in runs}
-    stated = {"poses": first["poses"], "context_poses": first["context_poses"], "sizes": first["sizes"]}
-    as_printed = published and stated | {"context": first["rule"]["context"]} == PROTOCOL
-    # Papers say only "LPIPS"; their numbers stand in our main column, VGG.
-    columns, protocol = ("psnr", "ssim", "lpips_vgg"), f"{CITATION}; split not published"
+    sources = published_for(first) if published else []
     printed = [
-        Row(method=method, values=dict(zip(columns, values)), protocol=protocol, weights="published")
-        for method, values in PUBLISHED.get(first["benchmark"], {}).items()
-        if as_printed
+        Row(method=method, values=values, protocol=source.citation, weights="published")
+        for source in sources
+        for method, values in source.rows.items()
     ]
     return Table(
         benchmark=first["benchmark"],
-        protocol=_protocol(first),
-        metrics=metrics,
+        kind=KINDS[first.get("protocol", "nvs")],
+        protocol=protocol_line(first),
+        metrics=tuple(m for m in METRICS if m in metrics or any(m in row.values for row in printed)),
         rows=(*printed, *(_row(run, base, metrics) for run in runs)),
         baseline=base["method"] if len(runs) > 1 else None,
-        notes=tuple(_notes(runs, printed, metrics, published)),
+        notes=tuple(_notes(runs, sources, metrics, published)),
         scenes={
             name: {method: scenes.get(name, {}) for method, scenes in means.items()}
             for name in means[first["method"]]
@@ -122,7 +129,7 @@ def _row(run: dict, base: dict, metrics: tuple[str, ...]) -> Row:
         method=run["method"],
         values={m: run["means"].get(m) for m in metrics},
         scenes=f"{count} of {expected}" if count != expected else str(count),
-        protocol=_protocol(run),
+        protocol=protocol_line(run),
         weights=run["weights"],
         licence=run["licence"],
         commit=" ".join(run["commits"]),
@@ -130,8 +137,11 @@ def _row(run: dict, base: dict, metrics: tuple[str, ...]) -> Row:
     )
 
 
-def _protocol(run: dict) -> str:
+def protocol_line(run: dict) -> str:
     """All that runs of one table must share, as a person reads it."""
+    kind = run.get("protocol", "nvs")
+    if kind != "nvs":
+        return ", ".join([kind, *run["line"], *([f"split {run['split'][:8]}"] if run["split"] else [])])
     views = "-".join(map(str, sorted({run["context_views"][0], run["context_views"][-1]})))
     sizes = [f"{H}x{W}" for H, W in run["sizes"]]
     moved = run["photometric"]
@@ -148,16 +158,14 @@ def _protocol(run: dict) -> str:
     return ", ".join(part for part in parts if part)
 
 
-def _notes(runs: list[dict], printed: list[Row], metrics: tuple[str, ...], published: bool) -> list[str]:
-    notes = []
-    if printed:
-        notes.append(
-            f"Published numbers are {CITATION}'s; its split, LPIPS net and SSIM window are not stated. They "
-            "are not reproduced here."
-        )
-    elif published and runs[0]["benchmark"] in PUBLISHED:
+def _notes(
+    runs: list[dict], printed: list[Published], metrics: tuple[str, ...], published: bool
+) -> list[str]:
+    notes = [f"† Published numbers, {source.note} They are not reproduced here." for source in printed]
+    if not printed and published and runs[0]["benchmark"] in sets_with_numbers(runs[0]):
         notes.append("Published numbers are left out: they are of another protocol.")
-    if runs[0]["poses"] == "photometric":
+    notes += [f"{run['method']}: {run['audit']}" for run in runs if run.get("audit")]
+    if runs[0].get("poses") == "photometric":
         notes.append("photometric reads the target photos: never compare it with other pose modes.")
     reasons = {m: run["reasons"][m] for m in metrics for run in runs if m in run["reasons"]}
     if reasons:
@@ -183,4 +191,6 @@ def number(metric: str, value: float | None, sign: str = "") -> str:
     """A metric as printed, with its sign where ``sign`` is "+"; "missing" where there is none."""
     if value is None:
         return "missing"
-    return f"{value:{sign}.{2 if metric == 'psnr' else 3}f}" if math.isfinite(value) else str(value)
+    stated = METRICS.get(metric, Metric(metric))  # a further metric of `nvs-eval sensitivity`
+    value *= stated.factor
+    return f"{value:{sign}.{stated.digits}f}" if math.isfinite(value) else str(value)

@@ -17,6 +17,7 @@ def depth_metrics(
     valid: Bool[Tensor, "*views H W"] | None = None,
     *,
     alignment: Alignment = "none",
+    limits: tuple[float | None, float | None] = (None, None),
 ) -> dict[str, Float[Tensor, "*views"]]:
     """Errors of each depth map over its valid pixels, after aligning it to the truth.
 
@@ -28,9 +29,12 @@ def depth_metrics(
             prediction is not finite.
         alignment: see `align_depth`. Each map is aligned by itself; to align views together, pass them as
             one tall map.
+        limits: nearest and farthest depth, to which aligned predictions are clamped.
     """
     good = _usable(pred, truth, valid)
     pred = align_depth(pred, truth, good, alignment)
+    if limits != (None, None):
+        pred = pred.clamp(*limits)
     p, t = pred.double(), torch.where(good, truth, 1.0).double()
     error = torch.where(good, (p - t).abs(), 0.0)
     # A prediction that is not positive misses by any ratio.

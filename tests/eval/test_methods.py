@@ -13,7 +13,7 @@ from eval.methods.base import About, Pictured, Splatted
 from eval.methods.external import Function, Renders
 from eval.methods.model import optimised
 from eval.methods.references import MeanColour, NearestView, Swept, WarpedView, surface_gaussians
-from eval.predict import Protocol
+from eval.predict import ViewSynthesis
 from eval.predict import _picture as picture_of
 from geometry.errors import InputError
 from geometry.visualize import write_image
@@ -127,7 +127,7 @@ def test_function_to_images(task, module):
     with pytest.raises(InputError, match=r"expected images \[1, 2, 3, 36, 64\], got \[2, 3\]"):
         Function("somebodys:draw").predict(task)
     with pytest.raises(InputError, match="needs given context poses"):
-        Protocol(poses="umeyama").require_for(method)
+        ViewSynthesis(poses="umeyama").require_for(method)
 
 
 def test_an_edited_function_is_another_method(module, tmp_path):
@@ -178,6 +178,6 @@ def test_the_pipelines_background_is_drawn_where_no_gaussian_is(task, unchecked)
     prediction = optimised(GaussianOptions(), torch.device("cpu")).predict(task)
     torch.testing.assert_close(prediction.background, task.context.images.mean(dim=(0, 1, 3, 4)))
     nothing = replace(prediction, gaussians=prediction.gaussians[:, :0])
-    picture, depth, _ = picture_of(nothing, task, 0, None, Protocol())
+    picture, depth, _ = picture_of(nothing, task, 0, None, ViewSynthesis())
     torch.testing.assert_close(picture, prediction.background[:, None, None].expand_as(picture))
     assert not depth.any()

@@ -9,7 +9,7 @@ from scenes import cameras_of, make_arc, task_of, views_of
 
 from eval.methods.base import Splatted
 from eval.methods.references import surface_gaussians
-from eval.predict import Protocol
+from eval.predict import ViewSynthesis
 from eval.protocols.placement import Photometric, optimise_pose, starting_cameras
 from geometry.errors import InputError
 from geometry.ops import se3
@@ -90,10 +90,10 @@ def test_given_poses_are_used_as_they_are(world):
 
 
 def test_modes_that_contradict_themselves():
-    assert Protocol(poses="gt").posed_context
-    assert not Protocol(poses="umeyama").posed_context
-    assert not Protocol(poses="photometric").posed_context
-    assert Protocol(poses="photometric", context_poses="given").posed_context
+    assert ViewSynthesis(poses="gt").posed_context
+    assert not ViewSynthesis(poses="umeyama").posed_context
+    assert not ViewSynthesis(poses="photometric").posed_context
+    assert ViewSynthesis(poses="photometric", context_poses="given").posed_context
     for wrong, message in (
         ({"poses": "sim3"}, "got 'sim3'"),
         ({"poses": "gt", "context_poses": "none"}, "which context_poses=none hides"),
@@ -101,4 +101,4 @@ def test_modes_that_contradict_themselves():
         ({"context_poses": "some"}, "got 'some'"),
     ):
         with pytest.raises(InputError, match=message):
-            Protocol(**wrong)
+            ViewSynthesis(**wrong)

@@ -11,7 +11,7 @@ import torch
 from programs import run_ranks
 from scenes import make_arc, write_capture, write_colmap, write_dl3dv
 
-from eval import run as run_module
+from eval import predict as predict_module
 from eval.__main__ import main
 from eval.methods.base import Pictured
 from eval.methods.references import NearestView, surface_gaussians
@@ -100,7 +100,7 @@ def test_resume_goes_on_where_it_stopped(tmp_path, captures, monkeypatch):
                 raise KeyboardInterrupt
             return super().predict(task)
 
-    monkeypatch.setattr(run_module, "build_method", lambda options, device: Breaking())
+    monkeypatch.setattr(predict_module, "build_method", lambda options, device: Breaking())
     arguments = ["run", f"out={tmp_path / 'b'}", *SMALL, f"benchmark.root={captures}", "method=nearest"]
     assert nvs_eval(*arguments) == 130
     assert asked == ["attic", "hall"]
@@ -112,7 +112,7 @@ def test_resume_goes_on_where_it_stopped(tmp_path, captures, monkeypatch):
 
 def test_scoring_again_asks_no_method_and_decodes_no_photo(tmp_path, captures, monkeypatch):
     first = run(tmp_path / "a", f"benchmark.root={captures}", "method=nearest")
-    monkeypatch.setattr(run_module, "predict_scene", None)
+    monkeypatch.setattr(predict_module, "predict_scene", None)
     with monkeypatch.context() as patch:
         patch.setattr("eval.score.framed_views", None)
         assert run(tmp_path / "a", f"benchmark.root={captures}", "method=nearest") == first
@@ -294,7 +294,7 @@ def test_the_context_is_all_a_method_gets(tmp_path, captures, monkeypatch):
             seen.append((task.context.images.shape[1], task.photos.images.shape[1], task.context.cameras))
             return Pictured(render=lambda target: (torch.zeros(3, *task.size), None))
 
-    monkeypatch.setattr(run_module, "build_method", lambda options, device: Watching())
+    monkeypatch.setattr(predict_module, "build_method", lambda options, device: Watching())
     run(tmp_path / "a", f"benchmark.root={captures / 'hall'}", "poses=umeyama", "method=nearest")
     assert seen == [(4, 4, None)]
 

@@ -1,0 +1,103 @@
+"""Depth maps fused into one surface, and points spread over surfaces."""
+
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from geometry.errors import InputError
+
+Cloud = Float[np.ndarray, "_ 3"]
+
+
+def lifted_points(
+    depth: Float[np.ndarray, "V H W"],
+    extrinsics: Float[np.ndarray, "V 4 4"],
+    intrinsics: Float[np.ndarray, "V 3 3"],
+) -> Cloud:
+    """Every pixel of positive finite depth as a point of the world, view by view.
+
+    Args:
+        depth: along z; 0 where unknown.
+        extrinsics: world-to-camera, OpenCV axes.
+        intrinsics: pixels, first pixel centre at (0.5, 0.5).
+    """
+    clouds = []
+    for z, E, K in zip(depth, extrinsics, intrinsics):
+        y, x = np.nonzero(np.isfinite(z) & (z > 0))
+        pixels = np.stack((x + 0.5, y + 0.5, np.ones(len(x))))
+        camera = z[y, x] * (np.linalg.inv(K) @ pixels)
+        clouds.append((E[:3, :3].T @ (camera - E[:3, 3:])).T)
+    return np.concatenate(clouds)
+
+
+def fused_points(
+    depth: Float[np.ndarray, "V H W"],
+    extrinsics: Float[np.ndarray, "V 4 4"],
+    intrinsics: Float[np.ndarray, "V 3 3"],
+    *,
+    voxel: float,
+    truncation: float,
+    count: int = 1_000_000,
+    seed: int = 42,
+) -> Cloud:
+    """Points spread evenly over the surface that a truncated signed distance field of all views has.
+
+    Args:
+        depth, extrinsics, intrinsics: as of `lifted_points`.
+        voxel: side of a cell, and
+        truncation: distance at which the field is cut off, in the units of depth.
+        count: points drawn; none where there is no surface.
+
+    Raises:
+        InputError: Open3D is not there, or cannot be loaded.
+
+    Source: Curless and Levoy 1996; Open3D's scalable volume, as DA3's released evaluation uses it.
+    """
+    o3d = open3d()
+    volume = o3d.pipelines.integration.ScalableTSDFVolume(
+        voxel_length=voxel,
+        sdf_trunc=truncation,
+        color_type=o3d.pipelines.integration.TSDFVolumeColorType.NoColor,
+    )
+    H, W = depth.shape[1:]
+    grey = o3d.geometry.Image(np.zeros((H, W, 3), np.uint8))  # an RGBD image must have some
+    for z, E, K in zip(depth, extrinsics, intrinsics):
+        z = np.ascontiguousarray(np.where(np.isfinite(z) & (z > 0), z, 0), np.float32)
+        rgbd = o3d.geometry.RGBDImage.create_from_color_and_depth(
+            grey, o3d.geometry.Image(z), depth_scale=1.0, depth_trunc=float(z.max()) + 1.0
+        )
+        # Open3D puts the first pixel's centre at (0, 0).
+        camera = o3d.camera.PinholeCameraIntrinsic(W, H, K[0, 0], K[1, 1], K[0, 2] - 0.5, K[1, 2] - 0.5)
+        volume.integrate(rgbd, camera, E)
+    mesh = volume.extract_triangle_mesh()
+    return sampled_mesh(np.asarray(mesh.vertices), np.asarray(mesh.triangles), count, seed=seed)
+
+
+def open3d() -> Any:
+    """The module, or an `InputError` that says how to get it."""
+    try:
+        import open3d as module
+    except (ImportError, OSError) as error:  # OSError: a system library is not there
+        raise InputError(
+            f"fusion of depth into a surface needs Open3D, which could not be loaded ({error}): pip install "
+            "'feedforward-nvs[surface]', and where libusb is missing, apt install libusb-1.0-0; "
+            "benchmark.reconstruction.fusion=points needs neither, but its numbers are others"
+        ) from error
+    return module
+
+
+def sampled_mesh(
+    vertices: Float[np.ndarray, "N 3"], triangles: Int[np.ndarray, "M 3"], count: int, *, seed: int = 42
+) -> Cloud:
+    """Points drawn evenly by area; none of a mesh without triangles."""
+    if len(triangles) == 0:
+        return np.zeros((0, 3))
+    corners = np.asarray(vertices, np.float64)[triangles]
+    a, b, c = corners[:, 0], corners[:, 1], corners[:, 2]
+    area = np.cumsum(np.linalg.norm(np.cross(b - a, c - a), axis=1))
+    rng = np.random.default_rng(seed)
+    chosen = np.searchsorted(area, rng.random(count) * area[-1]).clip(max=len(area) - 1)
+    u, v = rng.random((2, count, 1))
+    root = np.sqrt(u)  # even over the triangle
+    return (1 - root) * a[chosen] + root * (1 - v) * b[chosen] + root * v * c[chosen]

@@ -1,0 +1,99 @@
+"""Training scenes that are in a benchmark are found by id, by photo, and by near-duplicates; others are not."""
+
+import json
+import shutil
+
+import cv2
+import numpy as np
+import pytest
+from scenes import make_arc, write_capture
+
+from eval.__main__ import main
+from eval.audit import audit, look
+from eval.benchmarks.folder import Captures
+from eval.run_folder import Store
+from geometry.formats.images import read_image
+
+LARGE = (144, 256)
+
+
+@pytest.fixture
+def benchmark(tmp_path):
+    write_capture(tmp_path / "bench/kitchen", make_arc(4, size=LARGE, seed=1))
+    write_capture(tmp_path / "bench/hall", make_arc(4, size=LARGE, seed=7))
+    return tmp_path / "bench"
+
+
+def other_room(seed):
+    """Photos of another place: the room's colours mirrored and mixed."""
+    views = make_arc(4, size=LARGE, seed=seed)
+    rng = np.random.default_rng(seed)
+    for view in views:
+        noise = cv2.resize(rng.integers(0, 255, (9, 16, 3)).astype(np.uint8), LARGE[::-1], interpolation=2)
+        view.image[:] = noise
+    return views
+
+
+def found(training, benchmark):
+    return {m.training: m for m in audit({"mine": Captures(training)}, Captures(benchmark))}
+
+
+def test_ids_photos_and_near_duplicates(tmp_path, benchmark):
+    training = tmp_path / "training"
+    shutil.copytree(benchmark / "kitchen", training / "copied")
+    write_capture(training / "hall_2", other_room(3))
+    write_capture(training / "kitchen", other_room(4))
+    again = write_capture(training / "compressed", make_arc(4, size=LARGE, seed=7))
+    for photo in (again / "images").iterdir():  # as someone else's copy: other size, darker, JPEG
+        pixels = cv2.resize(read_image(photo), (200, 112), interpolation=cv2.INTER_AREA)
+        pixels = (0.9 * pixels).astype(np.uint8)
+        cv2.imwrite(str(photo), pixels[..., ::-1])
+    matches = found(training, benchmark)
+    assert matches["mine: copied"].reason == "photo"
+    assert (matches["mine: copied"].benchmark, matches["mine: copied"].photos) == ("kitchen", 4)
+    assert matches["mine: kitchen"].reason == "id"
+    assert matches["mine: compressed"].reason == "near-duplicate"
+    assert "mine: hall_2" not in matches
+
+
+def test_flat_photos_are_no_near_duplicates(tmp_path):
+    for name, grey in (("a", 100), ("b", 140)):
+        views = make_arc(3, size=LARGE)
+        for view in views:
+            view.image[:] = grey
+        write_capture(tmp_path / name / "white", views)
+    (tmp_path / "b/white").rename(tmp_path / "b/wall")
+    assert found(tmp_path / "a", tmp_path / "b") == {}
+
+
+def test_turned_or_other_photos_have_far_hashes():
+    photo, other = make_arc(1, size=LARGE)[0].image, other_room(2)[0].image
+    bits = [look(p)[0] for p in (photo, photo[:, ::-1], other)]
+    assert [int(np.unpackbits(bits[0] ^ b).sum()) > 60 for b in bits] == [False, True, True]
+
+
+def test_the_command_and_the_tables_footnote(tmp_path, benchmark, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    data = ["benchmark.root=bench", "benchmark.rule.context=2", "benchmark.long_side=64", "metrics=[psnr]"]
+    assert main(["run", "out=run", "method=nearest", "device=cpu", *data]) == 0
+    shutil.copytree(benchmark / "kitchen", tmp_path / "training/mine")
+    assert main(["audit", "training=training", "benchmark.root=bench", "out=run"]) == 1
+    said = capsys.readouterr().out
+    assert "training: mine is kitchen by photo, 4 photos" in said
+    assert json.loads((tmp_path / "run/audit.json").read_text())["matches"][0]["reason"] == "photo"
+    assert main(["table", "run"]) == 0
+    assert "- nearest context view: 1 of 2 scenes occur in the training data of training (by photo)" in (
+        capsys.readouterr().out
+    )
+    assert Store("run").summary.is_file()
+    write_capture(tmp_path / "clean/other", other_room(5))
+    assert main(["audit", "training=clean", "benchmark.root=bench", "out=run"]) == 0
+    assert "none of the 2 scenes was found" in capsys.readouterr().out
+
+
+def test_an_experiments_data(tmp_path, benchmark, capsys):
+    words = f"training=nvs/gs_dl3dv data.dataset.mixture.parts.dl3dv.source.root={tmp_path / 'none'}"
+    assert main(["audit", words, f"benchmark.root={benchmark}"]) == 2
+    assert "none: expected" in capsys.readouterr().err
+    assert main(["audit", "training=nowhere", f"benchmark.root={benchmark}"]) == 2
+    assert "expected an experiment or a folder of captures" in capsys.readouterr().err
