@@ -53,11 +53,11 @@ class _Seen:
 def audit(
     training: dict[str, SceneSource], benchmark: SceneSource, *, photos: int | None = 20, near: int = NEAR
 ) -> list[Match]:
-    """Scenes of training that are in the benchmark, one match for each pair of scenes: the surest reason.
+    """Scenes of training that are in the benchmark, one match for each pair: the surest reason.
 
     Args:
         training: sources by the name of their part of the configuration.
-        photos: of a training scene that are looked at, evenly spaced; of a benchmark scene all are. None: all.
+        photos: of a training scene that are looked at, evenly spaced; None: all, as of a benchmark scene.
         near: bits of `BITS` in which hashes of near-duplicates differ at most.
     """
     theirs = {name: _seen(benchmark.read(name), None) for name in benchmark.names}
@@ -68,8 +68,8 @@ def audit(
         for name in source.names:
             label = f"{part}: {name}"
             if _key(name) in ids:
-                match = Match(training=label, benchmark=ids[_key(name)], reason="id", photos=0, example=None)
-                found.append(match)
+                same = ids[_key(name)]
+                found.append(Match(training=label, benchmark=same, reason="id", photos=0, example=None))
                 continue
             try:
                 ours = _seen(source.read(name), photos)
@@ -118,7 +118,7 @@ def look(photo: UInt8[np.ndarray, "H W 3"]) -> tuple[UInt8[np.ndarray, " 32"], f
 
 
 def _compare(label: str, ours: _Seen, other: str, theirs: _Seen, near: int) -> Match | None:
-    same = {digest: name for digest, name in zip(theirs.digests, theirs.names)}
+    same = dict(zip(theirs.digests, theirs.names))
     equal = [(name, same[digest]) for name, digest in zip(ours.names, ours.digests) if digest in same]
     if equal:
         return Match(training=label, benchmark=other, reason="photo", photos=len(equal), example=equal[0])
@@ -139,12 +139,13 @@ def _compare(label: str, ours: _Seen, other: str, theirs: _Seen, near: int) -> M
 def footnote(matches: Sequence[Match], scenes: int, training: str) -> str:
     """What a table says."""
     if not matches:
-        return f"none of the {scenes} scenes was found in the training data of {training}"
+        return f"none of the {scenes} scenes was found in the training data {training}"
     touched = sorted({match.benchmark for match in matches})
-    reasons = sorted({match.reason for match in matches})
+    reasons = ", ".join(sorted({match.reason for match in matches}))
+    named = ", ".join(touched[:5]) + (", ..." if len(touched) > 5 else "")
     return (
-        f"{len(touched)} of {scenes} scenes occur in the training data of {training} (by {', '.join(reasons)}): "
-        f"{', '.join(touched[:5])}{', ...' if len(touched) > 5 else ''}; its numbers on them are not of unseen data"
+        f"{len(touched)} of {scenes} scenes occur in the training data {training} (by {reasons}): {named}; "
+        "its numbers on them are not of unseen data"
     )
 
 

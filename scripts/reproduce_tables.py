@@ -2,8 +2,9 @@
 
     python scripts/reproduce_tables.py large --data ROOT --out OUT
 
-ROOT holds a folder for each set under the name of its benchmark (hiroom, eth3d, dtu, dtu64, 7scenes, scannetpp,
-kitti, nyu, sintel, diode, dl3dv, tanks, megadepth); sets that are not there are left out, and the page says so.
+ROOT holds a folder for each set under the name of its benchmark (hiroom, eth3d, dtu, dtu64, 7scenes,
+scannetpp, kitti, nyu, sintel, diode, dl3dv, tanks, megadepth); sets that are not there are left
+out, and the page says so.
 A second start resumes. Words after ``--`` go to every nvs-eval run: ``-- device=cuda process_res=504``.
 OUT/tables.md: our number, the published one, the difference; OUT/all.md: what nvs-eval table prints.
 """
@@ -58,7 +59,9 @@ def main(argv: list[str] | None = None) -> int:
                 continue
             for variant in variants:
                 # Pose and reconstruction without poses share a folder, so that a scene is predicted once.
-                kind = "posed" if variant else "geometry" if protocol in ("pose", "reconstruction") else protocol
+                kind = (
+                    "posed" if variant else "geometry" if protocol in ("pose", "reconstruction") else protocol
+                )
                 out = args.out / args.model.replace("/", "_").replace(":", "_") / kind / name
                 words = [f"protocol={protocol}", f"benchmark={name}", f"benchmark.root={root}", f"out={out}"]
                 if nvs_eval(["run", *words, f"model={args.model}", *variant, *words_of_all]):
@@ -70,7 +73,9 @@ def main(argv: list[str] | None = None) -> int:
                 lines += compared(summary, metrics, args.size or args.model)
         heads = ["set", "context", "metric", "ours", "published", "difference", "scenes"]
         body = markdown_rows(heads, lines, "llrrrr") if lines else ["No set was there."]
-        parts.append("\n".join([f"## Table {table}: {protocol}", "", *body, "", *(f"- {m}" for m in missing)]))
+        parts.append(
+            "\n".join([f"## Table {table}: {protocol}", "", *body, "", *(f"- {m}" for m in missing)])
+        )
     args.out.mkdir(parents=True, exist_ok=True)
     note = "Published: the DA3 paper's own; not measured here. A difference is ours minus theirs, as printed."
     pages = {"tables.md": "\n\n".join([f"# {args.model}", note, *parts]) + "\n"}

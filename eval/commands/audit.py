@@ -9,11 +9,11 @@ from geometry.errors import InputError
 
 USAGE = """usage: nvs-eval audit training=WHAT benchmark=NAME benchmark.root=DIR [out=RUN] [key=value ...]
 
-Compares training data with a benchmark by the scenes' ids, by the bytes of their photos, and by near-duplicate
-photos (a perceptual hash). Prints what is in both; with out=, a run's folder, writes audit.json there, from which
-nvs-eval table makes a footnote. Exit status 1 where something was found.
-  training=    a folder of captures, or an experiment (geometry/NAME or nvs/NAME; its data below DATA_ROOT), with
-               overrides: training="nvs/gs_dl3dv data.dataset.mixture.parts.dl3dv.source.root=DIR"
+Compares training data with a benchmark by the scenes' ids, by the bytes of their photos, and by
+near-duplicate photos (a perceptual hash). Prints what is in both; with out=, a run's folder, writes
+audit.json there, from which nvs-eval table makes a footnote. Exit status 1 where something was found.
+  training=    a folder of captures, or an experiment (geometry/NAME or nvs/NAME; its data below DATA_ROOT),
+               with overrides: training="nvs/gs_dl3dv data.dataset.mixture.parts.dl3dv.source.root=DIR"
   photos=      of each training scene that are looked at (default 20; all)
   near=        bits of 256 in which the hashes of near-duplicates differ at most (default 20)"""
 
@@ -61,7 +61,9 @@ def training_sources(what: str) -> dict[str, Any]:
     kind = experiment.partition("/")[0]
     if experiment in experiments(kind):
         words = [f"experiment={experiment}", *overrides]
-        return _sources(OmegaConf.to_container(configuration.compose(f"train_{kind}", words, complete=False))["data"])
+        return _sources(
+            OmegaConf.to_container(configuration.compose(f"train_{kind}", words, complete=False))["data"]
+        )
     folder = Path(what).expanduser()
     if folder.is_dir():
         return {folder.name: Captures(folder)}

@@ -3,6 +3,7 @@
 Source: ffgs 0.1.0.dev1, its README and types; its models themselves have not been run here.
 """
 
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -31,10 +32,8 @@ class Ffgs:
             raise InputError(f"method=ffgs model={model}: cannot be loaded by ffgs ({error})") from error
         self.given_poses = _GIVEN[self._pipeline.processor.camera_input]
         licence = "see its model card"
-        try:
+        with suppress(AttributeError, KeyError, ValueError):  # not of its zoo
             licence = str(ffgs.zoo.get_entry(model).license)
-        except (AttributeError, KeyError, ValueError):
-            pass  # not of its zoo
         self.about = About(
             name=f"ffgs {model}",
             weights=model,

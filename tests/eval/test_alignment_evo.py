@@ -30,13 +30,12 @@ def test_relative_rotations_are_scipys():
     truth, found = trajectories()
     rotation, translation = pose_errors_deg(torch.from_numpy(found), torch.from_numpy(truth))
     i, j = np.triu_indices(len(truth), 1)
-    relative = [np.linalg.inv(E[i]) @ E[j] for E in (found, truth)]
+    # In E_i^-1 E_j of world-to-camera poses the rotation hangs on the world: the first camera's is taken.
+    first = [E @ np.linalg.inv(E[0]) for E in (found, truth)]
+    relative = [np.linalg.inv(E[i]) @ E[j] for E in first]
     p, t = (Rotation.from_matrix(m[:, :3, :3]) for m in relative)
     np.testing.assert_allclose(rotation.numpy(), np.rad2deg((p * t.inv()).magnitude()), atol=1e-6)
-    a, b = (m[:, :3, 3] / np.linalg.norm(m[:, :3, 3], axis=1, keepdims=True) for m in relative)
-    # In E_i^-1 E_j of world-to-camera poses the translation hangs on the world: the first camera's is taken.
-    first = [E @ np.linalg.inv(E[0]) for E in (found, truth)]
-    a, b = ((np.linalg.inv(E[i]) @ E[j])[:, :3, 3] for E in first)
+    a, b = (m[:, :3, 3] for m in relative)
     cosine = np.abs((a * b).sum(1)) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)
     np.testing.assert_allclose(translation.numpy(), np.rad2deg(np.arccos(cosine.clip(0, 1))), atol=1e-4)
 

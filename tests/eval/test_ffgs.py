@@ -75,7 +75,7 @@ def test_gaussians_arrive_with_and_without_given_cameras(ffgs):
 
 
 def test_what_cannot_be_loaded_is_one_line(ffgs, monkeypatch):
-    with pytest.raises(InputError, match="nothing: cannot be loaded by ffgs .nothing is no model"):
+    with pytest.raises(InputError, match=r"nothing: cannot be loaded by ffgs \(nothing is no model"):
         Ffgs("nothing", CPU)
     monkeypatch.setitem(sys.modules, "ffgs", None)
     with pytest.raises(InputError, match="pip install ffgs"):

@@ -78,7 +78,7 @@ def write_hiroom(root, room):
 
 def colmap_model(room, names, model="PINHOLE"):
     K = room[0].intrinsics
-    params = (K[0, 0], K[1, 1], K[0, 2], K[1, 2]) + (0.0,) * (4 if model == "OPENCV" else 0)
+    params = tuple(K[[0, 1, 0, 1], [0, 1, 2, 2]].tolist()) + (0.0,) * (4 if model == "OPENCV" else 0)
     made = model_from_cameras(
         names,
         np.stack([v.extrinsics for v in room]),
@@ -216,7 +216,9 @@ def test_every_layout_gives_exact_geometry_a_full_score(tmp_path, room, benchmar
     if benchmark != "dtu64":
         monkeypatch.setattr(geometry_module.GeometryProtocol, "predict", None)  # pose's answers are enough
         found = run("reconstruction", tmp_path / "out", *data)["means"]
-        assert found["overall"] < 0.15 if benchmark == "dtu" else found["fscore"] > 0.95
+        assert (
+            found["overall"] < 0.15 if benchmark == "dtu" else found["fscore"] > 0.9
+        )  # ScanNet++ leaves out depth beyond 5 m
         assert (found["fscore"] is None) == (benchmark == "dtu")
     assert nvs_eval("table", tmp_path / "out") == 0
     table = capsys.readouterr().out
@@ -235,10 +237,10 @@ def test_wrong_scale_of_depth_and_a_lost_camera_cost(tmp_path, room):
     posed = run("reconstruction", tmp_path / "b", *data, "context_poses=given")["means"]
     assert unposed["fscore"] < 0.5
     assert posed["fscore"] < 0.5  # depth is taken as it is
-    arrays["extrinsics"][2] = arrays["extrinsics"][0]
+    arrays["extrinsics"][2] = np.diag([-1.0, 1, -1, 1]) @ arrays["extrinsics"][2]  # looks back
     np.savez(answer / "a_b_c.npz", **arrays)
     lost = run("pose", tmp_path / "c", *data)["means"]
-    assert lost["auc30"] == pytest.approx(1 - 5 / 15, abs=0.07)  # all five pairs of one photo of six
+    assert lost["auc30"] == pytest.approx(1 - 5 / 15)  # all five pairs of one photo of six
 
 
 def write_kitti(root, room):

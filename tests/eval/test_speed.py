@@ -10,7 +10,13 @@ from eval.tables.rows import make_tables
 
 
 def test_json_and_table(tmp_path, capsys):
-    words = ["protocol=speed", "model=untrained:tiny", "speed.views=2", "speed.image_size=[28,42]", "device=cpu"]
+    words = [
+        "protocol=speed",
+        "model=untrained:tiny",
+        "speed.views=2",
+        "speed.image_size=[28,42]",
+        "device=cpu",
+    ]
     assert main(["run", f"out={tmp_path}", *words, "speed.rounds=1"]) == 0
     found = read_json(Store(tmp_path, "speed").summary)
     assert found["means"]["images_per_s"] == pytest.approx(2 / found["seconds"][0], rel=1e-2)

@@ -23,7 +23,7 @@ def plane_truth(**changes):
 
 def test_a_raised_copy_is_as_far_as_it_was_raised():
     truth = plane_truth()
-    scores = dtu_metrics(truth.points + [0, 0, 0.3], truth)
+    scores = dtu_metrics(truth.points + np.array([0, 0, 0.3]), truth)
     assert scores == pytest.approx({"acc": 0.3, "comp": 0.3, "overall": 0.3})
 
 

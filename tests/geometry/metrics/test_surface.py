@@ -1,4 +1,4 @@
-"""Surfaces from depth: lifted points and sampled meshes by hand; the fused field against a plane and Open3D."""
+"""Surfaces from depth: lifted points and sampled meshes by hand; fusion and distances by Open3D."""
 
 import sys
 
@@ -58,7 +58,10 @@ def test_fused_points_lie_on_the_walls():
     # A camera's principal point by half a pixel off would shift the wall at 4 units by about 0.04.
     shifted = K.copy()
     shifted[:, 0, 2] += 4
-    assert point_cloud_metrics(fused_points(depth, E, shifted, voxel=0.05, truncation=0.25), truth, 0.1)["acc"] > 0.05
+    assert (
+        point_cloud_metrics(fused_points(depth, E, shifted, voxel=0.05, truncation=0.25), truth, 0.1)["acc"]
+        > 0.05
+    )
 
 
 def test_nearest_neighbours_are_open3ds():
