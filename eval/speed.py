@@ -104,6 +104,7 @@ def measure_speed(options: SpeedOptions) -> dict[str, Any]:
         "means": means,
         "reasons": reasons,
         "scenes": [{"scene": "random images", "means": means, "targets": []}],
+        "failed": {},
     }
     write_json(store.summary, summary)
     return summary

@@ -50,7 +50,7 @@ class Eth3d(DataSet):
     @classmethod
     def find(cls, root: Path) -> dict[str, Path]:
         found = {
-            p.parents[1].name: p.parents[1] for p in sorted(root.glob("*/dslr_calibration_jpg/images.txt"))
+            p.parents[1].name: p.parents[1] for p in sorted(root.glob("*/dslr_calibration_jpg/images.*"))
         }
         return {name: found[name] for name in SCENES if name in found}
 

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Int
 
 from geometry.errors import InputError, reading
-from geometry.formats.ply import read_vertices
+from geometry.formats.ply import read_elements
 from geometry.metrics.surface import Cloud, sampled_mesh
 
 _FACES = re.compile(
@@ -20,7 +20,7 @@ _END = b"end_header\n"
 def read_points(path: Path) -> Cloud:
     """The vertices of a binary PLY file."""
     with reading(path, "points as PLY"):
-        vertices = read_vertices(path)
+        vertices = read_elements(path)[0]["vertex"]
         points = np.stack([vertices[axis] for axis in "xyz"], axis=1).astype(np.float64)
     if not len(points):
         raise InputError(f"{path}: expected points, found none")
@@ -42,7 +42,7 @@ def _triangles(path: Path) -> Int[np.ndarray, "M 3"]:
         raise InputError(f"{path}: expected faces with vertex_indices and nothing else, found none")
     order = ">" if b"binary_big_endian" in header else "<"
     face = np.dtype([("count", "u1"), ("corners", f"{order}i4", 3)])
-    faces = np.frombuffer(data, face, int(found[1]), len(header) + read_vertices(path).nbytes)
+    faces = np.frombuffer(data, face, int(found[1]), len(header) + read_elements(path)[0]["vertex"].nbytes)
     if (faces["count"] != 3).any():
         raise InputError(f"{path}: expected triangles, found faces of other corners")
     return faces["corners"].astype(np.int64)

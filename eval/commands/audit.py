@@ -61,9 +61,8 @@ def training_sources(what: str) -> dict[str, Any]:
     kind = experiment.partition("/")[0]
     if experiment in experiments(kind):
         words = [f"experiment={experiment}", *overrides]
-        return _sources(
-            OmegaConf.to_container(configuration.compose(f"train_{kind}", words, complete=False))["data"]
-        )
+        config = configuration.compose(f"train_{kind}", words, complete=False)
+        return _sources(OmegaConf.to_container(config.data))
     folder = Path(what).expanduser()
     if folder.is_dir():
         return {folder.name: Captures(folder)}

@@ -208,12 +208,12 @@ def true_depth(frame: Frame) -> Float[np.ndarray, "h w"]:
 
 def _at_size(geometry: Geometry, size: tuple[int, int]) -> Geometry:
     """Depth by nearest pixel, and intrinsics, for the images that were shown."""
-    own = tuple(geometry.depth.shape[-2:])
-    if own == tuple(size):
+    h, w = geometry.depth.shape[-2:]
+    if (h, w) == tuple(size):
         return geometry
     cameras = geometry.cameras
     if cameras is not None:
-        cameras = replace(cameras, intrinsics=resize_intrinsics(cameras.intrinsics, own, size))
+        cameras = replace(cameras, intrinsics=resize_intrinsics(cameras.intrinsics, (h, w), size))
     depth = F.interpolate(geometry.depth, size=size, mode="nearest-exact")
     return replace(geometry, depth=depth, cameras=cameras)
 

@@ -104,7 +104,7 @@ def write_eth3d(root, room):
         mask[:, 0] = 1
         save(folder / "masks_for_images" / name.replace(".JPG", ".png"), mask)
     (folder / "dslr_calibration_jpg").mkdir()
-    write_model(folder / "dslr_calibration_jpg", colmap_model(room, names), binary_form=False)
+    write_model(folder / "dslr_calibration_jpg", colmap_model(room, names))
     write_mesh(folder / "combined_mesh.ply", room)
 
 
@@ -127,7 +127,7 @@ def write_scannetpp(root, room):
         save16(folder / "render_depth" / name.replace(".jpg", ".png"), view.depth * 1000)
     (folder / "colmap/sparse_render_rgb").mkdir(parents=True)
     model = colmap_model([*room, room[0]], [*names, "dslr_0.jpg"], "OPENCV")
-    write_model(folder / "colmap/sparse_render_rgb", model, binary_form=False)
+    write_model(folder / "colmap/sparse_render_rgb", model)
     write_mesh(root / "0a7cc12c0e/scans/mesh_aligned_0.05.ply", room)
 
 
