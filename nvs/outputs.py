@@ -4,6 +4,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -135,7 +136,7 @@ def write_outputs(
         write_image(folder / "images" / f"{stem}.png", image)
         write_depth(folder / "depth16/images" / f"{stem}.png", depth, unit)
     scale = 1.0 if scene.scale is None else scene.scale.factor
-    facts = {"unit": unit, "scale": scale, "ply_file_path": "gaussians.ply"}
+    facts: dict[str, Any] = {"unit": unit, "scale": scale, "ply_file_path": "gaussians.ply"}
     write_cameras(folder / "transforms.json", "images", stems, scene.cameras, scene.image_size, **facts)
     write_cameras(folder / "frames.json", "frames", frame_stems(total), path, size, **facts)
     photos = transforms_json.read_scene(folder / "transforms.json").frames

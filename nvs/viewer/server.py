@@ -246,7 +246,11 @@ class _Viewer:
             for v, frame in enumerate(scene.frames):
                 H, W = frame.image_size
                 cam_to_world = np.linalg.inv(frame.extrinsics)
-                look = {"color": _PHOTO, "image": resized(frame.load(), _THUMBNAIL), "visible": False}
+                look: dict[str, Any] = {
+                    "color": _PHOTO,
+                    "image": resized(frame.load(), _THUMBNAIL),
+                    "visible": False,
+                }
                 place = f"/cameras/{frame.name}", cam_to_world, _fov(frame), W / H, 0.04
                 frustum = self._add_frustum(*place, **look)
 
