@@ -7,7 +7,7 @@ from typing import Literal
 from geometry.errors import InputError
 from geometry.options import NetworkOptions, PhotoOptions, require_one_of
 
-DEPTHS = ("auto", "network", "sweep")
+DEPTHS = ("auto", "network", "sweep", "stereo")
 QUALITIES = ("draft", "good", "best")
 WORLDS = ("opencv", "y-up")
 BACKENDS = ("auto", "cuda", "cpu", "torch")  # of the rasterizer
@@ -37,7 +37,8 @@ class GaussianOptions:
 
     Args:
         depth: where they lie: at the ``network``'s depth, or, for photos with cameras, at that of a plane
-            ``sweep``; ``auto`` sweeps where cameras are known and the network is weak.
+            sweep, read by a small network of its own (``stereo``) or by classical means alone (``sweep``);
+            ``auto`` is ``stereo`` where cameras are known and the network is weak.
         spacing: pixels of the network's images from one Gaussian to the next; None: 1, 2 with swept depth, 4
             where they are refined, and wider where photos are many.
         prune: leave out border, far and transparent Gaussians.
@@ -51,7 +52,7 @@ class GaussianOptions:
         backend: of the rasterizer: auto, cuda, cpu or torch.
     """
 
-    depth: Literal["auto", "network", "sweep"] = "auto"
+    depth: Literal["auto", "network", "sweep", "stereo"] = "auto"
     spacing: float | None = None
     prune: bool = True
     quality: Literal["draft", "good", "best"] = "good"

@@ -29,14 +29,16 @@ from nvs.seeds import FEWEST, affordable, choose_seeds, spread_gaussians
 from nvs.stereo import SWEEP_SPACING, StereoDepth, SweptDepth
 from nvs.verdict import trust_in_words
 
+SWEPT = {"sweep": "plane sweep", "stereo": "learned stereo"}  # kinds of depth between posed photos, in words
+
 
 def choose_depth(wanted: str, views: Views, *, knows_depth: bool) -> str:
-    """``network`` or ``sweep``; ``auto`` sweeps, if it can, unless the network ``knows_depth`` better."""
+    """``network``, ``sweep`` or ``stereo``; ``auto`` is stereo unless the network ``knows_depth``."""
     possible = views.cameras is not None and _has_baseline(views.cameras)
-    if wanted == "sweep" and not possible:
-        raise InputError("--depth sweep: expected two or more photos with poses, from different places")
+    if wanted in SWEPT and not possible:
+        raise InputError(f"--depth {wanted}: expected two or more photos with poses, from different places")
     if wanted == "auto":
-        return "sweep" if possible and not knows_depth else "network"
+        return "stereo" if possible and not knows_depth else "network"
     return wanted
 
 
@@ -92,11 +94,11 @@ class Pipeline:
         seeds = self.seeds(views)
         few = views if len(seeds) == V else views[:, seeds]
         depth: SweptDepth | None = None
-        if kind == "sweep":
+        if kind in SWEPT:
             with self.watch("sweep"):
-                depth = StereoDepth().sweep(few)
+                depth = StereoDepth(learned=kind == "stereo").sweep(few)
             self.report(
-                f"depth: plane sweep over {counted(len(seeds), 'photo')}, "
+                f"depth: {SWEPT[kind]} over {counted(len(seeds), 'photo')}, "
                 f"{trust_in_words(depth.trusted_share)}"
                 + ("" if splatter.head is not None else "; the network has no part in these Gaussians")
             )
@@ -107,7 +109,7 @@ class Pipeline:
                 list(range(first, len(seeds), number)) for first in range(number)
             ]  # each spans the capture
         splats = []
-        least = SWEEP_SPACING if kind == "sweep" else 1.0
+        least = SWEEP_SPACING if kind in SWEPT else 1.0
         with self.watch("network"), precision(self.network.precision, splatter):
             for part in parts:
                 done = splatter(

@@ -28,7 +28,7 @@ class SplatScene:
     views: Views  # the photos as the network saw them, [1, V, 3, H, W], with cameras in the Gaussians' world
     seeds: tuple[int, ...]  # views that became Gaussians, in their order; refinement uses all
     seed_depth: Float[Tensor, "1 S h w"]  # their z-depth, on the Gaussians' grid
-    depth_kind: str  # network or sweep
+    depth_kind: str  # network, sweep or stereo
     background: Float[Tensor, " 3"]  # colour where no Gaussian is
     trusted: float | None = None  # share of swept depth that the photos agree on, 0..1; None: not swept
     agreed: Bool[Tensor, "1 S y x"] | None = None  # where they do, of the seeds; on the grid of the sweep

@@ -1,6 +1,7 @@
 """Depth of posed photos, the steps in order."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -11,12 +12,13 @@ from torch import Tensor
 
 from geometry.errors import InputError
 from geometry.ops.images import resize_images
-from geometry.ops.pinhole import resize_intrinsics
+from geometry.ops.pinhole import resize_intrinsics, unproject
 from geometry.tensors import TensorRecord
 from geometry.views import Cameras, Views
 from nvs.model.backbone import Encoding
 from nvs.model.pooling import spaced_grid, whole_cells
 from nvs.stereo.limits import depth_limits
+from nvs.stereo.network import Estimate, Evidence, bundled_network
 from nvs.stereo.pixel_maps import pixel_maps
 from nvs.stereo.sources import source_views
 from nvs.stereo.volume import matching_volume
@@ -25,6 +27,7 @@ _GREY = (0.299, 0.587, 0.114)
 _JUDGES = 8  # views whose depth is held against a view's own
 SWEEP_SPACING = 2.0  # pixels of the images between swept depths
 _TRUSTED, _DOUBTED = 0.8, 0.25  # factors on opacities
+_SKY = 3.0  # distance of the sky, in that of the farthest plane
 _BYTES_PER_CELL = 12  # of a plane: matching volume, costs and smoothed costs in float32
 
 
@@ -35,9 +38,12 @@ class SweptDepth(TensorRecord):
     from_network: ClassVar[bool] = False
 
     depth: Float[Tensor, "1 V h w"]  # z-depth, scene units; defined everywhere, by smoothness if nothing else
-    score: Float[Tensor, "1 V h w"]  # NCC on the chosen plane, -1..1
+    score: Float[
+        Tensor, "1 V h w"
+    ]  # NCC on the chosen plane, -1..1; or the probability that the depth is right
     trusted: Bool[Tensor, "1 V h w"]  # the photos agree there, and so does another view's depth
     floating: Bool[Tensor, "1 V h w"]  # more views look through the point than see it
+    limits: Float[Tensor, "1 V 2"] | None = None  # z-depth of the nearest and the farthest plane
     mask: Bool[Tensor, "1 V h w"] | None = None  # False where a photo is not to be used
 
     def __call__(
@@ -57,13 +63,15 @@ class StereoDepth:
     """A `DepthSource` that sweeps posed views, a depth every ``spacing`` pixels.
 
     Args:
+        learned: the bundled network reads the sweep (`nvs.stereo.network`).
         settings: of `sweep_depth`.
     """
 
     from_network = False
 
-    def __init__(self, *, spacing: float = SWEEP_SPACING, **settings: float) -> None:
+    def __init__(self, *, spacing: float = SWEEP_SPACING, learned: bool = False, **settings: float) -> None:
         self.spacing, self.settings = spacing, settings
+        self.network = bundled_network() if learned else None
 
     def sweep(self, views: Views) -> SweptDepth:
         """Depth of all views.
@@ -71,7 +79,8 @@ class StereoDepth:
         Raises:
             InputError: fewer than two views, or views without cameras.
         """
-        return sweep_depth(views, spaced_grid(views.image_size, self.spacing), **self.settings)  # type: ignore[arg-type]
+        grid = spaced_grid(views.image_size, self.spacing)
+        return sweep_depth(views, grid, network=self.network, **self.settings)  # type: ignore[arg-type]
 
     def __call__(
         self, views: Views, encoding: Encoding | None
@@ -90,6 +99,7 @@ def sweep_depth(
     min_score: float = 0.5,
     rounds: int = 2,
     memory_gb: float = 0.75,
+    network: Callable[[Evidence], Estimate] | None = None,
 ) -> SweptDepth:
     """z-depth of posed views by a plane sweep, semi-global smoothing, and agreement between views.
 
@@ -108,9 +118,11 @@ def sweep_depth(
         window: side of the matched windows, cells, odd.
         min_score: NCC below which a depth is not trusted.
         memory_gb: for volumes, 1e9 bytes.
+        network: reads depth, confidence and sky off the last round's volumes, view by view; None takes the
+            bottom of the smoothed volume.
 
     Raises:
-        InputError: fewer than two views, or views without cameras.
+        InputError: fewer than two views, views without cameras, or planes that the network cannot halve.
     """
     # Here, so that `import nvs` and its names do not wait for numba.
     from nvs.stereo.agreement import add_evidence
@@ -118,9 +130,12 @@ def sweep_depth(
 
     if views.cameras is None or views.images.shape[1] < 2:
         raise InputError("depth by plane sweep: expected two or more photos with poses")
+    if network is not None and planes % 16:
+        raise InputError(f"planes: expected a multiple of 16 where a network reads them, got {planes}")
     device = views.images.device
     views = views.to("cpu")
-    near, far = torch.tensor(depth_limits(views)).T
+    limits = torch.tensor(depth_limits(views))
+    near, far = limits.T
     cameras = Cameras(
         extrinsics=views.cameras.extrinsics.float(),
         intrinsics=resize_intrinsics(views.cameras.intrinsics, views.image_size, grid).float(),
@@ -142,8 +157,8 @@ def sweep_depth(
     kept: np.ndarray | None = None  # the matching volume, where all of it fits
     found: SweptDepth | None = None
 
-    def sweep(block: np.ndarray) -> tuple[Tensor, Tensor]:
-        """Depth and score of some views; what it needed is freed before the next ones."""
+    def sweep(block: np.ndarray, last: bool) -> tuple[Tensor, ...]:
+        """Depth and score of some views, or what the network says; memory is freed before the next ones."""
         nonlocal kept
         volume = kept
         if volume is None:
@@ -163,15 +178,56 @@ def sweep_depth(
             known = found.depth[0].numpy(), found.trusted[0].numpy()
             add_evidence(cost, inverse[block].numpy(), *known, maps[block], judges[block])
         smooth = torch.from_numpy(semi_global(cost, grey[block]))
+        if last and network is not None:
+            cost[:] = 0
+            if found is not None:
+                seen = maps[block], judges[block]
+                add_evidence(cost, inverse[block].numpy(), *known, *seen, reward=1, penalty=1)
+            planes = (torch.from_numpy(volume), smooth, torch.from_numpy(cost))
+            return _read(network, images[block], *planes, inverse[block])
         best = smooth.argmin(dim=-1, keepdim=True)
         score = torch.from_numpy(volume).gather(-1, best)[..., 0]
         return 1 / _between_planes(smooth, best, inverse[block]), score
 
-    for _ in range(rounds):
-        depth, score = (torch.cat(parts) for parts in zip(*map(sweep, blocks)))
-        good = score > min_score
+    for done in range(rounds):
+        last = done == rounds - 1
+        depth, score, *sky = (torch.cat(p) for p in zip(*(sweep(b, last) for b in blocks)))
+        good = (score > 0.5) & (sky[0] < 0.5) if sky else score > min_score
         found = _judged(depth, score, good if mask is None else good & mask[0], maps, judges)
-    return replace(found, mask=mask).to(device)
+    if sky:
+        found = _with_sky(found, sky[0] >= 0.5, cameras, float(far.max()))
+    return replace(found, limits=limits[None], mask=mask).to(device)
+
+
+def _read(
+    network: Callable[[Evidence], Estimate],
+    images: Float[Tensor, "V 3 h w"],
+    volume: Float[Tensor, "V h w P"],
+    smooth: Float[Tensor, "V h w P"],
+    others: Float[Tensor, "V h w P"],
+    inverse: Float[Tensor, "V P"],
+) -> tuple[Float[Tensor, "V h w"], Float[Tensor, "V h w"], Float[Tensor, "V h w"]]:
+    """Depth, the probability that it is right, and that of sky; one view at a time, which bounds memory."""
+    first, step = inverse[:, 0, None, None], (inverse[:, 1] - inverse[:, 0])[:, None, None]
+    said = []
+    for v in range(len(images)):
+        planes = (t[v : v + 1].movedim(-1, 1).contiguous() for t in (volume, smooth, others))
+        names = ("matching", "smoothed", "others")
+        said.append(network(Evidence(colours=images[v : v + 1], **dict(zip(names, planes)))))
+    plane, confidence, sky = (
+        torch.cat([getattr(e, n) for e in said]) for n in ("plane", "confidence", "sky")
+    )
+    return 1 / (first + plane * step), confidence.sigmoid(), sky.sigmoid()
+
+
+def _with_sky(found: SweptDepth, sky: Bool[Tensor, "V h w"], cameras: Cameras, far: float) -> SweptDepth:
+    """Sky on a sphere around every camera, behind everything."""
+    ones = torch.ones(1, *sky.shape)
+    rays = unproject(ones, replace(cameras, extrinsics=torch.eye(4).expand_as(cameras.extrinsics)))
+    depth = torch.where(sky[None], _SKY * far / rays.norm(dim=-1), found.depth)
+    return replace(
+        found, depth=depth, trusted=found.trusted | sky[None], floating=found.floating & ~sky[None]
+    )
 
 
 def _judged(

@@ -101,7 +101,7 @@ def finetune(captures: Sequence[str | Path], out: str | Path, options: FinetuneO
         ),
         reference=options.network.reference,
         chunk=options.network.chunk,
-        depth="sweep" if "sweep" in kinds else "network",
+        depth=next(iter(kinds - {"network"}), "network"),  # type: ignore[arg-type]
         cache_gb=options.cache_gb,
         validation=[capture.case for capture in read],
         seed=options.seed,

@@ -58,7 +58,7 @@ class GaussianHeadStep:
     cache_gb: float = 0.0  # features kept of context views that come again; for a frozen backbone only
     # Where Gaussians lie: by the network's depth, or by that of a plane sweep wherever cameras are given, as
     # `nvs render` does for a tiny model (`nvs.pipeline`).
-    depth: Literal["network", "sweep"] = "network"
+    depth: Literal["network", "sweep", "stereo"] = "network"
     validation: Sequence[Case] | None = None
     backend: str = "auto"  # of the rasterizer
     seed: int = 0  # decides which steps are posed
@@ -66,9 +66,9 @@ class GaussianHeadStep:
     def __post_init__(self) -> None:
         model, objective = self.model, self.objective
         self.lpips = load_lpips("vgg") if objective.on("lpips") else None
-        if self.depth not in ("network", "sweep"):
-            raise InputError(f"step: expected a depth of network or sweep, got {self.depth!r}")
-        if objective.on("depth") and self.depth == "sweep":
+        if self.depth not in ("network", "sweep", "stereo"):
+            raise InputError(f"step: expected a depth of network, sweep or stereo, got {self.depth!r}")
+        if objective.on("depth") and self.depth != "network":
             raise InputError("loss: the depth term trains nothing where depth is swept; set its weight to 0")
         if objective.on("depth") and model.adapter.flavour == "rgb" and model.backbone_frozen:
             raise InputError(
@@ -76,7 +76,7 @@ class GaussianHeadStep:
                 "is frozen; set its weight to 0, take the sh flavour, or unfreeze the backbone"
             )
         self.posed_now = True
-        self.stereo = StereoDepth() if self.depth == "sweep" else None
+        self.stereo = None if self.depth == "network" else StereoDepth(learned=self.depth == "stereo")
         self.sweeps = RecordCache(SWEEPS_GB)
         self.cache = RecordCache(self.cache_gb) if self.cache_gb > 0 and model.backbone_frozen else None
         self.cases = list(self.validation or ())
