@@ -192,7 +192,7 @@ def _upsample(
     h, w = weights.shape[-2:]
     padded = F.pad(coarse, (1, 1, 1, 1), mode="replicate")
     y, x = coarse.shape[-2:]
-    total = 0
+    total = torch.zeros_like(weights[:, :1])
     for i in range(9):
         part = padded[:, :, i // 3 : i // 3 + y, i % 3 : i % 3 + x]
         part = part.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)[..., :h, :w]

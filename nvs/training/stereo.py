@@ -64,7 +64,7 @@ def write_sweep(path: Path, example: Example) -> None:
             limits=swept.limits[0].numpy(),
             depth=sample(example.truth.depth, grid)[0].numpy(),
             sky=sample(example.truth.sky.float(), grid)[0].numpy() > 0.5,
-            **arrays,
+            **arrays,  # type: ignore[arg-type]
         )
 
 
@@ -75,14 +75,15 @@ def _bytes(values: Tensor, kind: type, steps: int) -> np.ndarray:
 
 def write_sweeps(folder: Path, seed: int, count: int) -> list[Path]:
     """Files of as many worlds; those that are there already are kept."""
-    worlds = ProceduralDataset(
-        seed=seed, views=VIEWS, image_size=list(SIZES), paths=list(PATHS), samples_per_world=2
-    )
+    worlds = ProceduralDataset(seed=seed, samples_per_world=2)
     folder.mkdir(parents=True, exist_ok=True)
     files = [folder / f"{i:05d}.npz" for i in range(count)]
     for i, file in enumerate(files):
         if not file.is_file():
-            write_sweep(file, worlds[i])
+            rng = np.random.default_rng(np.random.SeedSequence((seed, i, 1)).generate_state(1, np.uint64))
+            views, size = int(rng.integers(*VIEWS, endpoint=True)), SIZES[rng.integers(len(SIZES))]
+            example = worlds.sample(i, n_views=views, image_size=size, path=str(rng.choice(PATHS)))
+            write_sweep(file, example)
     return files
 
 
@@ -108,7 +109,7 @@ def read_sweep(path: Path, view: int, rows: slice = _ALL, columns: slice = _ALL)
 
 @dataclass(eq=False)
 class SweepCrops:
-    """Crops of kept sweeps, turned, mirrored and tinted at random; an endless dataset."""
+    """Crops of kept sweeps, mirrored and tinted at random; an endless dataset."""
 
     files: Sequence[Path]
     _: KW_ONLY
@@ -118,21 +119,14 @@ class SweepCrops:
 
     def __getitem__(self, request: SampleRequest) -> StereoExample:
         rng = np.random.default_rng(request.seed)
-        path = self.files[rng.integers(len(self.files))]
-        turned = rng.random() < 0.2
-        h, w = self.size[::-1] if turned else self.size
+        path = self.files[int(rng.integers(len(self.files)))]
+        h, w = self.size
         with np.load(path) as file:
             V, H, W = file["depth"].shape
         y, x = rng.integers(H - h + 1), rng.integers(W - w + 1)
         example = read_sweep(path, int(rng.integers(V)), slice(y, y + h), slice(x, x + w))
-        flips = [axis for axis, chance in ((-1, 0.5), (-2, 0.1)) if rng.random() < chance]
-
-        def moved(t: Tensor) -> Tensor:
-            if t.ndim < 3:
-                return t
-            return (t.transpose(-1, -2) if turned else t).flip(flips).contiguous()
-
-        example = example.map(moved)
+        if rng.random() < 0.5:  # never upside down: sky is above
+            example = example.map(lambda t: t if t.ndim < 3 else t.flip(-1))
         tint = torch.from_numpy(np.exp(rng.normal(0, 0.15, (3, 1, 1)) + rng.normal(0, 0.2))).float()
         example.evidence.colours.mul_(tint).clamp_(0, 1)
         return example

@@ -39,7 +39,7 @@ def bundled():
 def test_a_view_between_the_photos_is_better_than_their_mean_colour(network, capture, bundled):
     context, target, truth = capture
     scene = Pipeline(splatter=bundled if network else photo_colours(), options=DRAFT)(context)
-    assert (scene.depth_kind, scene.refined) == ("stereo", None)
+    assert (scene.depth_kind, scene.refined) == ("sweep", None)
     assert 0.2 < scene.trusted < 1
     view = scene.render(target, SIZE).rgb
     flat = context.images.mean(dim=(0, 1, 3, 4))[:, None, None].expand_as(truth)
@@ -110,7 +110,8 @@ def test_minutes_limit_the_seeds_after_a_trial(capture, monkeypatch):
 def test_auto_sweeps_where_it_can_and_should(capture):
     views = capture[0]
     unposed = Views(images=views.images)
-    assert choose_depth("auto", views, knows_depth=False) == "stereo"
+    assert choose_depth("auto", views, knows_depth=False) == "sweep"
+    assert choose_depth("stereo", views, knows_depth=True) == "stereo"
     assert choose_depth("auto", views, knows_depth=True) == "network"
     assert choose_depth("auto", unposed, knows_depth=False) == "network"
     assert choose_depth("network", views, knows_depth=False) == "network"
