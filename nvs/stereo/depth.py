@@ -44,13 +44,15 @@ class SweptDepth(TensorRecord):
     trusted: Bool[Tensor, "1 V h w"]  # the photos agree there, and so does another view's depth
     floating: Bool[Tensor, "1 V h w"]  # more views look through the point than see it
     limits: Float[Tensor, "1 V 2"] | None = None  # z-depth of the nearest and the farthest plane
+    doubted: Float[Tensor, "1 V h w"] | None = None  # factor on opacities where not trusted; None: 0.25
     mask: Bool[Tensor, "1 V h w"] | None = None  # False where a photo is not to be used
 
     def __call__(
         self, views: Views, encoding: Encoding | None
     ) -> tuple[Float[Tensor, "1 V h w"], Float[Tensor, "1 V h w"]]:
         """The depth; Gaussians at doubtful depth are thin: they fill what no trusted one covers."""
-        return self.depth, torch.where(self.trusted, _TRUSTED, _DOUBTED)
+        doubted = torch.tensor(_DOUBTED) if self.doubted is None else self.doubted
+        return self.depth, torch.where(self.trusted, _TRUSTED, doubted.to(self.depth))
 
     @property
     def trusted_share(self) -> float:
@@ -196,6 +198,7 @@ def sweep_depth(
         found = _judged(depth, score, good if mask is None else good & mask[0], maps, judges)
     if sky:
         found = _with_sky(found, sky[0] >= 0.5, cameras, float(far.max()))
+        found = replace(found, doubted=torch.where(found.floating, 0.0, 0.5 * found.score))
     return replace(found, limits=limits[None], mask=mask).to(device)
 
 
