@@ -1,7 +1,7 @@
 """References to compare scores with: mean colour, nearest view, and that view warped."""
 
 from dataclasses import replace
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -32,7 +32,7 @@ class DepthSource(Protocol):
 class Swept:
     """Depth with no network: a plane sweep between the given poses, by settings of `StereoDepth`."""
 
-    def __init__(self, **settings: float) -> None:
+    def __init__(self, **settings: Any) -> None:
         self._stereo = StereoDepth(**settings)
         self.about = About(name="plane sweep", weights=_NONE, licence="-", identity={"sweep": settings})
 
