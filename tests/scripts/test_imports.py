@@ -9,6 +9,7 @@ SCRIPTS = sorted((Path(__file__).resolve().parents[2] / "scripts").glob("*.py"))
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
-def test_a_script_finds_its_imports(script):
+def test_a_script_finds_its_imports(script, monkeypatch):
+    monkeypatch.syspath_prepend(str(script.parent))  # as Python does for a script
     found = runpy.run_path(str(script), run_name="imported")
     assert "main" in found or "on_files" in found  # a hook of MkDocs

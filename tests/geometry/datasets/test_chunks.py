@@ -98,7 +98,7 @@ def test_errors_name_file_scene_and_frame(tmp_path, room):
 
 def test_damaged_or_missing_files(tmp_path, room):
     write(tmp_path / "train", [[content("aa", room)]])
-    with pytest.raises(InputError, match=r"test/index\.json: expected the index"):
+    with pytest.raises(InputError, match=r"test/index\.json: expected JSON, the index"):
         Chunks(tmp_path, "test")
     (tmp_path / "train" / "000000.torch").write_bytes(b"nothing")
     with pytest.raises(InputError, match=r"000000\.torch: expected"):
