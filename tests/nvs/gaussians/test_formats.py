@@ -2,7 +2,9 @@
 
 import gzip
 import json
+import shutil
 import struct
+import subprocess
 import zipfile
 from dataclasses import replace
 
@@ -62,7 +64,8 @@ def close(found: Gaussians, wanted: Gaussians, ending: str) -> None:
     rotation = [matrix_from_quat_xyzw(xyzw_from_wxyz(g.quats)) for g in (found, wanted)]
     means, turn, logs, opacities, colour, sh = BOUNDS[ending]
     assert (found.means - wanted.means).abs().max() <= means + 1e-6
-    assert (rotation[0] - rotation[1]).abs().max() <= turn
+    same_way = (rotation[0] * rotation[1]).sum(dim=-2, keepdim=True).sign()  # an axis has no direction
+    assert (rotation[0] * same_way - rotation[1]).abs().max() <= turn
     assert (found.scales.log() - wanted.scales.log()).abs().max() <= logs
     assert (found.opacities - wanted.opacities).abs().max() <= opacities
     assert (found.sh[:, :, :1] - wanted.sh[:, :, :1]).abs().max() <= colour + 1e-6
@@ -127,6 +130,18 @@ def test_gaussforge_reads_our_files(tmp_path, generator, ending, degree, version
         ),
     )
     close(theirs, turn_gaussians(g, Y_UP) if ending == "spz" else g, ending)
+
+
+@pytest.mark.skipif(not shutil.which("splat-transform"), reason="npm install -g @playcanvas/splat-transform")
+@pytest.mark.parametrize("degree", [0, 3])
+@pytest.mark.parametrize("ending", ["ply", "compressed.ply", "spz", "sog", "splat"])
+def test_splat_transform_reads_our_files(tmp_path, generator, ending, degree):
+    """Brought to PLY by PlayCanvas' program."""
+    g = scattered(generator, degree=degree)
+    g.save(tmp_path / f"g.{ending}")
+    command = ["splat-transform", tmp_path / f"g.{ending}", tmp_path / "theirs.ply"]
+    subprocess.run(command, check=True, capture_output=True)
+    close(Gaussians.load(tmp_path / "theirs.ply"), g, ending)
 
 
 @pytest.mark.parametrize("degree", [0, 3])
