@@ -1,5 +1,6 @@
 """What the training steps of all geometry networks share."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field, replace
 from typing import Any
@@ -14,7 +15,7 @@ from geometry.views import Example
 
 
 @dataclass(eq=False)
-class GeometryStep:
+class GeometryStep(ABC):
     """A network, its objective and its validation; subclasses give ``training_loss`` and `score`."""
 
     model: Any  # the network
@@ -60,8 +61,9 @@ class GeometryStep:
     def validate(self, run: ValidationRun) -> Validation:
         return validate(self.validation or {}, self.score, run, previews=self.previews)
 
+    @abstractmethod
     def score(self, batch: Example, pictures: bool) -> tuple[dict[str, float], dict[str, Tensor]]:
-        raise NotImplementedError
+        """Metrics of a batch by name, and pictures of it if wanted."""
 
 
 def _stays_with_lora(name: str) -> bool:
