@@ -32,7 +32,8 @@ def choose_keyframes(path: Path, total: int, most: int) -> tuple[list[int], str]
     """
     if total <= min(LEAST, most):
         return list(range(total)), f"all {total} frames"
-    moved, sharpness = _judged(path, math.ceil(total / _JUDGED))
+    stride = math.ceil(total / _JUDGED)
+    moved, sharpness = _judged(path, stride)
     if len(moved) == 0 or moved.sum() < _STILL:
         count = min(most, total)
         even = [(2 * i + 1) * total // (2 * count) for i in range(count)]
@@ -45,7 +46,9 @@ def choose_keyframes(path: Path, total: int, most: int) -> tuple[list[int], str]
     best = [
         int(rows[np.argmax(sharpness[rows])]) for s in range(count) if len(rows := np.flatnonzero(step == s))
     ]
-    chosen = sorted({min(total - 1, round(i * (total - 1) / max(len(way) - 1, 1))) for i in best})
+    # ffmpeg may decode fewer frames than the container counts: then they lie evenly.
+    each = stride if len(way) == math.ceil(total / stride) else total / len(way)
+    chosen = sorted({min(total - 1, int(i * each)) for i in best})
     share = 100 * way[-1] / len(chosen)
     return chosen, (
         f"{len(chosen)} of {total} frames, the sharpest of each step of {share:.0f} % of the picture's width"
@@ -67,17 +70,7 @@ def _judged(path: Path, stride: int) -> tuple[Float[np.ndarray, " F"], Float[np.
 def _small_frames(path: Path, stride: int) -> Iterator[UInt8[np.ndarray, "h w"]]:
     """Every ``stride``-th frame, grey and upright, `_WIDTH` wide."""
     picked = f"select=not(mod(n\\,{stride})),scale={_WIDTH}:-2:flags=area,format=gray"
-    command = [
-        imageio_ffmpeg.get_ffmpeg_exe(),
-        "-v",
-        "error",
-        "-nostdin",
-        "-i",
-        str(path),
-        "-an",
-        "-sn",
-        "-dn",
-    ]
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-nostdin", "-i", str(path)]
     command += ["-vf", picked, "-fps_mode", "passthrough", "-f", "image2pipe", "-c:v", "pgm", "-"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
         assert process.stdout is not None

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from geometry.console import listening
-from geometry.scenes import video
+from geometry.scenes import keyframes, video
 from geometry.scenes.keyframes import LEAST, choose_keyframes
 
 H, W = 72, 128
@@ -67,3 +67,12 @@ def test_what_was_taken_is_said(tmp_path, wall):
     with listening(lines.append):
         scene = video.read_scene(path)
     assert any(line.startswith(f"video: {len(scene)} of 100 frames, the sharpest") for line in lines)
+
+
+def test_of_long_videos_the_very_frames_that_were_judged_are_taken(tmp_path, wall, monkeypatch):
+    """Every third frame is judged, all others are blurred."""
+    monkeypatch.setattr(keyframes, "_JUDGED", 40)
+    blurred = {k for k in range(119) if k % 3}
+    path = film(tmp_path / "long.mp4", wall, [3 * k for k in range(119)], blurred)
+    chosen, _ = choose_keyframes(path, 119, 30)
+    assert not blurred & {*chosen}
