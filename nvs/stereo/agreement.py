@@ -2,9 +2,8 @@
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
-from numba import njit
 
-from nvs.rasterizer.cpu.layout import OPTIONS
+from geometry.compiled import compiled
 from nvs.rasterizer.cpu.threads import run
 
 TOLERANCE = 0.015  # relative difference of depth up to which two surfaces are the same
@@ -53,7 +52,7 @@ def add_evidence(
     run(_add, cost, inverse, depth, trusted, maps.astype(np.float32), others, *weights)
 
 
-@njit(**OPTIONS)
+@compiled
 def _at_infinity(A, x, y):
     return (
         A[0, 0] * x + A[0, 1] * y + A[0, 2],
@@ -62,7 +61,7 @@ def _at_infinity(A, x, y):
     )
 
 
-@njit(**OPTIONS)
+@compiled
 def _look(depth, other, far, shift, w):
     """Row and column of a point in the other view, and its depth over the surface's; or -1, -1, 0.
 
@@ -79,7 +78,7 @@ def _look(depth, other, far, shift, w):
     return -1, -1, np.float32(0)
 
 
-@njit(**OPTIONS)
+@compiled
 def _count(worker, workers, depth, believed, maps, others, same, through):
     V, H, W = depth.shape
     one, tolerance = np.float32(1), np.float32(TOLERANCE)
@@ -99,7 +98,7 @@ def _count(worker, workers, depth, believed, maps, others, same, through):
                     through[view, y, x] += 1
 
 
-@njit(**OPTIONS)
+@compiled
 def _add(worker, workers, cost, inverse, depth, trusted, maps, others, reward, penalty):
     V, H, W, P = cost.shape
     one, two, tolerance = np.float32(1), np.float32(2), np.float32(TOLERANCE)

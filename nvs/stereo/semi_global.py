@@ -2,9 +2,8 @@
 
 import numpy as np
 from jaxtyping import Float
-from numba import njit
 
-from nvs.rasterizer.cpu.layout import OPTIONS
+from geometry.compiled import compiled
 from nvs.rasterizer.cpu.threads import run
 
 
@@ -32,7 +31,7 @@ def semi_global(
     return total
 
 
-@njit(**OPTIONS)
+@compiled
 def _directions(worker, workers, cost, grey, step, jump, edge, total):
     """All four directions of every ``workers``-th view."""
     V, H, W, P = cost.shape
@@ -64,12 +63,12 @@ def _directions(worker, workers, cost, grey, step, jump, edge, total):
                     total[view, y, x] += np.float32(0.25) * along[x]
 
 
-@njit(**OPTIONS)
+@compiled
 def _price(difference, step, jump, edge):
     return step + (jump - step) / (np.float32(1) + abs(difference) / edge)
 
 
-@njit(**OPTIONS)
+@compiled
 def _advance(path, cost, step, price, spare):
     """One pixel further: ``path`` in place."""
     P = len(path)

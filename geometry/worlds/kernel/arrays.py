@@ -1,22 +1,18 @@
 """How a world looks to compiled code, and how that code is compiled."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from numba import njit
 from numpy.typing import NDArray
 
+from geometry.compiled import OPTIONS
 from geometry.worlds.world import World
 
 INF = np.inf
 
-_options: dict[str, Any] = {
-    "cache": True,
-    "nogil": True,
-    "error_model": "numpy",
-    "fastmath": {"contract", "nsz", "arcp", "reassoc"},
-}
+_options = {**OPTIONS, "fastmath": {*OPTIONS["fastmath"], "reassoc"}}
 compiled = njit(**_options)
 inlined = njit(forceinline=True, **_options)
 

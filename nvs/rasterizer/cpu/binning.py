@@ -6,10 +6,9 @@ disjoint ranges, so no two threads ever touch the same word.
 """
 
 import numpy as np
-from numba import njit
 
+from geometry.compiled import compiled
 from nvs.rasterizer.cpu import layout as L
-from nvs.rasterizer.cpu.layout import OPTIONS
 
 MOST_CHUNKS = 32
 
@@ -19,7 +18,7 @@ def chunk_shift(count: int) -> int:
     return max(10, (max(count, 1) - 1).bit_length() - MOST_CHUNKS.bit_length() + 1)
 
 
-@njit(**OPTIONS)
+@compiled
 def place_chunks(histogram, chunk_entries, chunk_slots, offsets):
     """Turn counts into positions; returns the number of entries.
 
@@ -42,7 +41,7 @@ def place_chunks(histogram, chunk_entries, chunk_slots, offsets):
     return total
 
 
-@njit(**OPTIONS)
+@compiled
 def scatter(worker, workers, places, shift, histogram, tiles_x, entries):
     """Write every entry to its tile's range, in order of index."""
     count = places.shape[0] // L.PLACE

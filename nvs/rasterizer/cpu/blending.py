@@ -5,8 +5,8 @@ blocks that its extent reaches and that are not yet opaque; the tile ends when a
 """
 
 import numpy as np
-from numba import njit
 
+from geometry.compiled import compiled, inlined
 from nvs.rasterizer.cpu import layout as L
 from nvs.rasterizer.cpu.lanes import (
     LANES,
@@ -21,7 +21,6 @@ from nvs.rasterizer.cpu.lanes import (
     splat,
     store,
 )
-from nvs.rasterizer.cpu.layout import OPTIONS
 from nvs.rasterizer.cpu.sorting import MOST_BUCKETS, sort_range, split
 from nvs.rasterizer.settings import ALPHA_MIN, TRANSMITTANCE_MIN
 
@@ -36,7 +35,7 @@ STATE = 5 * LANES
 INDEX = 0xFFFFFFFF
 
 
-@njit(forceinline=True, **OPTIONS)
+@inlined
 def reached_blocks(first_last, origin):
     """First and last of the tile's four block columns (or rows) in a packed pixel range."""
     first = max((first_last & 0xFFFF) - origin, 0)
@@ -44,7 +43,7 @@ def reached_blocks(first_last, origin):
     return first >> 2, last >> 2
 
 
-@njit(forceinline=True, **OPTIONS)
+@inlined
 def read_record(records, record_ints, at, x0, y0):
     """Mean from the first pixel's centre, conic and log opacity, features, packed columns and rows."""
     x, y = element(records, at + L.X) - F(x0) - HALF, element(records, at + L.Y) - F(y0) - HALF
@@ -56,7 +55,7 @@ def read_record(records, record_ints, at, x0, y0):
     return x, y, shape, (red, green, blue, depth), ranges
 
 
-@njit(forceinline=True, **OPTIONS)
+@inlined
 def exponents(x, y, shape):
     """Pixel offsets of the mean, and the base-2 logarithm of alpha, in every lane."""
     xx, xy, yy, log_opacity = shape
@@ -64,7 +63,7 @@ def exponents(x, y, shape):
     return dx, dy, log_opacity - (dx * (xx * dx + xy * dy) + yy * dy * dy)
 
 
-@njit(forceinline=True, **OPTIONS)
+@inlined
 def blend_block(state, at, x, y, shape, features, alpha_max):
     """Lay one Gaussian over one block; returns whether any pixel is not yet opaque."""
     light = load(state, at)
@@ -85,7 +84,7 @@ def blend_block(state, at, x, y, shape, features, alpha_max):
     return some(light > ZERO)
 
 
-@njit(**OPTIONS)
+@compiled
 def start_tile(state, words, x0, y0, height, width):
     """Clear a tile's state; returns the set of blocks that have a pixel in the image, as bits."""
     live = 0
@@ -103,7 +102,7 @@ def start_tile(state, words, x0, y0, height, width):
     return live
 
 
-@njit(**OPTIONS)
+@compiled
 def blend_tile(
     tile, tiles_x, height, width, records, record_ints, entries, order, offsets, state, starts, alpha_max
 ):
@@ -142,7 +141,7 @@ def blend_tile(
     return end - begin
 
 
-@njit(**OPTIONS)
+@compiled
 def blend(
     worker, workers,
     height, width, records, record_ints, entries, order, offsets, states, alpha_max, rgb, depth, alpha, used,

@@ -9,8 +9,8 @@ With w = light * alpha and q = sum of channel gradients times the Gaussian's cha
 """
 
 import numpy as np
-from numba import njit
 
+from geometry.compiled import compiled
 from nvs.rasterizer.cpu import layout as L
 from nvs.rasterizer.cpu.blending import (
     INDEX,
@@ -22,7 +22,6 @@ from nvs.rasterizer.cpu.blending import (
     start_tile,
 )
 from nvs.rasterizer.cpu.lanes import LANES, element, exp2, load, prefetch, select, some, splat, store, sums
-from nvs.rasterizer.cpu.layout import OPTIONS
 
 F = np.float32
 ZERO, HALF, ONE = F(0), F(0.5), F(1)
@@ -34,7 +33,7 @@ BEHIND = LANES
 GRADIENTS = 2 * LANES
 
 
-@njit(**OPTIONS)
+@compiled
 def start_tile_backward(
     state, x0, y0, height, width, rgb, depth, alpha, rgb_gradient, depth_gradient, alpha_gradient
 ):
@@ -54,7 +53,7 @@ def start_tile_backward(
     return live
 
 
-@njit(**OPTIONS)
+@compiled
 def blend_tile_backward(
     tile, tiles_x, height, width, records, record_ints, order, begin, end, live, state,
     chunk_shift, chunk_slots, entry_sums, touched, alpha_max,
@@ -127,7 +126,7 @@ def blend_tile_backward(
             )
 
 
-@njit(**OPTIONS)
+@compiled
 def blend_backward(
     worker, workers,
     height, width, records, record_ints, order, offsets, used, states, alpha_max,

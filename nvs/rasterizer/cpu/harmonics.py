@@ -7,9 +7,8 @@ The basis and its order are gsplat's (3DGS): real harmonics with the Condon-Shor
 import math
 
 import numpy as np
-from numba import njit
 
-from nvs.rasterizer.cpu.layout import OPTIONS
+from geometry.compiled import compiled, inlined
 
 F = np.float32
 ZERO, HALF, ONE, TWO, THREE, SIX = F(0), F(0.5), F(1), F(2), F(3), F(6)
@@ -21,14 +20,14 @@ C3, C4 = F(0.3731763325901154), F(1.445305721320277)
 TINY_NORM = F(1e-12)
 
 
-@njit(forceinline=True, **OPTIONS)
+@inlined
 def direction(x, y, z):
     """Unit vector and one over the length."""
     inverse = ONE / max(math.sqrt(x * x + y * y + z * z), TINY_NORM)
     return x * inverse, y * inverse, z * inverse, inverse
 
 
-@njit(**OPTIONS)
+@compiled
 def basis(k, x, y, z):
     """Basis function ``k`` at a unit vector and its gradient, treating x, y, z as independent."""
     if k == 0:
@@ -64,7 +63,7 @@ def basis(k, x, y, z):
     return -C0 * x * (x * x - THREE * y * y), -THREE * C0 * (x * x - y * y), SIX * C0 * x * y, ZERO
 
 
-@njit(forceinline=True, **OPTIONS)
+@inlined
 def harmonic_color(sh, at, degree, x, y, z):
     """0.5 + sum of coefficients times basis, from the coefficients at ``sh[at:]``, seen along (x, y, z)."""
     red, green, blue = HALF + A0 * sh[at], HALF + A0 * sh[at + 1], HALF + A0 * sh[at + 2]

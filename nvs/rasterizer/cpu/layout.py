@@ -5,8 +5,6 @@ float32 and some int32. A place is the short list that binning reads instead. Pi
 first and last column (or row) as ``first | last << 16``.
 """
 
-from typing import Any
-
 import numpy as np
 
 TILE = 16  # pixels on a side
@@ -34,12 +32,3 @@ SUMS = 16  # as many as lanes
 V, VX, VY, VXX, VXY, VYY, VFEATURES = 0, 1, 2, 3, 4, 5, 6
 
 LOG2_E = np.float32(1.4426950408889634)
-
-# Fused multiply-add and reciprocals are allowed; NaN and infinity keep their meaning, since they decide
-# which Gaussians are left out.
-OPTIONS: dict[str, Any] = {
-    "cache": True,
-    "nogil": True,
-    "error_model": "numpy",
-    "fastmath": {"contract", "arcp", "nsz"},
-}

@@ -7,12 +7,11 @@ with slot -1 and no record.
 import math
 
 import numpy as np
-from numba import njit
 
+from geometry.compiled import compiled, inlined
 from nvs.rasterizer.cpu import layout as L
 from nvs.rasterizer.cpu.harmonics import harmonic_color
 from nvs.rasterizer.cpu.lanes import element, float_bits
-from nvs.rasterizer.cpu.layout import OPTIONS
 from nvs.rasterizer.settings import ALPHA_MIN, EXTENT_SIGMAS
 
 F = np.float32
@@ -26,7 +25,7 @@ MARGIN = F(0.15)
 EXTENT_FACTOR, EXTENT_SLACK = F(1.00001), F(1e-3)
 
 
-@njit(forceinline=True, **OPTIONS)
+@inlined
 def local_point(means, camera, i):
     """Mean ``i`` in camera axes."""
     x, y, z = element(means, 3 * i), element(means, 3 * i + 1), element(means, 3 * i + 2)
@@ -37,7 +36,7 @@ def local_point(means, camera, i):
     )
 
 
-@njit(forceinline=True, **OPTIONS)
+@inlined
 def lean(slope, focal, principal, side):
     """Slope x / z (or y / z) limited to gsplat's margin around the image, and whether it was inside."""
     limited = min(
@@ -47,7 +46,7 @@ def lean(slope, focal, principal, side):
     return limited, limited == slope
 
 
-@njit(forceinline=True, **OPTIONS)
+@inlined
 def unit_quaternion(quats, i):
     """Quaternion ``i`` (wxyz) over its norm, and one over that norm; a zero quaternion stays zero."""
     w, x, y, z = (
@@ -60,7 +59,7 @@ def unit_quaternion(quats, i):
     return w * inverse, x * inverse, y * inverse, z * inverse, inverse
 
 
-@njit(forceinline=True, **OPTIONS)
+@inlined
 def rotation(w, x, y, z):
     """Rows of the matrix of a unit quaternion."""
     return (
@@ -70,7 +69,7 @@ def rotation(w, x, y, z):
     )  # fmt: skip
 
 
-@njit(forceinline=True, **OPTIONS)
+@inlined
 def to_camera(camera, x, y, z):
     """A world direction in camera axes."""
     return (
@@ -80,7 +79,7 @@ def to_camera(camera, x, y, z):
     )
 
 
-@njit(forceinline=True, **OPTIONS)
+@inlined
 def covariance(p0, p1, p2, q0, q1, q2):
     """2 x 2 covariance (xx, xy, yy) of a projected ellipsoid from its axes' x and y, and its determinant.
 
@@ -96,7 +95,7 @@ def covariance(p0, p1, p2, q0, q1, q2):
     )
 
 
-@njit(forceinline=True, **OPTIONS)
+@inlined
 def pixel_range(centre, extent, side):
     """First and last pixel whose centre is within ``extent``, clipped to the image; empty if last < first."""
     first = max(np.ceil(centre - extent - HALF), ZERO)
@@ -106,7 +105,7 @@ def pixel_range(centre, extent, side):
     return int(first), int(last)
 
 
-@njit(**OPTIONS)
+@compiled
 def project(
     worker, workers,
     means, quats, scales, opacities, colors, degree, camera, height, width,

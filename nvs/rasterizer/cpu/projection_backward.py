@@ -8,12 +8,11 @@ chunks. So the result does not depend on the number of threads.
 import math
 
 import numpy as np
-from numba import njit
 
+from geometry.compiled import compiled, inlined
 from nvs.rasterizer.cpu import layout as L
 from nvs.rasterizer.cpu.harmonics import A0, basis, direction, harmonic_color
 from nvs.rasterizer.cpu.lanes import element, load, splat, store
-from nvs.rasterizer.cpu.layout import OPTIONS
 from nvs.rasterizer.cpu.projection import (
     HALF,
     ONE,
@@ -31,7 +30,7 @@ from nvs.rasterizer.cpu.projection import (
 F = np.float32
 
 
-@njit(**OPTIONS)
+@compiled
 def add_entries(places, i, first_slot, entry_sums, touched, total):
     """Add up the sums of one Gaussian's entries into ``total``; returns whether there were any."""
     columns, rows = places[L.PLACE * i + L.PLACE_COLUMNS], places[L.PLACE * i + L.PLACE_ROWS]
@@ -47,7 +46,7 @@ def add_entries(places, i, first_slot, entry_sums, touched, total):
     return found
 
 
-@njit(forceinline=True, **OPTIONS)
+@inlined
 def to_world(camera, x, y, z):
     """Transpose of `to_camera`."""
     return (
@@ -57,14 +56,14 @@ def to_world(camera, x, y, z):
     )
 
 
-@njit(forceinline=True, **OPTIONS)
+@inlined
 def put(array, at, values, fresh):
     """Write gradients, or add them to those of an earlier view unless ``fresh``."""
     for k in range(len(values)):
         array[at + k] = values[k] if fresh else array[at + k] + values[k]
 
 
-@njit(**OPTIONS)
+@compiled
 def harmonics_backward(sh, at, degree, x, y, z, v_red, v_green, v_blue, v_sh, fresh):
     """Gradients of `harmonic_color`: writes (or adds, unless fresh) to ``v_sh``, returns d loss / d xyz."""
     if fresh:
@@ -90,7 +89,7 @@ def harmonics_backward(sh, at, degree, x, y, z, v_red, v_green, v_blue, v_sh, fr
     return (v_x - along * x) * inverse, (v_y - along * y) * inverse, (v_z - along * z) * inverse
 
 
-@njit(**OPTIONS)
+@compiled
 def project_backward(
     worker, workers,
     means, quats, scales, opacities, colors, degree, camera, height, width,

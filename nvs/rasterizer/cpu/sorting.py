@@ -4,16 +4,14 @@
 a bucket only when it gets there: most tiles are opaque long before their last Gaussian.
 """
 
-from numba import njit
-
-from nvs.rasterizer.cpu.layout import OPTIONS
+from geometry.compiled import compiled
 
 MOST_BUCKETS = 4096
 BUCKET_SIZE = 4  # entries aimed at
 INSERTION = 24  # longer ranges are merged
 
 
-@njit(**OPTIONS)
+@compiled
 def split(source, target, begin, end, starts):
     """Copy entries ``begin:end`` from source to target in bucket order; returns the number of buckets.
 
@@ -44,7 +42,7 @@ def split(source, target, begin, end, starts):
     return buckets
 
 
-@njit(**OPTIONS)
+@compiled
 def insertion_sort(values, begin, end):
     for k in range(begin + 1, end):
         value = values[k]
@@ -55,7 +53,7 @@ def insertion_sort(values, begin, end):
         values[j + 1] = value
 
 
-@njit(**OPTIONS)
+@compiled
 def sort_range(values, spare, begin, end):
     """Sort ``values[begin:end]``; ``spare[begin:end]`` is overwritten. Never worse than n log n."""
     if end - begin <= INSERTION:
