@@ -15,7 +15,7 @@ Other protocols than view synthesis write geometry.npz into predictions/<scene>,
 import json
 from pathlib import Path
 
-from geometry.atomic import atomic_file
+from geometry.atomic import atomic_file, clear_leftovers
 from geometry.errors import InputError
 from geometry.results import keep_apart
 from geometry.stored_config import changes
@@ -93,6 +93,8 @@ class Store:
                 )
         else:
             self.require_own()
+        for folder in (self.folder, self.folder / "predictions", self.folder / self._scores):
+            clear_leftovers(folder)
         write_json(path, wanted)
         write_json(self.benchmark, benchmark)
 

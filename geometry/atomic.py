@@ -16,7 +16,7 @@ from pathlib import Path
 
 from geometry.errors import InputError
 
-_HOST = hashlib.sha256(socket.gethostname().encode()).hexdigest()[:6]
+HOST = hashlib.sha256(socket.gethostname().encode()).hexdigest()[:6]
 _TEMPORARY = re.compile(r"\.(?P<name>.+)-(?P<host>[0-9a-f]{6})-(?P<pid>\d+)-[0-9a-f]{8}\.part(\..*)?")
 
 
@@ -93,7 +93,7 @@ def clear_leftovers(folder: Path, name: str | None = None) -> None:
     with suppress(OSError):
         for left in folder.iterdir():
             match = _TEMPORARY.fullmatch(left.name)
-            if match and match["host"] == _HOST and name in (None, match["name"]) and not _runs(match["pid"]):
+            if match and match["host"] == HOST and name in (None, match["name"]) and not _runs(match["pid"]):
                 shutil.rmtree(left, ignore_errors=True) if left.is_dir() else left.unlink(missing_ok=True)
 
 
@@ -115,7 +115,7 @@ def _beside(path: Path, suffix: str = "") -> Iterator[Path]:
         InputError: a failure of the disk, in one line that names the output.
     """
     name = path.name.removesuffix(suffix)
-    who = f"{_HOST}-{os.getpid()}-{secrets.token_hex(4)}"
+    who = f"{HOST}-{os.getpid()}-{secrets.token_hex(4)}"
     temporary = path.with_name(f".{name}-{who}.part{suffix}")
     missing = [folder for folder in path.parents if not folder.exists()]  # innermost first
     try:

@@ -191,8 +191,9 @@ def try_out(name: str, how: str, times: int, seed: int, folder: Path) -> dict:
         fresh(out)
         seconds = full_run(main, argv, log)
         wrote = sum(p.stat().st_size for p in out.rglob("*") if p.is_file())
+        ended = True  # then there is nothing to resume
         for number in range(times):
-            if (name in ("finetune", "eval") and (number % EVERY == 0)) or rng.random() < 0.3:
+            if ended or rng.random() < 0.3:
                 fresh(out)
             ballast = place / "ballast"
             if how == "disk":
@@ -202,6 +203,7 @@ def try_out(name: str, how: str, times: int, seed: int, folder: Path) -> dict:
             kind = {"kill": signal.SIGKILL, "interrupt": signal.SIGINT, "disk": None}[how]
             status, _ = stopped(start(main, argv, log), kind, after)
             ends[str(status)] += 1
+            ended = status in DONE
             said = log.read_text(errors="replace")
             expected = {"kill": (-9,), "interrupt": (130, INTERRUPTED), "disk": (2,)}[how]
             if status not in (*DONE, *expected) or (how != "kill" and "Traceback" in said):
@@ -210,6 +212,7 @@ def try_out(name: str, how: str, times: int, seed: int, folder: Path) -> dict:
             ballast.unlink(missing_ok=True)
             if number % EVERY == EVERY - 1 or number == times - 1:
                 full_run(main, argv, log)
+                ended = True
                 wrong += [f"{number}, whole: {fault}" for fault in problems(out)]
                 left = [p.name for p in place.rglob(".*") if ".part" in p.name]
                 wrong += [f"{number}, whole: {name} is left" for name in left]

@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from geometry.atomic import clear_leftovers
 from geometry.console import say
 from geometry.datasets.sources import SceneSource
 from geometry.engine.seeding import derive_seed
@@ -122,6 +123,7 @@ def _left_to_do(scene: Scene, options: LabelOptions) -> list[int]:
                 f"{home}); give another --folder"
             )
     home.mkdir(parents=True, exist_ok=True)
+    clear_leftovers(home)
     return todo
 
 

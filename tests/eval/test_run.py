@@ -16,6 +16,7 @@ from eval.__main__ import main
 from eval.methods.base import Pictured
 from eval.methods.references import NearestView, surface_gaussians
 from eval.run_folder import Store, read_json
+from geometry import atomic
 from geometry.views import Views
 
 SMALL = ["metrics=[psnr,ssim]", "device=cpu", "benchmark.rule.context=4", "benchmark.long_side=64"]
@@ -105,7 +106,12 @@ def test_resume_goes_on_where_it_stopped(tmp_path, captures, monkeypatch):
     assert nvs_eval(*arguments) == 130
     assert asked == ["attic", "hall"]
     assert not (tmp_path / "b/predictions/hall").exists()
+    left = (
+        tmp_path / f"b/scores/.hall-{atomic.HOST}-{2**30}-00000000.part.json"
+    )  # of a process that was killed
+    left.write_text("{")
     assert nvs_eval(*arguments) == 0
+    assert not left.exists()
     assert asked == ["attic", "hall", "hall", "kitchen"]
     assert read_json(Store(tmp_path / "b").summary)["means"] == whole["means"]
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+from geometry import atomic
 from geometry.datasets.sources import SceneSource
 from geometry.datasets.transforms_folder import TransformsFolders
 from geometry.errors import InputError
@@ -138,7 +139,10 @@ def test_a_second_run_does_nothing_and_a_torn_report_is_done_again(tmp_path):
     assert teacher.calls == 0
     report = tmp_path / FOLDER / "a" / labelling.REPORT
     report.write_text(report.read_text()[:-20])
+    left = report.with_name(f".x-{atomic.HOST}-{2**30}-00000000.part.npz")  # of a process that was killed
+    left.touch()
     assert sum(run(tmp_path, teacher).values()) == 1
+    assert not left.exists()
     assert run(tmp_path, teacher) == {}
 
 
