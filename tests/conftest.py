@@ -35,7 +35,8 @@ class Unshaped(MetaPathFinder):
         if spec is None or spec.origin is None:
             return None
         text = Path(spec.origin).read_text()
-        return None if "\nfrom jaxtyping import" in text and "\nfrom numba" not in text else spec
+        kernels = "\nfrom numba" in text or "\nfrom geometry.compiled" in text
+        return None if "\nfrom jaxtyping import" in text and not kernels else spec
 
 
 # Annotated shapes and types hold at every call of our functions, or the test that makes the call fails.
