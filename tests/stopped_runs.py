@@ -70,6 +70,7 @@ def start(main: Callable[[list[str]], int], argv: list[str], log: Path) -> int:
             os.setpgid(pid, pid)
         return pid
     os.setpgid(0, 0)  # ffmpeg goes with it, as with a terminal's Ctrl-C
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # jobs in the background are born deaf to it
     handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(handle, 1)
     os.dup2(handle, 2)
