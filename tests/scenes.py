@@ -234,6 +234,27 @@ def write_capture(folder, views, *, depth=False):
     return folder
 
 
+def write_gps(path, latitude, longitude, height):
+    """Give a photo a position, in degrees and metres, as cameras write it."""
+
+    def parts(angle):
+        minutes = abs(angle) % 1 * 60
+        return int(abs(angle)), int(minutes), minutes % 1 * 60
+
+    exif = Image.Exif()
+    exif[0x8825] = {
+        1: "S" if latitude < 0 else "N",
+        2: parts(latitude),
+        3: "W" if longitude < 0 else "E",
+        4: parts(longitude),
+        5: b"\1" if height < 0 else b"\0",
+        6: abs(height),
+    }
+    image = Image.open(path)
+    image.load()
+    image.save(path, exif=exif)
+
+
 def write_dl3dv(root, scene, views):
     """A scene of DL3DV-Benchmark: <hash>/nerfstudio/{transforms.json, images_8}; full-size cameras."""
     folder = root / scene / "nerfstudio"

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import torch
@@ -13,9 +13,10 @@ from torch import Tensor
 from geometry.capture.capture import Capture
 from geometry.console import counted, say
 from geometry.errors import InputError
+from geometry.formats.images import read_exif_position
 from geometry.models.da3 import MonocularDepth
 from geometry.ops import se3
-from geometry.ops.align import fit_scale
+from geometry.ops.align import DegenerateAlignment, fit_scale, umeyama
 from geometry.ops.metric import metric_depth
 from geometry.ops.sky import SKY_THRESHOLD
 from geometry.options import PhotoOptions
@@ -26,6 +27,7 @@ from geometry.weights.checkpoint import find_checkpoint, load_network
 
 METRIC_MODEL = "metric-large"
 _LEAST = 100  # pixels of known depth
+_GPS_LEAST, _GPS_ERROR = 5, 0.05  # photos; median distance, as a share of their spread
 _AGREEMENT = 1.5  # factor between photos' scales up to which known depth is believed
 
 
@@ -52,9 +54,9 @@ def find_scale(
 ) -> Scale:
     """The scale of what was found of a capture's context photos.
 
-    In order: a distance that was stated; metric cameras that were given; known depth, unless given cameras
-    fix the scale and metres are not asked for; a network that answers in metres; and, where metres are asked
-    for, the metric model.
+    In order: a distance that was stated; metric cameras that were given; known depth and the photos' GPS,
+    unless given cameras fix the scale and metres are not asked for; a network that answers in metres; and,
+    where metres are asked for, the metric model.
 
     Args:
         views: the photos with their cameras in the result's world.
@@ -72,7 +74,7 @@ def find_scale(
     if given and scene.metric:
         return Scale(metric=True, source=f"given cameras: {scene.source}")
     if not given or options.metric:
-        found = _by_depth(capture, maps, depth)
+        found = _by_depth(capture, maps, depth) or _by_gps(capture, cameras)
         if found is not None:
             return found
     if model is not None:
@@ -127,6 +129,37 @@ def _by_depth(capture: Capture, maps: Sequence[PixelMap], depth: Float[Tensor, "
         )
         return None
     return Scale(factor=float(factor), metric=True, source=f"known depth of {counted(len(ratios), 'photo')}")
+
+
+def _by_gps(capture: Capture, cameras: Cameras | None) -> Scale | None:
+    """How far apart photos were by GPS, which is metres off: drones go far enough for that, people seldom."""
+    places: list[np.ndarray] = []
+    centres = [] if cameras is None else se3.centres(cameras.extrinsics[0].double()).cpu()
+    found = []
+    for index, centre in zip(capture.context, centres):
+        photo = capture.scene.frames[index].image
+        place = read_exif_position(photo) if isinstance(photo, Path) else None
+        if place is not None:
+            places.append(place)
+            found.append(centre)
+    if len(places) < _GPS_LEAST:
+        return None
+    target = torch.from_numpy(np.array(places))
+    target = target - target.mean(dim=0)
+    try:
+        weights = torch.ones(len(found), dtype=torch.float64)
+        for _ in range(10):  # a few photos whose GPS was lost do not count
+            similarity = umeyama(torch.stack(found), target, weights, min_rank=1)
+            error = (similarity.points(torch.stack(found)) - target).norm(dim=-1)
+            weights = 1 / error.clamp(min=float(error.median()) + 1e-9)
+    except DegenerateAlignment:
+        return None
+    off, spread = float(error.median()), float(target.norm(dim=-1).square().mean().sqrt())
+    if off > _GPS_ERROR * spread:
+        say(f"GPS is not used: it is off by {off:.1f} m, at places that are {spread:.1f} m from their middle")
+        return None
+    source = f"GPS of {counted(len(found), 'photo')}, off by {off:.2g} m"
+    return Scale(factor=float(similarity.scale), metric=True, source=source)
 
 
 def _by_metric_model(views: Views, depth: Float[Tensor, "1 V h w"]) -> Scale:

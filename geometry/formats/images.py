@@ -2,6 +2,7 @@
 
 import importlib.util
 import io
+import math
 import os
 import re
 from collections.abc import Callable
@@ -13,7 +14,7 @@ from threading import Lock
 from typing import IO
 
 import numpy as np
-from jaxtyping import Bool, UInt8
+from jaxtyping import Bool, Float, UInt8
 from PIL import Image, ImageCms, UnidentifiedImageError
 
 from geometry.errors import DAMAGED, PhotoError
@@ -42,6 +43,8 @@ _OPENING = Lock()  # while Pillow's own limit is off
 _EXIF_MAKE, _EXIF_MODEL, _EXIF_ORIENTATION = 0x010F, 0x0110, 0x0112
 _TIFF_WIDTH, _TIFF_HEIGHT = 0x0100, 0x0101
 _EXIF_IFD, _EXIF_FOCAL, _EXIF_FOCAL_35MM = 0x8769, 0x920A, 0xA405
+_EXIF_GPS, _GPS_LATITUDE, _GPS_LONGITUDE, _GPS_ALTITUDE = 0x8825, 2, 4, 6  # the tag before has the sign
+_EQUATOR, _FLATTENING = 6378137.0, 1 / 298.257223563  # WGS 84, metres
 # EXIF orientation -> (mirror left-right first, then quarter turns clockwise) that make the photo upright.
 _UPRIGHT = {1: (0, 0), 2: (1, 0), 3: (0, 2), 4: (1, 2), 5: (1, 3), 6: (0, 1), 7: (1, 1), 8: (0, 3)}
 
@@ -113,6 +116,32 @@ def read_exif_lens(path: Path) -> ExifLens:
             return ExifLens(camera=camera, focal_mm=focal_mm, focal_35mm=focal_35mm)
         except DAMAGED:
             return ExifLens()
+
+
+def read_exif_position(path: Path) -> Float[np.ndarray, "3"] | None:
+    """Where GPS was when a photo was taken, in metres from the Earth's centre; None where EXIF is silent.
+
+    Raises:
+        PhotoError: the file is missing, empty, or no image that can be decoded.
+    """
+    with _open(path) as image:
+        try:
+            gps = _exif(image).get_ifd(_EXIF_GPS)
+            angles = [
+                math.radians(sum(float(part) / 60**i for i, part in enumerate(gps[tag])))
+                * (-1 if str(gps.get(tag - 1)).strip("\0 ")[:1].upper() in ("S", "W") else 1)
+                for tag in (_GPS_LATITUDE, _GPS_LONGITUDE)
+            ]
+            height = float(gps[_GPS_ALTITUDE]) * (-1 if gps.get(_GPS_ALTITUDE - 1) in (1, b"\1") else 1)
+        except (*DAMAGED, KeyError, TypeError, ZeroDivisionError):
+            return None
+    latitude, longitude = angles
+    squared = _FLATTENING * (2 - _FLATTENING)
+    radius = _EQUATOR / math.sqrt(1 - squared * math.sin(latitude) ** 2)
+    across = (radius + height) * math.cos(latitude)
+    up = (radius * (1 - squared) + height) * math.sin(latitude)
+    place = np.array([across * math.cos(longitude), across * math.sin(longitude), up])
+    return place if np.isfinite(place).all() and any(angles) else None
 
 
 def read_image(path: Path, *, exif: bool = True, background: Colour = WHITE) -> UInt8[np.ndarray, "H W 3"]:

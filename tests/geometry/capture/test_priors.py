@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from scenes import cameras_of, make_arc, save, scene_of, write_capture, write_photos
+from scenes import cameras_of, make_arc, save, scene_of, write_capture, write_gps, write_photos
 
 import geometry
 from geometry.capture import find_cameras, find_scale, load_views, open_capture, place_by_network
@@ -280,6 +280,31 @@ def test_where_a_scale_comes_from(measured, partly):
     unposed = replace(bare, scene=bare.scene.without_cameras())
     assert find_scale(unposed, options, views, maps, depth, model="m").source == "the network m"
     assert find_scale(unposed, options, views, maps, depth).source == "nothing: it is arbitrary"
+
+
+def test_gps_of_photos_that_are_far_apart_gives_metres(arc, tmp_path):
+    centres = 100 * se3.centres(cameras_of(arc).extrinsics[0].double()).numpy()  # east, north, up; metres
+    rng = np.random.default_rng(0)
+    said = []
+    for noise, used in ((0.02, True), (0.3, False)):
+        places = centres + noise * np.ptp(centres) * rng.normal(size=centres.shape)
+        write_capture(tmp_path, arc)
+        for i, (east, north, up) in enumerate(places):
+            if i != 2:  # by a degree, near 45 degrees north
+                at = (45 + north / 111131.8, 8 + east / 78846.8, 50 + up)
+                write_gps(tmp_path / f"images/frame_{i + 1}.png", *at)
+        options = PhotoOptions(process_res=56, unposed=True)
+        capture = open_capture(tmp_path, options, CPU)
+        views, maps = load_views(capture, capture.context, options, CPU)
+        views = replace(views, cameras=cameras_of(arc))
+        depth = torch.ones(1, 6, 4, 4)
+        with listening(said.append):
+            scale = find_scale(capture, options, views, maps, depth)
+        assert scale.metric == used
+        if used:
+            assert scale.factor == pytest.approx(100, rel=0.05)
+            assert scale.source.startswith("GPS of 5 photos, off by ")
+    assert "GPS is not used: it is off by" in said[-1]
 
 
 def test_a_distance_from_end_to_end(partly, tmp_path):

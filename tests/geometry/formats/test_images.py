@@ -5,11 +5,11 @@ import warnings
 import numpy as np
 import pytest
 from PIL import Image, ImageOps
-from scenes import save_grey
+from scenes import save_grey, write_gps
 
 from geometry.errors import InputError
 from geometry.formats import images
-from geometry.formats.images import natural_key, read_header, read_image, read_map
+from geometry.formats.images import natural_key, read_exif_position, read_header, read_image, read_map
 from geometry.scenes.photos import open_photos
 
 
@@ -159,3 +159,25 @@ def test_large_photos_open_without_a_word_and_larger_ones_are_refused(tmp_path, 
     monkeypatch.setattr(images, "MOST_PIXELS", 10**6)
     with pytest.raises(InputError, match=r"a\.png: expected at most 1 million pixels, got 10000 x 20000"):
         images.read_header(path)
+
+
+@pytest.mark.parametrize(
+    ("place", "centre"),
+    [
+        ((0.0001, 0.0, 0.0), (6378137.0, 0.0, 11.05743)),  # 0.0001 degrees at 6 335 439 m
+        ((-90.0, 30.0, 100.0), (0.0, 0.0, -6356852.314245)),
+        ((0.0, -90.0, -10.0), (0.0, -6378127.0, 0.0)),
+        ((45.0, 180.0, 0.0), (-4517590.8788, 0.0, 4487348.4088)),
+    ],
+)
+def test_gps_is_a_place_on_the_ellipsoid(tmp_path, place, centre):
+    Image.new("RGB", (8, 6)).save(tmp_path / "a.jpg")
+    write_gps(tmp_path / "a.jpg", *place)
+    np.testing.assert_allclose(read_exif_position(tmp_path / "a.jpg"), centre, atol=2e-3)
+
+
+def test_photos_without_gps(tmp_path):
+    Image.new("RGB", (8, 6)).save(tmp_path / "a.jpg")
+    assert read_exif_position(tmp_path / "a.jpg") is None
+    write_gps(tmp_path / "a.jpg", 0, 0, 3)  # what cameras write that have found no satellite
+    assert read_exif_position(tmp_path / "a.jpg") is None
