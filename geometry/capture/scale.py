@@ -133,10 +133,10 @@ def _by_depth(capture: Capture, maps: Sequence[PixelMap], depth: Float[Tensor, "
 
 def _by_gps(capture: Capture, cameras: Cameras | None) -> Scale | None:
     """How far apart photos were by GPS, which is metres off: drones go far enough for that, people seldom."""
-    places: list[np.ndarray] = []
-    centres = [] if cameras is None else se3.centres(cameras.extrinsics[0].double()).cpu()
-    found = []
-    for index, centre in zip(capture.context, centres):
+    if cameras is None:
+        return None
+    places, found = [], []
+    for index, centre in zip(capture.context, se3.centres(cameras.extrinsics[0].double()).cpu()):
         photo = capture.scene.frames[index].image
         place = read_exif_position(photo) if isinstance(photo, Path) else None
         if place is not None:
