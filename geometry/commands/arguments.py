@@ -179,6 +179,11 @@ def positive(text: str) -> int:
     return value
 
 
+def natural(text: str) -> int:
+    """argparse type: a whole number, not negative."""
+    return 0 if text == "0" else positive(text)
+
+
 def train_parser(package: str, what: str, more: str = "") -> argparse.ArgumentParser:
     """Arguments of a package's ``train`` command, which takes a configuration in Hydra's words.
 

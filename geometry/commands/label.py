@@ -5,7 +5,7 @@ import os
 from contextlib import nullcontext
 from pathlib import Path
 
-from geometry.commands.arguments import add_model_arguments, add_record, network_options
+from geometry.commands.arguments import add_model_arguments, add_record, natural, network_options
 from geometry.console import listening, say
 from geometry.errors import InputError, run_command
 from geometry.options import LabelOptions, named
@@ -32,10 +32,11 @@ def parser() -> argparse.ArgumentParser:
             "--max-residual": "labels that miss their measured inliers by more than this share are refused",
             "--again": "label what is already labelled, too",
             "--batch": "photos that go through the teacher together",
-            "--workers": "processes that decode photos, and threads that align and write",
             "--seed": "of the robust fits",
         },
     )
+    workers = "processes that decode photos, and threads that align and write (default 4; 0: none and one)"
+    p.add_argument("--workers", type=natural, default=LabelOptions.workers, help=workers)
     add_model_arguments(p)
     p.set_defaults(model="mono-large")
     return p

@@ -1,6 +1,9 @@
 """From a dataset to the batches of one process: workers, seeds, order and the way to the device."""
 
+import multiprocessing
+import os
 import signal
+import threading
 from collections.abc import Callable, Collection, Iterator, Sized
 from dataclasses import KW_ONLY, dataclass
 from functools import partial
@@ -135,10 +138,25 @@ def _start_worker(worker: int) -> None:
     Ctrl-C and a scheduler's signals reach the whole process group. A worker that is told to end does
     so after a grace period at the latest; it ends at once when the training process is gone.
     """
+    end_with_parent(worker)
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: signal.alarm(GRACE_S))
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+
+
+def end_with_parent(worker: int) -> None:
+    """Let a worker end when the process that started it is gone, be it killed.
+
+    torch's own watch asks for the parent's number, which under a fork server is the server's: that lives as
+    long as any worker does.
+    """
+
+    def wait(parent: Any) -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=wait, args=(multiprocessing.parent_process(),), daemon=True).start()
 
 
 def to_device(batch: Any, device: torch.device) -> Any:

@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader
 from geometry.atomic import clear_leftovers
 from geometry.console import say
 from geometry.datasets.sources import SceneSource
+from geometry.engine.loader import end_with_parent
 from geometry.engine.seeding import derive_seed
 from geometry.errors import InputError
 from geometry.models.da3 import MonocularDepth
@@ -62,6 +63,8 @@ def label_source(
         for name in source.names[rank::world]:
             scene = prepared(source, name)
             todo = _left_to_do(scene, options)
+            if todo:  # or labels of a run killed before its first line would seem to be of others
+                (label_folder(scene, options.folder) / file).touch()
             sizes = [scene.frames[i].image_size for i in todo]
             for _, same in groupby(zip(sizes, todo), lambda pair: pair[0]):
                 frames = [i for _, i in same]
@@ -75,6 +78,7 @@ def label_source(
         collate_fn=list,
         num_workers=options.workers,
         multiprocessing_context="forkserver" if options.workers else None,
+        worker_init_fn=end_with_parent,
     )
     with ThreadPoolExecutor(max(1, options.workers)) as threads:
         writing: deque[tuple[Scene, list[int], list[Future]]] = deque()
@@ -211,7 +215,7 @@ def align(
 
 def _open_report(path: Path) -> TextIO:
     """For appending; a last line torn by a kill is ended first, or it would spoil the next one."""
-    torn = path.is_file() and not path.read_bytes().endswith(b"\n")
+    torn = path.read_bytes()[-1:] not in (b"", b"\n")
     log = path.open("a", encoding="utf-8")
     log.write("\n" if torn else "")
     return log

@@ -1,11 +1,15 @@
 """The same samples in the same steps, whoever loads them."""
 
 import random
+import signal
+import time
 from collections import namedtuple
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from programs import Program
 
 from geometry.engine import DataStream, FixedBatchSampler, TokenBudgetSampler
 from geometry.engine.loader import to_device
@@ -82,3 +86,37 @@ def test_containers_move_and_other_values_stay():
     assert moved["x"].a.device.type == "meta"
     assert moved["x"].b[0] == "name"
     assert moved["x"].b[1].device.type == "meta"
+
+
+KILLED = """
+import os, torch
+from geometry.engine import DataStream, FixedBatchSampler
+class Workers:
+    def __getitem__(self, request):
+        return os.getpid()
+if __name__ == "__main__":
+    data = DataStream(Workers(), FixedBatchSampler(batch_size=1), workers=2, start_method="forkserver")
+    place = dict(seed=0, rank=0, world_size=1, accumulate=1, device=torch.device("cpu"))
+    for ((_, worker, _),) in data.steps(0, 10**6, **place):
+        print(int(worker), flush=True)
+"""
+
+
+def test_workers_end_with_a_training_that_was_killed(tmp_path):
+    (tmp_path / "killed.py").write_text(KILLED)
+    program = Program([tmp_path / "killed.py"], tmp_path / "said.txt")
+    program.wait_for(lambda: len(set(program.said.split())) > 1)
+    workers = {int(word) for word in program.said.split()}
+    program.send_signal(signal.SIGKILL)  # to it alone
+    until = time.monotonic() + 10
+    while any(lives(worker) for worker in workers):
+        assert time.monotonic() < until, "workers outlive the training"
+        time.sleep(0.02)
+    program.wait()
+
+
+def lives(process):
+    try:
+        return bool(Path(f"/proc/{process}/cmdline").read_bytes())  # of one that nobody has waited for: empty
+    except OSError:
+        return False
