@@ -14,6 +14,8 @@ from omegaconf.errors import OmegaConfBaseException
 from geometry.commands.arguments import CONFIGS, choices, experiments
 from geometry.errors import InputError
 
+UNKNOWN = re.compile(r"Could not override '([^']+)'")
+
 
 def compose(
     name: str,
@@ -74,7 +76,7 @@ def _explain(error: Exception, name: str, overrides: Sequence[str]) -> str:
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, choice = error.missing_cfg_file.partition("/")
         return _not_among(group, choice, choices(group))
-    if unknown := re.match(r"Could not override '([^']+)'", str(error)):
+    if unknown := UNKNOWN.match(str(error)):
         key = unknown[1]
         groups = [path.name for path in CONFIGS.iterdir() if path.is_dir()]
         tree = OmegaConf.to_container(_without(key, name, overrides), resolve=False)
@@ -92,12 +94,13 @@ def _not_among(group: str, choice: str, known: Sequence[str]) -> str:
 
 
 def _without(key: str, name: str, overrides: Sequence[str]) -> DictConfig:
-    """The configuration without the override that failed, or without any where others fail too."""
+    """The configuration without the override of this key, and without others whose key is unknown as well."""
     rest = [text for text in overrides if text.lstrip("+~").partition("=")[0] != key]
     try:
         return hydra.compose(name, rest)
-    except (HydraException, OmegaConfBaseException):
-        return hydra.compose(name)
+    except (HydraException, OmegaConfBaseException) as error:
+        other = UNKNOWN.match(str(error))
+        return _without(other[1], name, rest) if other else hydra.compose(name)
 
 
 def _paths(tree: Any, prefix: str = "") -> Iterator[str]:

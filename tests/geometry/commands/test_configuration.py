@@ -25,6 +25,10 @@ ROOT = Path(__file__).resolve().parents[3]
         (["experiment=geometry/smoke", "loop.stesp=3"], r"did you mean loop\.steps\?$"),
         (["experiment=geometry/smoke", "lopp.steps=3"], r"did you mean loop\.steps\?$"),
         (["experiment=geometry/smoke", "a.b=1", "c=2"], r"a\.b: .* \+a\.b=\.\.\. adds it$"),
+        (
+            ["data=geometry_procedural", "data.sampler.tokens=9", "data.sampler.patch=1"],
+            r"data\.sampler\.tokens: .* did you mean (?!data\.sampler\.tokens)",
+        ),
         (["model=mono"], r"model: expected one of any_view, monocular, .*; did you mean monocular\?$"),
         (["loop.steps"], "Error parsing override"),
     ],
