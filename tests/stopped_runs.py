@@ -208,7 +208,8 @@ def try_out(name: str, how: str, times: int, seed: int, folder: Path) -> dict:
             said = log.read_text(errors="replace")
             expected = {"kill": (-9,), "interrupt": (130, INTERRUPTED), "disk": (2,)}[how]
             if status not in (*DONE, *expected) or (how != "kill" and "Traceback" in said):
-                wrong.append(f"{number}: ended with {status} after {after:.2f} s: {said[-1500:]}")
+                shown = said[max(0, said.find("Traceback") - 300) :][:2000]
+                wrong.append(f"{number}: ended with {status} after {after:.2f} s: {shown}")
             wrong += [f"{number}: {fault}" for fault in problems(out)]
             ballast.unlink(missing_ok=True)
             if number % EVERY == EVERY - 1 or number == times - 1:
