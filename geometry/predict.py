@@ -57,9 +57,8 @@ def place_views(
 ) -> tuple[Cameras, float]:
     """Cameras of one scene's views of which some, none or all have their own, in the world of those.
 
-    Known cameras go to the network as camera tokens, those of the known views alone; in the others' place are
-    the tokens that it learned for views without pose. What it answers is carried to the given world by
-    the similarity of the known cameras in both (`geometry.ops.align.align_cameras`).
+    What `predict_partly` finds is carried to the given world by the similarity of the known cameras in both
+    (`geometry.ops.align.align_cameras`).
 
     Returns:
         Cameras of all views, the known ones as they were given, and how far the network's own estimates of
@@ -72,11 +71,7 @@ def place_views(
         return network(
             replace(views, cameras=None, known=None), chunk=chunk, rays=False, **options
         ).cameras, 0.0
-    given, _ = condition(views.cameras[:, known])
-    extrinsics = torch.eye(4).to(given.extrinsics).repeat(1, views.known.shape[1], 1, 1)
-    extrinsics[:, known] = given.extrinsics
-    told = replace(views, cameras=replace(views.cameras, extrinsics=extrinsics))
-    found = network(told, reference=known[:1], chunk=chunk, rays=False).cameras
+    found = predict_partly(network, views, chunk=chunk).cameras
     carry, error = align_cameras(found.extrinsics[0, known], views.cameras.extrinsics[0, known])
     placed = carry.extrinsics(found.extrinsics[0].double()).to(found.extrinsics)[None]
     which = views.known[..., None, None]
@@ -84,6 +79,22 @@ def place_views(
         extrinsics=torch.where(which, views.cameras.extrinsics, placed),
         intrinsics=torch.where(which, views.cameras.intrinsics, found.intrinsics),
     ), float(error)
+
+
+def predict_partly(
+    network: DepthAnything3 | NestedDepthAnything3, views: Views, *, chunk: int = 8, **_: Any
+) -> Geometry:
+    """Geometry of one scene's views of which some have cameras, in the network's own world.
+
+    Known cameras go to the network as camera tokens, those of the known views alone; in the others' place are
+    the tokens that it learned for views without pose.
+    """
+    known = views.known[0].nonzero()[:, 0]
+    given, _ = condition(views.cameras[:, known])
+    extrinsics = torch.eye(4).to(given.extrinsics).repeat(1, views.known.shape[1], 1, 1)
+    extrinsics[:, known] = given.extrinsics
+    told = replace(views, cameras=replace(views.cameras, extrinsics=extrinsics))
+    return network(told, reference=known[:1], chunk=chunk, rays=False)
 
 
 def in_given_world(geometry: Geometry, original: Cameras, given: Cameras, world: Similarity) -> Geometry:

@@ -42,6 +42,14 @@ class Similarity(TensorRecord):
         centre = self.points(cam_to_world[..., :3, 3])
         return se3.invert(se3.from_rotation_translation(rotation, centre))
 
+    def then(self, after: "Similarity") -> "Similarity":
+        """This similarity, and ``after`` on what it gives."""
+        return Similarity(
+            scale=after.scale * self.scale,
+            rotation=after.rotation @ self.rotation,
+            translation=after.points(self.translation[..., None, :])[..., 0, :],
+        )
+
     def inverse(self) -> "Similarity":
         rotation = self.rotation.mT
         scale = 1 / self.scale
