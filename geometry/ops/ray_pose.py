@@ -6,12 +6,11 @@ Everything here works in NDC, in which the image spans -1..1 on both axes, and i
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from geometry.ops import se3
 from geometry.ops.pinhole import intrinsics_matrix, pixel_grid
-from geometry.ops.released_ray_pose import positive_qr, released_decomposition
 from geometry.tensors import TensorRecord
 from geometry.views import Cameras
 
@@ -44,8 +43,6 @@ def cameras_from_rays(
     image_size: tuple[int, int],
     *,
     seed: int = 0,
-    released: bool = False,
-    indices: Int[Tensor, "i s"] | None = None,
 ) -> RayCameras:
     """Camera of each ray map; without gradient, and the same for the same seed on every device.
 
@@ -59,8 +56,6 @@ def cameras_from_rays(
     Args:
         conf: weights of rays, not negative; None weighs them equally.
         image_size: (H, W) to which the returned intrinsics refer.
-        released: compute as the released network does, which is biased for an off-centre principal point.
-        indices: only with ``released``: ranks by confidence that its RANSAC samples.
 
     Raises:
         ValueError: a view has fewer than 8 finite rays of positive weight.
@@ -74,27 +69,21 @@ def cameras_from_rays(
     points = torch.cat((cells, torch.ones_like(cells[..., :1])), dim=-1).reshape(h * w, 3)
     generator = torch.Generator().manual_seed(seed)
 
-    if released:
-        found = released_decomposition(
-            flat_rays, flat_conf, points.to(rays), indices=indices, generator=generator
+    chosen = slice(None)
+    if h * w > MAX_RAYS:
+        # Random, not strided: a stride can fall in step with the image's width.
+        chosen = torch.randperm(h * w, generator=generator)[:MAX_RAYS].to(rays.device)
+    parts = [
+        _decompose(
+            flat_rays[i : i + VIEWS_AT_A_TIME, chosen].double(),
+            flat_conf[i : i + VIEWS_AT_A_TIME, chosen].double(),
+            points[chosen],
+            generator,
+            first_view=i,
         )
-    else:
-        chosen = slice(None)
-        if h * w > MAX_RAYS:
-            # Random, not strided: a stride can fall in step with the image's width.
-            chosen = torch.randperm(h * w, generator=generator)[:MAX_RAYS].to(rays.device)
-        parts = [
-            _decompose(
-                flat_rays[i : i + VIEWS_AT_A_TIME, chosen].double(),
-                flat_conf[i : i + VIEWS_AT_A_TIME, chosen].double(),
-                points[chosen],
-                generator,
-                first_view=i,
-            )
-            for i in range(0, B * V, VIEWS_AT_A_TIME)
-        ]
-        found = tuple(torch.cat(values) for values in zip(*parts))
-
+        for i in range(0, B * V, VIEWS_AT_A_TIME)
+    ]
+    found = (torch.cat(values) for values in zip(*parts))
     rotation, centre, focal, principal = (value.unflatten(0, (B, V)).to(rays) for value in found)
     half = rays.new_tensor([image_size[1] / 2, image_size[0] / 2])
     cameras = Cameras(
@@ -260,3 +249,10 @@ def _skew(vector: Tensor) -> Tensor:
     x, y, z = vector.unbind(-1)
     zero = torch.zeros_like(x)
     return torch.stack((zero, -z, y, z, zero, -x, -y, x, zero), dim=-1).unflatten(-1, (3, 3))
+
+
+def positive_qr(matrix: Tensor) -> tuple[Tensor, Tensor]:
+    """Orthogonal times upper triangular with positive diagonal."""
+    Q, R = torch.linalg.qr(matrix)
+    sign = torch.where(R.diagonal(dim1=-2, dim2=-1) < 0, -1.0, 1.0).to(matrix)
+    return Q * sign[..., None, :], R * sign[..., :, None]

@@ -27,6 +27,7 @@ from nvs.gaussians.spherical_harmonics import rotate_sh
 from nvs.model.parametrisation import released_world_quats
 from tests.golden.compare import EQUAL, FINITE, PIXELS, RAY_POSE, UTILITY, Report
 from tests.golden.networks import read_images, variant_of
+from tests.golden.released_ray_pose import released_cameras_from_rays
 from tests.golden.weights import filled_network, rule_image
 
 
@@ -95,7 +96,7 @@ def check_raypose(path: Path, report: Report) -> None:
         rays, conf = torch.from_numpy(arrays["ray"]), torch.from_numpy(arrays["conf"])
         size = (2, 2)  # NDC: intrinsics then are (focal, principal + 1)
         table = torch.from_numpy(arrays["ransac_idx"])
-        theirs = cameras_from_rays(rays, conf, size, released=True, indices=table)
+        theirs = released_cameras_from_rays(rays, conf, size, indices=table)
         ours: dict[str, object] = {
             "c2w": se3.invert(theirs.cameras.extrinsics),
             "w2c": theirs.cameras.extrinsics,
@@ -135,7 +136,7 @@ def _check_illconditioned(path: Path, case: str, arrays: dict[str, np.ndarray], 
     with torch.inference_mode():
         network = filled_network(variant_of(network_file))
         geometry = network.decode(network.encode(images))
-    found = cameras_from_rays(geometry.rays, geometry.ray_conf, tuple(images.shape[-2:]), released=True)
+    found = released_cameras_from_rays(geometry.rays, geometry.ray_conf, tuple(images.shape[-2:]))
     ours = {
         "extrinsics_illconditioned": found.cameras.extrinsics[..., :3, :],
         "intrinsics_illconditioned": found.cameras.intrinsics,

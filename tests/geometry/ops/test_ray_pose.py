@@ -10,6 +10,7 @@ from geometry.ops import se3
 from geometry.ops.ray_pose import cameras_from_rays
 from geometry.ops.rays import rays_from_cameras
 from geometry.ops.rotations import angle_between
+from tests.golden.released_ray_pose import released_cameras_from_rays
 
 SIZE = (36, 48)
 
@@ -63,7 +64,7 @@ def test_ray_length_does_not_matter_and_wrong_rays_are_outvoted(generator):
 @pytest.mark.parametrize("case", ["clean", "noisy", "offcentre"])
 def test_released_solver_agrees_with_its_golden_numbers(golden_dir, case):
     data = golden_case(golden_dir, case)
-    found = cameras_from_rays(data["ray"], data["conf"], (24, 32), released=True, indices=data["ransac_idx"])
+    found = released_cameras_from_rays(data["ray"], data["conf"], (24, 32), indices=data["ransac_idx"])
     assert_close(found.cameras.extrinsics, data["w2c"], atol=1e-4, rtol=0)
     assert_close(found.focal_ndc, data["focal_ndc"], atol=1e-4, rtol=0)
     assert_close(found.principal_ndc + 1, data["pp_plus1"], atol=1e-4, rtol=0)
@@ -71,7 +72,7 @@ def test_released_solver_agrees_with_its_golden_numbers(golden_dir, case):
 
 def test_released_solver_draws_what_the_released_one_draws(golden_dir):
     data = golden_case(golden_dir, "noisy")  # its index table was drawn with seed 0
-    found = cameras_from_rays(data["ray"], data["conf"], (24, 32), released=True, seed=0)
+    found = released_cameras_from_rays(data["ray"], data["conf"], (24, 32), seed=0)
     assert_close(found.cameras.extrinsics, data["w2c"], atol=1e-4, rtol=0)
 
 
@@ -91,8 +92,8 @@ def test_noisy_rays_beat_the_released_solver_on_average(generator, noise, share,
     cameras = cameras_of(generator, 12, off_centre)
     rays = spoiled(rays_from_cameras(cameras, SIZE, (18, 24)), noise, share, generator)
     errors = {}
-    for released in (False, True):
-        found = cameras_from_rays(rays, None, SIZE, released=released).cameras
+    for released, solver in ((False, cameras_from_rays), (True, released_cameras_from_rays)):
+        found = solver(rays, None, SIZE).cameras
         turn = angle_between(found.extrinsics[..., :3, :3], cameras.extrinsics[..., :3, :3])
         move = (se3.centres(found.extrinsics) - se3.centres(cameras.extrinsics)).norm(dim=-1)
         focal = (found.intrinsics / cameras.intrinsics)[..., [0, 1], [0, 1]].log().abs()
@@ -128,10 +129,9 @@ def test_many_rays_are_thinned_and_garbage_stays_finite(generator):
         cameras_from_rays(rays, None, SIZE).cameras.extrinsics, cameras.extrinsics, atol=1e-5, rtol=0
     )
     garbage = torch.randn(1, 3, 12, 12, 6, generator=generator)
-    for released in (False, True):
-        found = cameras_from_rays(garbage, None, SIZE, released=released)
-        assert found.cameras.extrinsics.isfinite().all()
-        assert found.cameras.intrinsics.isfinite().all()
+    found = cameras_from_rays(garbage, None, SIZE)
+    assert found.cameras.extrinsics.isfinite().all()
+    assert found.cameras.intrinsics.isfinite().all()
 
 
 def test_too_few_rays_are_an_error():

@@ -1,11 +1,13 @@
-"""Cameras from rays as the released network computes them, defects included: for comparison with it.
-
-Use `geometry.ops.ray_pose.cameras_from_rays`, whose default is exact for any principal point.
-"""
+"""Cameras from rays as the released network computes them, defects included: a referee for its numbers."""
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+
+from geometry.ops import se3
+from geometry.ops.pinhole import intrinsics_matrix, pixel_grid
+from geometry.ops.ray_pose import RayCameras, positive_qr
+from geometry.views import Cameras
 
 ITERATIONS = 100
 SAMPLE = 8
@@ -13,26 +15,31 @@ INLIER_ERROR = 0.2  # in units of direction / z
 MAX_REFIT = 8000
 
 
-def released_decomposition(
-    rays: Float[Tensor, "n r 6"],
-    conf: Float[Tensor, "n r"],
-    points: Float[Tensor, "r 3"],
+def released_cameras_from_rays(
+    rays: Float[Tensor, "B V h w 6"],
+    conf: Float[Tensor, "B V h w"] | None,
+    image_size: tuple[int, int],
     *,
-    indices: Int[Tensor, "i s"] | None,
-    generator: torch.Generator,
-) -> tuple[Float[Tensor, "n 3 3"], Float[Tensor, "n 3"], Float[Tensor, "n 2"], Float[Tensor, "n 2"]]:
-    """cam_to_world rotation, centre, focal and principal point (NDC, 0 at the centre) of each view.
+    seed: int = 0,
+    indices: Int[Tensor, "i s"] | None = None,
+) -> RayCameras:
+    """`geometry.ops.ray_pose.cameras_from_rays` as released.
 
     The direction map R K^-1 is decomposed as orthogonal times *lower* triangular, which is right only if
     the principal point is central: elsewhere rotation and intrinsics are biased.
 
     Args:
-        points: cell centres (x, y, 1) in -1..1.
         indices: ranks, in falling confidence, that each iteration samples; drawn if None.
-        generator: on the CPU.
 
     Source: the released DA3 network.
     """
+    B, V, h, w, _ = rays.shape
+    conf = torch.ones_like(rays[..., 0]) if conf is None else conf
+    cells = pixel_grid((2, 2), (h, w), device=rays.device, dtype=torch.float64) - 1  # NDC
+    points = torch.cat((cells, torch.ones_like(cells[..., :1])), dim=-1).reshape(h * w, 3).to(rays)
+    generator = torch.Generator().manual_seed(seed)
+    rays, conf = rays.reshape(B * V, h * w, 6), conf.reshape(B * V, h * w)
+
     z = rays[..., 2:3]
     usable = z.abs() > 1e-4
     slopes = rays[..., :2] / torch.where(usable, z, torch.ones_like(z))
@@ -54,7 +61,14 @@ def released_decomposition(
     focal = 1 / torch.stack((lower[:, 0, 0], lower[:, 1, 1]), dim=-1)
     share = conf / conf.sum(-1, keepdim=True)
     centre = (share[..., None] * rays[..., 3:]).sum(-2)
-    return rotation, centre, focal, lower[:, 2, :2]
+    found = (rotation, centre, focal, lower[:, 2, :2])
+    rotation, centre, focal, principal = (value.unflatten(0, (B, V)) for value in found)
+    half = rays.new_tensor([image_size[1] / 2, image_size[0] / 2])
+    cameras = Cameras(
+        extrinsics=se3.invert(se3.from_rotation_translation(rotation, centre)),
+        intrinsics=intrinsics_matrix(focal * half, (principal + 1) * half),
+    )
+    return RayCameras(cameras=cameras, focal_ndc=focal, principal_ndc=principal)
 
 
 def _fit_view(
@@ -88,10 +102,3 @@ def _homography(points: Tensor, slopes: Tensor, weights: Tensor) -> Tensor:
     # square one would be [2k, 2k].
     solution = torch.linalg.svd(rows, full_matrices=False).Vh[..., -1, :].unflatten(-1, (3, 3))
     return solution / solution[..., 2:, 2:]
-
-
-def positive_qr(matrix: Tensor) -> tuple[Tensor, Tensor]:
-    """Orthogonal times upper triangular with positive diagonal."""
-    Q, R = torch.linalg.qr(matrix)
-    sign = torch.where(R.diagonal(dim1=-2, dim2=-1) < 0, -1.0, 1.0).to(matrix)
-    return Q * sign[..., None, :], R * sign[..., :, None]
