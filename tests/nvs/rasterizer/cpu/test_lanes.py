@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from numba import njit
 
+from geometry.compiled import OPTIONS
 from nvs.rasterizer import rasterize
 from nvs.rasterizer.cpu import lanes
 from nvs.rasterizer.cpu.blending import blend
 from nvs.rasterizer.cpu.blending_backward import blend_backward
-from nvs.rasterizer.cpu.layout import OPTIONS
 
 X86 = re.compile(r"\bv?(?:mul|add|sub|fmadd\d+|fnmadd\d+)ps\b")
 ARM = re.compile(r"\bf(?:mul|add|sub|mla)\s+v\d+\.4s")
