@@ -10,7 +10,7 @@ from geometry.errors import InputError
 from geometry.views import Cameras
 from nvs.gaussians import Gaussians, Rendering
 from nvs.rasterizer.backends import choose_backend
-from nvs.rasterizer.settings import CONSTANTS, Settings
+from nvs.rasterizer.settings import Settings
 
 
 def rasterize(
@@ -25,7 +25,6 @@ def rasterize(
     antialiased: bool = False,
     depth: Literal["expected", "accumulated"] = "expected",
     colors: Float[Tensor, "B N 3"] | None = None,
-    constants: Literal["gsplat-1.5.3", "gsplat-1.6"] = "gsplat-1.5.3",
     backend: str = "auto",
 ) -> Rendering:
     """Images of Gaussians seen by cameras, with gsplat's numbers on every backend.
@@ -44,7 +43,6 @@ def rasterize(
         antialiased: scale opacities by how much ``eps2d`` has spread each Gaussian (Mip-Splatting).
         depth: "expected" divides accumulated z-depth by alpha; where alpha is 0, depth is 0.
         colors: used instead of the spherical harmonics, as they are.
-        constants: the gsplat version whose alpha and antialiasing limits hold.
         backend: "auto" takes gsplat on CUDA tensors, the Numba kernels ("cpu") on CPU tensors and where
             gsplat's cannot be loaded; "cpu" takes CUDA tensors to the CPU and its images back. "torch" is the
             slow PyTorch twin. CPU and CUDA compute in float32, the twin in the dtype of its input.
@@ -56,8 +54,6 @@ def rasterize(
     """
     if depth not in ("expected", "accumulated"):
         raise InputError(f"depth must be 'expected' or 'accumulated', got {depth!r}")
-    if constants not in CONSTANTS:
-        raise InputError(f"constants must be one of {', '.join(CONSTANTS)}, got {constants!r}")
     if not 0 < near < far:
         raise InputError(f"0 < near < far is needed, got near={near}, far={far}")
     if not eps2d >= 0:
@@ -69,7 +65,6 @@ def rasterize(
         far=float(far),
         eps2d=float(eps2d),
         antialiased=bool(antialiased),
-        constants=CONSTANTS[constants],
     )
     device = gaussians.means.device
     backend = choose_backend(backend, device)

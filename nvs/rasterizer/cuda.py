@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import replace
 from functools import cache
-from importlib.metadata import version
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -24,7 +23,7 @@ from geometry.errors import InputError
 from geometry.views import Cameras
 from nvs.gaussians import Gaussians
 from nvs.rasterizer import twin
-from nvs.rasterizer.settings import CONSTANTS, Settings
+from nvs.rasterizer.settings import Settings
 
 TILE = 16
 LARGEST_SCALE = 1e5  # scene units; near the camera gsplat's gradients overflow float32 from about 5e5 on
@@ -91,24 +90,11 @@ def _one_process_at_a_time() -> Iterator[None]:
             file.close()  # which unlocks
 
 
-def _check_constants(settings: Settings) -> None:
-    """gsplat's constants are compiled in: only those of the installed version can be had."""
-    installed = version("gsplat")
-    number = tuple(int(part) for part in installed.split(".")[:2])
-    name = "gsplat-1.6" if number >= (1, 6) else "gsplat-1.5.3"
-    if settings.constants != CONSTANTS[name]:
-        raise InputError(
-            f"constants={name!r} are those of the installed gsplat {installed}, others were asked for: "
-            "install the other gsplat, or use backend='cpu' or 'torch'"
-        )
-
-
 def render(
     gaussians: Gaussians, colors: Float[Tensor, "B N 3"] | None, cameras: Cameras, settings: Settings
 ) -> tuple[Float[Tensor, "B V 3 H W"], Float[Tensor, "B V H W"], Float[Tensor, "B V H W"]]:
     """Colour over black, accumulated depth, alpha."""
-    gsplat = import_gsplat()  # first: without gsplat it has no version either
-    _check_constants(settings)
+    gsplat = import_gsplat()
     if gaussians.means.numel() == 0 or cameras.extrinsics.numel() == 0:
         return _nothing(gaussians, colors, cameras, settings)
     # gsplat saves cameras for its backward pass, which tensors of an inference mode do not allow.

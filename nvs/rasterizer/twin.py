@@ -18,7 +18,7 @@ from torch import Tensor
 from geometry.ops.pinhole import intrinsics_matrix
 from geometry.views import Cameras
 from nvs.gaussians import Gaussians
-from nvs.rasterizer.settings import ALPHA_MIN, TRANSMITTANCE_MIN, Settings
+from nvs.rasterizer.settings import ALPHA_MAX, ALPHA_MIN, TRANSMITTANCE_MIN, Settings
 
 
 @cache
@@ -130,7 +130,7 @@ def _project_visible(
     )
     opacities = scene.opacities[0, index]
     if settings.antialiased:
-        opacities = opacities * compensations[0].clamp(min=settings.constants.compensation_min)
+        opacities = opacities * compensations[0]
     if colors is None:
         centre = torch.inverse(extrinsics)[:3, 3]
         rgb = gsplat._spherical_harmonics(scene.sh_degree, means - centre, scene.sh[0, index])
@@ -186,9 +186,7 @@ def touched_pixels(
             light = torch.ones_like(x)  # [pixels, 1]
             for some in near.split(at_once):
                 exponent = falloff(projected, some[None], x, y)  # [pixels, entries]
-                alpha = (projected.opacities[some] * torch.exp(-exponent)).clamp(
-                    max=settings.constants.alpha_max
-                )
+                alpha = (projected.opacities[some] * torch.exp(-exponent)).clamp(max=ALPHA_MAX)
                 counts = (exponent >= 0) & (alpha >= ALPHA_MIN)
                 left_over = light * (1 - alpha * counts).cumprod(dim=1)
                 p, e = (counts & (left_over > TRANSMITTANCE_MIN)).nonzero().unbind(-1)
@@ -209,7 +207,7 @@ def composite(
     H, W = settings.image_size
     x, y = (pixels % W).to(projected.means) + 0.5, (pixels // W).to(projected.means) + 0.5
     exponent = falloff(projected, entries, x, y)
-    alpha = (projected.opacities[entries] * torch.exp(-exponent)).clamp(max=settings.constants.alpha_max)
+    alpha = (projected.opacities[entries] * torch.exp(-exponent)).clamp(max=ALPHA_MAX)
 
     # Transmittance up to each pair: the product of (1 - alpha) before it in its pixel. As a running sum of
     # logarithms over all pixels, less the sum before the pixel's first pair; float64 keeps it exact.

@@ -22,11 +22,11 @@ from nvs.rasterizer.cpu.lanes import (
     store,
 )
 from nvs.rasterizer.cpu.sorting import MOST_BUCKETS, sort_range, split
-from nvs.rasterizer.settings import ALPHA_MIN, TRANSMITTANCE_MIN
+from nvs.rasterizer.settings import ALPHA_MAX, ALPHA_MIN, TRANSMITTANCE_MIN
 
 F = np.float32
 ZERO, HALF, ONE = F(0), F(0.5), F(1)
-LOG_ALPHA_MIN = F(np.log2(ALPHA_MIN))
+LOG_ALPHA_MIN, MOST_ALPHA = F(np.log2(ALPHA_MIN)), F(ALPHA_MAX)
 LIGHT_MIN = F(TRANSMITTANCE_MIN)
 
 # Words of a block's state: transmittance, then the four output channels, sixteen lanes each. The
@@ -64,7 +64,7 @@ def exponents(x, y, shape):
 
 
 @inlined
-def blend_block(state, at, x, y, shape, features, alpha_max):
+def blend_block(state, at, x, y, shape, features):
     """Lay one Gaussian over one block; returns whether any pixel is not yet opaque."""
     light = load(state, at)
     _, _, power = exponents(x, y, shape)
@@ -72,7 +72,7 @@ def blend_block(state, at, x, y, shape, features, alpha_max):
     if not some(reached):
         return True
     alpha = exp2(select(reached, power, ZERO))
-    alpha = select(alpha < alpha_max, alpha, alpha_max)
+    alpha = select(alpha < MOST_ALPHA, alpha, MOST_ALPHA)
     left = light - light * alpha
     used = reached & (left > LIGHT_MIN)
     weight = select(used, light * alpha, ZERO)
@@ -103,9 +103,7 @@ def start_tile(state, words, x0, y0, height, width):
 
 
 @compiled
-def blend_tile(
-    tile, tiles_x, height, width, records, record_ints, entries, order, offsets, state, starts, alpha_max
-):
+def blend_tile(tile, tiles_x, height, width, records, record_ints, entries, order, offsets, state, starts):
     """Composite one tile into ``state``; returns how many of its entries were used.
 
     ``order`` receives the entries, nearest first as far as they were used.
@@ -133,7 +131,7 @@ def blend_tile(
                 for column in range(left, right + 1):
                     block = 4 * row + column
                     if live >> block & 1 and not blend_block(
-                        state, STATE * block, x - F(4 * column), y - F(4 * row), shape, features, alpha_max
+                        state, STATE * block, x - F(4 * column), y - F(4 * row), shape, features
                     ):
                         live &= ~(1 << block)
             if live == 0:
@@ -144,7 +142,7 @@ def blend_tile(
 @compiled
 def blend(
     worker, workers,
-    height, width, records, record_ints, entries, order, offsets, states, alpha_max, rgb, depth, alpha, used,
+    height, width, records, record_ints, entries, order, offsets, states, rgb, depth, alpha, used,
 ):  # fmt: skip
     """Composite this worker's tiles: colour over black, accumulated depth, alpha, and entries used.
 
@@ -156,7 +154,6 @@ def blend(
     for tile in range(worker, tiles, workers):
         used[tile] = blend_tile(
             tile, tiles_x, height, width, records, record_ints, entries, order, offsets, state, starts,
-            alpha_max,
         )  # fmt: skip
         x0, y0 = tile % tiles_x * L.TILE, tile // tiles_x * L.TILE
         for y in range(min(L.TILE, height - y0)):

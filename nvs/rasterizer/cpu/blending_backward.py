@@ -16,6 +16,7 @@ from nvs.rasterizer.cpu.blending import (
     INDEX,
     LIGHT_MIN,
     LOG_ALPHA_MIN,
+    MOST_ALPHA,
     exponents,
     reached_blocks,
     read_record,
@@ -56,7 +57,7 @@ def start_tile_backward(
 @compiled
 def blend_tile_backward(
     tile, tiles_x, height, width, records, record_ints, order, begin, end, live, state,
-    chunk_shift, chunk_slots, entry_sums, touched, alpha_max,
+    chunk_shift, chunk_slots, entry_sums, touched,
 ):  # fmt: skip
     """Walk one tile's used entries and store their sums, each in its own slot."""
     tile_x, tile_y = tile % tiles_x, tile // tiles_x
@@ -87,7 +88,7 @@ def blend_tile_backward(
                     continue
                 hit = True
                 raw = exp2(select(reached, power, ZERO))
-                alpha = select(raw < alpha_max, raw, alpha_max)
+                alpha = select(raw < MOST_ALPHA, raw, MOST_ALPHA)
                 remains = ONE - alpha
                 left_over = light - light * alpha
                 used = reached & (left_over > LIGHT_MIN)
@@ -99,7 +100,7 @@ def blend_tile_backward(
                 behind = load(state, word + BEHIND) - weight * q
                 store(state, word + BEHIND, behind)
                 # Where alpha is cut off, it no longer depends on the Gaussian's shape and opacity.
-                one = select(used & (raw <= alpha_max), alpha * (light * q - behind / remains), ZERO)
+                one = select(used & (raw <= MOST_ALPHA), alpha * (light * q - behind / remains), ZERO)
                 one_x, one_y = one * dx, one * dy
                 v, v_x, v_y = v + one, v_x + one_x, v_y + one_y
                 v_xx, v_xy, v_yy = v_xx + one_x * dx, v_xy + one_x * dy, v_yy + one_y * dy
@@ -129,7 +130,7 @@ def blend_tile_backward(
 @compiled
 def blend_backward(
     worker, workers,
-    height, width, records, record_ints, order, offsets, used, states, alpha_max,
+    height, width, records, record_ints, order, offsets, used, states,
     rgb, depth, alpha, rgb_gradient, depth_gradient, alpha_gradient,
     chunk_shift, chunk_slots, entry_sums, touched,
 ):  # fmt: skip
@@ -147,5 +148,5 @@ def blend_backward(
         blend_tile_backward(
             tile, tiles_x, height, width, records, record_ints, order,
             offsets[tile], offsets[tile] + used[tile], live, state,
-            chunk_shift, chunk_slots, entry_sums, touched, alpha_max,
+            chunk_shift, chunk_slots, entry_sums, touched,
         )  # fmt: skip

@@ -109,7 +109,7 @@ def pixel_range(centre, extent, side):
 def project(
     worker, workers,
     means, quats, scales, opacities, colors, degree, camera, height, width,
-    near, far, eps2d, antialiased, compensation_min, chunk_shift,
+    near, far, eps2d, antialiased, chunk_shift,
     records, record_ints, places, histogram, chunk_entries,
 ):  # fmt: skip
     """Fill records and places of one view, and count entries per chunk and tile.
@@ -153,7 +153,7 @@ def project(
             if not (blurred > ZERO and inverse > ZERO):
                 continue
             if antialiased:
-                opacity *= max(math.sqrt(det / blurred), compensation_min)
+                opacity *= math.sqrt(det / blurred)
                 if not opacity >= LEAST_OPACITY:
                     continue
             log_opacity = np.log2(opacity)

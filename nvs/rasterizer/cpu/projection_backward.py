@@ -5,8 +5,6 @@ Gaussian adds up its own entries in a fixed order; camera gradients are added up
 chunks. So the result does not depend on the number of threads.
 """
 
-import math
-
 import numpy as np
 
 from geometry.compiled import compiled, inlined
@@ -93,7 +91,7 @@ def harmonics_backward(sh, at, degree, x, y, z, v_red, v_green, v_blue, v_sh, fr
 def project_backward(
     worker, workers,
     means, quats, scales, opacities, colors, degree, camera, height, width,
-    eps2d, antialiased, compensation_min, chunk_shift, chunk_slots, places, entry_sums, touched, fresh,
+    eps2d, antialiased, chunk_shift, chunk_slots, places, entry_sums, touched, fresh,
     v_means, v_quats, v_scales, v_opacities, v_colors, v_camera,
 ):  # fmt: skip
     """Gradients of `project`, in the layout of its inputs.
@@ -155,7 +153,7 @@ def project_backward(
             if antialiased:
                 # total[L.V] / opacity is d loss / d (opacity * factor) * factor already.
                 ratio = det * inverse_det
-                if math.sqrt(ratio) > compensation_min:
+                if ratio > ZERO:
                     v_ratio = HALF * total[L.V] / ratio
                     v_det = v_ratio * inverse_det
                     v_xx += v_det * (yy - ratio * (yy + eps2d))

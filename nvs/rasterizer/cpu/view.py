@@ -62,7 +62,7 @@ def project_view(scene: Scene, camera: np.ndarray, settings: Settings) -> tuple[
         project,
         scene.means, scene.quats, scene.scales, scene.opacities, scene.colors, scene.degree, camera, H, W,
         np.float32(settings.near), np.float32(min(settings.far, np.finfo(np.float32).max)),  # type: ignore[arg-type]
-        np.float32(settings.eps2d), settings.antialiased, np.float32(settings.constants.compensation_min),
+        np.float32(settings.eps2d), settings.antialiased,
         shift, records, records.view(np.int32), places, histogram, chunk_entries,
     )  # fmt: skip
     total = place_chunks(histogram, chunk_entries, chunk_slots, offsets)
@@ -85,7 +85,7 @@ def blend_view(
     run(
         blend,
         *settings.image_size, binned.records, binned.records.view(np.int32), entries, binned.order,
-        binned.offsets, states, np.float32(settings.constants.alpha_max), rgb, depth, alpha, binned.used,
+        binned.offsets, states, rgb, depth, alpha, binned.used,
         workers=len(states),
     )  # fmt: skip
 
@@ -101,7 +101,7 @@ def blend_view_backward(
     run(
         blend_backward,
         *settings.image_size, binned.records, binned.records.view(np.int32), binned.order, binned.offsets,
-        binned.used, states, np.float32(settings.constants.alpha_max), *image, *gradients, shift,
+        binned.used, states, *image, *gradients, shift,
         binned.chunk_slots, entry_sums, touched,
         workers=len(states),
     )  # fmt: skip
@@ -125,7 +125,7 @@ def project_view_backward(
         project_backward,
         scene.means, scene.quats, scene.scales, scene.opacities, scene.colors, scene.degree, camera,
         *settings.image_size, np.float32(settings.eps2d), settings.antialiased,
-        np.float32(settings.constants.compensation_min), chunk_shift(scene.count), binned.chunk_slots,
+        chunk_shift(scene.count), binned.chunk_slots,
         binned.places, entry_sums, touched, fresh, *gradients, camera_gradient,
     )  # fmt: skip
     return camera_gradient.sum(axis=0)

@@ -13,19 +13,18 @@ from nvs.rasterizer.cpu import layout
 from nvs.rasterizer.cpu.binning import chunk_shift, place_chunks, scatter
 from nvs.rasterizer.cpu.projection_backward import add_entries
 from nvs.rasterizer.cpu.view import Binned, blend_view, blend_view_backward
-from nvs.rasterizer.settings import ALPHA_MIN, CONSTANTS, Settings
+from nvs.rasterizer.settings import ALPHA_MIN, Settings
 
 SIZE = (40, 56)
 
 
-def settings_for(image_size, constants="gsplat-1.5.3") -> Settings:
+def settings_for(image_size) -> Settings:
     return Settings(
         image_size=image_size,
         near=0.01,
         far=1e10,
         eps2d=0.3,
         antialiased=False,
-        constants=CONSTANTS[constants],
     )
 
 
@@ -79,9 +78,8 @@ def binned_from(projected: twin.Projected, settings: Settings) -> tuple[Binned, 
     return Binned(places.ravel(), chunk_slots, records.ravel(), order, offsets, used), entries
 
 
-@pytest.mark.parametrize("constants", ["gsplat-1.5.3", "gsplat-1.6"])
-def test_same_projection_gives_the_same_image_and_gradients(scene, cameras, generator, constants):
-    settings = settings_for(SIZE, constants)
+def test_same_projection_gives_the_same_image_and_gradients(scene, cameras, generator):
+    settings = settings_for(SIZE)
     gaussians, camera = scene(1000, size=0.1), cameras(1, SIZE)
     gaussians.opacities[0, :40] = 1.0  # so that alpha meets its limit
     projected = twin.project(gaussians, None, camera.extrinsics[0, 0], camera.intrinsics[0, 0], settings)
@@ -145,7 +143,7 @@ def with_gradients(gaussians, cameras, colors, backend, **options):
         (0, {}),
         (0, {"antialiased": True, "depth": "accumulated"}),
         (1, {"near": 2.2, "far": 3.1, "background": torch.tensor([0.2, 0.3, 0.4])}),
-        (2, {"eps2d": 0.1, "constants": "gsplat-1.6", "antialiased": True}),
+        (2, {"eps2d": 0.1, "antialiased": True}),
         (3, {}),
         (None, {}),
     ],
