@@ -2,6 +2,7 @@
 
 import json
 import math
+import resource
 import signal
 
 import numpy as np
@@ -13,6 +14,7 @@ from scenes import make_room, write_capture
 
 from geometry.commands import train
 from geometry.engine import INTERRUPTED, load_weights
+from geometry.engine.checkpoint import list_checkpoints
 from geometry.training.student import StudentStep
 
 QUICK = ["threads=1", "guess=false", "export.variant=null", "loop.log_every=1", "loop.validate_every=null"]
@@ -94,6 +96,28 @@ def test_two_processes_without_torchrun_end_with_75_and_resume(tmp_path):
     again = Program([*command, f"loop.steps={done + 1}"], tmp_path / "again.txt")
     assert again.wait() == 0, again.said
     assert "resuming on 1 processes (1 parts a step) what 2 trained (2 parts): the same samples" in again.said
+
+
+def test_a_full_disk_costs_a_checkpoint_and_is_told(tmp_path, monkeypatch):
+    """By a limit on the size of files, which fails as a full disk does: in the middle of a write."""
+    steps, real = iter(range(1, 99)), StudentStep.training_loss
+
+    def training_loss(self, batch, generator):
+        if (step := next(steps)) in (2, 3):
+            soft = 2_000_000 if step == 2 else resource.RLIM_INFINITY
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, resource.RLIM_INFINITY))
+        return real(self, batch, generator)
+
+    monkeypatch.setattr(StudentStep, "training_loss", training_loss)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        options = ["loop.saving.every=1", "loop.saving.behind=false", "loop.saving.keep_last=3"]
+        with pytest.warns(UserWarning, match=r"step 2 could not be saved: .*; training goes on"):
+            assert run(tmp_path, *WORLDS, *options, "loop.steps=3") == 0
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert [p.name for p in list_checkpoints(tmp_path / "checkpoints")] == ["step_00000001", "step_00000003"]
+    assert [e["step"] for e in entries(tmp_path, "train")] == [1, 2, 3]
 
 
 def test_a_second_run_in_a_folder_is_refused_and_told_of_the_first(tmp_path, capsys):
