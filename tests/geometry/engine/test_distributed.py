@@ -118,8 +118,21 @@ def test_four_processes_are_gone_on_with_by_two(tmp_path):
     torchrun(4, script(text, tmp_path, {"run": {**FSDP, "steps": 6, "every": 3}, "hsdp": copies}))
     assert_same(toy.losses(tmp_path / "hsdp"), toy.losses(tmp_path / "run"))
     assert len(list(tmp_path.glob("run/checkpoints/step_00000006/shard-*"))) > 4
-    torchrun(2, script(text, tmp_path, {"run": {**FSDP, "steps": 10, "accumulate": 2}}))
+    further = {"steps": 10, "accumulate": 2}
+    copies = {"parallel": {"strategy": "fsdp", "shard_over": 1}, **SAME, **further}  # a whole copy on each
+    torchrun(2, script(text, tmp_path, {"run": {**FSDP, **further}, "hsdp": copies}))
     assert_same(toy.losses(tmp_path / "run"), one_process(tmp_path / "one", steps=10, accumulate=4, **SAME))
+    assert_same(toy.losses(tmp_path / "hsdp"), toy.losses(tmp_path / "run"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("shards", [2, 3])
+def test_three_copies_of_two_shards_and_two_of_three(tmp_path, shards):
+    text = SCRIPT[: SCRIPT.index("# Resume")].replace("steps=8", "steps=6")
+    options = {"parallel": {"strategy": "fsdp", "shard_over": shards}, "batch_size": 12, **SAME}
+    run_ranks(6, script(text, tmp_path, {"run": options}), tmp_path)
+    whole = one_process(tmp_path / "one", steps=6, accumulate=6, batch_size=12, **SAME)
+    assert_same(toy.losses(tmp_path / "run"), whole)
 
 
 def test_fsdp_allows_a_branch_that_one_process_does_not_take(two, tmp_path):
