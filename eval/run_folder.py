@@ -22,7 +22,7 @@ from geometry.stored_config import changes
 
 VERSION = 1
 # What a model's run did before its identity said so.
-_UNSTATED = {"depth": "network", "refine": 0, "refine_cameras": False, "seed": 0}
+_UNSTATED = {"depth": "network", "refine": 0, "refine_cameras": False, "exposure": False, "seed": 0}
 
 
 class Store:

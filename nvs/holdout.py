@@ -13,7 +13,7 @@ from geometry.predict import Network, predict_geometry
 from geometry.views import Cameras, Views
 from nvs.cameras.transform import carry_cameras
 from nvs.gaussians import Gaussians
-from nvs.metrics import Scores
+from nvs.metrics import Scores, colour_aligned
 from nvs.model.pooling import resize_cameras
 from nvs.rasterizer import rasterize
 
@@ -79,20 +79,30 @@ def evaluate(
 ) -> dict[str, Any]:
     """Mean and per-image metrics of renderings against the targets, ready for JSON.
 
-    A metric that cannot be computed is None, and ``reasons`` says why.
+    Targets are compared as they are, and once more after `nvs.metrics.colour_aligned`. A metric that cannot
+    be computed is None, and ``reasons`` says why.
     """
     size = tuple(holdout.images.shape[-2:])
-    scores = Scores()
+    scores, aligned = Scores(), Scores(("psnr", "ssim"))
     for t in range(len(holdout.names)):
         # One view at a time: memory does not grow with the number of targets.
         camera = holdout.cameras[:, t : t + 1]
         view = rasterize(gaussians, camera, size, background=background, backend=backend)  # type: ignore[arg-type]
-        scores.add(view.rgb[0], holdout.images[:, t], None if holdout.mask is None else holdout.mask[:, t])
+        photo, mask = holdout.images[:, t], None if holdout.mask is None else holdout.mask[:, t]
+        scores.add(view.rgb[0], photo, mask)
+        aligned.add(colour_aligned(view.rgb[0].clamp(0, 1), photo, mask), photo, mask)
     per_image = [
         {"name": name} | {m: finite(values[t]) for m, values in scores.per_image.items() if len(values) > t}
         for t, name in enumerate(holdout.names)
     ]
-    return {**scores.as_json(), "alignment": holdout.alignment, "size": list(size), "targets": per_image}
+    return {
+        **scores.as_json(),
+        "colour_aligned": {name: aligned.as_json()[name] for name in aligned.metrics},
+        "exposure": "held-out photos as they are; colour_aligned: after an affine map of colours for each",
+        "alignment": holdout.alignment,
+        "size": list(size),
+        "targets": per_image,
+    }
 
 
 def finite(value: float) -> float | None:

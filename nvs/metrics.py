@@ -47,6 +47,24 @@ def unmasked(pred: Tensor, target: Tensor, mask: Tensor | None) -> Tensor:
     return pred if mask is None else torch.where(mask[..., None, :, :], pred, target)
 
 
+def colour_aligned(pred: Images, target: Images, mask: Masks | None = None) -> Images:
+    """The predictions after the affine map of colours that brings each nearest to its target, in squares.
+
+    Held-out photos have an exposure and white balance of their own, which no other photo tells. Scores after
+    this are of another kind: they compare with none of those before it.
+    """
+    aligned = []
+    for v, (p, t) in enumerate(zip(pred.double().flatten(2).mT, target.double().flatten(2).mT)):
+        colours = torch.cat((p, torch.ones_like(p[:, :1])), dim=-1)
+        kept = slice(None) if mask is None else mask[v].flatten()
+        # Normal equations with a little ridge towards the identity: a picture of one colour has no map.
+        x, y = colours[kept], t[kept]
+        ridge = 1e-6 * len(x) * torch.eye(4).to(x)
+        matrix = torch.linalg.solve(x.mT @ x + ridge, x.mT @ y + ridge[:, :3])
+        aligned.append((colours @ matrix).mT.reshape(pred.shape[1:]))
+    return torch.stack(aligned).to(pred)
+
+
 def _kept_mean(values: Float[Tensor, "N 3 h w"], mask: Bool[Tensor, "N h w"] | None) -> PerImage:
     if mask is None:
         return values.flatten(1).mean(dim=1)

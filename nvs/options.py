@@ -48,6 +48,7 @@ class GaussianOptions:
         refine: gradient steps on the photos, instead of what quality and minutes come to; 0 is a draft. The
             same number gives the same Gaussians, on whatever machine time was short.
         refine_cameras: optimise the photos' poses with them.
+        exposure: estimate exposure and white balance of each photo that is refined on.
         seed: of every random choice.
         backend: of the rasterizer: auto, cuda, cpu or torch.
     """
@@ -59,6 +60,7 @@ class GaussianOptions:
     minutes: float | None = None
     refine: int | None = None
     refine_cameras: bool = False
+    exposure: bool = False
     seed: int = 0
     backend: str = "auto"
 

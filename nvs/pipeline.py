@@ -173,6 +173,7 @@ class Pipeline:
                 most_seconds=plan.most_seconds,
                 seed=options.seed,
                 move=range(1, photos.images.shape[1]) if options.refine_cameras else move,
+                exposure=options.exposure,
                 report=self.report,
                 **drawn,
             )

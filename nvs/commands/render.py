@@ -93,6 +93,12 @@ def parser() -> argparse.ArgumentParser:
         "the same Gaussians on every run; 0 is a draft",
     )
     g.add_argument("--refine-cameras", action="store_true", help="optimise the photos' poses with them")
+    g.add_argument(
+        "--exposure",
+        action="store_true",
+        help="for photos that were not exposed alike: estimate each one's exposure and white balance, so "
+        "that the Gaussians have the colours of the mean photo",
+    )
     g.add_argument("--seed", type=int, default=0, help="of --cameras sfm and --refine (default 0)")
     g = p.add_argument_group("views")
     g.add_argument(
@@ -164,6 +170,9 @@ def print_metrics(metrics: dict[str, Any]) -> None:
         value, reasons = metrics[name], metrics["reasons"]
         print(f"{name} {value:.4f}" if value is not None else f"{name} not computed: {reasons[name]}")
     print(f"over {len(metrics['targets'])} held-out photos; target poses: {metrics['alignment']}")
+    aligned = metrics["colour_aligned"]
+    if all(value is not None for value in aligned.values()):
+        print("after colour alignment: " + ", ".join(f"{m} {value:.4f}" for m, value in aligned.items()))
     refinement = metrics.get("refinement")
     if refinement and refinement["gain_db"] is not None:
         print(

@@ -26,6 +26,7 @@ from nvs.refine.ssim_loss import Photo, dissimilarity
 _REPORTS = 12  # lines of progress, in even steps
 # Photos of half the size are quicker and reach further: what they teach is learnt in some rounds.
 COARSE_ROUNDS, COARSE_SHARE, SMALL = 10, 0.7, 128
+_IDENTITY = 0.01  # weight of an exposure's squared distance from none
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +40,7 @@ class Rates:
     colours: float = 1.5e-2  # degree-0 coefficients
     harmonics: float = 7.5e-4  # higher degrees: a twentieth, as in 3D Gaussian Splatting
     cameras: float = 3e-4  # radians, and shifts in median depths
+    exposures: float = 1e-2  # of matrices on colours in 0..1
     last: float = 0.1
 
 
@@ -48,6 +50,7 @@ class Refined:
 
     gaussians: Gaussians
     cameras: Cameras  # of the photos; as given unless they were to be optimised
+    exposures: Float[Tensor, "V 3 4"] | None  # from the Gaussians' colours to each photo's: matrix, offset
     steps: int  # that were done
     seconds: float
     psnr: float  # dB, mean of the training photos before their last step
@@ -64,6 +67,7 @@ class Refined:
             "steps": self.steps,
             "seconds": round(self.seconds, 2),
             "training_psnr": round(self.psnr, 4),
+            "exposures": None if self.exposures is None else self.exposures.cpu().numpy().round(4).tolist(),
             "interrupted": self.interrupted,
         }
 
@@ -78,6 +82,7 @@ def refine(
     dissimilar: float = 0.2,
     most_seconds: float | None = None,
     move: Sequence[int] = (),
+    exposure: bool = False,
     background: Float[Tensor, " 3"] | None = None,
     backend: str = "auto",
     report: Callable[[str], None] = lambda line: None,
@@ -95,6 +100,8 @@ def refine(
         dissimilar: the weight w.
         most_seconds: after which it ends, whatever step it is at; None takes the time that it takes.
         move: photos whose poses are optimised, too; one at least should stay, to hold the world in place.
+        exposure: an affine map of colours per photo is estimated, for exposure and white balance. The mean
+            of the maps is held at the identity, so the Gaussians have the colours of the mean photo.
         report: takes a line of progress now and then.
 
     Raises:
@@ -107,7 +114,7 @@ def refine(
     photos = photos.map(_ordinary)
     V = photos.images.shape[1]
     drawn = {"background": background, "backend": backend}
-    state = _State(gaussians, photos, rates or Rates(), move, drawn)
+    state = _State(gaussians, photos, rates or Rates(), move, drawn, exposure=exposure)
     coarse = coarse_share(steps, V)
     order = _in_turns(V, torch.Generator().manual_seed(seed))
     interval = max(10, round(steps / _REPORTS))
@@ -135,6 +142,7 @@ def refine(
     return Refined(
         gaussians=final[:, final.opacities[0] > 1 / 255],
         cameras=cameras,
+        exposures=state.exposures(),
         steps=done,
         seconds=time.perf_counter() - start,
         psnr=_mean(latest),
@@ -181,7 +189,8 @@ def step_seconds(
     views = sorted({round(i * (V - 1) / 3) for i in range(4)})
     seconds: list[list[float]] = []
     with torch.inference_mode(False), torch.enable_grad():
-        state = _State(gaussians, photos, Rates(), (), {"background": background, "backend": backend})
+        drawn = {"background": background, "backend": backend}
+        state = _State(gaussians, photos, Rates(), (), drawn, exposure=False)
         for halved in (True, False):
             seconds.append([])
             for view in (views[0], *views):  # the first one compiles kernels
@@ -202,7 +211,14 @@ class _State:
     """What is optimised, as free numbers, and the optimizer."""
 
     def __init__(
-        self, gaussians: Gaussians, photos: Views, rates: Rates, move: Sequence[int], drawn: dict[str, Any]
+        self,
+        gaussians: Gaussians,
+        photos: Views,
+        rates: Rates,
+        move: Sequence[int],
+        drawn: dict[str, Any],
+        *,
+        exposure: bool,
     ) -> None:
         self._drawn = drawn
         start = gaussians.map(torch.detach)
@@ -221,7 +237,11 @@ class _State:
             self._free["cameras"] = start.means.new_zeros(len(move), 6)
             z = (start.means[0] - se3.centres(photos.cameras.extrinsics[0])[0]).norm(dim=-1)
             self._distance = z.median()
-        groups = []
+        # What is added to the identity. One tensor a photo: Adam leaves those alone that a step does not use.
+        self._maps = list(start.means.new_zeros(photos.images.shape[1] if exposure else 0, 3, 4))
+        groups: list[dict[str, Any]] = []
+        if exposure:
+            groups.append({"params": [m.requires_grad_(True) for m in self._maps], "name": "exposures"})
         for name, values in self._free.items():
             if values.numel():
                 values.requires_grad_(True)
@@ -253,8 +273,9 @@ class _State:
         smaller = resize_intrinsics(camera.intrinsics, self._photos.image_size, (H, W))
         camera = replace(camera, intrinsics=smaller)
         drawn = rasterize(self.gaussians(), camera, (H, W), **self._drawn).rgb[0, 0]
+        drawn, moved = self._exposed(drawn, view)
         rgb = unmasked(drawn, photo.image, photo.mask)
-        loss = (1 - dissimilar) * (rgb - photo.image).abs().mean()
+        loss = (1 - dissimilar) * (rgb - photo.image).abs().mean() + _IDENTITY * moved
         if dissimilar > 0:
             loss = loss + dissimilar * dissimilarity(rgb, photo)
         for group in self._optimizer.param_groups:
@@ -264,6 +285,21 @@ class _State:
         self._optimizer.step()
         kept = None if photo.mask is None else photo.mask[None]
         return psnr(drawn.detach().clamp(0, 1)[None], photo.image[None], kept)[0]
+
+    def _exposed(self, drawn: Float[Tensor, "3 H W"], view: int) -> tuple[Tensor, Tensor | float]:
+        """A rendering as a photo was exposed, and how far (squared) that is from leaving it as it is."""
+        if not self._maps:
+            return drawn, 0.0
+        away = self._maps[view] - torch.stack(self._maps).detach().mean(dim=0)
+        mixed = torch.einsum("ij,jhw->ihw", away[:, :3], drawn)
+        return drawn + mixed + away[:, 3, None, None], away.square().sum()
+
+    @torch.no_grad()
+    def exposures(self) -> Float[Tensor, "V 3 4"] | None:
+        if not self._maps:
+            return None
+        maps = torch.stack(self._maps)
+        return maps - maps.mean(dim=0) + torch.eye(3, 4).to(maps)
 
     @torch.no_grad()
     def result(self) -> tuple[Gaussians, Cameras]:

@@ -9,7 +9,7 @@ from torch.testing import assert_close
 
 from geometry.errors import InputError
 from nvs import metrics
-from nvs.metrics import MissingWeights, Scores, load_lpips, lpips, psnr, ssim
+from nvs.metrics import MissingWeights, Scores, colour_aligned, load_lpips, lpips, psnr, ssim
 
 
 def score(pred, target, names=metrics.METRICS):
@@ -34,6 +34,19 @@ def check_against_skimage(pred: torch.Tensor, target: torch.Tensor) -> None:
             t, p, data_range=1, channel_axis=-1, gaussian_weights=True, sigma=1.5, use_sample_covariance=False
         )
         assert float(ours_ssim) == pytest.approx(theirs, abs=1e-5)
+
+
+def test_colour_alignment_undoes_an_affine_map_where_the_mask_allows(generator):
+    _, photo = noisy_pair(generator)
+    matrix = torch.eye(3) + 0.2 * torch.randn(3, 3, generator=generator)
+    pred = torch.einsum("ij,njhw->nihw", matrix, photo) + 0.1
+    assert psnr(colour_aligned(pred, photo), photo).min() > 80
+    mask = torch.ones(2, 40, 56, dtype=torch.bool)
+    mask[:, :, :20] = False
+    pred[..., :20] = 0
+    assert psnr(colour_aligned(pred, photo, mask), photo, mask).min() > 80
+    grey = torch.full_like(photo, 0.5)
+    assert_close(colour_aligned(grey, grey), grey)
 
 
 def test_psnr_and_ssim_equal_scikit_image(generator):

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from scenes import cameras_at
+from torch.testing import assert_close
 
 from geometry.errors import InputError
 from geometry.views import Cameras, Views
@@ -140,6 +141,22 @@ def test_cameras_find_back():
     assert (after[1:] > before[1:] + 4).all()
     fixed = refine(gaussians, off, steps=2)
     assert torch.equal(fixed.cameras.extrinsics, extrinsics)
+
+
+def test_photos_of_other_exposures_leave_the_mean_photos_colours():
+    gaussians, photos = scene()
+    balance = torch.tensor([[1.1, 1.0, 0.9], [0.9, 1.0, 1.1]]).repeat(3, 1)
+    gains = torch.tensor([0.7, 1.3, 0.8, 1.2, 1.1, 0.9])[:, None] * balance
+    gains = gains / gains.mean(dim=0)
+    varied = Views(images=photos.images * gains[None, :, :, None, None], cameras=photos.cameras)
+    start = spoilt(gaussians)
+    with_map, without = (refine(start, varied, steps=240, exposure=e) for e in (True, False))
+    ours, theirs = (score(done.gaussians, photos).mean() for done in (with_map, without))
+    assert ours > theirs + 2
+    assert without.exposures is None
+    found = with_map.exposures[:, :, :3].diagonal(dim1=-2, dim2=-1)
+    assert_close(with_map.exposures.mean(dim=0), torch.eye(3, 4))
+    assert torch.corrcoef(torch.stack((found.flatten(), gains.flatten())))[0, 1] > 0.9
 
 
 def test_higher_harmonics_are_kept():
