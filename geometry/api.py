@@ -12,6 +12,7 @@ from torch import Tensor
 from geometry.capture import Capture, find_cameras, find_scale, load_views, open_given, place_by_network
 from geometry.capture.place import networks_world
 from geometry.capture.scale import METRIC_MODEL
+from geometry.chunks import place_in_chunks, too_many, working_in
 from geometry.console import Stopwatch, announce, say, told
 from geometry.device import pick_device, precision
 from geometry.errors import InputError
@@ -80,12 +81,15 @@ class Model:
         seed: int = 0,
         verbose: bool = False,
         watch: Stopwatch | None = None,
+        work: str | Path | None = None,
         **more: Any,
     ) -> Prediction:
         """Depth, confidence, cameras and points of photos of one place.
 
         Photos come out in the order given; those of a folder in natural order. The network takes at most
-        ``max_views`` of them (16 on CPU, 64 on CUDA): `Prediction.names` says which.
+        ``max_views`` of them (16 on CPU, 64 on CUDA): `Prediction.names` says which. With ``all_photos=True``
+        it takes all of them, in overlapping chunks of so many (`geometry.chunks`); depth and images of the
+        result then lie on the disk.
 
         Args:
             photos: a folder, a video, a list of paths, images in memory (see `open_photos`), or what
@@ -99,6 +103,8 @@ class Model:
             seed: of structure from motion, and of the robust fit of cameras to rays.
             verbose: tell on standard error what is done.
             watch: is told how long each stage took.
+            work: with ``all_photos`` a folder in which finished chunks stay, and from which the next call
+                takes them; None is a temporary one.
             more: fields of `PhotoOptions`, and ``reference``, ``precision``, ``chunk`` of `NetworkOptions`.
 
         Raises:
@@ -114,23 +120,37 @@ class Model:
         with torch.no_grad(), told(verbose):
             if not isinstance(photos, Capture):
                 with watch("photos"):
-                    photos, options = open_given(photos, cameras, options, self.device)
+                    photos, options = open_given(
+                        photos, cameras, options, self.device, every_photo=options.all_photos
+                    )
             elif cameras is not None:
                 raise InputError("cameras: expected none beside an opened capture, which has its own")
             asked = len(photos.context) + len(photos.targets)
             with watch("cameras"):
                 trusted = self.knows_cameras or ray_pose
                 capture = find_cameras(photos, options.camera_source, trust_network=trusted, seed=seed)
-                guessed = not capture.scene.posed
-                if guessed and trusted and not isinstance(self.network, MonocularDepth):
+                guessed, problems = not capture.scene.posed, ()
+                chunked = too_many(capture, options, self.device)
+                if guessed and trusted and not chunked and not isinstance(self.network, MonocularDepth):
                     capture = place_by_network(capture, self.network, options, running, self.device)
-            with watch("photos"):
-                views, maps = load_views(capture, capture.context, options, self.device)
-            with watch("network"), precision(running.precision, self.network):
-                choices = {"reference": running.reference, "chunk": running.chunk, "ray_pose": ray_pose}
-                geometry = predict_geometry(self.network, views, rays=rays, seed=seed, **choices)
-            # Features are large; tensors of an inference mode cannot take part in a gradient.
-            geometry = replace(geometry, features=None).map(Tensor.clone)
+            choices: dict[str, Any] = {"ray_pose": ray_pose, "seed": seed}
+            if chunked:
+                folder = None if work is None else Path(work)
+                with watch("network"), working_in(folder) as at:
+                    only = replace(capture, targets=[])
+                    args = (only, self.network, options, running, self.device, at)
+                    placed = place_in_chunks(*args, **choices)
+                capture, views, maps = placed.capture, placed.views, placed.maps
+                geometry, problems = placed.whole.geometry, placed.whole.problems
+            else:
+                with watch("photos"):
+                    views, maps = load_views(capture, capture.context, options, self.device)
+                    views = views.to(self.device)
+                with watch("network"), precision(running.precision, self.network):
+                    choices |= {"reference": running.reference, "chunk": running.chunk, "rays": rays}
+                    geometry = predict_geometry(self.network, views, **choices)
+                # Features are large; tensors of an inference mode cannot take part in a gradient.
+                geometry = replace(geometry, features=None).map(Tensor.clone)
             geometry, metric = self._in_metres(geometry, capture, maps)
             scale = find_scale(
                 capture,
@@ -140,7 +160,8 @@ class Model:
                 geometry.depth,
                 model=self.variant if metric else None,
             )
-            geometry = scaled(geometry, scale.factor)
+            if scale.factor != 1:
+                geometry = scaled(geometry, scale.factor, in_place=True)
             verdict = judge_prediction(
                 model=self.variant,
                 trained=self.trained,
@@ -149,6 +170,7 @@ class Model:
                 asked=asked,
                 placed=len(capture.scene) if capture.scene.estimated else asked,
             )
+            verdict = replace(verdict, problems=(*verdict.problems, *problems))
         return Prediction(
             geometry=geometry,
             views=replace(views, cameras=geometry.cameras),
@@ -183,7 +205,10 @@ class Model:
             return geometry, False
         K = np.stack([m.network_intrinsics(f.intrinsics) for f, m in zip(frames, maps)])
         intrinsics = torch.from_numpy(K)[None].to(geometry.depth)
-        return replace(geometry, depth=metric_depth(geometry.depth, intrinsics)), True
+        for v in range(len(frames)):
+            one = slice(v, v + 1)
+            geometry.depth[:, one] = metric_depth(geometry.depth[:, one], intrinsics[:, one])
+        return geometry, True
 
 
 def load(

@@ -42,6 +42,7 @@ class PhotoOptions:
         pose_check: refuse poses that contradict themselves.
         context: how many photos are input; None takes as many as ``max_views`` says.
         max_views: how many photos the network takes at most; None: `geometry.capture.MAX_VIEWS`.
+        all_photos: take all photos, in chunks where they are more than that (`geometry.chunks`).
         holdout: every Nth photo is held out of the input; None holds out none.
         process_res: pixels of the longest side of the images that the network sees.
         released_crop: photos of mixed sizes are all cut to the smallest, as the released code does.
@@ -54,6 +55,7 @@ class PhotoOptions:
     pose_check: bool = True
     context: int | None = None
     max_views: int | None = None
+    all_photos: bool = False
     holdout: int | None = None
     process_res: int = 504
     released_crop: bool = False

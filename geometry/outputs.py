@@ -1,6 +1,7 @@
 """What a geometry network made of some photos, and the files that it is written into."""
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +27,7 @@ from geometry.views import Cameras, Views
 from geometry.visualize import colour_confidence, colour_depth, to_bytes, write_image
 
 MAX_POINTS = 1_000_000  # of a cloud
+_CONSIDERED = 20_000_000  # pixels that are looked at: of very many photos every second, third, ... one
 COLMAP_POINTS = 100_000  # tools read this file point by point
 
 
@@ -103,24 +105,37 @@ class Prediction:
         """
         if self.cameras is None:
             raise InputError(f"points: expected cameras, {self.about.get('model', 'the model')} places none")
-        keep = torch.isfinite(self.depth) & (self.depth > 0)
+        some = slice(None, None, math.ceil(self.depth.numel() / _CONSIDERED))  # of each view's pixels
+
+        def considered(maps: Tensor) -> Tensor:
+            return torch.stack([values.flatten()[some] for values in maps])
+
+        depth = considered(self.depth)
+        keep = torch.isfinite(depth) & (depth > 0)
         if self.views.mask is not None:
-            keep &= self.views.mask[0]
+            keep &= considered(self.views.mask[0])
         if self.sky is not None:
-            keep &= self.sky < SKY_THRESHOLD
+            keep &= considered(self.sky) < SKY_THRESHOLD
         if self.confidence is not None and keep.any():
-            least = np.percentile(self.confidence[keep].float().cpu().numpy(), conf_percentile)
-            keep &= self.confidence >= float(least)
+            confidence = considered(self.confidence)
+            least = np.percentile(confidence[keep].float().cpu().numpy(), conf_percentile)
+            keep &= confidence >= float(least)
         index = keep.flatten().nonzero()[:, 0]
         if len(index) > max_points:
             order = torch.randperm(len(index), generator=torch.Generator().manual_seed(seed))
             index = index[order[:max_points].sort().values.to(index.device)]
-        points = unproject(self.geometry.depth, self.cameras)[0].flatten(0, 2)[index]
-        colours = self.images.movedim(1, -1).flatten(0, 2)[index]
+        view, pixel = index // keep.shape[1], index % keep.shape[1] * (some.step or 1)
+        points, colours = torch.empty(len(index), 3), torch.empty(len(index), 3)
+        for v in view.unique().tolist():
+            rows, one = view == v, slice(v, v + 1)
+            mine = pixel[rows]
+            world = unproject(self.geometry.depth[:, one], self.cameras[:, one]).flatten(0, 3)
+            points[rows] = world[mine].float().cpu()
+            colours[rows] = self.images[v].flatten(1).T[mine].float().cpu()
         return PointCloud(
-            points=points.float().cpu().numpy(),
-            colours=(colours.clamp(0, 1) * 255).round().byte().cpu().numpy(),
-            view=(index // self.depth[0].numel()).cpu().numpy(),
+            points=points.numpy(),
+            colours=(colours.clamp(0, 1) * 255).round().byte().numpy(),
+            view=view.cpu().numpy(),
         )
 
     def save(self, path: str | Path, *, conf_percentile: float = 40.0) -> None:
@@ -155,15 +170,16 @@ def _write_folder(folder: Path, scene: Prediction, conf_percentile: float) -> No
     arrays = {"depth": scene.depth, "confidence": scene.confidence, "sky": scene.sky}
     if scene.cameras is not None:
         arrays |= {"extrinsics": scene.cameras.extrinsics[0], "intrinsics": scene.cameras.intrinsics[0]}
-    arrays = {key: value.float().cpu().numpy() for key, value in arrays.items() if value is not None}
+    arrays = {key: value for key, value in arrays.items() if value is not None}
     for sub in ("depth", "images", *(("confidence",) if "confidence" in arrays else ())):
         (folder / sub).mkdir()
     for v, name in enumerate(names):
-        np.savez_compressed(folder / "depth" / f"{name}.npz", **{key: a[v] for key, a in arrays.items()})
-        write_image(folder / "depth" / f"{name}.png", colour_depth(arrays["depth"][v]))
+        view = {key: values[v].float().cpu().numpy() for key, values in arrays.items()}
+        np.savez_compressed(folder / "depth" / f"{name}.npz", **view)  # type: ignore[arg-type]
+        write_image(folder / "depth" / f"{name}.png", colour_depth(view["depth"]))
         write_image(folder / "images" / f"{name}.png", to_bytes(scene.images[v]))
-        if "confidence" in arrays:
-            write_image(folder / "confidence" / f"{name}.png", colour_confidence(arrays["confidence"][v]))
+        if "confidence" in view:
+            write_image(folder / "confidence" / f"{name}.png", colour_confidence(view["confidence"]))
     (folder / "scene.json").write_text(json.dumps(dict(scene.about), indent=2) + "\n")
     if scene.cameras is None:
         say("no cameras: a monocular model places none; only depth was written")

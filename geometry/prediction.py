@@ -44,8 +44,12 @@ class Geometry(TensorRecord):
     features: Features | None = None
 
 
-def scaled(geometry: Geometry, factor: float | Tensor) -> Geometry:
-    """The geometry of the world made ``factor`` times larger: depth, cameras and ray origins."""
+def scaled(geometry: Geometry, factor: float | Tensor, *, in_place: bool = False) -> Geometry:
+    """The geometry of the world made ``factor`` times larger: depth, cameras and ray origins.
+
+    Args:
+        in_place: the depth's own numbers change; it may lie on the disk.
+    """
     depth, cameras, rays, encoding = geometry.depth, geometry.cameras, geometry.rays, geometry.pose_encoding
     if cameras is not None:
         cameras = rescale_cameras(cameras, torch.as_tensor(factor).to(cameras.extrinsics).expand(len(depth)))
@@ -53,4 +57,5 @@ def scaled(geometry: Geometry, factor: float | Tensor) -> Geometry:
         rays = torch.cat((rays[..., :3], rays[..., 3:] * factor), dim=-1)
     if encoding is not None:
         encoding = torch.cat((encoding[..., :3] * factor, encoding[..., 3:]), dim=-1)
-    return replace(geometry, depth=depth * factor, cameras=cameras, rays=rays, pose_encoding=encoding)
+    depth = depth.mul_(factor) if in_place else depth * factor
+    return replace(geometry, depth=depth, cameras=cameras, rays=rays, pose_encoding=encoding)

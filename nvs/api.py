@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from geometry.capture import find_cameras, load_views, open_given
+from geometry.capture import find_cameras, open_given
 from geometry.console import announce, say, told
 from geometry.device import pick_device
 from geometry.options import NetworkOptions, PhotoOptions, override
@@ -20,8 +20,8 @@ from nvs.rendering import (
     Rendered,
     RenderOptions,
     in_metres,
-    placed_by_network,
     placed_views,
+    prepare,
     refinement_photos,
     render_photos,
 )
@@ -82,9 +82,9 @@ class Model:
             cameras: None takes those found beside the photos; a `Cameras` record, a transforms.json, a COLMAP
                 folder; False is the network's own; ``"sfm"`` is structure from motion.
             verbose: tell on standard error what is done.
-            more: fields of `PhotoOptions` and `GaussianOptions` (``quality="draft"`` is one pass,
-                ``refine=150`` so many steps), and ``reference``, ``precision`` and ``chunk`` of
-                `NetworkOptions`.
+            more: fields of `PhotoOptions` (``all_photos=True`` lets the network place any number, in chunks)
+                and `GaussianOptions` (``quality="draft"`` is one pass, ``refine=150`` so many steps), and
+                ``reference``, ``precision`` and ``chunk`` of `NetworkOptions`.
 
         Raises:
             InputError: photos or cameras that cannot be used; the message names them.
@@ -96,16 +96,18 @@ class Model:
             capture = find_cameras(
                 capture, taken.camera_source, trust_network=self.splatter.knows_depth, seed=gaussians.seed
             )
-            capture = placed_by_network(capture, self.splatter, taken, network, self.device)
             pipeline = Pipeline(
                 splatter=self.splatter,
                 options=gaussians,
                 network=network,
                 at_a_time=taken.max_views,
                 report=say,
+                in_chunks=capture.store is not None,
             )
-            views, maps = load_views(capture, capture.context, taken, self.device)
-            scene = replace(pipeline.splat(views), names=tuple(capture.names), origin=tuple(capture.origin))
+            prepared = prepare(capture, pipeline, taken, self.device)
+            capture, views, maps = prepared.capture, prepared.views, prepared.maps
+            scene = pipeline.splat(views, known=prepared.depth)
+            scene = replace(scene, names=tuple(capture.names), origin=tuple(capture.origin))
             if gaussians.refines:
                 size = default_size(window_size(maps))
                 photos = refinement_photos(capture, maps, views, scene.cameras, size)

@@ -50,7 +50,7 @@ def place_targets(
     """
     cameras, alignment = targets.cameras, "given poses"
     if cameras is None:
-        together = Views(images=torch.cat((context.images, targets.images), dim=1))
+        together = Views(images=torch.cat((context.images, targets.images.to(context.images)), dim=1))
         second = predict_geometry(network, together, **options).cameras
         V = context_cameras.extrinsics.shape[1]
         try:
@@ -88,7 +88,8 @@ def evaluate(
         # One view at a time: memory does not grow with the number of targets.
         camera = holdout.cameras[:, t : t + 1]
         view = rasterize(gaussians, camera, size, background=background, backend=backend)  # type: ignore[arg-type]
-        photo, mask = holdout.images[:, t], None if holdout.mask is None else holdout.mask[:, t]
+        photo = holdout.images[:, t].to(view.rgb.device)
+        mask = None if holdout.mask is None else holdout.mask[:, t].to(view.rgb.device)
         scores.add(view.rgb[0], photo, mask)
         aligned.add(colour_aligned(view.rgb[0].clamp(0, 1), photo, mask), photo, mask)
     per_image = [

@@ -131,9 +131,8 @@ def write_outputs(
     kept = {*shown, *spread(total, keep)}
     samples = write_frames(folder, frames, total, fps=fps, limits=limits, unit=unit, keep=sorted(kept))
 
-    inputs = [to_bytes(image) for image in scene.views.images[0]]
-    for stem, image, depth in zip(stems, inputs, depths):
-        write_image(folder / "images" / f"{stem}.png", image)
+    for stem, image, depth in zip(stems, scene.views.images[0], depths):
+        write_image(folder / "images" / f"{stem}.png", to_bytes(image))
         write_depth(folder / "depth16/images" / f"{stem}.png", depth, unit)
     scale = 1.0 if scene.scale is None else scene.scale.factor
     facts: dict[str, Any] = {"unit": unit, "scale": scale, "ply_file_path": "gaussians.ply"}
@@ -141,12 +140,12 @@ def write_outputs(
     write_cameras(folder / "frames.json", "frames", frame_stems(total), path, size, **facts)
     photos = transforms_json.read_scene(folder / "transforms.json").frames
     write_capture(folder / "COLMAP", "colmap", photos, scene.gaussians, copy=True)
-    some = spread(len(inputs), MOST)
+    some = spread(len(stems), MOST)
     write_image(
         folder / "contact_sheet.png",
         contact_sheet(
             {
-                f"input photos{_share(len(some), len(inputs))}": [_shaded(scene, i, inputs[i]) for i in some],
+                f"input photos{_share(len(some), len(stems))}": [_shaded(scene, i) for i in some],
                 "their depth, each in colours of its own range": [colour_depth(depths[i]) for i in some],
                 f"novel views{_share(len(shown), total)}": [samples[f][0] for f in shown],
                 "their depth": [colour_depth(samples[f][1]) for f in shown],
@@ -160,9 +159,9 @@ def write_outputs(
     return samples
 
 
-def _shaded(scene: SplatScene, view: int, image: np.ndarray) -> np.ndarray:
+def _shaded(scene: SplatScene, view: int) -> np.ndarray:
     """A photo, dark where its mask hides it."""
-    mask = scene.views.mask
+    mask, image = scene.views.mask, to_bytes(scene.views.images[0, view])
     return image if mask is None else np.where(mask[0, view, :, :, None].cpu().numpy(), image, image // 4)
 
 

@@ -8,11 +8,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from geometry.capture import MAX_VIEWS
+from geometry.chunks.cut import camera_features, cut, in_order
 from geometry.console import Stopwatch, counted
 from geometry.device import precision
 from geometry.errors import InputError
@@ -20,8 +22,9 @@ from geometry.ops import se3
 from geometry.options import NetworkOptions
 from geometry.views import Cameras, Views
 from nvs.gaussians.capping import capped
+from nvs.model.depth import KnownDepth
 from nvs.model.prune import worth_keeping
-from nvs.model.splatter import Splatter, join_views
+from nvs.model.splatter import Splats, Splatter, join_views
 from nvs.options import GaussianOptions
 from nvs.refine import plan_refinement, refine, step_seconds
 from nvs.scene import SplatScene
@@ -29,6 +32,7 @@ from nvs.seeds import FEWEST, affordable, choose_seeds, spread_gaussians
 from nvs.stereo import SWEEP_SPACING, StereoDepth, SweptDepth
 from nvs.verdict import trust_in_words
 
+AT_ONCE, SHARED = 100, 16  # photos that are swept together where not all are, and that the next ones share
 SWEPT = {"sweep": "plane sweep", "stereo": "learned stereo"}  # kinds of depth between posed photos, in words
 
 
@@ -54,6 +58,7 @@ class Pipeline:
 
     Args:
         at_a_time: photos that the network takes in one pass; None: `geometry.capture.MAX_VIEWS`.
+        in_chunks: sweep `AT_ONCE` neighbouring photos at a time, which bounds memory, instead of all.
         report: takes lines of progress.
         watch: is told how long each stage took.
     """
@@ -62,6 +67,7 @@ class Pipeline:
     options: GaussianOptions = field(default_factory=GaussianOptions)
     network: NetworkOptions = field(default_factory=NetworkOptions)
     at_a_time: int | None = None
+    in_chunks: bool = False
     report: Callable[[str], None] = lambda line: None
     watch: Stopwatch = field(default_factory=Stopwatch)
 
@@ -83,44 +89,66 @@ class Pipeline:
         return self.refine(scene, photos) if self.options.refines else scene
 
     @torch.no_grad()
-    def splat(self, views: Views, *, background: Float[Tensor, " 3"] | None = None) -> SplatScene:
+    def splat(
+        self,
+        views: Views,
+        *,
+        background: Float[Tensor, " 3"] | None = None,
+        known: Float[Tensor, "1 V H W"] | None = None,
+    ) -> SplatScene:
         """One feed-forward pass, posed views in groups that the network takes at a time.
 
         Before refinement a part of the posed views becomes Gaussians (`nvs.seeds`).
+
+        Args:
+            known: the network's depth, where it was asked before; swept depth is then taken only by name.
         """
         options, splatter = self.options, self.splatter
-        kind = choose_depth(options.depth, views, knows_depth=splatter.knows_depth)
+        wanted = "network" if known is not None and options.depth == "auto" else options.depth
+        kind = choose_depth(wanted, views, knows_depth=splatter.knows_depth)
         V = views.images.shape[1]
         seeds = self.seeds(views)
-        few = views if len(seeds) == V else views[:, seeds]
-        depth: SweptDepth | None = None
-        if kind in SWEPT:
-            with self.watch("sweep"):
-                depth = StereoDepth(learned=kind == "stereo").sweep(few)
+        device = views.images.device if views.cameras is None else views.cameras.extrinsics.device
+        least = SWEEP_SPACING if kind in SWEPT else 1.0
+        spacing = options.spacing or spread_gaussians(views.image_size, len(seeds), options, least)
+        splats: list[Splats] = []
+        parts: list[list[int]] = []  # seeds of each
+        agreed: list[Bool[Tensor, "1 own y x"]] = []
+        shares: list[float] = []
+        owned: list[int] = []  # seeds, as they come
+        for run, own in self.runs(views, seeds):
+            few = (views if len(run) == V else views[:, [seeds[i] for i in run]]).to(device)
+            owned += [run[row] for row in own]
+            depth: SweptDepth | KnownDepth | None = None
+            if kind in SWEPT:
+                with self.watch("sweep"):
+                    depth = StereoDepth(learned=kind == "stereo").sweep(few)
+                agreed.append(depth[:, own].trusted)
+                shares.append(depth[:, own].trusted_share * len(own) / len(seeds))
+            elif known is not None:
+                depth = KnownDepth(depth=known[:, [seeds[i] for i in run]].to(device))
+            groups = [own]
+            if splatter.network is not None and views.cameras is not None:
+                number = math.ceil(len(own) / (self.at_a_time or MAX_VIEWS.get(device.type, 16)))
+                groups = [own[first::number] for first in range(number)]  # each spans the capture
+            with self.watch("network"), precision(self.network.precision, splatter):
+                for group in groups:
+                    whole = len(group) == len(run)
+                    done = splatter(
+                        few if whole else few[:, group],
+                        depth=depth if depth is None or whole else depth[:, group],
+                        spacing=spacing,
+                        reference=self.network.reference,
+                        chunk=self.network.chunk,
+                    )
+                    # Tensors of an inference mode cannot take part in a gradient.
+                    splats.append(done.map(torch.clone))
+                    parts.append([run[row] for row in group])
+        if shares:
             self.report(
-                f"depth: {SWEPT[kind]} over {counted(len(seeds), 'photo')}, "
-                f"{trust_in_words(depth.trusted_share)}"
+                f"depth: {SWEPT[kind]} over {counted(len(seeds), 'photo')}, {trust_in_words(sum(shares))}"
                 + ("" if splatter.head is not None else "; the network has no part in these Gaussians")
             )
-        parts = [list(range(len(seeds)))]
-        if splatter.network is not None and views.cameras is not None:
-            number = math.ceil(len(seeds) / (self.at_a_time or MAX_VIEWS.get(views.images.device.type, 16)))
-            parts = [
-                list(range(first, len(seeds), number)) for first in range(number)
-            ]  # each spans the capture
-        splats = []
-        least = SWEEP_SPACING if kind in SWEPT else 1.0
-        with self.watch("network"), precision(self.network.precision, splatter):
-            for part in parts:
-                done = splatter(
-                    few if len(parts) == 1 else few[:, part],
-                    depth=depth if depth is None or len(parts) == 1 else depth[:, part],
-                    spacing=options.spacing or spread_gaussians(few, options, least),
-                    reference=self.network.reference,
-                    chunk=self.network.chunk,
-                )
-                # Tensors of an inference mode cannot take part in a gradient.
-                splats.append(done.map(torch.clone))
         joined = join_views(splats, parts)
         shown = joined.gaussians.opacities[0] > 0  # not of what masks hide
         gaussians = joined.gaussians[:, worth_keeping(joined) if options.prune else shown]
@@ -132,11 +160,21 @@ class Pipeline:
             seeds=tuple(seeds),
             seed_depth=joined.geometry.depth,
             depth_kind=kind,
-            trusted=None if depth is None else depth.trusted_share,
-            background=views.mean_colour()[0] if background is None else background,
-            agreed=None if depth is None else depth.trusted,
+            trusted=sum(shares) if shares else None,
+            background=(views.mean_colour()[0] if background is None else background).to(device),
+            agreed=torch.cat(agreed, dim=1)[:, np.argsort(owned)] if agreed else None,
             backend=options.backend,
         )
+
+    def runs(self, views: Views, seeds: Sequence[int]) -> list[tuple[list[int], list[int]]]:
+        """Numbers of seeds whose depth is found together, and the rows of those that are not other runs'."""
+        S = len(seeds)
+        if not self.in_chunks or S <= AT_ONCE or views.cameras is None:
+            return [(list(range(S)), list(range(S)))]
+        order = in_order(camera_features(views.cameras[:, list(seeds)].arrays()[0]))
+        runs = cut(S, AT_ONCE, SHARED)
+        nearest = [min(runs, key=lambda run: abs(run.start + run.stop - 1 - 2 * place)) for place in range(S)]
+        return [([order[p] for p in run], [p - run.start for p in run if nearest[p] == run]) for run in runs]
 
     def seeds(self, views: Views) -> list[int]:
         """The views that become Gaussians."""

@@ -1,6 +1,7 @@
 """Photos in, a folder of novel views out: what `nvs render` and `nvs.render` do."""
 
 import json
+import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -24,6 +25,7 @@ from geometry.capture import (
     show_views,
 )
 from geometry.capture.place import networks_world
+from geometry.chunks import place_in_chunks, too_many, work_folder, working_in
 from geometry.console import Stopwatch, announce, say
 from geometry.device import machine, pick_device, precision
 from geometry.models.nested import NestedDepthAnything3
@@ -111,6 +113,7 @@ def render_photos(
         at_a_time=taken.max_views,
         report=say,
         watch=watch,
+        in_chunks=capture.store is not None,
     )
     facts = Circumstances(
         asked=len(capture.context) + len(capture.targets),
@@ -124,12 +127,11 @@ def render_photos(
         capture = find_cameras(
             capture, taken.camera_source, trust_network=splatter.knows_depth, seed=options.gaussians.seed
         )
-        capture = placed_by_network(capture, splatter, taken, options.network, device)
-    with watch("photos"):
-        views, maps = load_views(capture, capture.context, taken, device)
+    prepared = prepare(capture, pipeline, taken, device, work_folder(out))
+    capture, views, maps = prepared.capture, prepared.views, prepared.maps
     background = background_colour(taken.background, views)
     scene = replace(
-        pipeline.splat(views, background=background),
+        pipeline.splat(views, background=background, known=prepared.depth),
         names=tuple(capture.names),
         origin=tuple(capture.origin),
     )
@@ -148,6 +150,7 @@ def render_photos(
             with watch("hold-out"):
                 metrics = gained(metrics, score(scene, holdout), scene.refined)
     verdict = judge(scene, capture, facts)
+    verdict = replace(verdict, problems=(*verdict.problems, *prepared.problems))
     if metrics is not None:
         metrics |= {"context": capture.names, **verdict.as_json()}
     size = options.views.size or scaled_size(window_size(maps), VIDEO_SIDE)
@@ -172,6 +175,7 @@ def render_photos(
             (folder / "metrics.json").write_text(json.dumps(metrics, indent=2, allow_nan=False) + "\n")
         name = out.resolve().name
         report.write(folder / "report.html", scene, path, size, samples, about, verdict, metrics, title=name)
+    shutil.rmtree(work_folder(out), ignore_errors=True)
     say(watch.summary())
     verdict.tell()
     return Rendered(scene=scene, folder=out, metrics=metrics, verdict=verdict)
@@ -200,9 +204,9 @@ def refinement_photos(
 ) -> Views:
     """The context photos in their own shape, as large as the novel views, at the ``cameras`` of ``views``."""
     target = scaled_size(window_size(maps), max(size))
-    photos = show_views(capture, capture.context, maps, target).to(views.images.device)
-    images = photos.images.half()  # finer than a photo's 8 bits, and hundreds of photos take half the memory
-    return replace(photos, images=images, cameras=resize_cameras(cameras, views.image_size, target))
+    # Half precision is finer than a photo's 8 bits, and hundreds of photos take half the memory.
+    photos = show_views(capture, capture.context, maps, target, torch.float16).to(views.images.device)
+    return replace(photos, cameras=resize_cameras(cameras, views.image_size, target))
 
 
 def hold_out(
@@ -244,6 +248,57 @@ def gained(before: dict[str, Any], after: dict[str, Any], refined: Refined) -> d
     gained = {"gain_db": gain, "gain_db_per_s": gain / max(refined.seconds, 1e-9) if known else None}
     first = {name: before[name] for name in METRICS}
     return {**after, "refinement": {**refined.as_json(), "before": first, **gained}}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """Photos as the pipeline takes them."""
+
+    capture: Capture
+    views: Views  # the context photos
+    maps: Sequence[PixelMap]
+    depth: Float[Tensor, "1 V H W"] | None = None  # the network's, where it was asked in chunks
+    problems: tuple[str, ...] = ()
+
+
+def prepare(
+    capture: Capture, pipeline: Pipeline, taken: PhotoOptions, device: torch.device, work: Path | None = None
+) -> Prepared:
+    """A capture with the network's cameras where it has none, and its context photos.
+
+    All photos, where they are wanted and are too many for one pass, go through the network in chunks.
+    Held-out photos are placed with the others; depth is then asked for again, of the context alone.
+
+    Args:
+        work: where finished chunks lie; None: a temporary folder.
+    """
+    splatter, network, watch = pipeline.splatter, pipeline.network, pipeline.watch
+    swept = capture.scene.posed and not (
+        pipeline.options.depth == "network" or (pipeline.options.depth == "auto" and splatter.knows_depth)
+    )
+    if swept or not too_many(capture, taken, device):
+        with watch("cameras"):
+            capture = placed_by_network(capture, splatter, taken, network, device)
+        with watch("photos"):
+            views, maps = load_views(capture, capture.context, taken, device)
+            views = views.to(device) if views.cameras is None else views  # for one pass
+        return Prepared(capture=capture, views=views, maps=maps)
+    with watch("chunks"), working_in(work) as folder:
+        arguments = (splatter.network, taken, network, device, folder)
+        problems: tuple[str, ...] = ()
+        if capture.targets and not capture.scene.posed:
+            placed = place_in_chunks(capture, *arguments)  # type: ignore[arg-type]
+            capture, problems = placed.capture, placed.whole.problems
+        placed = place_in_chunks(replace(capture, targets=[]), *arguments)  # type: ignore[arg-type]
+    if not capture.targets:
+        capture = placed.capture
+    return Prepared(
+        capture=capture,
+        views=placed.views,
+        maps=placed.maps,
+        depth=placed.whole.geometry.depth,
+        problems=problems + placed.whole.problems,
+    )
 
 
 def placed_by_network(

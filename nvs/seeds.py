@@ -38,15 +38,17 @@ def choose_seeds(views: Views, options: GaussianOptions, most: int | None = None
     return _spread(views, count if most is None else min(count, max(FEWEST, most)))
 
 
-def spread_gaussians(views: Views, options: GaussianOptions, least: float) -> float:
-    """Pixels from one Gaussian of these views to the next: many views share a budget.
+def spread_gaussians(
+    image_size: tuple[int, int], views: int, options: GaussianOptions, least: float
+) -> float:
+    """Pixels from one Gaussian of so many views to the next: many share a budget.
 
     Args:
         least: without refinement.
     """
-    (H, W), V = views.image_size, views.images.shape[1]
+    H, W = image_size
     most = MOST_REFINED if options.refines else MOST_GAUSSIANS
-    return max(REFINED_SPACING if options.refines else least, math.sqrt(V * H * W / most))
+    return max(REFINED_SPACING if options.refines else least, math.sqrt(views * H * W / most))
 
 
 def affordable(views: Views, minutes: float, spent: float, splat: Callable[[Views], Any]) -> int:

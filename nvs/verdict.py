@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from geometry.capture import Capture
+from geometry.capture.place import networks_world
 from geometry.scenes.panorama import SOURCE as PANORAMA
 from geometry.verdict import LARGER, Verdict, not_placed
 from nvs.scene import SplatScene
@@ -39,7 +40,8 @@ def judge(scene: SplatScene, capture: Capture, facts: Circumstances) -> Verdict:
         problems.append(f"UNTRAINED WEIGHTS: these pictures mean nothing; {LARGER}.")
     elif guessed:
         photos = 1 if capture.scene.source == PANORAMA else scene.views.images.shape[1]
-        problems.append(_guess(photos, capture.scene.posed, facts))
+        posed = capture.scene.posed and not networks_world(capture)
+        problems.append(_guess(photos, posed, facts))
     if scene.trusted is not None and scene.trusted < POOR:
         wrong_cameras = "" if capture.scene.estimated else ", or check the given cameras"
         problems.append(

@@ -1,5 +1,7 @@
 """Photos opened, checked, divided into input and hold-out, and prepared for a network."""
 
+import sys
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,6 +21,8 @@ from geometry.scenes.view_selection import evenly_spaced, holdout_split, select_
 from geometry.views import Cameras, Views
 
 MAX_VIEWS = {"cpu": 16, "cuda": 64}
+IN_MEMORY = 300  # photos; the images of more lie on the disk
+MOST_KEYFRAMES = 300  # of a video, unless all are asked for
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,7 @@ class Capture:
     scene: Scene
     context: list[int]  # photos that the network takes, in capture order
     targets: list[int]  # held-out photos, in capture order; empty without a hold-out
+    store: Path | None = None  # where images lie that are too many for memory; None: they are not
 
     @property
     def names(self) -> list[str]:
@@ -54,7 +59,7 @@ class Capture:
         how = "an even spread" if poses is None else "farthest-point sampling of their poses"
         say(
             f"the network takes {len(context)} of {len(self.context)} photos, chosen by {how}; "
-            f"{option} N takes more"
+            f"{option} N takes more" + (", --all all of them in chunks" if option == "--max-views" else "")
         )
         return replace(self, context=context)
 
@@ -110,7 +115,9 @@ def open_capture(
         )
     every = options.holdout
     candidates, targets = holdout_split(len(scene), every) if every else (list(range(len(scene))), [])
-    whole = Capture(scene, candidates, targets)
+    many = options.all_photos or len(scene) > IN_MEMORY
+    store = (Path(tempfile.gettempdir()) if out is None else out.absolute().parent) if many else None
+    whole = Capture(scene, candidates, targets, store)
     if options.context or not every_photo:
         option = "--context" if options.context else "--max-views"
         whole = whole.limited(options.context or most_views(options, device), option)
@@ -139,6 +146,7 @@ def open_with(
         background=options.backdrop,
         focal=options.focal,
         partly=partly and options.cameras != "given",
+        max_video_frames=sys.maxsize if options.all_photos else MOST_KEYFRAMES,
     )
 
 
@@ -156,6 +164,7 @@ def load_views(
         list(indices),
         process_res=options.process_res,
         released_crop=options.released_crop,
+        store=capture.store,
     )
     if views.mask is not None:
         say(f"masks hide {100 * float(1 - views.mask.float().mean()):.1f}% of {counted(len(maps), 'photo')}")
@@ -164,13 +173,19 @@ def load_views(
         worst, (H, W) = int(np.argmax(cut)), maps[0].network_size
         name = capture.scene.frames[indices[worst]].name
         say(f"photos of mixed shapes share a canvas of {H}x{W} (H x W): {name} loses {100 * cut[worst]:.0f}%")
+    if capture.store is not None:  # images stay on the disk, and go to the device a few at a time
+        return views if views.cameras is None else replace(views, cameras=views.cameras.to(device)), maps
     return views.to(device), maps
 
 
 def show_views(
-    capture: Capture, indices: Sequence[int], maps: Sequence[PixelMap], size: tuple[int, int]
+    capture: Capture,
+    indices: Sequence[int],
+    maps: Sequence[PixelMap],
+    size: tuple[int, int],
+    dtype: torch.dtype = torch.float32,
 ) -> Views:
     """What `load_views` showed (``maps``) at another size, read again: no image is resized twice."""
     frames = [capture.scene.frames[i] for i in indices]
-    (views,) = show_frames(frames, [(m.resized(size),) for m in maps])
+    (views,) = show_frames(frames, [(m.resized(size),) for m in maps], dtype=dtype, store=capture.store)
     return views

@@ -123,7 +123,8 @@ def _completed(capture: Capture, seed: int, *, place: bool) -> Capture:
     source = f"{scene.source}; {len(placed)} placed by {sfm.SOURCE}" if placed else scene.source
     whole = replace(scene, frames=tuple(frames[i] for i in range(len(scene))), source=source).select(chosen)
     kept = ([rows[i] for i in part if i in rows] for part in (capture.context, capture.targets))
-    return Capture(whole, *kept)
+    context, targets = kept
+    return replace(capture, scene=whole, context=context, targets=targets)
 
 
 def _place(capture: Capture, seed: int) -> sfm.Placed:
@@ -152,4 +153,4 @@ def _placed_capture(capture: Capture, placed: sfm.Placed) -> Capture:
     candidates = [row for row, index in enumerate(placed.indices) if index not in kept_out]
     scene = placed.scene
     context = select_views(scene.extrinsics, len(scene), len(capture.context), candidates)
-    return Capture(scene, context, targets)
+    return replace(capture, scene=scene, context=context, targets=targets)

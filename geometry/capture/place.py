@@ -29,9 +29,9 @@ def place_by_network(
     if capture.scene.posed or not any(frame.intrinsics is not None for frame in frames):
         return capture
     rows = {index: row for row, index in enumerate(chosen)}
-    parts = [rows[i] for i in capture.context], [rows[i] for i in capture.targets]
+    context, targets = ([rows[i] for i in part] for part in (capture.context, capture.targets))
     if all(known):
-        return Capture(capture.scene.select(chosen), *parts)
+        return replace(capture, scene=capture.scene.select(chosen), context=context, targets=targets)
     views, maps = load_views(capture, chosen, options, device)
     H, W = views.image_size
     guess = np.array([[1.2 * max(H, W), 0, W / 2], [0, 1.2 * max(H, W), H / 2], [0, 0, 1]])  # told to nobody
@@ -58,7 +58,7 @@ def place_by_network(
     scene = replace(
         capture.scene.select(chosen), frames=tuple(placed), source=source, estimated=not any(known)
     )
-    return Capture(scene, *parts)
+    return replace(capture, scene=scene, context=context, targets=targets)
 
 
 def networks_world(capture: Capture) -> bool:

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from geometry.capture.capture import Capture
+from geometry.capture.capture import IN_MEMORY, Capture
 from geometry.console import counted, say
 from geometry.errors import InputError
 from geometry.formats.images import read_exif_position
@@ -22,6 +22,7 @@ from geometry.ops.sky import SKY_THRESHOLD
 from geometry.options import PhotoOptions
 from geometry.sampling.framing import show_map
 from geometry.sampling.preprocess import PixelMap
+from geometry.scenes.view_selection import evenly_spaced
 from geometry.views import Cameras, Views
 from geometry.weights.checkpoint import find_checkpoint, load_network
 
@@ -165,11 +166,15 @@ def _by_gps(capture: Capture, cameras: Cameras | None) -> Scale | None:
 def _by_metric_model(views: Views, depth: Float[Tensor, "1 V h w"]) -> Scale:
     """Of the metric model's depth on what is not sky."""
     say(f"--metric: the scale is that of {METRIC_MODEL}")
-    network = load_network(find_checkpoint(METRIC_MODEL)).to(views.images.device)
+    V = views.images.shape[1]
+    if V > IN_MEMORY:
+        some = evenly_spaced(V, 64)
+        views, depth = views[:, some], depth[:, some]
+    network = load_network(find_checkpoint(METRIC_MODEL)).to(depth.device)
     assert isinstance(network, MonocularDepth)
     assert views.cameras is not None
     with torch.no_grad():
-        found = network(Views(images=views.images))
+        found = network(Views(images=views.images.to(depth.device)))
     metres = metric_depth(found.depth, views.cameras.intrinsics)
     ground = torch.where(found.sky < SKY_THRESHOLD, metres, 0.0)
     ground = F.interpolate(ground, size=depth.shape[-2:], mode="nearest-exact")

@@ -5,6 +5,9 @@ each chunk (`passes`), how neighbours lie to each other (`align`), places that w
 similarity for each chunk that agrees best with all of that (`graph`).
 """
 
+from geometry.chunks.captured import Placed, place_in_chunks, too_many, work_folder, working_in
 from geometry.chunks.whole import Reconstruction, reconstruct
 
-__all__ = ["Reconstruction", "reconstruct"]
+__all__ = [
+    "Placed", "Reconstruction", "place_in_chunks", "reconstruct", "too_many", "work_folder", "working_in",
+]  # fmt: skip

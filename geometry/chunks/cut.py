@@ -7,8 +7,10 @@ import torch
 from jaxtyping import Float
 
 from geometry.ops import se3
+from geometry.scenes.view_selection import evenly_spaced
 
-_KEPT = 1.5  # the given order stays if its way is no more than this times as long as ours
+_ASKED = 200  # photos whose followers are judged
+_ORDERLY = 0.25  # share of the photos that are more alike than the next one, up to which there is an order
 
 
 def cut(count: int, size: int, shared: int) -> list[range]:
@@ -23,26 +25,31 @@ def cut(count: int, size: int, shared: int) -> list[range]:
 def in_order(features: Float[np.ndarray, "V D"]) -> list[int]:
     """An order in which neighbours are alike: the given one, if it is one, else a way from each to the next.
 
-    Photos of a walk or a video come in order; those of many people, or with random names, do not. The way
-    starts at an end (the photo farthest from the one farthest from all) and goes on to the nearest photo
-    that was not yet met.
+    Photos of a walk or a video come in order: the next one is more alike than most. Those of many people, or
+    with random names, do not. The way then starts at an end (the photo farthest from the one farthest from
+    all) and goes on to the nearest photo that was not yet met.
 
     Args:
         features: of each photo; what is alike lies close together.
     """
-    if len(features) < 3:
-        return list(range(len(features)))
-    left = np.ones(len(features), bool)
-    at = int(np.argmax(_distances(features, features[np.argmax(_distances(features, features.mean(0)))])))
-    order, length = [at], 0.0
-    for _ in range(len(features) - 1):
+    if (V := len(features)) < 3:
+        return list(range(V))
+    features = features.astype(np.float32)
+
+    def away(one: int) -> Float[np.ndarray, " V"]:
+        return np.linalg.norm(features - features[one], axis=1)
+
+    asked = ((i, away(i)) for i in evenly_spaced(V - 1, _ASKED))
+    nearer = [((far < far[i + 1]).sum() - 1) / V for i, far in asked]
+    if np.median(nearer) <= _ORDERLY:
+        return list(range(V))
+    at = int(np.argmax(away(int(np.argmax(np.linalg.norm(features - features.mean(0), axis=1))))))
+    left, order = np.ones(V, bool), [at]
+    for _ in range(V - 1):
         left[at] = False
-        far = np.where(left, _distances(features, features[at]), np.inf)
-        at = int(np.argmin(far))
+        at = int(np.argmin(np.where(left, away(at), np.inf)))
         order.append(at)
-        length += far[at]
-    given = np.linalg.norm(np.diff(features.astype(np.float32), axis=0), axis=1).sum()
-    return list(range(len(features))) if given <= _KEPT * length else order
+    return order
 
 
 def camera_features(extrinsics: Float[np.ndarray, "V 4 4"]) -> Float[np.ndarray, "V 6"]:
@@ -51,7 +58,3 @@ def camera_features(extrinsics: Float[np.ndarray, "V 4 4"]) -> Float[np.ndarray,
     centres = se3.centres(poses).numpy()
     spread = np.linalg.norm(centres - centres.mean(0), axis=1).max()
     return np.concatenate((centres / (spread or 1.0), 0.2 * poses[:, 2, :3].numpy()), axis=1)
-
-
-def _distances(features: Float[np.ndarray, "V D"], one: Float[np.ndarray, " D"]) -> Float[np.ndarray, " V"]:
-    return np.linalg.norm(features.astype(np.float32) - one.astype(np.float32), axis=1)

@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from geometry.atomic import atomic_file
+from geometry.device import precision
 from geometry.models.da3 import MonocularDepth
 from geometry.ops import se3
 from geometry.predict import Network, predict_geometry, predict_partly
@@ -59,6 +60,7 @@ class Passes:
             run that was killed goes on with the same numbers, and changed photos are computed anew.
         key: names the weights.
         options: of `geometry.predict.predict_geometry`.
+        precision: of the network (`geometry.options.NetworkOptions`).
     """
 
     network: Network
@@ -67,6 +69,7 @@ class Passes:
     folder: Path
     key: str
     options: dict[str, Any]
+    precision: str = "auto"
 
     def __call__(self, photos: Sequence[int], told: Chunk | None = None) -> Chunk:
         """One pass over some photos.
@@ -86,7 +89,8 @@ class Passes:
             )
         file = self.folder / f"{self._name(views)}.npz"
         if not file.is_file():
-            geometry = self._predict(views.to(self.device))
+            with torch.no_grad(), precision(self.precision, self.network):
+                geometry = self._predict(views.to(self.device))
             arrays = {n: t.float().cpu().numpy() for n in _KEPT if (t := getattr(geometry, n)) is not None}
             if geometry.cameras is not None:
                 arrays |= {n: t.float().cpu().numpy() for n, t in vars(geometry.cameras).items()}
@@ -113,7 +117,7 @@ class Passes:
         return predict_partly(self.network, views, **self.options)  # type: ignore[arg-type]
 
     def _name(self, views: Views) -> str:
-        total = hashlib.sha256(f"{self.key} {sorted(self.options.items())}".encode())
+        total = hashlib.sha256(f"{self.key} {self.precision} {sorted(self.options.items())}".encode())
         views.map(lambda tensor: _add(total, tensor))
         return total.hexdigest()[:24]
 

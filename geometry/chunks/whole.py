@@ -210,7 +210,7 @@ class _Work:
                             whole[name] = on_disk((1, V, *values.shape[2:]), self.passes.folder)
                         factor = float(one.scale) if name == "depth" and one is not None else 1.0
                         whole[name][0, photos[row]] = values[0, row] * factor
-        cameras = self.passes.views.cameras
+        cameras = self.passes.views.cameras and self.passes.views.cameras.to("cpu")
         if world is not None:
             U, _, Vt = np.linalg.svd(turns)
             U[..., 2] *= np.linalg.det(U @ Vt)[:, None]

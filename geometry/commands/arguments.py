@@ -82,6 +82,14 @@ def add_photo_arguments(parser: argparse.ArgumentParser, *, cameras: bool = True
         help="photos the network takes at most (default: 16 on CPU, 64 on CUDA); more photos are sampled, "
         "farthest-point with poses, evenly without; time grows faster than the number",
     )
+    if cameras:
+        group.add_argument(
+            "--all",
+            dest="all_photos",
+            action="store_true",
+            help="take all photos, and all keyframes of a video, in overlapping chunks of --max-views: "
+            "memory stays that of a chunk, and a run that was stopped goes on where it was",
+        )
     add_record(
         group,
         PhotoOptions(),
@@ -140,6 +148,7 @@ def photo_options(args: argparse.Namespace) -> PhotoOptions:
         pose_check=not args.no_pose_check,
         context=getattr(args, "context", None),
         max_views=args.max_views,
+        all_photos=getattr(args, "all_photos", False),
         holdout=getattr(args, "holdout", None),
         process_res=args.process_res or PhotoOptions.process_res,
         released_crop=args.released_crop,

@@ -1,6 +1,7 @@
 """`geometry infer`: photos to depth, confidence, cameras and a coloured point cloud."""
 
 import argparse
+import shutil
 from pathlib import Path
 
 from geometry.commands.arguments import (
@@ -51,6 +52,7 @@ def main(argv: list[str] | None = None) -> int:
 def run(args: argparse.Namespace) -> int:
     import geometry
     from geometry.capture import check_choice, open_capture
+    from geometry.chunks import work_folder
     from geometry.device import pick_device
     from geometry.results import INFERRED, require_results
 
@@ -60,12 +62,22 @@ def run(args: argparse.Namespace) -> int:
     require_results(args.out, INFERRED, [*args.photos, args.poses])
     check_choice(photos.camera_source)
     with watch("photos"):
-        capture = open_capture(args.photos, photos, device, out=args.out, partly=True)
+        capture = open_capture(
+            args.photos, photos, device, out=args.out, every_photo=photos.all_photos, partly=True
+        )
     with watch("model"):
         model = geometry.load(args.model, running)
-    scene = model.predict(capture, options=photos, ray_pose=args.ray_pose, seed=args.seed, watch=watch)
+    scene = model.predict(
+        capture,
+        options=photos,
+        ray_pose=args.ray_pose,
+        seed=args.seed,
+        watch=watch,
+        work=work_folder(args.out),
+    )
     with watch("write"):
         scene.save(args.out, conf_percentile=args.conf_percentile)
+    shutil.rmtree(work_folder(args.out), ignore_errors=True)
     say(watch.summary())
     scene.verdict.tell()
     print(args.out)

@@ -5,6 +5,7 @@ one offset per axis) says exactly where every pixel went, and intrinsics follow 
 """
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -18,6 +19,7 @@ from geometry.sampling.preprocess import (
     whole_photo,
 )
 from geometry.scenes.scene import Frame
+from geometry.stored import empty
 from geometry.views import Views
 
 
@@ -46,24 +48,35 @@ def frame_window(
     return whole_photo(photo_size).cropped((height, width), left=left, top=top).resized((h, w))
 
 
-def show_frames(frames: Sequence[Frame], windows: Iterable[Sequence[PixelMap]]) -> list[Views]:
+def show_frames(
+    frames: Sequence[Frame],
+    windows: Iterable[Sequence[PixelMap]],
+    *,
+    dtype: torch.dtype = torch.float32,
+    store: Path | None = None,
+) -> list[Views]:
     """Photos in one or more windows each: a `Views` of batch size one for the first windows, the second, ...
 
     Every photo is decoded once and not kept. Cameras are there if all frames have them. Masks are those for
     comparing pictures (`Frame.load_mask`).
+
+    Args:
+        store: a folder on whose disk the images shall lie; None: in memory.
     """
-    windows, images, masks = list(windows), [], []
-    for frame, shown in zip(frames, windows, strict=True):
+    windows, masks = list(windows), []
+    images = [empty((1, len(frames), 3, *window.network_size), store, dtype) for window in windows[0]]
+    for view, (frame, shown) in enumerate(zip(frames, windows, strict=True)):
         photo, keep = frame.load(), frame.load_mask(compared=True)
-        images.append([torch.from_numpy(show_photo(photo, window)) for window in shown])
+        for whole, window in zip(images, shown):
+            whole[0, view] = torch.from_numpy(show_photo(photo, window)).permute(2, 0, 1).float() / 255
         masks.append([show_mask(keep, window) for window in shown])
     return [
         Views(
-            images=(torch.stack(stack).permute(0, 3, 1, 2).float() / 255)[None],
+            images=whole,
             cameras=network_cameras(frames, maps),
             mask=stacked_masks(hidden, maps[0].network_size),
         )
-        for stack, hidden, maps in zip(zip(*images), zip(*masks), zip(*windows))
+        for whole, hidden, maps in zip(images, zip(*masks), zip(*windows))
     ]
 
 

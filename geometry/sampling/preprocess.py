@@ -12,6 +12,7 @@ import os
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -21,6 +22,7 @@ from torch import Tensor
 
 from geometry.errors import InputError
 from geometry.scenes.scene import Frame, Scene
+from geometry.stored import empty
 from geometry.views import Cameras, Views
 
 PATCH = 14
@@ -103,6 +105,7 @@ def prepare_views(
     *,
     process_res: int = 504,
     released_crop: bool = False,
+    store: Path | None = None,
 ) -> tuple[Views, tuple[PixelMap, ...]]:
     """Network input of some of a scene's photos, and how its pixels lie in each photo.
 
@@ -124,6 +127,7 @@ def prepare_views(
     Args:
         indices: frames of the scene, in the order wanted; None takes all.
         process_res: longest side of the network image, before rounding to multiples of 14.
+        store: a folder on whose disk the images shall lie; None: in memory.
 
     Returns:
         Views of batch size one, with cameras if every chosen frame has one, and one map per view.
@@ -142,7 +146,7 @@ def prepare_views(
         canvas = min(h for h, _ in sizes), min(w for _, w in sizes)
     else:
         canvas = _common_canvas([frame.image_size for frame in frames], process_res)
-    images = torch.empty(1, len(frames), 3, *canvas)
+    images = empty((1, len(frames), 3, *canvas), store)
 
     def prepare(view: int) -> tuple[PixelMap, np.ndarray | None]:
         pixels = frames[view].load()

@@ -1,6 +1,6 @@
 """Which photos the network sees and which it is scored on. Pure functions, deterministic."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -16,14 +16,27 @@ def pose_distances(extrinsics: Float[np.ndarray, "V 4 4"]) -> Float[np.ndarray, 
     Both terms lie in 0..1 and the scale of the world cancels. If all centres coincide (a panorama)
     only the angle counts.
     """
+    row = _distances_from(extrinsics)
+    return np.stack([row(view) for view in range(len(extrinsics))])
+
+
+def _distances_from(extrinsics: Float[np.ndarray, "V 4 4"]) -> Callable[[int], Float[np.ndarray, " V"]]:
+    """Rows of `pose_distances`: of thousands of views all of it would be too much for memory."""
     poses = torch.from_numpy(np.asarray(extrinsics, dtype=np.float64))
-    centres = se3.centres(poses)
-    shift = torch.linalg.vector_norm(centres[:, None] - centres[None], dim=-1)
-    largest = shift.max()
-    shift = shift / largest if largest > 0 else shift
-    rotation = poses[:, :3, :3]
-    pairs = rotation[:, None].expand(-1, len(poses), 3, 3), rotation[None].expand(len(poses), -1, 3, 3)
-    return (shift + rotations.angle_between(*pairs) / torch.pi).numpy()
+    centres, rotation = se3.centres(poses), poses[:, :3, :3]
+
+    def shift(view: int) -> torch.Tensor:
+        return torch.linalg.vector_norm(centres[view] - centres, dim=-1)
+
+    largest = max(shift(view).max() for view in range(len(poses)))
+
+    def row(view: int) -> Float[np.ndarray, " V"]:
+        far = shift(view) / largest if largest > 0 else shift(view)
+        return (
+            far + rotations.angle_between(rotation[view].expand_as(rotation), rotation) / torch.pi
+        ).numpy()
+
+    return row
 
 
 def farthest_point_sampling(
@@ -46,13 +59,13 @@ def farthest_point_sampling(
         raise InputError(f"expected at least one view, got {count} of {len(candidates)}")
     poses = np.asarray(extrinsics, dtype=np.float64)[candidates]
     centres = se3.centres(torch.from_numpy(poses)).numpy()
-    distances = pose_distances(poses)
+    distances = _distances_from(poses)
     chosen = [int(np.argmin(np.linalg.norm(centres - centres.mean(axis=0), axis=1)))]
-    nearest = distances[chosen[0]].copy()
+    nearest = distances(chosen[0])
     while len(chosen) < min(count, len(candidates)):
         nearest[chosen] = -1.0  # a repeated pose may be chosen, a chosen view may not
         chosen.append(int(np.argmax(nearest)))
-        nearest = np.minimum(nearest, distances[chosen[-1]])
+        nearest = np.minimum(nearest, distances(chosen[-1]))
     return [int(candidates[i]) for i in chosen]
 
 

@@ -1,10 +1,12 @@
 """Where Gaussians lie: the depth of the context views, from the network or from elsewhere."""
 
-from typing import Protocol, runtime_checkable
+from dataclasses import dataclass
+from typing import ClassVar, Protocol, runtime_checkable
 
 from jaxtyping import Float
 from torch import Tensor
 
+from geometry.tensors import TensorRecord
 from geometry.views import Views
 from nvs.model.backbone import Encoding
 
@@ -42,3 +44,17 @@ class NetworkDepth:
         if encoding is None or encoding.geometry is None:
             raise ValueError("network depth: expected an encoding with geometry, got none")
         return encoding.geometry.depth, None
+
+
+@dataclass(frozen=True, kw_only=True)
+class KnownDepth(TensorRecord):
+    """Depth that a network predicted earlier, in the world of the views' cameras."""
+
+    from_network: ClassVar[bool] = False
+
+    depth: Float[Tensor, "B V H W"]
+
+    def __call__(
+        self, views: Views, encoding: Encoding | None
+    ) -> tuple[Float[Tensor, "B V H W"], Float[Tensor, "B V H W"] | None]:
+        return self.depth, None

@@ -24,7 +24,7 @@ from geometry.weights.files import load_strict
 from nvs.gaussians import Gaussians
 from nvs.gaussians.transform import transform_gaussians
 from nvs.model.backbone import Backbone, Encoding, encode_views
-from nvs.model.depth import DepthSource, NetworkDepth
+from nvs.model.depth import DepthSource, KnownDepth, NetworkDepth
 from nvs.model.gs_dpt import GaussianDpt
 from nvs.model.parametrisation import GaussianAdapter, ReleasedAdapter
 from nvs.model.pooling import on_grid, pool, resize_cameras, sample, spaced_grid, whole_cells
@@ -148,7 +148,8 @@ class Splatter(nn.Module):
                     scales=gaussians.scales * scaled.scale_factor,
                 )
                 coarse = replace(on_grid(scaled, size, grid), cameras=scaled.cameras)
-        return Splats(gaussians=gaussians, geometry=coarse, predicted=depth.from_network)
+        predicted = depth.from_network or isinstance(depth, KnownDepth)
+        return Splats(gaussians=gaussians, geometry=coarse, predicted=predicted)
 
     def raw_parameters(
         self, encoding: Encoding | None, images: Float[Tensor, "B V 3 H W"], grid: tuple[int, int], chunk: int

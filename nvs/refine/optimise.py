@@ -162,8 +162,9 @@ def coarse_share(steps: int, photos: int) -> float:
 
 def _photo(photos: Views, view: int, *, halved: bool) -> Photo:
     """A photo and its mask; halved, each pixel is the mean of those it covers, and a small one stays."""
-    image = photos.images[0, view].float()
-    mask = None if photos.mask is None else photos.mask[0, view]
+    device = photos.cameras.extrinsics.device  # the images may lie on the disk
+    image = photos.images[0, view].to(device).float()
+    mask = None if photos.mask is None else photos.mask[0, view].to(device)
     H, W = image.shape[1:]
     if halved and min(H, W) >= SMALL:
         half = H // 2, W // 2

@@ -40,11 +40,11 @@ def test_one_pass_and_photos_without_cameras_take_all():
 
 
 def test_seeds_share_a_budget_of_gaussians():
-    few = views(12)
-    assert spread_gaussians(few, GOOD, 2.0) == 4.0
-    assert spread_gaussians(few, DRAFT, 2.0) == 2.0
-    large = views(32, (1000, 2000))
-    assert 32 * 1000 * 2000 / spread_gaussians(large, GOOD, 2.0) ** 2 == pytest.approx(seeds.MOST_REFINED)
+    few = views(12).image_size, 12
+    assert spread_gaussians(*few, GOOD, 2.0) == 4.0
+    assert spread_gaussians(*few, DRAFT, 2.0) == 2.0
+    large = (1000, 2000), 32
+    assert 32 * 1000 * 2000 / spread_gaussians(*large, GOOD, 2.0) ** 2 == pytest.approx(seeds.MOST_REFINED)
 
 
 def test_a_third_of_the_minutes_makes_gaussians(monkeypatch):

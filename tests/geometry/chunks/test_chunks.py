@@ -10,6 +10,7 @@ from scipy.spatial.transform import Rotation
 
 from geometry.chunks import reconstruct
 from geometry.chunks.passes import Passes
+from geometry.console import listening
 from geometry.models.da3 import DepthAnything3
 from geometry.ops import se3
 from geometry.ops.align import Similarity, umeyama
@@ -130,6 +131,19 @@ def test_chunks_become_one_world(walk, tmp_path):
     assert max(len(photos) for photos, _ in network.calls) == CHUNK
     # From the second one on each chunk is told the half that is known.
     assert [int(v.known.sum()) for _, v in network.calls[1:4]] == [6, 6, 7]
+
+
+def test_photos_in_disorder_come_to_the_same_world(walk, tmp_path):
+    network = StandIn(walk)
+    mixed = np.random.default_rng(0).permutation(PHOTOS)
+    said = []
+    with listening(said.append):
+        found = run(network, tmp_path, views=Views(images=network.views.images[:, mixed]))
+    off, degrees, _ = errors(found.geometry.cameras, network.views.cameras[:, mixed])
+    assert off < 0.005
+    assert degrees < 0.3
+    assert any("not alike" in line for line in said)
+    assert any("left" in line for line in said)
 
 
 def test_places_met_again_take_the_drift_away(walk, tmp_path, monkeypatch):
