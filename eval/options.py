@@ -48,7 +48,7 @@ class MethodOptions:
     """Which method is evaluated.
 
     Args:
-        name: of `eval.methods.build.NAMES`, or ``package.module:function``.
+        name: of `eval.methods.build` or `geometry`, or ``package.module:function``.
         model: weights, as ``nvs render --model``.
         network, gaussians: how the model is run; ``gaussians.backend`` draws for every method.
         warp_depth: whose depth moves the nearest photo.

@@ -11,18 +11,17 @@ from torch import Tensor
 
 from eval.methods.base import Method, Pictured, Splatted, Task
 from eval.methods.build import build_method
-from eval.protocols.base import Protocol
+from eval.protocols.base import Protocol, Scoring
 from eval.protocols.framing import Framing, framed_cameras, framed_image, framed_views, network_size
 from eval.protocols.placement import MODES, Photometric, optimise_pose, starting_cameras
 from eval.protocols.splits import DividedScene
 from eval.run_folder import write_json
 from eval.score import score_scene
-from geometry import __version__
 from geometry.atomic import atomic_folder
 from geometry.errors import InputError
 from geometry.ops import se3
 from geometry.options import require_one_of
-from geometry.version import commit
+from geometry.version import stamp
 from geometry.views import Cameras
 from geometry.visualize import colour_depth, to_bytes, write_image
 from nvs.options import METRICS
@@ -92,10 +91,8 @@ class ViewSynthesis(Protocol):
     def predict(self, scene: DividedScene, method: Method, device: torch.device, folder: Path) -> None:
         predict_scene(scene, method, self, device, folder)
 
-    def score(
-        self, scene: DividedScene, predictions: Path, path: Path, *, benchmark: Any, **options: Any
-    ) -> dict[str, Any]:
-        return score_scene(scene, predictions, self.framing, path, **options)
+    def score(self, scene: DividedScene, predictions: Path, path: Path, scoring: Scoring) -> dict[str, Any]:
+        return score_scene(scene, predictions, self.framing, path, scoring)
 
     def stated(self) -> dict[str, Any]:
         return {
@@ -163,7 +160,7 @@ def predict_scene(
                 "gaussians": gaussians,
                 "predict_s": round(predict_s, 2),
                 "render_s": round(time.perf_counter() - start, 2),
-                "commit": commit() or f"version {__version__}",
+                "commit": stamp(),
                 "notes": prediction.notes,
                 "targets": targets,
             },

@@ -1,4 +1,4 @@
-"""The worst and best targets of one run, or of several side by side, beside the photos: one HTML page."""
+"""The worst and best targets or scenes of one run, or of several side by side: one HTML page."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,16 +8,18 @@ import numpy as np
 
 from eval.options import Benchmark
 from eval.protocols.framing import Framing, framed_image
+from eval.protocols.geometry import true_depth
 from eval.protocols.splits import divided_scene, read_split
-from eval.run_folder import Store, read_json
+from eval.run_folder import Store
 from eval.tables.grids import known_metrics, make_grids
 from eval.tables.html import START, details, heading, notes, page, panel, table
+from eval.tables.metrics import METRICS as SHOWN
 from eval.tables.rows import Table, make_tables, number
 from geometry.atomic import atomic_file
 from geometry.errors import InputError
 from geometry.formats.images import read_image
 from geometry.scenes.scene import Frame
-from geometry.visualize import colour_confidence, to_bytes
+from geometry.visualize import colour_confidence, colour_depth, to_bytes
 from nvs.options import METRICS
 
 _BRIGHTEST = 0.3  # mean absolute difference of colours in 0..1 at the bright end of the error map
@@ -50,15 +52,17 @@ def make_report(
 
     Args:
         benchmark: the runs' data.
-        metric: that decides what is worst and best, of the first run.
-        count: targets at either end; all of them, once, where the run has fewer.
+        metric: that decides what is worst and best, of the first run; of geometry each table's first does.
+        count: targets, of geometry scenes, at either end; all of them, once, where the run has fewer.
 
     Raises:
         InputError: a run is not finished or lacks the metric, their protocols differ, or the data is not
             there any more.
     """
-    summaries = [read_json(store.summary) for store in stores]
+    summaries = [summary for store in stores for summary in store.summaries()]
     tables = make_tables(summaries, published=False)
+    if all(summary.get("protocol", "nvs") != "nvs" for summary in summaries):
+        return _geometry(stores, tables, benchmark, count)
     if len(tables) > 1:
         raise InputError(f"expected runs of one protocol, got {' | '.join(t.title for t in tables)}")
     (compared,) = tables
@@ -79,11 +83,32 @@ def make_report(
     scenes = {scene for scene, _ in (*worst, *best)}
     divided = [divided_scene(split.scene(name), benchmark.source, "cameras") for name in scenes]
     frames = {(scene.split.name, frame.name): frame for scene in divided for frame in scene.targets}
-    parts = _overview(runs, compared, metric)
+    parts = [*_overview(compared), *_targets(runs, metric)]
     for title, chosen in sections.items():
         parts.append(heading(title))
         parts += [_side_by_side(runs, *key, frames[key], benchmark.framing) for key in chosen]
     return page(f"{', '.join(run.name for run in runs)} on {compared.benchmark}", parts)
+
+
+def _geometry(stores: Sequence[Store], tables: list[Table], benchmark: Benchmark, count: int) -> str:
+    """Every table of runs of geometry, and of the worst and best scenes the first photo and its depth."""
+    split = read_split(stores[0].split)
+    parts = [part for compared in tables for part in (heading(compared.kind), *_overview(compared))]
+    first = tables[0]
+    metric, (method, *_) = first.metrics[0], next(iter(first.scenes.values()))
+    values = {scene: given[method].get(metric) or 0.0 for scene, given in first.scenes.items()}
+    ranked = sorted(values, key=values.__getitem__, reverse=SHOWN[metric].lower)
+    parts.append(heading(f"Scenes from the worst to the best by {SHOWN[metric].head} of {method}"))
+    for name in ranked if len(ranked) <= 2 * count else (*ranked[:count], *ranked[-count:]):
+        frame = divided_scene(split.scene(name), benchmark.source, "cameras").context[0]
+        pictures = {frame.name: frame.load()}
+        if frame.depth is not None:
+            pictures["true depth"] = colour_depth(true_depth(frame))
+        for store in stores:
+            path = store.predictions(name) / "depth_0.png"
+            pictures[f"depth, {store.summaries()[0]['method']}"] = read_image(path, exif=False)
+        parts.append(panel(f"{name}: {number(metric, values[name])}", pictures))
+    return page(f"{', '.join(row.method for row in first.rows)} on {first.benchmark}", parts)
 
 
 def _ranked(run: Run, metric: str) -> list[tuple[str, str]]:
@@ -99,8 +124,8 @@ def _ranked(run: Run, metric: str) -> list[tuple[str, str]]:
     return sorted(run.targets, key=quality)
 
 
-def _overview(runs: Sequence[Run], compared: Table, metric: str) -> list[str]:
-    """Means of every method, of every scene and of every target."""
+def _overview(compared: Table) -> list[str]:
+    """Means of every method, and of every scene."""
     metrics = known_metrics(compared)
     heads = ["method", *metrics, "weights", "licence", "commit"]
     means = [
@@ -112,6 +137,10 @@ def _overview(runs: Sequence[Run], compared: Table, metric: str) -> list[str]:
     for grid in make_grids([compared], metrics, per_scene=True):
         parts.append(heading(grid.title.rpartition(": ")[2]))
         parts.append(table(grid.heads, grid.lines, numbers=grid.numbers))
+    return parts
+
+
+def _targets(runs: Sequence[Run], metric: str) -> list[str]:
     lines = [
         [" / ".join(key), *(_value(metric, run.targets.get(key, {})) for run in runs)]
         for key in runs[0].targets
@@ -120,7 +149,7 @@ def _overview(runs: Sequence[Run], compared: Table, metric: str) -> list[str]:
     legend = [f"Error: mean absolute difference over colours, dark 0, yellow {_BRIGHTEST} or more of 0..1."]
     if len(runs) == 1:
         legend.append("Depth: near bright, far dark, grey where nothing is; each picture has its own scale.")
-    return [*parts, details(f"{metric} of every target", every), notes(legend)]
+    return [details(f"{metric} of every target", every), notes(legend)]
 
 
 def _side_by_side(runs: Sequence[Run], scene: str, name: str, frame: Frame, framing: Framing) -> str:

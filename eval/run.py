@@ -5,9 +5,9 @@ from contextlib import AbstractContextManager
 from itertools import chain
 from operator import itemgetter
 from pathlib import Path
-from typing import Any
 
 from eval.options import Benchmark, RunOptions
+from eval.protocols.base import Scoring
 from eval.protocols.splits import Split, checksum, divided_scene, make_split, read_split, write_split
 from eval.run_folder import Store, write_json
 from eval.score import Extra
@@ -55,17 +55,17 @@ def run_benchmark(options: RunOptions, *, extras: tuple[Extra, ...] = ()) -> dic
 
         # Every process takes each world_size-th scene; a scene is whole on disk before it counts as done.
         mine = []
+        scoring = Scoring(benchmark=benchmark, metrics=metrics, extras=extras, device=process.device)
         for index in range(process.rank, len(split.scenes), process.world_size):
             scene = divided_scene(split.scenes[index], benchmark.source, options.verify)
             name = scene.split.name
             folder, path = store.predictions(name), store.scores(name)
-            wanted: Any = {"metrics": metrics, "extras": extras, "device": process.device}
             try:
                 if not store.predicted(name):
                     path.unlink(missing_ok=True)  # scores of pictures that are no more
                     say(f"{name}: predicting, {len(scene.context)} context views")
                     protocol.predict(scene, method, process.device, folder)
-                found = protocol.score(scene, folder, path, benchmark=benchmark, **wanted)
+                found = protocol.score(scene, folder, path, scoring)
             except PhotoError as error:
                 say(f"{name}: FAILED: {error}")
                 mine.append((index, {"scene": name, "failed": str(error)}))

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from geometry.atomic import atomic_file, clear_leftovers
 from geometry.errors import InputError
+from geometry.formats.text import read_object
 from geometry.results import keep_apart
 from geometry.stored_config import changes
 
@@ -46,8 +47,8 @@ class Store:
         """Those of every protocol of the run, view synthesis first."""
         found = sorted(self.folder.glob("scores*.json"), key=lambda path: (len(path.name), path.name))
         audit = self.folder / "audit.json"
-        note = {"audit": read_json(audit).get("note")} if audit.is_file() else {}
-        return [read_json(path) | note for path in found or [self.summary]]
+        note = {"audit": read_object(audit, "an audit").get("note")} if audit.is_file() else {}
+        return [read_object(path, "a run's scores") | note for path in found or [self.summary]]
 
     def predicted(self, scene: str) -> bool:
         return (self.predictions(scene) / "scene.json").is_file()
@@ -85,7 +86,7 @@ class Store:
         path = self.folder / "run.json"
         wanted = json.loads(json.dumps({"version": VERSION, **settings}))
         if path.is_file():
-            different = changes(_fully_stated(read_json(path)), wanted)
+            different = changes(_fully_stated(read_object(path, "a run")), wanted)
             if different and self._begun():
                 raise InputError(
                     f"{self.folder}: holds a run with other settings ({'; '.join(different)}); give another "
@@ -115,18 +116,3 @@ def safe_name(scene: str) -> str:
 def write_json(path: Path, content: object) -> None:
     with atomic_file(path) as temporary:
         temporary.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-
-
-def read_json(path: Path, what: str = "a run") -> dict:
-    """A JSON object that a run wrote, or a split."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(
-            f"{path}: expected a file of {what}, could not read it ({error.strerror})"
-        ) from error
-    except ValueError as error:
-        raise InputError(f"{path}: expected JSON of {what}, could not read it ({error})") from error
-    if not isinstance(content, dict):
-        raise InputError(f"{path}: expected a JSON object of {what}, got {type(content).__name__}")
-    return content

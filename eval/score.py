@@ -3,13 +3,13 @@
 from collections.abc import Callable
 from pathlib import Path
 
-import torch
-
+from eval.protocols.base import Scoring
 from eval.protocols.framing import Framing, framed_views, stored_image
 from eval.protocols.splits import DividedScene
-from eval.run_folder import read_json, write_json
+from eval.run_folder import write_json
+from geometry.formats.text import read_object
 from nvs.holdout import finite
-from nvs.metrics import METRICS, Images, PerImage, Scores, unmasked
+from nvs.metrics import Images, PerImage, Scores, unmasked
 
 # What metrics mean here, stored with every score: a score of another meaning is not taken from the cache.
 DEFINITIONS = {
@@ -25,14 +25,7 @@ Extra = Callable[[Images, Images], PerImage]  # a further metric, named as its f
 
 
 def score_scene(
-    scene: DividedScene,
-    predictions: Path,
-    framing: Framing,
-    path: Path,
-    *,
-    metrics: tuple[str, ...] = METRICS,
-    extras: tuple[Extra, ...] = (),
-    device: torch.device | None = None,
+    scene: DividedScene, predictions: Path, framing: Framing, path: Path, scoring: Scoring
 ) -> dict:
     """Metrics of a scene's stored pictures, from the file at ``path`` if it has them, else computed.
 
@@ -41,14 +34,15 @@ def score_scene(
     Raises:
         InputError: the predictions are not there, or a picture is damaged.
     """
+    metrics, extras, device = scoring.metrics, scoring.extras, scoring.device
     settings = {"metrics": [*metrics, *(e.__name__ for e in extras)], "definitions": DEFINITIONS}
     if any(frame.mask or frame.transparent for frame in scene.targets):
         settings["masks"] = "what they hide does not count; LPIPS sees the photo there"
     if path.is_file():
-        stored = read_json(path)
+        stored = read_object(path, "scores")
         if stored.get("settings") == settings and not stored["reasons"]:
             return stored
-    about = read_json(predictions / "scene.json")
+    about = read_object(predictions / "scene.json", "a prediction")
     size = tuple(about["size"])
     scores = Scores(metrics)
     more: dict[str, list[float]] = {extra.__name__: [] for extra in extras}

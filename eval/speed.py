@@ -12,12 +12,11 @@ import torch
 from eval.methods.geometry import Estimator, GeometryTask, build_estimator
 from eval.options import MethodOptions
 from eval.run_folder import Store, write_json
-from geometry import __version__
 from geometry.console import say
 from geometry.device import pick_device
 from geometry.errors import InputError
 from geometry.peak_memory import peak_bytes, reset_peak
-from geometry.version import commit
+from geometry.version import stamp
 from geometry.views import Views
 
 _PRECISE = 0.05  # share to which the most views are found
@@ -100,7 +99,7 @@ def measure_speed(options: SpeedOptions) -> dict[str, Any]:
         "split": "",
         "rule": {},
         "expected_scenes": None,
-        "commits": [commit() or f"version {__version__}"],
+        "commits": [stamp()],
         "means": means,
         "reasons": reasons,
         "scenes": [{"scene": "random images", "means": means, "targets": []}],

@@ -27,6 +27,11 @@ def commit() -> str | None:
     return f"{sha}{'+' if changed else ''}" or None
 
 
+def stamp() -> str:
+    """What results say they are of: the commit, outside of a checkout the version."""
+    return commit() or f"version {__version__}"
+
+
 def version() -> str:
     """``0.1.0``, in a checkout with its commit."""
     return f"{__version__} (commit {commit()})" if commit() else __version__

@@ -16,13 +16,14 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from eval.__main__ import main as nvs_eval
-from eval.run_folder import Store, read_json
+from eval.run_folder import Store
 from eval.tables.formats import markdown, markdown_rows
 from eval.tables.metrics import METRICS
 from eval.tables.published import published_for
 from eval.tables.rows import make_tables, number
 from geometry.atomic import atomic_file
 from geometry.errors import run_command
+from geometry.formats.text import read_object
 
 # Table -> protocol, further words, benchmarks, metrics.
 TABLES = {
@@ -68,7 +69,7 @@ def main(argv: list[str] | None = None) -> int:
                     missing.append(f"{name}: the run failed, see above")
                     failed = True
                     continue
-                summary = read_json(Store(out, protocol).summary)
+                summary = read_object(Store(out, protocol).summary, "a run's scores")
                 summaries.append(summary)
                 lines += compared(summary, metrics, args.size or args.model)
         heads = ["set", "context", "metric", "ours", "published", "difference", "scenes"]

@@ -2,12 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import torch
 from jaxtyping import Float
 
 from geometry.console import say
@@ -15,13 +14,15 @@ from geometry.datasets.sources import SceneSource, chosen_scenes, existing_folde
 from geometry.errors import InputError, PhotoError
 from geometry.formats.images import natural_key
 from geometry.options import require_one_of
-from geometry.sampling.framing import show_map
-from geometry.sampling.preprocess import PixelMap, prepare_views
+from geometry.sampling.assemble import sparse_depth_map
+from geometry.sampling.preprocess import prepare_views, whole_photo
 from geometry.scenes.photos import open_photos
-from geometry.scenes.scene import Scene
-from nvs.stereo import StereoDepth
+from geometry.scenes.scene import Frame, Scene
+from nvs.cameras.fit import scaled_size
+from nvs.stereo.limits import triangulated
 
-TRUTH_SIDE = 504  # pixels of the long side at which depth is swept
+TRUTH_SIDE = 504  # pixels of the long side at which depth is found
+FEATURE_SIDE = 952  # and features are
 
 
 class Captures(SceneSource):
@@ -30,8 +31,10 @@ class Captures(SceneSource):
     Args:
         root: one capture, or a folder that holds one capture per sub-folder.
         scenes: names of sub-folders to take, or a file with one per line; None takes all.
-        truth: ``sweep`` gives photos depth by a plane sweep between their cameras, where two views agree:
-            what geometry can be judged by where nothing was measured. None takes depth beside the photos.
+        truth: what geometry is judged by where nothing was measured. ``points`` gives photos the depth of the
+            sparse points that they observed or, where there are none, of features triangulated between
+            their cameras. None takes depth beside the photos.
+        posed: refuse photos without cameras.
 
     Raises:
         InputError: neither the folder nor a folder in it is a capture with poses.
@@ -42,10 +45,11 @@ class Captures(SceneSource):
         root: str | Path,
         *,
         scenes: str | Path | Sequence[str] | None = None,
-        truth: Literal["sweep"] | None = None,
+        truth: Literal["points"] | None = None,
+        posed: bool = True,
     ) -> None:
-        require_one_of("benchmark.source.truth", truth or "sweep", ("sweep",))
-        self._sweeps = truth == "sweep"
+        require_one_of("benchmark.source.truth", truth or "points", ("points",))
+        self._truth, self._posed = truth, posed
         self.root = existing_folder(root, "captures")
         self._folders = _captures(self.root)
         self.names = chosen_scenes(sorted(self._folders, key=natural_key), scenes, self.root)
@@ -57,52 +61,43 @@ class Captures(SceneSource):
             scene = open_photos(folder)
         except PhotoError:  # of one that the check looks at; whether it is needed, the run will see
             scene = open_photos(folder, check=False)
-        if not scene.posed:
+        if self._posed and not scene.posed:
             raise InputError(
                 f"{folder}: expected photos with poses (a COLMAP model or a transforms.json), "
                 f"got photos alone; nvs render --holdout N measures on those"
             )
-        if self._sweeps:
-            swept = _Swept(scene)
-            frames = tuple(replace(f, depth=partial(swept.depth, i)) for i, f in enumerate(scene.frames))
+        if self._truth is not None:
+            found = cache(partial(_sparse_depth, scene))  # of all photos when the first is asked for
+            depths = [lambda i=i: found()[i] for i in range(len(scene))]
+            frames = tuple(_Judged(**vars(f) | {"depth": depth}) for f, depth in zip(scene.frames, depths))
             scene = replace(scene, frames=frames)
         return replace(scene, name=name)
 
 
-class _Swept:
-    """Depth of a scene's photos by a plane sweep, computed for all when the first is asked for."""
+class _Judged(Frame):
+    """A frame whose depth was found in what `load` returns, so that no distortion is left in it."""
 
-    def __init__(self, scene: Scene) -> None:
-        self._scene = scene
-        self._depth: list[np.ndarray] | None = None
-
-    def depth(self, index: int) -> Float[np.ndarray, "h w"]:
-        """At the resolution of a photo whose long side is `TRUTH_SIDE`; 0 where views do not agree."""
-        if self._depth is None:
-            say(f"{self._scene.name}: plane sweep of {len(self._scene)} photos")
-            views, maps = prepare_views(self._scene, process_res=TRUTH_SIDE)
-            swept = StereoDepth().sweep(views)
-            depth = torch.where(swept.trusted, swept.depth, 0)[0].numpy()
-            frames = self._scene.frames
-            self._depth = [_in_photo(z, m, f.image_size) for z, m, f in zip(depth, maps, frames)]
-        return self._depth[index]
+    def load_depth(self) -> Float[np.ndarray, "h w"] | None:
+        return None if self.depth is None else self.depth()
 
 
-def _in_photo(depth: np.ndarray, shown: PixelMap, size: tuple[int, int]) -> np.ndarray:
-    """A map of what the network saw as a map of the whole photo, by nearest pixel; 0 where it was cut off."""
-    scale = TRUTH_SIDE / max(size)
-    H, W = (max(1, round(side * scale)) for side in size)
-    inverse = PixelMap(
-        photo_size=shown.network_size,
-        network_size=size,
-        scale=(1 / shown.scale[0], 1 / shown.scale[1]),
-        offset=(-shown.offset[0] / shown.scale[0], -shown.offset[1] / shown.scale[1]),
-    ).resized((H, W))
-    x, y = inverse.to_photo(np.stack((np.arange(max(H, W)) + 0.5,) * 2, axis=-1)).T
-    inside = np.logical_and.outer(
-        *((a[:n] >= 0) & (a[:n] < m) for a, n, m in zip((y, x), (H, W), shown.network_size))
-    )
-    return np.where(inside, show_map(depth, inverse), 0)
+def _sparse_depth(scene: Scene) -> list[Float[np.ndarray, "h w"]]:
+    """Depth of every photo at sparse points, `TRUTH_SIDE` pixels along the longer side; 0 elsewhere."""
+    if scene.points is not None and scene.visibility is not None:
+        say(f"{scene.name}: depth of {len(scene.points)} sparse points")
+        clouds, poses = [scene.points[seen] for seen in scene.visibility], scene.extrinsics
+    else:
+        say(f"{scene.name}: no sparse points, so features of {len(scene)} photos are triangulated")
+        views, _ = prepare_views(scene, process_res=FEATURE_SIDE)
+        assert views.cameras is not None
+        found = triangulated(views, most=2000, neighbours=6, reach_px=1.0, parallax_deg=4.0)
+        to_rays = np.linalg.inv(views.cameras.intrinsics[0].double().numpy()).transpose(0, 2, 1)
+        clouds = [np.insert(p[:, :2], 2, 1, axis=1) @ K * p[:, 2:] for p, K in zip(found, to_rays)]
+        poses = np.eye(4)[None].repeat(len(scene), axis=0)  # they are in their cameras' axes
+    sizes = [scaled_size(frame.image_size, TRUTH_SIDE) for frame in scene.frames]
+    maps = [whole_photo(f.image_size).resized(size) for f, size in zip(scene.frames, sizes)]
+    intrinsics = [m.network_intrinsics(K) for m, K in zip(maps, scene.intrinsics)]
+    return [sparse_depth_map(*each) for each in zip(clouds, poses, intrinsics, sizes)]
 
 
 def _captures(root: Path) -> dict[str, Path]:

@@ -9,6 +9,7 @@ import torch
 
 from geometry.datasets.sources import SceneSource
 from geometry.errors import InputError
+from geometry.metrics.surface import Cloud, lifted_points
 from geometry.options import WORLD_KINDS, require_one_of
 from geometry.scenes.scene import Frame, Scene
 from geometry.worlds.cameras import sample_cameras
@@ -47,6 +48,12 @@ class Procedural(SceneSource):
         self.names = tuple(f"{kind}_{seed}" for kind in kinds for seed in seeds)
         H, W = image_size
         self._views, self._size, self._path = views, (H, W), path
+
+    def surface(self, name: str) -> Cloud:
+        """What the photos see of the world: the exact point of every pixel."""
+        scene = self.read(name)
+        depth = np.stack([frame.depth() for frame in scene.frames if frame.depth is not None])
+        return lifted_points(depth, scene.extrinsics, scene.intrinsics)
 
     def read(self, name: str) -> Scene:
         if name not in self.names:

@@ -14,8 +14,9 @@ near-duplicate photos (a perceptual hash). Prints what is in both; with out=, a 
 audit.json there, from which nvs-eval table makes a footnote. Exit status 1 where something was found.
   training=    a folder of captures, or an experiment (geometry/NAME or nvs/NAME; its data below DATA_ROOT),
                with overrides: training="nvs/gs_dl3dv data.dataset.mixture.parts.dl3dv.source.root=DIR"
+  split=       of nvs-eval split: its scenes and photos alone
   photos=      of each training scene that are looked at (default 20; all)
-  near=        bits of 256 in which the hashes of near-duplicates differ at most (default 20)"""
+  near=        bits of 256 in which the hashes of near-duplicates differ at most (default 28)"""
 
 _OWN = ("training", "photos", "near")
 
@@ -23,6 +24,7 @@ _OWN = ("training", "photos", "near")
 def run(argv: list[str]) -> int:
     from eval.audit import NEAR, audit, footnote, write_audit
     from eval.commands.config import benchmark_of, compose
+    from eval.protocols.splits import read_split
 
     pairs = dict(word.partition("=")[::2] for word in argv if word.partition("=")[0] in _OWN)
     rest = [word for word in argv if word.partition("=")[0] not in _OWN]
@@ -35,11 +37,12 @@ def run(argv: list[str]) -> int:
     sources = training_sources(pairs["training"])
     benchmark = benchmark_of(config.benchmark).source
     count = None if photos == "all" else int(photos)
-    matches = audit(sources, benchmark, photos=count, near=int(near))
+    split = None if config.split is None else read_split(config.split)
+    matches = audit(sources, benchmark, split=split, photos=count, near=int(near))
     for m in matches:
         seen = f", {m.photos} photos, for example {m.example[0]} and {m.example[1]}" if m.example else ""
         print(f"{m.training} is {m.benchmark} by {m.reason}{seen}")
-    note = footnote(matches, len(benchmark), pairs["training"])
+    note = footnote(matches, len(split.scenes if split else benchmark), pairs["training"])
     print(note)
     if any(word.startswith("out=") for word in rest):
         out = Path(config.out).expanduser()
@@ -65,7 +68,7 @@ def training_sources(what: str) -> dict[str, Any]:
         return _sources(OmegaConf.to_container(config.data))
     folder = Path(what).expanduser()
     if folder.is_dir():
-        return {folder.name: Captures(folder)}
+        return {folder.name: Captures(folder, posed=False)}
     raise InputError(f"training={what}: expected an experiment or a folder of captures")
 
 

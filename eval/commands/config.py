@@ -10,7 +10,7 @@ from eval.options import Benchmark, MethodOptions, RunOptions
 from eval.predict import ViewSynthesis
 from eval.protocols.base import Protocol
 from eval.protocols.framing import Framing
-from eval.protocols.mono import Mono
+from eval.protocols.mono import Depth, Mono
 from eval.protocols.placement import Photometric
 from eval.protocols.pose import Pose
 from eval.protocols.reconstruction import Reconstruction
@@ -33,7 +33,7 @@ _METHODS = {
 
 
 PROTOCOLS: dict[str, type[Protocol]] = {
-    kind.name: kind for kind in (ViewSynthesis, Pose, Reconstruction, Mono)
+    kind.name: kind for kind in (ViewSynthesis, Pose, Reconstruction, Depth, Mono)
 }
 
 

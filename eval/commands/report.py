@@ -6,6 +6,7 @@ from pathlib import Path
 from eval.commands.words import dashed
 from geometry.commands.arguments import positive
 from geometry.errors import InputError, run_command
+from geometry.formats.text import read_object
 from nvs.options import METRICS
 
 DESCRIPTION = """The targets with the lowest and highest scores, photo, rendering, error and depth, in one
@@ -32,14 +33,16 @@ def main(argv: list[str] | None = None) -> int:
 def run(args: argparse.Namespace) -> int:
     from eval.commands.config import benchmark_of
     from eval.report import make_report, write_report
-    from eval.run_folder import Store, read_json
+    from eval.run_folder import Store
     from geometry.stored_config import with_present_names
 
     stores = [Store(folder) for folder in args.runs]
     if len(stores) > 1 and args.out is None:
         raise InputError("several runs: expected --out FILE, where the page goes")
     out = args.out or stores[0].folder / "report.html"
-    benchmark = benchmark_of(with_present_names(read_json(stores[0].benchmark)), root=args.root)
+    benchmark = benchmark_of(
+        with_present_names(read_object(stores[0].benchmark, "a run's data")), root=args.root
+    )
     write_report(out, make_report(stores, benchmark, metric=args.metric, count=args.count))
     print(out)
     return 0

@@ -6,12 +6,13 @@ USAGE = """usage: nvs-eval run [protocol=NAME] benchmark=NAME benchmark.root=DIR
 
 Asks a method once about every scene of a benchmark and scores its answers. The same command resumes where it
 stopped; scoring again costs no prediction. Several processes: torchrun ... -m eval run ...
-  protocol=    nvs (view synthesis), pose, reconstruction, mono (depth of single photos), or speed (no data)
+  protocol=    nvs (view synthesis), pose, reconstruction, depth (photos seen together), mono (single photos),
+               or speed (no data)
   benchmark=   of nvs: dl3dv, dl3dv_252, tanks, megadepth, folder; of geometry: hiroom, eth3d, dtu, dtu64,
                7scenes, scannetpp, kitti, nyu, sintel, diode, procedural, folder
   split=FILE   of nvs-eval split; none: made here
   method=      of nvs: model, nearest, mean_colour, warp, optimise, renders, ffgs; of geometry: model, arrays,
-               sweep, sfm; of both: package.module:function
+               sweep, stereo, sfm, chance; of both: package.module:function
   model=       weights, as nvs render --model          ray_pose=true   cameras from rays (geometry)
   poses=       gt, umeyama or photometric (nvs)        context_poses=  given or none
   label=       the row's name in tables                --cfg           print the whole config and stop"""

@@ -1,5 +1,6 @@
 """The method that options name."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import torch
@@ -8,39 +9,35 @@ from eval.methods.base import Method
 from eval.methods.external import Function, Renders
 from eval.methods.ffgs import Ffgs
 from eval.methods.model import Model, load_model, optimised
-from eval.methods.references import MeanColour, NearestView, Swept, WarpedView
+from eval.methods.references import DepthSource, MeanColour, NearestView, Swept, WarpedView
 from eval.options import MethodOptions
-from geometry.errors import InputError
 from geometry.options import require_one_of
 from nvs.options import GaussianOptions
 
-NAMES = ("model", "nearest", "mean_colour", "warp", "optimise", "renders", "ffgs")
-
 
 def build_method(options: MethodOptions, device: torch.device) -> Method:
-    """A name of `NAMES`, or ``package.module:function``, as an object."""
-    name, backend = options.name, options.gaussians.backend
-    if name == "model":
-        return _model(options, device)
-    if name == "warp":
-        require_one_of("warp.depth", options.warp_depth, ("sweep", "model"))
-        depth = Swept(**options.sweep) if options.warp_depth == "sweep" else _model(options, device)
-        return WarpedView(depth, backend=backend)
-    if name == "nearest":
-        return NearestView()
-    if name == "mean_colour":
-        return MeanColour()
-    if name == "optimise":
-        return optimised(GaussianOptions(refine=options.steps, seed=options.seed, backend=backend), device)
-    if name == "renders":
-        if options.renders is None:
-            raise InputError("method=renders: expected renders.folder=DIR, the folder of the pictures")
-        return Renders(options.renders, weights=options.weights, licence=options.licence)
-    if name == "ffgs":
-        return Ffgs(options.model, device)
-    if ":" in name:
-        return Function(name)
-    raise InputError(f"method: expected one of {', '.join(NAMES)} or package.module:function, got {name!r}")
+    """One of these names, or ``package.module:function``, as an object."""
+    backend = options.gaussians.backend
+    if ":" in options.name:
+        return Function(options.name)
+    builders: dict[str, Callable[[], Method]] = {
+        "model": lambda: _model(options, device),
+        "nearest": NearestView,
+        "mean_colour": MeanColour,
+        "warp": lambda: WarpedView(_depth(options, device), backend=backend),
+        "optimise": lambda: optimised(
+            GaussianOptions(refine=options.steps, seed=options.seed, backend=backend), device
+        ),
+        "renders": lambda: Renders(options.renders, weights=options.weights, licence=options.licence),
+        "ffgs": lambda: Ffgs(options.model, device),
+    }
+    require_one_of("method", options.name, (*builders, "package.module:function"))
+    return builders[options.name]()
+
+
+def _depth(options: MethodOptions, device: torch.device) -> DepthSource:
+    require_one_of("warp.depth", options.warp_depth, ("sweep", "model"))
+    return Swept(**options.sweep) if options.warp_depth == "sweep" else _model(options, device)
 
 
 def _model(options: MethodOptions, device: torch.device) -> Model:

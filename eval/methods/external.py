@@ -81,10 +81,10 @@ class Renders:
 
     given_poses = "unused"  # whoever made the pictures chose the cameras
 
-    def __init__(self, folder: str | Path, *, weights: str, licence: str) -> None:
+    def __init__(self, folder: str | Path | None, *, weights: str, licence: str) -> None:
+        if folder is None or not Path(folder).expanduser().is_dir():
+            raise InputError(f"method=renders: expected renders.folder=DIR with pictures, got {folder}")
         self._folder = Path(folder).expanduser()
-        if not self._folder.is_dir():
-            raise InputError(f"{self._folder}: expected a folder of renderings, found no such folder")
         self.about = About(
             name=f"renders of {self._folder.resolve().name}",
             weights=weights,

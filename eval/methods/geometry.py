@@ -1,6 +1,8 @@
 """Methods judged by their depth and cameras: networks, functions, arrays made elsewhere, references."""
 
 import zipfile
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -18,19 +20,20 @@ from geometry.console import announce, say
 from geometry.device import precision
 from geometry.errors import InputError, reading
 from geometry.models.da3 import MonocularDepth
+from geometry.ops import se3
 from geometry.ops.metric import metric_depth
-from geometry.options import NetworkOptions
+from geometry.options import NetworkOptions, require_one_of
 from geometry.predict import Network, predict_geometry
 from geometry.prediction import Geometry
+from geometry.sampling.preprocess import PixelMap
 from geometry.scenes import structure_from_motion as sfm
 from geometry.scenes.scene import Frame, Scene
 from geometry.views import Cameras, Views
 from geometry.weights.checkpoint import find_checkpoint, load_network
 from geometry.weights.files import fingerprint
+from nvs.cameras.up_axis import focus_point
 from nvs.model.pooling import sample
 from nvs.stereo import StereoDepth
-
-NAMES = ("model", "arrays", "sweep", "sfm")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +46,8 @@ class GeometryTask:
     scene: str
     views: Views
     indices: tuple[int, ...]  # of the photos in the split's context
-    frames: tuple[Frame, ...]  # the same photos as their reader has them; a method takes no camera from here
+    frames: tuple[Frame, ...]  # the same photos as their reader has them; cameras of these are for `Chance`
+    maps: tuple[PixelMap, ...] = ()  # how the views lie in them
     intrinsics: Float[Tensor, "1 V 3 3"] | None  # of the views, where the benchmark knows them
 
 
@@ -52,12 +56,11 @@ class Estimator(Protocol):
     """Anything that estimates depth [1, V, H, W] and cameras of photos.
 
     ``finds_cameras`` says whether it can place photos that come without cameras, ``single`` whether it takes
-    one photo alone, and ``finds_depth`` whether it has depth at all.
+    one photo alone.
     """
 
     about: About
     finds_cameras: bool
-    finds_depth: bool
     single: bool
 
     def estimate(self, task: GeometryTask) -> Geometry: ...
@@ -66,7 +69,7 @@ class Estimator(Protocol):
 class NetworkEstimator:
     """A network of this project: any-view, nested, monocular or metric."""
 
-    finds_depth = single = True
+    single = True
 
     def __init__(self, options: MethodOptions, device: torch.device) -> None:
         checkpoint = find_checkpoint(options.model)
@@ -114,8 +117,6 @@ class FunctionEstimator:
     has them, go to the table and decide which protocols it takes part in.
     """
 
-    finds_depth = True
-
     def __init__(self, path: str) -> None:
         self._path = path
         self._function, about = imported_function(path)
@@ -140,7 +141,7 @@ class Arrays:
     that depth, first pixel centre at (0.5, 0.5). Depth of photos of different sizes: ``depth_0``, ...
     """
 
-    finds_cameras = finds_depth = single = True
+    finds_cameras = single = True
 
     def __init__(self, folder: str | Path | None, *, weights: str, licence: str) -> None:
         if folder is None or not Path(folder).expanduser().is_dir():
@@ -182,59 +183,87 @@ class Arrays:
 
 
 class SweptGeometry:
-    """Reference without a network: depth by a plane sweep between the given cameras."""
+    """Reference: depth by a plane sweep between the given cameras; ``learned`` reads it with our network."""
 
     finds_cameras = single = False
-    finds_depth = True
-    about = About(name="plane sweep", weights="no weights", licence="-")
+
+    def __init__(self, *, learned: bool = False) -> None:
+        self._stereo = StereoDepth(learned=learned)
+        name, weights = ("learned stereo", "bundled") if learned else ("plane sweep", "no weights")
+        self.about = About(name=name, weights=weights, licence="-")
 
     def estimate(self, task: GeometryTask) -> Geometry:
         if task.views.cameras is None:
-            raise InputError("method=sweep needs given cameras: take context_poses=given")
-        depth = StereoDepth().sweep(task.views).depth
+            raise InputError(f"{self.about.name} needs given cameras: take context_poses=given")
+        depth = self._stereo.sweep(task.views).depth
         return Geometry(depth=sample(depth.float(), task.views.image_size), cameras=task.views.cameras)
 
 
 class MotionGeometry:
-    """Reference for cameras: structure from motion with COLMAP's library; it has no depth.
+    """Classical reference: COLMAP's structure from motion, and a plane sweep between the cameras it found.
 
-    A photo that it cannot place gets the first camera, so that all its pairs count as wrong.
+    A photo that it cannot place gets the first camera, so that all its pairs count as wrong, and no depth.
     """
 
     finds_cameras = True
-    finds_depth = single = False
-    about = About(name="structure from motion", weights="no weights", licence="-")
+    single = False
+    about = About(name="structure from motion, plane sweep", weights="no weights", licence="-")
 
     def __init__(self) -> None:
         sfm.require()
 
     def estimate(self, task: GeometryTask) -> Geometry:
         placed = sfm.place_photos(Scene(name=task.scene, frames=task.frames).without_cameras())
-        count, size = len(task.frames), task.views.image_size
-        extrinsics, intrinsics = torch.eye(4).repeat(count, 1, 1), torch.eye(3).repeat(count, 1, 1)
-        for index, frame in zip(placed.indices, placed.scene.frames):
-            extrinsics[index] = torch.from_numpy(frame.extrinsics)
-            intrinsics[index] = torch.from_numpy(frame.intrinsics)
         if placed.missing:
             say(f"{task.scene}: structure from motion placed {placed.share} photos")
-        return Geometry(
-            depth=torch.zeros(1, count, *size),
-            cameras=Cameras(extrinsics=extrinsics[None], intrinsics=intrinsics[None]),
-        )
+        count, chosen = len(task.frames), placed.indices
+        extrinsics, intrinsics = torch.eye(4).repeat(1, count, 1, 1), torch.eye(3).repeat(1, count, 1, 1)
+        for index, frame in zip(chosen, placed.scene.frames):
+            extrinsics[0, index] = torch.from_numpy(frame.extrinsics)
+            intrinsics[0, index] = torch.from_numpy(task.maps[index].network_intrinsics(frame.intrinsics))
+        depth = torch.zeros(1, count, *task.views.image_size)
+        if len(chosen) > 1:
+            found = Cameras(extrinsics=extrinsics[:, chosen], intrinsics=intrinsics[:, chosen])
+            views = Views(images=task.views.images[:, chosen].cpu(), cameras=found)
+            depth[:, chosen] = sample(StereoDepth().sweep(views).depth.float(), views.image_size)
+        return Geometry(depth=depth, cameras=Cameras(extrinsics=extrinsics, intrinsics=intrinsics))
+
+
+class Chance:
+    """What guessing scores: one depth everywhere, and the right cameras dealt to the wrong photos.
+
+    The depth is the distance from the cameras to the point that they look at; 1 where they look at none.
+    """
+
+    finds_cameras = single = True
+    about = About(name="chance", weights="no weights", licence="-")
+
+    def estimate(self, task: GeometryTask) -> Geometry:
+        cameras, count = task.views.cameras, len(task.frames)
+        poses = [frame.extrinsics for frame in task.frames]
+        if cameras is None and task.intrinsics is not None and all(pose is not None for pose in poses):
+            order = torch.randperm(count, generator=torch.Generator().manual_seed(0))
+            extrinsics = torch.from_numpy(np.stack(poses))[None, order].to(task.intrinsics)
+            cameras = Cameras(extrinsics=extrinsics, intrinsics=task.intrinsics)
+        depth = torch.ones(1, count, *task.views.image_size)
+        if cameras is not None:
+            with suppress(ValueError):
+                distance = focus_point(cameras)[:, None] - se3.centres(cameras.extrinsics)
+                depth *= float(distance.norm(dim=-1).mean())
+        return Geometry(depth=depth, cameras=cameras)
 
 
 def build_estimator(options: MethodOptions, device: torch.device) -> Estimator:
-    """A name of `NAMES`, or ``package.module:function``, as an object."""
-    if options.name == "model":
-        return NetworkEstimator(options, device)
-    if options.name == "arrays":
-        return Arrays(options.arrays, weights=options.weights, licence=options.licence)
-    if options.name == "sweep":
-        return SweptGeometry()
-    if options.name == "sfm":
-        return MotionGeometry()
+    """One of these names, or ``package.module:function``, as an object."""
     if ":" in options.name:
         return FunctionEstimator(options.name)
-    raise InputError(
-        f"method: expected one of {', '.join(NAMES)} or package.module:function, got {options.name!r}"
-    )
+    builders: dict[str, Callable[[], Estimator]] = {
+        "model": lambda: NetworkEstimator(options, device),
+        "arrays": lambda: Arrays(options.arrays, weights=options.weights, licence=options.licence),
+        "sweep": SweptGeometry,
+        "stereo": lambda: SweptGeometry(learned=True),
+        "sfm": MotionGeometry,
+        "chance": Chance,
+    }
+    require_one_of("method", options.name, (*builders, "package.module:function"))
+    return builders[options.name]()

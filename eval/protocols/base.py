@@ -5,6 +5,7 @@ The runner (`eval.run`) knows no more than this. A protocol's instance holds its
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -12,6 +13,16 @@ import torch
 
 from eval.protocols.splits import DividedScene
 from geometry.errors import InputError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scoring:
+    """What is scored, of an `eval.options.Benchmark`; ``extras`` are further metrics of pictures."""
+
+    benchmark: Any
+    metrics: tuple[str, ...]
+    extras: tuple[Callable, ...] = ()
+    device: torch.device | None = None
 
 
 class Protocol(ABC):
@@ -41,24 +52,11 @@ class Protocol(ABC):
         """Ask the method about a scene and write the answer as the folder, whole, with a scene.json."""
 
     @abstractmethod
-    def score(
-        self,
-        scene: DividedScene,
-        predictions: Path,
-        path: Path,
-        *,
-        benchmark: Any,
-        metrics: tuple[str, ...],
-        extras: tuple[Callable, ...] = (),
-        device: torch.device | None = None,
-    ) -> dict[str, Any]:
+    def score(self, scene: DividedScene, predictions: Path, path: Path, scoring: Scoring) -> dict[str, Any]:
         """Scores of a stored answer, from the file at ``path`` where it has them, else computed.
 
         They are ``scene``, ``means`` by metric (None: missing), ``reasons`` why, ``targets``, ``commit``,
         ``predict_s``, ``size``; and ``weight`` in the mean over scenes where it is not 1.
-
-        Args:
-            benchmark: an `eval.options.Benchmark`.
         """
 
     @abstractmethod

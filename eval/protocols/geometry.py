@@ -1,8 +1,7 @@
-"""Geometry that methods find in photos, asked once and kept: what pose, reconstruction and mono score."""
+"""Geometry that methods find in photos, asked once and kept: what all protocols but nvs score."""
 
 import time
 from abc import abstractmethod
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -13,19 +12,19 @@ import torch.nn.functional as F
 from jaxtyping import Float
 
 from eval.methods.geometry import Estimator, GeometryTask, build_estimator
-from eval.protocols.base import Protocol
+from eval.protocols.base import Protocol, Scoring
 from eval.protocols.splits import DividedScene
-from eval.run_folder import read_json, write_json
-from geometry import __version__
+from eval.run_folder import write_json
 from geometry.atomic import atomic_folder
 from geometry.errors import InputError, reading
+from geometry.formats.text import read_object
 from geometry.ops.pinhole import resize_intrinsics
 from geometry.options import require_one_of
 from geometry.peak_memory import peak_bytes, reset_peak
 from geometry.prediction import Geometry
 from geometry.sampling.preprocess import PixelMap, prepare_views
 from geometry.scenes.scene import Frame, Scene
-from geometry.version import commit
+from geometry.version import stamp
 from geometry.views import Cameras
 from geometry.visualize import colour_depth, write_image
 
@@ -89,13 +88,13 @@ class GeometryProtocol(Protocol):
         reset_peak(device)
         start = time.perf_counter()
         for group in groups:
-            task, shown = self._task(scene, group, device)
+            task = self._task(scene, group, device)
             geometry = method.estimate(task)
             _check(geometry, task, method.about.name)
             geometry = Geometry(depth=geometry.depth, cameras=geometry.cameras)
             geometry = geometry.map(lambda tensor: tensor.float().cpu())
             found.append(_at_size(geometry, task.views.image_size))
-            maps += shown
+            maps += task.maps
         seconds = time.perf_counter() - start
         depth = [z.numpy() for geometry in found for z in geometry.depth[0]]
         arrays = {f"depth_{i}": z for i, z in enumerate(depth)}
@@ -107,8 +106,7 @@ class GeometryProtocol(Protocol):
             }
         with atomic_folder(folder) as temporary:
             np.savez_compressed(temporary / "geometry.npz", **arrays)  # type: ignore[arg-type]
-            if method.finds_depth:  # for looking at
-                write_image(temporary / "depth_0.png", colour_depth(depth[0]))
+            write_image(temporary / "depth_0.png", colour_depth(depth[0]))  # for looking at
             write_json(
                 temporary / "scene.json",
                 {
@@ -118,13 +116,11 @@ class GeometryProtocol(Protocol):
                     "size": list(maps[0].network_size),
                     "predict_s": round(seconds, 2),
                     "peak_gb": round(peak_bytes(device) / 1e9, 2),
-                    "commit": commit() or f"version {__version__}",
+                    "commit": stamp(),
                 },
             )
 
-    def _task(
-        self, scene: DividedScene, group: tuple[int, ...], device: torch.device
-    ) -> tuple[GeometryTask, tuple[PixelMap, ...]]:
+    def _task(self, scene: DividedScene, group: tuple[int, ...], device: torch.device) -> GeometryTask:
         frames = tuple(scene.context[i] for i in group)
         views, maps = prepare_views(Scene(name=scene.split.name, frames=frames), process_res=self.side)
         known, cameras = None, views.cameras
@@ -135,26 +131,16 @@ class GeometryProtocol(Protocol):
             known = torch.from_numpy(K)[None].float().to(device)
         given: Cameras | None = cameras if self.context_poses == "given" and self.together else None
         views = type(views)(images=views.images, cameras=given).to(device)
-        task = GeometryTask(
-            scene=scene.split.name, views=views, indices=group, frames=frames, intrinsics=known
+        return GeometryTask(
+            scene=scene.split.name, views=views, indices=group, frames=frames, maps=maps, intrinsics=known
         )
-        return task, maps
 
-    def score(
-        self,
-        scene: DividedScene,
-        predictions: Path,
-        path: Path,
-        *,
-        benchmark: Any,
-        metrics: tuple[str, ...],
-        extras: tuple[Callable, ...] = (),
-        device: torch.device | None = None,
-    ) -> dict[str, Any]:
+    def score(self, scene: DividedScene, predictions: Path, path: Path, scoring: Scoring) -> dict[str, Any]:
+        benchmark, metrics = scoring.benchmark, scoring.metrics
         settings = {"metrics": list(metrics), "definition": self.definition, **self.choices(benchmark)}
-        if path.is_file() and (stored := read_json(path)).get("settings") == settings:
+        if path.is_file() and (stored := read_object(path, "scores")).get("settings") == settings:
             return stored
-        about = read_json(predictions / "scene.json")
+        about = read_object(predictions / "scene.json", "a prediction")
         scores = self.measure(scene, read_answer(predictions, about), benchmark)
         result = {
             "scene": scene.split.name,

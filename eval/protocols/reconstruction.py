@@ -6,13 +6,13 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import torch
 
-from eval.methods.geometry import Estimator
 from eval.protocols.geometry import Answer, GeometryProtocol, true_depth
 from eval.protocols.splits import DividedScene
 from geometry.errors import InputError
 from geometry.metrics.dtu import consistent_points, dtu_metrics
 from geometry.metrics.points import point_cloud_metrics, voxel_downsample
 from geometry.metrics.surface import Cloud, fused_points, lifted_points, open3d
+from geometry.ops import se3
 from geometry.ops.align import DegenerateAlignment, Similarity, align_cameras, align_poses
 from geometry.options import named, require_one_of
 from geometry.sampling.framing import show_map
@@ -63,11 +63,6 @@ class Reconstruction(GeometryProtocol):
     metrics: ClassVar[tuple[str, ...]] = ("acc", "comp", "overall", "precision", "recall", "fscore")
     definition: ClassVar[str] = "RANSAC-Umeyama (seed 42); fused at the network's size; both clouds thinned"
 
-    def require_for(self, method: Estimator) -> None:
-        super().require_for(method)
-        if not method.finds_depth:
-            raise InputError(f"{method.about.name} finds no depth: it takes part in protocol=pose")
-
     def check(self, benchmark: Any, metrics: tuple[str, ...]) -> None:
         super().check(benchmark, metrics)
         if named(Surface, benchmark.reconstruction).fusion == "tsdf":
@@ -101,7 +96,10 @@ class Reconstruction(GeometryProtocol):
             carry = carried(E, truth_E)
             E = carry.extrinsics(torch.from_numpy(E)).numpy()
             depth = depth * float(carry.scale)
-        depth = np.where(masks > 0, depth, 0)
+        # Farther than twice the truth a point is as wrong as it can be; it costs no more memory than others.
+        centres = se3.centres(torch.from_numpy(truth_E)).numpy()
+        across = np.maximum(known.max(axis=0) - centres, centres - known.min(axis=0))
+        depth = np.where(masks > 0, np.minimum(depth, 2 * np.linalg.norm(across, axis=1).max()), 0)
         if stated.max_depth is not None:
             depth = np.where(depth < stated.max_depth, depth, 0)
         if stated.fusion == "dtu":

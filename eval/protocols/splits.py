@@ -21,11 +21,11 @@ import numpy as np
 import torch
 
 from eval.protocols.selection import AnyRule, Sample, divide, rule_of
-from eval.run_folder import read_json
 from geometry.atomic import atomic_file
 from geometry.datasets.sources import SceneSource
 from geometry.errors import InputError
 from geometry.formats.images import natural_key
+from geometry.formats.text import read_object
 from geometry.ops import se3
 from geometry.options import require_one_of
 from geometry.results import file_names
@@ -192,7 +192,7 @@ def read_split(path: Path | str) -> Split:
         InputError: no such file, another format or version, or content that was changed by hand.
     """
     path = Path(path).expanduser()
-    content = read_json(path, "a split")
+    content = read_object(path, "a split")
     if content.get("format") != FORMAT:
         raise InputError(f"{path}: expected a split made by nvs-eval split, got other JSON")
     if content.get("version") != VERSION:

@@ -14,6 +14,7 @@ KINDS = {
     "nvs": "View synthesis",
     "pose": "Camera poses",
     "reconstruction": "Reconstruction",
+    "depth": "Depth of photos seen together",
     "mono": "Depth of single photos",
     "speed": "Speed",
 }

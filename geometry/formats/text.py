@@ -32,6 +32,14 @@ def read_json(path: Path, expected: str) -> Any:
         return json.loads(read_text(path))
 
 
+def read_object(path: Path, expected: str) -> dict[str, Any]:
+    """As `read_json`, of a file that holds a JSON object."""
+    content = read_json(path, expected)
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: expected a JSON object, {expected}, got {type(content).__name__}")
+    return content
+
+
 def read_table(path: Path, columns: int, expected: str, *, header: int = 0) -> Float[np.ndarray, "rows n"]:
     """Numbers in columns, one row a line.
 

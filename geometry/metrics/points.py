@@ -43,15 +43,12 @@ def voxel_downsample(points: Cloud, voxel: float) -> Float[np.ndarray, "M 3"]:
     if len(points) == 0:
         return points
     origin = points.min(axis=0) - voxel / 2
-    cells = np.floor((points - origin) / voxel).astype(np.int64)
-    # One number per cell sorts much faster than rows of three.
+    cells = np.floor((points - origin) / voxel)
     extent = cells.max(axis=0) + 1
-    if np.prod(extent.astype(np.float64)) > 2**62:
-        raise ValueError(
-            f"voxel_downsample: voxel {voxel} is too small for points {np.ptp(points, axis=0)} wide"
-        )
-    _, index, count = np.unique(
-        np.ravel_multi_index(tuple(cells.T), tuple(extent)), return_inverse=True, return_counts=True
-    )
-    sums = [np.bincount(index, weights=points[:, k]) for k in range(3)]
+    axis: int | None = 0
+    if np.prod(extent) <= 2**62:  # one number per cell sorts much faster than rows of three
+        whole = cells.astype(np.int64).T
+        cells, axis = np.ravel_multi_index(tuple(whole), tuple(extent.astype(np.int64))), None
+    _, index, count = np.unique(cells, axis=axis, return_inverse=True, return_counts=True)
+    sums = [np.bincount(index.ravel(), weights=points[:, k]) for k in range(3)]
     return (np.stack(sums, axis=1) / count[:, None]).astype(points.dtype)

@@ -20,7 +20,7 @@ from geometry.atomic import atomic_file
 from geometry.errors import InputError
 from geometry.formats.distortion import Lens, sphere
 from geometry.formats.images import read_header, read_map
-from geometry.formats.text import read_json
+from geometry.formats.text import read_object
 from geometry.ops import se3
 from geometry.scenes.panorama import with_views
 from geometry.scenes.photo_files import find_named, is_file
@@ -77,9 +77,7 @@ def photo_names(path: Path) -> list[str]:
 
 def _listed(path: Path, split: str) -> tuple[dict, dict[str, dict]]:
     """The file's content, and its entry of each photo by name."""
-    content = read_json(path, "a transforms.json")
-    if not isinstance(content, dict):
-        raise InputError(f"{path}: expected a JSON object with frames, got a {type(content).__name__}")
+    content = read_object(path, "a transforms.json with frames")
     listed = content.get(split)
     if not isinstance(listed, list) or not listed:
         raise InputError(f"{path}: expected a list {split!r} of photos with poses, found none")

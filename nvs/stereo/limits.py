@@ -1,4 +1,4 @@
-"""Between which depths planes are worth trying: features of neighbouring photos, triangulated."""
+"""Features of neighbouring photos, triangulated, and between which depths planes are worth trying."""
 
 import cv2
 import numpy as np
@@ -17,29 +17,44 @@ def depth_limits(views: Views, *, most: int = 800) -> list[tuple[float, float]]:
     A view with fewer than 20 such points takes the limits of all points together; if the whole scene has
     fewer, near and far are 0.3 and 30 times the largest distance between cameras, a guess.
     """
+    per_view = [points[:, 2] for points in triangulated(views, most=most)]
+    everything = np.concatenate(per_view)
+    if len(everything) >= 20:
+        common = _limits(everything)
+    else:
+        centres = se3.centres(views.cameras.extrinsics[0])
+        baseline = float(torch.cdist(centres, centres).max()) or 1.0
+        common = (0.3 * baseline, 30 * baseline)
+    return [_limits(z) if len(z) >= 20 else common for z in per_view]
+
+
+def triangulated(
+    views: Views, *, most: int = 800, neighbours: int = 4, reach_px: float = 2.0, parallax_deg: float = 1.0
+) -> list[Float[np.ndarray, "N 3"]]:
+    """Features of every view with their z-depth, (x, y, z), x and y in pixels, from pairs of posed views.
+
+    Args:
+        most: features of a view.
+        neighbours: views that each is matched with.
+        reach_px: how far from its features a point may project.
+        parallax_deg: angle between its rays, under which depth is noise.
+    """
     cameras = views.cameras
     extrinsics = cameras.extrinsics[0].double().cpu().numpy()
     intrinsics = cameras.intrinsics[0].double().cpu().numpy()
     masks = [None] * len(views.images[0]) if views.mask is None else views.mask[0]
     found = [_features(image, most, keep) for image, keep in zip(views.images[0], masks)]
-    depths: list[list[np.ndarray]] = [[] for _ in found]
+    points: list[list[np.ndarray]] = [[np.empty((0, 3))] for _ in found]
     done = set()
-    for a, others in enumerate(_neighbours(cameras, 4)):
+    for a, others in enumerate(_neighbours(cameras, neighbours)):
         for b in others:
             if (b, a) not in done:
                 done.add((a, b))
-                z_a, z_b = _triangulated(found[a], found[b], extrinsics[[a, b]], intrinsics[[a, b]])
-                depths[a].append(z_a)
-                depths[b].append(z_b)
-    per_view = [np.concatenate(parts) if parts else np.empty(0) for parts in depths]
-    everything = np.concatenate(per_view)
-    if len(everything) >= 20:
-        common = _limits(everything)
-    else:
-        centres = se3.centres(cameras.extrinsics[0])
-        baseline = float(torch.cdist(centres, centres).max()) or 1.0
-        common = (0.3 * baseline, 30 * baseline)
-    return [_limits(z) if len(z) >= 20 else common for z in per_view]
+                pair = extrinsics[[a, b]], intrinsics[[a, b]]
+                in_a, in_b = _triangulated(found[a], found[b], *pair, reach_px, parallax_deg)
+                points[a].append(in_a)
+                points[b].append(in_b)
+    return [np.concatenate(parts) for parts in points]
 
 
 def _limits(depths: np.ndarray) -> tuple[float, float]:
@@ -59,11 +74,11 @@ def _features(
 
 
 def _triangulated(
-    first: tuple, second: tuple, extrinsics: np.ndarray, intrinsics: np.ndarray
+    first: tuple, second: tuple, extrinsics: np.ndarray, intrinsics: np.ndarray, reach: float, parallax: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """z-depths in both cameras of features that match and whose rays meet within 2 pixels."""
+    """(x, y, z) in both views of features that match and whose rays meet."""
     (pixels_a, descriptors_a), (pixels_b, descriptors_b) = first, second
-    nothing = np.empty(0), np.empty(0)
+    nothing = np.empty((0, 3)), np.empty((0, 3))
     if min(len(pixels_a), len(pixels_b)) < 2:
         return nothing
     pairs = cv2.BFMatcher().knnMatch(descriptors_a, descriptors_b, k=2)
@@ -79,9 +94,8 @@ def _triangulated(
     centres = -np.einsum("vij,vi->vj", extrinsics[:, :3, :3], extrinsics[:, :3, 3])
     to = points[:3].T[:, None] - centres
     cosine = (to[:, 0] * to[:, 1]).sum(-1) / np.linalg.norm(to, axis=-1).prod(-1).clip(1e-12)
-    wide = cosine < np.cos(np.deg2rad(1.0))  # under a degree a depth is noise
-    keep = (za > 0) & (zb > 0) & (ea < 2) & (eb < 2) & wide
-    return za[keep], zb[keep]
+    keep = (za > 0) & (zb > 0) & (ea < reach) & (eb < reach) & (cosine < np.cos(np.deg2rad(parallax)))
+    return np.column_stack((a, za))[keep], np.column_stack((b, zb))[keep]
 
 
 def _error(P: np.ndarray, points: np.ndarray, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

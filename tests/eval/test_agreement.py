@@ -6,7 +6,8 @@ import pytest
 from scenes import make_arc, write_capture
 
 from eval.__main__ import main as nvs_eval
-from eval.run_folder import Store, read_json
+from eval.run_folder import Store
+from geometry.formats.text import read_object
 from nvs.commands import finetune, render
 from nvs.training import cases
 
@@ -33,7 +34,7 @@ def benchmark_psnr(room, out, *more):
     words = [f"benchmark.root={room}", f"out={out}", f"benchmark.rule.context={CONTEXT}", "metrics=[psnr]"]
     words += ["benchmark.long_side=96", f"process_res={PROCESS_RES}", "device=cpu", *more]
     assert nvs_eval(["run", *words]) == 0
-    (scene,) = read_json(Store(out).summary)["scenes"]
+    (scene,) = read_object(Store(out).summary, "a run")["scenes"]
     return {target["name"]: target["psnr"] for target in scene["targets"]}
 
 
@@ -54,7 +55,7 @@ def test_render_and_benchmark_measure_the_same(room, tmp_path, refine):
     metrics = rendered(room, tmp_path / "render", *words)
     assert metrics["size"] == [54, 96]
     psnr = benchmark_psnr(room, tmp_path / "eval", f"refine={refine}")
-    assert read_json(Store(tmp_path / "eval").summary)["sizes"] == [[54, 96]]
+    assert read_object(Store(tmp_path / "eval").summary, "a run")["sizes"] == [[54, 96]]
     assert per_target(metrics) == pytest.approx(psnr, abs=TOLERANCE_DB)
 
 

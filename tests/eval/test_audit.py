@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -68,7 +69,7 @@ def test_flat_photos_are_no_near_duplicates(tmp_path):
 
 def test_turned_or_other_photos_have_far_hashes():
     photo, other = make_arc(1, size=LARGE)[0].image, other_room(2)[0].image
-    bits = [look(p)[0] for p in (photo, photo[:, ::-1], other)]
+    bits = [look(p)[0][0] for p in (photo, photo[::-1], other)]
     assert [int(np.unpackbits(bits[0] ^ b).sum()) > 60 for b in bits] == [False, True, True]
 
 
@@ -89,6 +90,40 @@ def test_the_command_and_the_tables_footnote(tmp_path, benchmark, capsys, monkey
     write_capture(tmp_path / "clean/other", other_room(5))
     assert main(["audit", "training=clean", "benchmark.root=bench", "out=run"]) == 0
     assert "none of the 2 scenes was found" in capsys.readouterr().out
+
+
+def test_cropped_and_mirrored_copies_are_near_duplicates(tmp_path):
+    views = make_arc(3, size=(288, 512))
+    write_capture(tmp_path / "bench/room", views)
+    copies = {
+        "cut": lambda p: p[24:-24, 40:-40],
+        "square": lambda p: p[:, 112:-112],
+        "mirrored": lambda p: p[:, ::-1],
+        "upside down": lambda p: p[::-1],
+    }
+    for name, copy in copies.items():
+        (tmp_path / "training" / name).mkdir(parents=True)
+        for i, view in enumerate(views):
+            cv2.imwrite(str(tmp_path / "training" / name / f"{i}.jpg"), copy(view.image)[..., ::-1])
+    matches = audit({"mine": Captures(tmp_path / "training", posed=False)}, Captures(tmp_path / "bench"))
+    assert [m.training for m in matches] == ["mine: cut", "mine: mirrored", "mine: square"]
+    assert {(m.reason, m.photos) for m in matches} == {("near-duplicate", 3)}
+
+
+def test_photos_without_cameras_against_the_photos_of_a_split(tmp_path, benchmark, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    data = ["benchmark.root=bench", "benchmark.rule.context=1"]
+    assert main(["split", *data, "split=split.json"]) == 0
+    scenes = json.loads((tmp_path / "split.json").read_text())["scenes"]
+    (kitchen,) = [scene for scene in scenes if scene["name"] == "kitchen"]
+    used = {*kitchen["context"], *(target["name"] for target in kitchen["targets"])}
+    for name, kept in (("used", used), ("unused", set(kitchen["frames"]) - used)):
+        for photo in kept:
+            (tmp_path / name / "scene").mkdir(parents=True, exist_ok=True)
+            shutil.copy(benchmark / "kitchen/images" / Path(photo).name, tmp_path / name / "scene")
+    assert main(["audit", "training=used", *data, "split=split.json"]) == 1
+    assert f"scene is kitchen by photo, {len(used)} photos" in capsys.readouterr().out
+    assert main(["audit", "training=unused", *data, "split=split.json", "near=0"]) == 0
 
 
 def test_an_experiments_data(tmp_path, benchmark, capsys):

@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 from eval.__main__ import main
-from eval.run_folder import Store, read_json
+from eval.run_folder import Store
+from geometry.formats.text import read_object
 from geometry.scenes.photos import open_photos
 
 COMMON = ["benchmark.rule.context=4", "benchmark.size=[30,48]"]
@@ -40,7 +41,7 @@ def nearest_photo(export, renders):
 
 def scores(out, *words):
     assert nvs_eval("run", f"out={out}", *COMMON, "metrics=[psnr,ssim]", "device=cpu", *words) == 0
-    summary = read_json(Store(out).summary)
+    summary = read_object(Store(out).summary, "a run")
     return summary["split"], [scene["targets"] for scene in summary["scenes"]]
 
 

@@ -10,12 +10,15 @@ from scenes import NO_POINTS, make_arc, render, save, write_capture
 
 from eval.__main__ import main
 from eval.benchmarks.dtu import read_camera
+from eval.benchmarks.folder import Captures
+from eval.benchmarks.procedural import Procedural
 from eval.protocols import geometry as geometry_module
 from eval.protocols.selection import Sample, Stretch, divide
-from eval.run_folder import Store, read_json
+from eval.run_folder import Store
 from geometry.errors import InputError
 from geometry.formats.colmap import ColmapCamera, model_from_cameras, write_model
 from geometry.formats.ply import write_elements, write_points
+from geometry.formats.text import read_object
 
 SIZE = (70, 98)
 SMALL = ["device=cpu", "process_res=98", "benchmark.reconstruction.fusion=points"]
@@ -196,7 +199,7 @@ def nvs_eval(*arguments):
 
 def run(protocol, out, *more):
     assert nvs_eval("run", f"protocol={protocol}", f"out={out}", *SMALL, *more) == 0
-    return read_json(Store(out, protocol).summary)
+    return read_object(Store(out, protocol).summary, "a run")
 
 
 @pytest.mark.parametrize("benchmark", list(WRITERS))
@@ -326,8 +329,32 @@ def test_a_sets_mean_of_depth_is_over_photos(tmp_path, room):
     assert summary["means"]["abs_rel"] == pytest.approx((2 * flat + 4 * right) / 6)
 
 
+def test_depth_of_photos_seen_together_has_one_scale(tmp_path, room):
+    root, answer = write_capture(tmp_path / "room", room, depth=True), tmp_path / "made"
+    write_answer(answer, "room", room)
+    data = [f"benchmark.root={root}", "method=arrays", f"arrays.folder={answer}"]
+    assert run("depth", tmp_path / "a", *data)["means"]["abs_rel"] < 0.01
+    arrays = dict(np.load(answer / "room.npz"))
+    arrays["depth"][2] *= 1.5
+    np.savez(answer / "room.npz", **arrays)
+    delta = [i["delta1"] for i in run("depth", tmp_path / "b", *data)["scenes"][0]["images"]]
+    assert [d > 0.9 for d in delta] == [True, True, False, True, True, True]
+    np.savez(answer / "room.npz", **arrays | {"depth": 1.1 * np.stack([v.depth for v in room])})
+    given = run("depth", tmp_path / "c", *data, "context_poses=given")["means"]["abs_rel"]
+    assert given == pytest.approx(0.1, abs=0.005)  # the given world has a scale
+
+
+def test_chance_is_one_depth_and_dealt_cameras(tmp_path, room):
+    root = write_capture(tmp_path / "room", room, depth=True)
+    data = [f"benchmark.root={root}", "method=chance"]
+    assert run("pose", tmp_path / "a", *data)["means"]["auc30"] < 0.9
+    depth = np.stack([v.depth for v in room])
+    flat = np.abs(np.median(depth) / depth - 1).mean()
+    assert run("depth", tmp_path / "a", *data)["means"]["abs_rel"] == pytest.approx(flat, rel=0.01)
+
+
 def test_networks_functions_and_references_are_rows_of_one_table(tmp_path, room, capsys, monkeypatch):
-    root = write_capture(tmp_path / "room", room)
+    write_hiroom(tmp_path / "data", room)
     (tmp_path / "mine.py").write_text(
         "import torch\nfrom geometry.prediction import Geometry\nfrom geometry.views import Cameras\n"
         "def find(views):\n"
@@ -339,7 +366,7 @@ def test_networks_functions_and_references_are_rows_of_one_table(tmp_path, room,
         "find.weights, find.licence = 'none', 'mine'\n"
     )
     monkeypatch.chdir(tmp_path)
-    data = [f"benchmark.root={root}", "benchmark.source.truth=sweep"]
+    data = ["benchmark=hiroom", "benchmark.root=data"]
     run("pose", "a", *data, "model=tiny")
     run("pose", "b", *data, "model=tiny", "ray_pose=true")
     run("pose", "c", *data, "method=mine:find")
@@ -349,9 +376,75 @@ def test_networks_functions_and_references_are_rows_of_one_table(tmp_path, room,
     for row in ("| tiny |", "| tiny, cameras from rays |", "| mine:find |"):
         assert row in table
     assert table.count("###") == 2
-    posed = [*data, "context_poses=given"]
-    given = run("reconstruction", "d", *posed, "method=sweep", "process_res=504")["means"]
-    assert given["fscore"] > 0.99  # the reference against itself
+    assert nvs_eval("report", "a", "b", "out=both.html") == 0
+    page = (tmp_path / "both.html").read_text()
+    for part in ("Camera poses", "Reconstruction", "depth, tiny, cameras from rays", "true depth"):
+        assert part in page
+
+
+@pytest.mark.slow
+def test_classical_references_find_depth_and_cameras(tmp_path):
+    data = [
+        "benchmark=procedural",
+        "benchmark.source.views=6",
+        "benchmark.source.seeds=[0]",
+        "process_res=504",
+    ]
+    for method in ("sweep", "stereo"):
+        posed = run("depth", tmp_path / method, *data, f"method={method}", "context_poses=given")["means"]
+        assert posed["delta1"] > 0.9
+    assert run("pose", tmp_path / "sfm", *data, "method=sfm")["means"]["auc30"] > 0.8
+    assert run("depth", tmp_path / "sfm", *data, "method=sfm")["means"]["delta1"] > 0.8
+    world = Procedural(seeds=[0], views=2, image_size=(42, 56))
+    scene, surface = world.read("room_0"), world.surface("room_0")
+    local = surface @ scene.frames[1].extrinsics[:3, :3].T + scene.frames[1].extrinsics[:3, 3]
+    depth = scene.frames[1].load_depth()
+    np.testing.assert_allclose(local[-(depth > 0).sum() :, 2], depth[depth > 0], rtol=1e-4)
+
+
+def test_sparse_points_are_truth_in_the_undistorted_photo(tmp_path, room):
+    """What was found in undistorted photos is not undistorted once more."""
+    names = [f"{i:03d}.png" for i in range(len(room))]
+    for name, view in zip(names, room):
+        save(tmp_path / "room/images" / name, view.image)
+    points = points_of(room)[:: SIZE[0]]
+    seen_by = np.repeat(np.arange(len(room)), len(points) // len(room))
+    K = room[0].intrinsics
+    made = model_from_cameras(
+        names,
+        np.stack([v.extrinsics for v in room]),
+        np.stack([v.intrinsics for v in room]),
+        [SIZE] * len(room),
+        points=points,
+        colours=np.zeros((len(points), 3), np.uint8),
+        seen_by=seen_by,
+    )
+    lens = ColmapCamera(model="SIMPLE_RADIAL", image_size=SIZE, params=(*K[[0, 0, 1], [0, 2, 2]], 0.2))
+    model = type(made)(cameras=dict.fromkeys(made.cameras, lens), images=made.images, points=made.points)
+    write_model(tmp_path / "room/sparse/0", model)
+    frame = Captures(tmp_path / "room", truth="points").read("room").frames[1]
+    depth = frame.load_depth()
+    y, x = np.nonzero(depth)
+    pixels = np.stack((x + 0.5, y + 0.5), 1) * SIZE[1] / depth.shape[1]
+    truth = points[seen_by == 1] @ frame.extrinsics[:3, :3].T + frame.extrinsics[:3, 3]
+    expected = truth @ frame.intrinsics.T
+    gap = np.linalg.norm((expected[:, :2] / expected[:, 2:])[:, None] - pixels, axis=-1)
+    assert len(x) > 50
+    assert gap.min(axis=0).max() < SIZE[1] / depth.shape[1]
+    np.testing.assert_allclose(depth[y, x], truth[gap.argmin(axis=0), 2], rtol=1e-3)
+
+
+def test_features_are_truth_where_no_points_are(tmp_path):
+    room = make_arc(5, size=(140, 196))
+    scene = Captures(write_capture(tmp_path / "room", room), truth="points").read("room")
+    errors = []
+    for frame, view in zip(scene.frames, room):
+        depth = frame.load_depth()
+        y, x = np.nonzero(depth)
+        inside = (y * 140 // depth.shape[0], x * 196 // depth.shape[1])
+        errors.append(np.abs(depth[y, x] / view.depth[inside] - 1))
+    assert sum(map(len, errors)) >= 8  # the room has little texture
+    assert np.median(np.concatenate(errors)) < 0.03
 
 
 @pytest.mark.parametrize(
@@ -359,10 +452,10 @@ def test_networks_functions_and_references_are_rows_of_one_table(tmp_path, room,
     [
         (["protocol=pose", "context_poses=given"], "would tell them"),
         (["protocol=pose", "method=sweep"], "finds no cameras"),
-        (["protocol=pose", "method=nearest"], "expected one of model, arrays, sweep, sfm"),
+        (["protocol=pose", "method=nearest"], "expected one of model, arrays, sweep, stereo, sfm"),
         (["protocol=pose", "metrics=[psnr]"], "expected some of auc3, auc5, auc15, auc30, got psnr"),
         (["protocol=pose", "sample.limit=0"], "sample: expected limit >= 1"),
-        (["protocol=mono", "method=sweep"], "no depth of single photos"),
+        (["protocol=mono", "method=sweep"], "takes no photo alone"),
         (["protocol=pose", "method=arrays"], "arrays.folder=DIR"),
         (["protocol=poses"], "pose"),
         (["protocol=pose", "ray_pose=true", "model=untrained:mono-tiny"], "mono-tiny"),

@@ -170,7 +170,7 @@ def test_folder_of_renders(task, tmp_path):
         method.predict(task).render(1)
     write_image(tmp_path / "out/room/1.png", picture)
     assert Renders(tmp_path / "out", weights="w", licence="l").about.identity != method.about.identity
-    with pytest.raises(InputError, match="found no such folder"):
+    with pytest.raises(InputError, match=r"expected renders\.folder=DIR"):
         Renders(tmp_path / "absent", weights="w", licence="l")
 
 

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from eval.__main__ import main
-from eval.run_folder import Store, read_json
+from eval.run_folder import Store
 from eval.tables.html import page, panel, table
+from geometry.formats.text import read_object
 
 
 @pytest.fixture
@@ -35,7 +36,7 @@ def test_page_has_worst_and_best_and_needs_no_other_file(finished, capsys):
     decoded = cv2.imdecode(np.frombuffer(base64.b64decode(pictures[0]), np.uint8), cv2.IMREAD_COLOR)
     assert decoded.shape == (36, 64, 3)
 
-    scenes = read_json(Store(finished).summary)["scenes"]
+    scenes = read_object(Store(finished).summary, "a run")["scenes"]
     ranked = sorted((t["psnr"], s["scene"], t["name"]) for s in scenes for t in s["targets"])
     shown = re.findall(r"<h3>(\S+) / (\S+): psnr", text)
     assert shown == [item[1:] for item in (*ranked[:2], *ranked[:-3:-1])]
@@ -79,7 +80,7 @@ def test_methods_stand_side_by_side(finished, captures, tmp_path, capsys):
         '<th>scene</th><th class="number">nearest context view</th><th class="number">mean colour</th>'
         in text
     )
-    scenes = [read_json(Store(folder).summary)["scenes"] for folder in (finished, other)]
+    scenes = [read_object(Store(folder).summary, "a run")["scenes"] for folder in (finished, other)]
     for mine, theirs in zip(*scenes):
         cells = "".join(f'<td class="number">{s["means"]["psnr"]:.2f}</td>' for s in (mine, theirs))
         assert f"<td>{mine['scene']}</td>{cells}" in text

@@ -15,8 +15,9 @@ from eval import predict as predict_module
 from eval.__main__ import main
 from eval.methods.base import Pictured
 from eval.methods.references import NearestView, surface_gaussians
-from eval.run_folder import Store, read_json
+from eval.run_folder import Store
 from geometry import atomic
+from geometry.formats.text import read_object
 from geometry.views import Views
 
 SMALL = ["metrics=[psnr,ssim]", "device=cpu", "benchmark.rule.context=4", "benchmark.long_side=64"]
@@ -28,7 +29,7 @@ def nvs_eval(*arguments):
 
 def run(out, *overrides):
     assert nvs_eval("run", f"out={out}", *SMALL, *overrides) == 0
-    return read_json(Store(out).summary)
+    return read_object(Store(out).summary, "a run")
 
 
 @pytest.mark.parametrize("benchmark", ["dl3dv", "tanks", "megadepth", "folder"])
@@ -113,7 +114,7 @@ def test_resume_goes_on_where_it_stopped(tmp_path, captures, monkeypatch):
     assert nvs_eval(*arguments) == 0
     assert not left.exists()
     assert asked == ["attic", "hall", "hall", "kitchen"]
-    assert read_json(Store(tmp_path / "b").summary)["means"] == whole["means"]
+    assert read_object(Store(tmp_path / "b").summary, "a run")["means"] == whole["means"]
 
 
 def test_scoring_again_asks_no_method_and_decodes_no_photo(tmp_path, captures, monkeypatch):
@@ -130,11 +131,11 @@ def test_scoring_again_asks_no_method_and_decodes_no_photo(tmp_path, captures, m
 def test_pictures_that_were_made_anew_are_scored_anew(tmp_path, captures):
     run(tmp_path / "a", f"benchmark.root={captures}", "method=nearest")
     store = Store(tmp_path / "a")
-    stored = read_json(store.scores("hall"))
+    stored = read_object(store.scores("hall"), "a run")
     store.scores("hall").write_text(json.dumps(stored | {"means": {"psnr": 99.0, "ssim": 1.0}}))
     shutil.rmtree(store.predictions("hall"))
     run(tmp_path / "a", f"benchmark.root={captures}", "method=nearest")
-    assert read_json(store.scores("hall"))["means"] == stored["means"]
+    assert read_object(store.scores("hall"), "a run")["means"] == stored["means"]
 
 
 @pytest.mark.parametrize(
@@ -177,7 +178,7 @@ def test_a_photo_that_cannot_be_decoded_fails_its_scene_alone(tmp_path, captures
         said = capsys.readouterr()
         assert f"hall: FAILED: {photo}: expected a whole image, got a damaged or truncated one" in said.err
         assert f"WARNING: hall failed and is in no mean: {photo}" in said.out
-    summary = read_json(Store(tmp_path / "a").summary)
+    summary = read_object(Store(tmp_path / "a").summary, "a run")
     assert list(summary["failed"]) == ["hall"]
     others = [scene for scene in whole["scenes"] if scene["scene"] != "hall"]
     assert [scene["means"] for scene in summary["scenes"]] == [scene["means"] for scene in others]
@@ -274,7 +275,7 @@ def test_pose_modes(tmp_path, capture, walls, capsys):
         psnr[mode] = summary["means"]["psnr"]
     assert psnr["umeyama"] == pytest.approx(psnr["gt"], abs=0.05)
     assert psnr["photometric"] > psnr["gt"] - 0.05
-    about = read_json(tmp_path / "photometric/predictions/room/scene.json")
+    about = read_object(tmp_path / "photometric/predictions/room/scene.json", "a run")
     assert {"turned_deg", "moved"} <= set(about["targets"][0])
     assert (tmp_path / "gt/predictions/room/depth/frame_1.png").is_file()
 
@@ -309,7 +310,7 @@ def test_several_processes_give_the_same_table(tmp_path, captures):
     one = run(tmp_path / "one", f"benchmark.root={captures}", "method=nearest")
     words = ["run", f"out={tmp_path / 'two'}", *SMALL, f"benchmark.root={captures}", "method=nearest"]
     run_ranks(2, ["-m", "eval", *words], tmp_path)
-    two = read_json(Store(tmp_path / "two").summary)
+    two = read_object(Store(tmp_path / "two").summary, "a run")
     assert [scene["scene"] for scene in two["scenes"]] == ["attic", "hall", "kitchen"]
     assert two["means"] == one["means"]
     assert two["split"] == one["split"]

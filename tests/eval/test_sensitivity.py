@@ -3,8 +3,9 @@
 import re
 
 from eval.__main__ import main
-from eval.run_folder import Store, read_json
+from eval.run_folder import Store
 from eval.sensitivity import CHOICES
+from geometry.formats.text import read_object
 
 
 def test_every_choice_has_its_line(tmp_path, capture, capsys):
@@ -17,11 +18,11 @@ def test_every_choice_has_its_line(tmp_path, capture, capsys):
     assert main(["sensitivity", *arguments]) == 0
     text = capsys.readouterr().out
     assert (tmp_path / "s/sensitivity.md").read_text() == text
-    base = read_json(Store(tmp_path / "s/base").summary)
+    base = read_object(Store(tmp_path / "s/base").summary, "a run")
     for choice in CHOICES:
         line = next(line for line in text.splitlines() if line.startswith(f"| {choice.text} |"))
         kept, psnr, change = [cell.strip() for cell in line.split("|")][2:5]
-        summary = read_json(Store(tmp_path / "s" / choice.folder).summary)
+        summary = read_object(Store(tmp_path / "s" / choice.folder).summary, "a run")
         assert re.fullmatch(r"\d of 4", kept)
         assert f"{summary['means']['psnr']:.2f}" == psnr
         assert float(change) == round(summary["means"]["psnr"] - base["means"]["psnr"], 2)

@@ -4,9 +4,10 @@ import pytest
 import torch
 
 from eval.__main__ import main
-from eval.run_folder import Store, read_json
+from eval.run_folder import Store
 from eval.speed import most_views
 from eval.tables.rows import make_tables
+from geometry.formats.text import read_object
 
 
 def test_json_and_table(tmp_path, capsys):
@@ -18,7 +19,7 @@ def test_json_and_table(tmp_path, capsys):
         "device=cpu",
     ]
     assert main(["run", f"out={tmp_path}", *words, "speed.rounds=1"]) == 0
-    found = read_json(Store(tmp_path, "speed").summary)
+    found = read_object(Store(tmp_path, "speed").summary, "a run")
     assert found["means"]["images_per_s"] == pytest.approx(2 / found["seconds"][0], rel=1e-2)
     assert found["means"]["peak_gb"] > 0.05
     assert found["means"]["max_views"] is None

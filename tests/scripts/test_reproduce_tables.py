@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from scenes import make_arc, write_dl3dv
 
-from eval.run_folder import Store, read_json
+from eval.run_folder import Store
+from geometry.formats.text import read_object
 
 HERE = Path(__file__).resolve()
 
@@ -48,7 +49,7 @@ def test_from_layouts_to_differences(tmp_path, capsys, monkeypatch):
     assert "- eth3d: not below data/" in page
     assert "1 of 29" in page
     pose = Store(tmp_path / "out/tiny/geometry/hiroom", "pose").summary
-    assert np.isfinite(read_json(pose)["means"]["auc30"])
+    assert np.isfinite(read_object(pose, "a run")["means"]["auc30"])
     capsys.readouterr()
     assert script.main(arguments) == 0  # resumes
     assert "predicting" not in capsys.readouterr().err

@@ -208,4 +208,4 @@ def test_command(tmp_path, capsys):
     assert main(["table", str(tmp_path / "one"), "--format", "csv", "--out", str(out)]) == 0
     assert out.read_text().startswith("benchmark,method,psnr")
     assert main(["table", str(tmp_path / "absent")]) == 2
-    assert "expected a file of a run" in capsys.readouterr().err
+    assert "expected JSON, a run's scores, found no such file" in capsys.readouterr().err

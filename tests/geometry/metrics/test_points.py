@@ -43,5 +43,6 @@ def test_voxels_hold_the_mean_of_their_points():
     thinned = voxel_downsample(points, 1.0)
     assert sorted(map(tuple, thinned.round(6).tolist())) == [(0.2, 0.0, 0.0), (1.1, 0.1, 0.0)]
     assert len(voxel_downsample(points[:0], 1.0)) == 0
-    with pytest.raises(ValueError, match="too small"):
-        voxel_downsample(points * 1e9, 1e-9)
+    # Of a prediction in ruins there are too many cells to number them.
+    far = voxel_downsample(points * 1e12, 1.0)
+    assert sorted(map(tuple, far.tolist())) == sorted(map(tuple, (points * 1e12).tolist()))

@@ -194,7 +194,7 @@ def bad(tmp_path, kind):
     ("kind", "message"),
     [
         ("not json", "expected JSON"),
-        ("a list", "got a list"),
+        ("a list", "got list"),
         ("no frames", "found none"),
         ("no focal", "expected fl_x"),
         ("no pose", "expected a transform_matrix"),
