@@ -59,7 +59,9 @@ def measure_speed(options: SpeedOptions) -> dict[str, Any]:
     store.require_own()
     method = build_estimator(options.method, device)
     on_gpu = device.type == "cuda"
-    machine = torch.cuda.get_device_name(device) if on_gpu else f"CPU, {torch.get_num_threads()} threads"
+    threads = torch.get_num_threads()
+    cpu = f"CPU, {threads} thread{'s' if threads > 1 else ''}"
+    machine = torch.cuda.get_device_name(device) if on_gpu else cpu
 
     def call(views: int) -> float:
         return _seconds(method, views, options.image_size, device)

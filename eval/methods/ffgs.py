@@ -1,6 +1,6 @@
 """Models of the PyPI package ffgs (TokenGS, AnySplat, C3G, ... and its plug-ins) as methods: one adapter.
 
-Source: ffgs 0.1.0.dev1, its README and types; its models themselves have not been run here.
+Source: ffgs 0.1.0.dev1. Its TokenGS and AnySplat ran here with random weights; released ones have not.
 """
 
 from contextlib import suppress
@@ -9,11 +9,13 @@ from typing import Any
 import torch
 
 from eval.methods.base import About, Splatted, Task
+from geometry.console import say
 from geometry.errors import InputError
 from geometry.ops import se3
 from geometry.views import Cameras
 from nvs.gaussians import Gaussians
 
+MOST_TERMS = 16  # of spherical harmonics
 _GIVEN = {"required": "needed", "optional": "optional", "none": "optional"}
 
 
@@ -58,6 +60,9 @@ class Ffgs:
 
 
 def _gaussians(theirs: Any) -> Gaussians:
-    """The same words and layouts, but for plain colours, which become degree 0."""
+    """The same words and layouts, but plain colours become degree 0, and AnySplat's degree 4 is cut to 3."""
+    sh = theirs.sh().float()
+    if sh.shape[-2] > MOST_TERMS:
+        say(f"{sh.shape[-2]} terms of colour: those above degree 3 are left out, nothing here draws them")
     fields = {name: getattr(theirs, name).float() for name in ("means", "quats", "scales", "opacities")}
-    return Gaussians(sh=theirs.sh().float(), **fields)
+    return Gaussians(sh=sh[..., :MOST_TERMS, :], **fields)

@@ -67,7 +67,7 @@ def fused_points(
     )
     for z, E, K in zip(depth, extrinsics, intrinsics):
         z = np.ascontiguousarray(np.where(np.isfinite(z) & (z > 0), z, 0), np.float32)
-        if not z.any():
+        if not z[::4, ::4].any():  # the pixels that Open3D finds blocks by
             continue
         K = np.asarray(K, np.float64) - [[0, 0, 0.5], [0, 0, 0.5], [0, 0, 0]]  # Open3D's first centre is at 0
         shared = (
@@ -79,7 +79,12 @@ def fused_points(
             truncation / voxel,
         )
         volume.integrate(volume.compute_unique_block_coordinates(*shared), *shared)
-    mesh = volume.extract_triangle_mesh(0.0)  # of every voxel that a view saw
+    try:
+        mesh = volume.extract_triangle_mesh(0.0)  # of every voxel that a view saw
+    except RuntimeError as error:  # no view, or no surface
+        if "keys should > 0" in str(error) or "compatible with {None, 3}" in str(error):
+            return np.zeros((0, 3))
+        raise
     if "indices" not in mesh.triangle or "positions" not in mesh.vertex:
         return np.zeros((0, 3))
     vertices, triangles = mesh.vertex.positions.numpy(), mesh.triangle.indices.numpy()

@@ -74,6 +74,23 @@ def test_gaussians_arrive_with_and_without_given_cameras(ffgs):
     )
 
 
+def test_colours_of_a_degree_that_nothing_draws_are_cut(ffgs, monkeypatch, capsys):
+    """AnySplat's have 25 terms."""
+    method = Ffgs("anysplat/default", CPU)
+    call = StandIn.__call__
+
+    def with_more(self, views):
+        output = call(self, views)
+        few = output.gaussians.sh()
+        output.gaussians.sh = lambda: torch.cat((few, torch.ones(*few.shape[:2], 24, 3)), dim=2)
+        return output
+
+    monkeypatch.setattr(StandIn, "__call__", with_more)
+    room = make_arc(4)
+    posed = task_of(room, room[:1], posed=True)
+    assert method.predict(posed).gaussians.sh.shape[2:] == (16, 3)
+
+
 def test_what_cannot_be_loaded_is_one_line(ffgs, monkeypatch):
     with pytest.raises(InputError, match=r"nothing: cannot be loaded by ffgs \(nothing is no model"):
         Ffgs("nothing", CPU)

@@ -64,6 +64,15 @@ def test_fused_points_lie_on_the_walls():
     )
 
 
+def test_depth_that_makes_no_surface_is_an_empty_cloud():
+    pytest.importorskip("open3d", exc_type=ImportError)
+    _, E, K = room_arrays()
+    for pixel in ((0, 0), (5, 7), (4, 8)):  # none, one that Open3D does not look at, one that it does
+        depth = np.zeros((1, 48, 64))
+        depth[0, *pixel] = 2.0 * any(pixel)
+        assert len(fused_points(depth, E[:1], K[:1], voxel=0.05, truncation=0.2)) == 0
+
+
 def test_nearest_neighbours_are_open3ds():
     try:
         import open3d
