@@ -40,9 +40,8 @@ def run(args: argparse.Namespace) -> int:
     if len(stores) > 1 and args.out is None:
         raise InputError("several runs: expected --out FILE, where the page goes")
     out = args.out or stores[0].folder / "report.html"
-    benchmark = benchmark_of(
-        with_present_names(read_object(stores[0].benchmark, "a run's data")), root=args.root
-    )
+    stored = with_present_names(read_object(stores[0].benchmark, "a run's data"))
+    benchmark = benchmark_of(stored, root=args.root)
     write_report(out, make_report(stores, benchmark, metric=args.metric, count=args.count))
     print(out)
     return 0
