@@ -41,7 +41,8 @@ class GaussianOptions:
             ``auto`` is ``sweep`` where cameras are known and the network is weak.
         spacing: pixels of the network's images from one Gaussian to the next; None: 1, 2 with swept depth, 4
             where they are refined, and wider where photos are many.
-        prune: leave out border, far and transparent Gaussians.
+        prune: leave out border, far and transparent Gaussians, and, with swept depth, make transparent what
+            other photos disagree with (`nvs.agreement`).
         quality: ``draft`` is one feed-forward pass; ``good`` optimises the Gaussians on the photos for at
             most some 4 minutes, ``best`` for at most some 20 (`nvs.refine.plan`).
         minutes: from the first photo read to the last step of optimisation, instead of the quality's.

@@ -21,9 +21,10 @@ from geometry.errors import InputError
 from geometry.ops import se3
 from geometry.options import NetworkOptions
 from geometry.views import Cameras, Views
+from nvs.agreement import ENOUGH, thinned_out
 from nvs.gaussians.capping import capped
 from nvs.model.depth import KnownDepth
-from nvs.model.prune import worth_keeping
+from nvs.model.prune import MIN_OPACITY, worth_keeping
 from nvs.model.splatter import Splats, Splatter, join_views
 from nvs.options import GaussianOptions
 from nvs.refine import plan_refinement, refine, step_seconds
@@ -152,11 +153,16 @@ class Pipeline:
         joined = join_views(splats, parts)
         shown = joined.gaussians.opacities[0] > 0  # not of what masks hide
         gaussians = joined.gaussians[:, worth_keeping(joined) if options.prune else shown]
+        posed = replace(views, cameras=joined.geometry.cameras) if len(seeds) == V else views
+        if options.prune and kind in SWEPT and V >= ENOUGH:
+            with self.watch("agreement"):
+                gaussians = thinned_out(gaussians, posed, backend=options.backend)
+                gaussians = gaussians[:, gaussians.opacities[0] >= MIN_OPACITY]
         of = counted(V, "photo") if len(seeds) == V else f"{len(seeds)} of {V} photos; all refine them"
         self.report(f"{gaussians.means.shape[1]:,} Gaussians from {of}")
         return SplatScene(
             gaussians=gaussians,
-            views=views if len(seeds) < V else replace(views, cameras=joined.geometry.cameras),
+            views=posed,
             seeds=tuple(seeds),
             seed_depth=joined.geometry.depth,
             depth_kind=kind,

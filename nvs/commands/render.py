@@ -128,7 +128,7 @@ def parser() -> argparse.ArgumentParser:
         help="frame of every file written: opencv is the poses' own (unposed: the reference camera's, y "
         "down); y-up is turned so that y points up, for viewers that expect it",
     )
-    keep_all = "keep border, far and transparent Gaussians"
+    keep_all = "keep border, far and transparent Gaussians, and those that photos disagree with"
     g.add_argument("--no-prune", dest="prune", action="store_false", help=keep_all)
     g.add_argument("--backend", choices=BACKENDS, default="auto", help="rasterizer (default auto)")
     return p

@@ -1,0 +1,105 @@
+"""How far photos agree with Gaussians made of them: what they disagree with floats, or has moved."""
+
+from dataclasses import replace
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from geometry.views import Views
+from nvs.gaussians import Gaussians, sh_to_rgb
+from nvs.rasterizer.gather import asked, gather
+
+ENOUGH = 6  # photos from which on their agreement is worth asking for
+_OPAQUE, _MOST = 0.99, 20.0  # alpha above which nothing is missed; times that optical depth grows again
+_FAINT = 0.25  # pixels: a Gaussian that weighs so much in a photo has half a vote
+_LUMINANCE, _RED_LESS_BLUE = (0.299, 0.587, 0.114), (0.5, 0.0, -0.5)
+
+
+@torch.no_grad()
+def thinned_out(gaussians: Gaussians, views: Views, *, backend: str = "auto") -> Gaussians:
+    """One scene's Gaussians, each as opaque as photos from all over the capture bear out.
+
+    A photo disagrees with a Gaussian by the squared difference of their colours where it would show it; the
+    mean over photos counts, as the ratio R to the same mean over all that is drawn at the same pixels. So a
+    floater before a surface that photos agree on becomes transparent. Optical depth, -log(1 - opacity), is
+    multiplied by 2 / (1 + 2 R)^2, and by as much again as pictures would otherwise lose of theirs there: what
+    nothing better stands behind stays.
+
+    Args:
+        views: with cameras in the Gaussians' world; what their masks hide says nothing.
+    """
+    differences = _disagreement(gaussians, views, backend)
+    around, alphas = _around(gaussians, views, differences, backend)
+    ratio = differences / around.clamp(min=1e-8)
+    depth = 2 * _optical_depth(gaussians.opacities, 0.999) / (1 + 2 * ratio).square()
+    thinned = replace(gaussians, opacities=-torch.expm1(-depth))
+    return replace(gaussians, opacities=-torch.expm1(-depth * _lost(thinned, views, alphas, backend)))
+
+
+def _disagreement(gaussians: Gaussians, views: Views, backend: str) -> Float[Tensor, " N"]:
+    """Mean over photos of the squared difference in colour; of what none shows, 0."""
+    channels = gaussians.means.new_tensor((_LUMINANCE, _RED_LESS_BLUE))
+    own = channels @ sh_to_rgb(gaussians.sh[0, :, 0]).mT
+    total, votes = own.new_zeros(len(own[0])), own.new_zeros(len(own[0]))
+    for v in asked(views.images.shape[1]):
+        photo = torch.einsum("ij,jhw->ihw", channels, views.images[0, v].to(channels))
+        picture = torch.cat((torch.ones_like(photo[:1]), photo))
+        if views.mask is not None:
+            picture = picture * views.mask[0, v].to(picture)
+        weight, *seen = gather(
+            gaussians, views.cameras[:, v : v + 1], picture, views.image_size, backend=backend
+        )
+        vote = weight / (weight + _FAINT)
+        total += vote * (torch.stack(seen) / weight.clamp(min=1e-6) - own).square().mean(dim=0)
+        votes += vote
+    return total / votes.clamp(min=1e-6)
+
+
+def _around(
+    gaussians: Gaussians, views: Views, values: Float[Tensor, " N"], backend: str
+) -> tuple[Float[Tensor, " N"], list[Float[Tensor, "H W"]]]:
+    """The mean of all Gaussians' values where each is seen, by blending weight; and the pictures' alpha.
+
+    Of what no picture shows the mean is 0.
+    """
+    alphas = []
+    colors = torch.stack((values, torch.ones_like(values), torch.zeros_like(values)), dim=-1)
+    total, weights = torch.zeros_like(values), torch.zeros_like(values)
+
+    def blended(drawn: Float[Tensor, "3 H W"]) -> Float[Tensor, "3 H W"]:
+        alphas.append(drawn[1])
+        mean = drawn[0] / drawn[1].clamp(min=1e-3)
+        return torch.stack((mean, torch.ones_like(mean), torch.zeros_like(mean)))
+
+    for v in asked(views.images.shape[1]):
+        found, weight, _ = gather(
+            gaussians,
+            views.cameras[:, v : v + 1],
+            blended,
+            views.image_size,
+            colors=colors,
+            backend=backend,
+        )
+        total, weights = total + found, weights + weight
+    return total / weights.clamp(min=1e-6), alphas
+
+
+def _lost(
+    thinned: Gaussians, views: Views, alphas: list[Float[Tensor, "H W"]], backend: str
+) -> Float[Tensor, " N"]:
+    """From 1: how many times more optical depth these alphas mean than pictures have where each is seen."""
+    before, after = torch.zeros_like(thinned.opacities[0]), torch.zeros_like(thinned.opacities[0])
+    for v, alpha in zip(asked(views.images.shape[1]), alphas):
+
+        def depths(drawn: Float[Tensor, "3 H W"], alpha: Float[Tensor, "H W"] = alpha) -> Tensor:
+            return _optical_depth(torch.stack((alpha, drawn[0], torch.zeros_like(alpha))), _OPAQUE)
+
+        camera = views.cameras[:, v : v + 1]
+        was, now, _ = gather(thinned, camera, depths, views.image_size, backend=backend)
+        before, after = before + was, after + now
+    return torch.where(after > 0, before / after.clamp(min=1e-6), 1.0).clamp(1, _MOST)
+
+
+def _optical_depth(opacity: Tensor, most: float) -> Tensor:
+    return -torch.log1p(-opacity.clamp(max=most))

@@ -1,0 +1,52 @@
+"""The other direction of rendering: what pictures say of the Gaussians that they show."""
+
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from geometry.views import Cameras
+from nvs.gaussians import Gaussians
+from nvs.rasterizer.api import rasterize
+
+MOST_ASKED = 16  # views that are asked about Gaussians
+
+
+def gather(
+    gaussians: Gaussians,
+    camera: Cameras,
+    picture: Float[Tensor, "3 H W"] | Callable[[Float[Tensor, "3 H W"]], Float[Tensor, "3 H W"]],
+    size: tuple[int, int],
+    *,
+    colors: Float[Tensor, "N 3"] | None = None,
+    backend: str = "auto",
+) -> Float[Tensor, "3 N"]:
+    """Sums over a picture's pixels of what each Gaussian weighs there, in blending, times the pixel.
+
+    A rendering is linear in the Gaussians' colours, so its gradient is that sum, on every backend.
+
+    Args:
+        camera: [1, 1, ...].
+        picture: on that camera's image plane, or made from what is drawn there over black.
+        size: (H, W) to which the intrinsics refer.
+        colors: with which it is drawn; None: ones.
+    """
+    with torch.inference_mode(False), torch.enable_grad():
+        scene, camera = gaussians.map(_free), camera.map(_free)
+        given = torch.ones_like(scene.means) if colors is None else _free(colors)[None]
+        given.requires_grad_(True)
+        rgb = rasterize(scene, camera, size, colors=given, backend=backend).rgb[0, 0]
+        pixels = picture if isinstance(picture, Tensor) else picture(rgb.detach())
+        return torch.autograd.grad(rgb, given, _free(pixels))[0][0].mT
+
+
+def _free(tensor: Tensor) -> Tensor:
+    """Without a gradient, and not of an inference mode."""
+    return tensor.detach().clone() if tensor.is_inference() else tensor.detach()
+
+
+def asked(views: int) -> list[int]:
+    """Numbers of at most `MOST_ASKED` views, spread over all."""
+    few = min(views, MOST_ASKED)
+    return sorted({round(i * (views - 1) / max(1, few - 1)) for i in range(few)})

@@ -1,0 +1,91 @@
+"""Gaussians that photos disagree with become transparent; what nothing competes with stays."""
+
+from dataclasses import replace
+
+import torch
+from pretended_cuda import pretended_cuda
+from scenes import cameras_at
+from torch.testing import assert_close
+
+from geometry.views import Views
+from nvs.agreement import thinned_out
+from nvs.gaussians import Gaussians, rgb_to_sh
+from nvs.metrics import psnr
+from nvs.rasterizer import rasterize
+from nvs.rasterizer.gather import asked, gather
+
+SIZE = (24, 32)
+
+
+def wall(generator, n=400):
+    """A patterned wall, and photos of it from a row of cameras."""
+    means = torch.rand(1, n, 3, generator=generator) * torch.tensor([4.0, 3.0, 0.1]) - torch.tensor(
+        [2.0, 1.5, -4]
+    )
+    gaussians = Gaussians(
+        means=means,
+        quats=torch.tensor([1.0, 0, 0, 0]).expand(1, n, 4).contiguous(),
+        scales=torch.full((1, n, 3), 0.12),
+        opacities=torch.full((1, n), 0.8),
+        sh=rgb_to_sh(0.5 + 0.4 * torch.sin(3 * means))[:, :, None],
+    )
+    cameras = cameras_at([(x, 0.0, 0.0) for x in (-0.6, -0.3, 0.0, 0.3, 0.6)], (30.0, 30.0), (16.0, 12.0))
+    return gaussians, Views(images=rasterize(gaussians, cameras, SIZE).rgb, cameras=cameras)
+
+
+def with_floater(gaussians, colour=(1.0, 0.0, 1.0)):
+    more = Gaussians(
+        means=torch.tensor([[[0.0, 0.0, 2.0]]]),
+        quats=torch.tensor([[[1.0, 0, 0, 0]]]),
+        scales=torch.full((1, 1, 3), 0.1),
+        opacities=torch.full((1, 1), 0.6),
+        sh=rgb_to_sh(torch.tensor(colour))[None, None, None],
+    )
+    return replace(gaussians, **{k: torch.cat((v, getattr(more, k)), 1) for k, v in vars(gaussians).items()})
+
+
+def test_sums_of_a_picture_are_those_of_its_blending(generator):
+    gaussians, views = wall(generator)
+    picture = torch.rand(3, *SIZE, generator=generator)
+    camera = views.cameras[:, :1]
+    with torch.inference_mode():
+        sums = gather(gaussians, camera, picture, SIZE)
+        one = torch.zeros(1, 400, 3)
+        one[0, 7] = 1
+        alone = rasterize(gaussians, camera, SIZE, colors=one).rgb[0, 0]
+    assert_close(sums[:, 7], (alone * picture).flatten(1).sum(-1))
+    mean = gather(gaussians, camera, lambda drawn: drawn / 2, SIZE, colors=one[0])
+    assert_close(mean[:, 7], (alone * alone / 2).flatten(1).sum(-1))
+    assert asked(3) == [0, 1, 2]
+    assert (len(asked(1000)), asked(1000)[0], asked(1000)[-1]) == (16, 0, 999)
+
+
+def test_a_floater_goes_and_the_wall_behind_it_stays(generator):
+    gaussians, views = wall(generator)
+    ours = thinned_out(with_floater(gaussians), views)
+    assert ours.opacities[0, -1] < 0.1
+    drawn, spoilt = (
+        rasterize(g, views.cameras[:, 1:4], SIZE).rgb[0, :, :, 9:15, 10:22]  # before which it floats
+        for g in (ours, with_floater(gaussians))
+    )
+    truth = views.images[0, 1:4, :, 9:15, 10:22]
+    assert (psnr(drawn, truth) > psnr(spoilt, truth) + 3).all()
+    hidden = torch.zeros(1, 5, *SIZE, dtype=torch.bool)  # photos that may not be used disagree with nothing
+    unsaid = thinned_out(with_floater(gaussians), replace(views, mask=hidden))
+    assert_close(1 - unsaid.opacities, (1 - with_floater(gaussians).opacities).square())
+
+
+def test_what_nothing_competes_with_stays_however_wrong(generator):
+    gaussians, views = wall(generator, n=1)
+    alone = thinned_out(gaussians, replace(views, images=1 - views.images))
+    assert_close(alone.opacities, gaussians.opacities, atol=0.1, rtol=0)
+
+
+def test_on_cuda_it_is_the_same(generator):
+    gaussians, views = wall(generator, n=60)
+    wanted = thinned_out(gaussians, views, backend="torch")
+    with pretended_cuda():
+        there = thinned_out(gaussians.to("cuda"), views.to("cuda"), backend="torch")
+        assert there.opacities.is_cuda
+        actual = there.to("cpu")
+    assert_close(actual.opacities, wanted.opacities)
