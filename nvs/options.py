@@ -43,6 +43,8 @@ class GaussianOptions:
             where they are refined, and wider where photos are many.
         prune: leave out border, far and transparent Gaussians, and, with swept depth, make transparent what
             other photos disagree with (`nvs.agreement`).
+        gaussians: at most so many; more are merged, before they are refined (`nvs.fusion`).
+        compression: merge them to so many times fewer, instead.
         quality: ``draft`` is one feed-forward pass; ``good`` optimises the Gaussians on the photos for at
             most some 4 minutes, ``best`` for at most some 20 (`nvs.refine.plan`).
         minutes: from the first photo read to the last step of optimisation, instead of the quality's.
@@ -57,6 +59,8 @@ class GaussianOptions:
     depth: Literal["auto", "network", "sweep", "stereo"] = "auto"
     spacing: float | None = None
     prune: bool = True
+    gaussians: int | None = None
+    compression: float | None = None
     quality: Literal["draft", "good", "best"] = "good"
     minutes: float | None = None
     refine: int | None = None
@@ -69,11 +73,23 @@ class GaussianOptions:
         require_one_of("depth", self.depth, DEPTHS)
         if self.spacing is not None and not self.spacing >= 1:
             raise InputError(f"spacing: expected a number from 1 on, got {self.spacing}")
+        if self.gaussians is not None and self.gaussians < 1:
+            raise InputError(f"gaussians: expected 1 or more, got {self.gaussians}")
+        if self.compression is not None and not self.compression >= 1:
+            raise InputError(f"compression: expected a number from 1 on, got {self.compression}")
+        if self.gaussians is not None and self.compression is not None:
+            raise InputError("expected gaussians or compression, got both")
         require_one_of("quality", self.quality, QUALITIES)
         if self.refine is not None and self.refine < 0:
             raise InputError(f"refine: expected 0 steps or more, got {self.refine}")
         if self.minutes is not None and not self.minutes > 0:
             raise InputError(f"minutes: expected more than 0, got {self.minutes}")
+
+    def budget(self, count: int) -> int:
+        """How many are to be left of so many Gaussians."""
+        if self.compression is not None:
+            return max(1, round(count / self.compression))
+        return count if self.gaussians is None else min(count, self.gaussians)
 
     @property
     def refines(self) -> bool:

@@ -22,6 +22,7 @@ from geometry.ops import se3
 from geometry.options import NetworkOptions
 from geometry.views import Cameras, Views
 from nvs.agreement import ENOUGH, thinned_out
+from nvs.fusion import fuse, visibility
 from nvs.gaussians.capping import capped
 from nvs.model.depth import KnownDepth
 from nvs.model.prune import MIN_OPACITY, worth_keeping
@@ -158,6 +159,11 @@ class Pipeline:
             with self.watch("agreement"):
                 gaussians = thinned_out(gaussians, posed, backend=options.backend)
                 gaussians = gaussians[:, gaussians.opacities[0] >= MIN_OPACITY]
+        budget = options.budget(gaussians.means.shape[1])
+        if budget < gaussians.means.shape[1]:
+            with self.watch("fusion"):
+                seen = visibility(gaussians, posed.cameras, posed.image_size, backend=options.backend)
+                gaussians = fuse(gaussians, seen, budget)
         of = counted(V, "photo") if len(seeds) == V else f"{len(seeds)} of {V} photos; all refine them"
         self.report(f"{gaussians.means.shape[1]:,} Gaussians from {of}")
         return SplatScene(

@@ -72,6 +72,13 @@ def parser() -> argparse.ArgumentParser:
         "they are refined; wider where photos are many)",
     )
     g.add_argument(
+        "--gaussians",
+        type=positive,
+        metavar="N",
+        help="merge those that say the same until at most N are left",
+    )
+    g.add_argument("--compression", type=float, metavar="X", help="the same, until X times fewer are left")
+    g.add_argument(
         "--quality",
         choices=QUALITIES,
         default="good",

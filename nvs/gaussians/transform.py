@@ -1,4 +1,4 @@
-"""Gaussians carried to a world of other heading, scale and origin."""
+"""Gaussians carried to a world of other heading, scale and origin, and their shapes in the world."""
 
 from dataclasses import replace
 
@@ -6,7 +6,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from geometry.ops.align import Similarity
-from geometry.ops.rotations import turn_quat_xyzw, wxyz_from_xyzw, xyzw_from_wxyz
+from geometry.ops.rotations import matrix_from_quat_xyzw, turn_quat_xyzw, wxyz_from_xyzw, xyzw_from_wxyz
 from nvs.gaussians.record import Gaussians
 from nvs.gaussians.spherical_harmonics import rotate_sh
 
@@ -29,3 +29,9 @@ def transform_gaussians(gaussians: Gaussians, similarity: Similarity) -> Gaussia
         means=similarity.points(gaussians.means),
         scales=gaussians.scales * similarity.scale.to(gaussians.scales)[:, None, None],
     )
+
+
+def covariances(gaussians: Gaussians) -> Float[Tensor, "N 3 3"]:
+    """Of one scene's Gaussians, in the world."""
+    axes = matrix_from_quat_xyzw(xyzw_from_wxyz(gaussians.quats[0])) * gaussians.scales[0, :, None, :]
+    return axes @ axes.mT

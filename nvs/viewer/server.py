@@ -31,6 +31,7 @@ from nvs.captures import nearest_view
 from nvs.drawing import around, axes_of, draw, load_splats, scene_background
 from nvs.gaussians import Gaussians
 from nvs.gaussians.files import Y_UP, ending_of, find
+from nvs.gaussians.transform import covariances
 from nvs.options import MAX_GAUSSIANS
 from nvs.viewer import tools
 
@@ -144,7 +145,7 @@ class _Viewer:
         size = self.size.value
         return {
             "centers": g.means[0].numpy(),
-            "covariances": (tools.covariances(g) * size * size).numpy(),
+            "covariances": (covariances(g) * size * size).numpy(),
             "rgbs": tools.colours_from(g, self.eye, int(self.degree.value)).numpy(),
             "opacities": (g.opacities[0, :, None] * self.opacity.value).clamp(0, 1).numpy(),
         }

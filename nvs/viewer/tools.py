@@ -28,12 +28,6 @@ def most_visible(gaussians: Gaussians, count: int) -> Gaussians:
     return gaussians[:, (gaussians.opacities[0] * longest).topk(count).indices.sort().values]
 
 
-def covariances(gaussians: Gaussians) -> Float[Tensor, "N 3 3"]:
-    """Of one scene's Gaussians, in the world."""
-    axes = matrix_from_quat_xyzw(xyzw_from_wxyz(gaussians.quats[0])) * gaussians.scales[0, :, None, :]
-    return axes @ axes.mT
-
-
 def colours_from(gaussians: Gaussians, eye: Float[Tensor, "3"], degree: int) -> Float[Tensor, "N 3"]:
     """sRGB in 0..1 of one scene's Gaussians seen from ``eye``, with SH up to a degree."""
     directions = torch.nn.functional.normalize(gaussians.means[0] - eye.to(gaussians.means), dim=-1)
