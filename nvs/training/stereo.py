@@ -1,12 +1,13 @@
 """Training of the stereo network: sweeps of procedural worlds on disk, and what it should say of them."""
 
 from collections.abc import Sequence
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
+from scipy.spatial.transform import Rotation
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -15,7 +16,7 @@ from geometry.engine import ParameterGroup, Validation, ValidationRun, parameter
 from geometry.engine.samplers import SampleRequest
 from geometry.tensors import TensorRecord, collate
 from geometry.training.validation import batches_of
-from geometry.views import Example
+from geometry.views import Example, Views
 from geometry.worlds import ProceduralDataset
 from nvs.model.pooling import sample, spaced_grid
 from nvs.stereo.depth import SWEEP_SPACING, sweep_depth
@@ -25,6 +26,7 @@ RIGHT, RIGHT_PLANES = 0.02, 0.5  # depth is right within 2 %, or within half a p
 SIZES = ((168, 224), (224, 168), (196, 280), (168, 280))  # (H, W) of photos; sweeps are half as large
 PATHS = ("orbit", "forward", "handheld", "looks", "wide", "slide")  # a pan has no parallax
 VIEWS = (3, 8)
+SHAKE = 0.6  # pixels of the photos, at most, by which cameras are wrong
 _ALL = slice(None)
 # How the parts of `Evidence` are kept, as bytes: type and number of steps to one.
 _STORED = {
@@ -83,8 +85,20 @@ def write_sweeps(folder: Path, seed: int, count: int) -> list[Path]:
             rng = np.random.default_rng(np.random.SeedSequence((seed, i, 1)).generate_state(1, np.uint64))
             views, size = int(rng.integers(*VIEWS, endpoint=True)), SIZES[rng.integers(len(SIZES))]
             example = worlds.sample(i, n_views=views, image_size=size, path=str(rng.choice(PATHS)))
-            write_sweep(file, example)
+            write_sweep(file, replace(example, views=shaken(example.views, example.truth.depth, rng)))
     return files
+
+
+def shaken(views: Views, depth: Float[Tensor, "1 V H W"], rng: np.random.Generator) -> Views:
+    """Cameras as wrong as those of structure from motion: turned and moved, by up to `SHAKE` pixels."""
+    cameras = views.cameras
+    V = cameras.extrinsics.shape[1]
+    angle = SHAKE * rng.random() ** 2 / float(cameras.intrinsics[..., 0, 0].mean())
+    moved = torch.eye(4).repeat(V, 1, 1)
+    moved[:, :3, :3] = torch.from_numpy(Rotation.from_rotvec(rng.normal(0, angle, (V, 3))).as_matrix())
+    distance = depth.flatten(2).median(dim=-1).values.T  # [V, 1]
+    moved[:, :3, 3] = distance * torch.from_numpy(rng.normal(0, angle, (V, 3))).float()
+    return replace(views, cameras=replace(cameras, extrinsics=moved @ cameras.extrinsics))
 
 
 def read_sweep(path: Path, view: int, rows: slice = _ALL, columns: slice = _ALL) -> StereoExample:

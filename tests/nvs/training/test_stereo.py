@@ -2,13 +2,15 @@
 
 from functools import partial
 
+import numpy as np
 import pytest
 import torch
 
 from geometry.engine import DataStream, FixedBatchSampler, SampleRequest, Schedule, fit, load_weights
+from geometry.ops.pinhole import project, unproject
 from geometry.worlds import ProceduralDataset
 from nvs.stereo.network import Estimate, StereoNetwork
-from nvs.training.stereo import StereoStep, SweepCrops, read_sweep, rightness, write_sweep
+from nvs.training.stereo import SHAKE, StereoStep, SweepCrops, read_sweep, rightness, shaken, write_sweep
 
 SMALL = {"width": (4, 4, 4, 4), "photo": (4, 4, 4, 4, 4)}
 
@@ -34,6 +36,18 @@ def test_kept_planes_are_the_true_depth(sweep):
     matching = kept.evidence.matching
     assert matching.shape == (1, 64, 56, 56)
     assert matching.abs().max() <= 1
+
+
+def test_shaken_cameras_miss_by_a_part_of_a_pixel(sweep):
+    views, depth = sweep[1].views, sweep[1].truth.depth
+    points = unproject(depth, views.cameras)
+    misses = []
+    for seed in range(20):
+        moved = shaken(views, depth, np.random.default_rng(seed)).cameras
+        before, after = (project(points, c)[0] for c in (views.cameras, moved))
+        misses.append(float((after - before).norm(dim=-1).median()))
+    assert 0.3 * SHAKE < max(misses) < 3 * SHAKE
+    assert min(misses) < 0.1 * SHAKE
 
 
 def test_right_is_within_two_per_cent_or_half_a_plane(sweep):
