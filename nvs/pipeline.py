@@ -39,12 +39,12 @@ SWEPT = {"sweep": "plane sweep", "stereo": "learned stereo"}  # kinds of depth b
 
 
 def choose_depth(wanted: str, views: Views, *, knows_depth: bool) -> str:
-    """``network``, ``sweep`` or ``stereo``; ``auto`` sweeps unless the network ``knows_depth``."""
+    """``network``, ``sweep`` or ``stereo``; ``auto`` is stereo unless the network ``knows_depth``."""
     possible = views.cameras is not None and _has_baseline(views.cameras)
     if wanted in SWEPT and not possible:
         raise InputError(f"--depth {wanted}: expected two or more photos with poses, from different places")
     if wanted == "auto":
-        return "sweep" if possible and not knows_depth else "network"
+        return "stereo" if possible and not knows_depth else "network"
     return wanted
 
 

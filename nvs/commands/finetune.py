@@ -43,7 +43,7 @@ def parser() -> argparse.ArgumentParser:
         choices=DEPTHS,
         default="auto",
         help="where Gaussians lie, as for nvs render: at the network's depth, or at that of learned "
-        "stereo or a plane sweep over given poses; auto sweeps where the model is tiny or untrained",
+        "stereo or a plane sweep over given poses; auto is stereo where the model is tiny or untrained",
     )
     g.add_argument("--new-head", action="store_true", help="start a new head even if the model has one")
     g.add_argument(

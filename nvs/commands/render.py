@@ -61,8 +61,8 @@ def parser() -> argparse.ArgumentParser:
         choices=DEPTHS,
         default="auto",
         help="where Gaussians lie: at the network's depth, or, for photos with poses, at that of learned "
-        "stereo or of a classical plane sweep; auto sweeps where poses are given and the model is tiny or "
-        "untrained",
+        "stereo or of a classical plane sweep; auto is stereo where poses are given and the model is tiny "
+        "or untrained",
     )
     g.add_argument(
         "--spacing",

@@ -26,7 +26,7 @@ from nvs.stereo.volume import matching_volume
 _GREY = (0.299, 0.587, 0.114)
 _JUDGES = 8  # views whose depth is held against a view's own
 SWEEP_SPACING = 2.0  # pixels of the images between swept depths
-_TRUSTED, _DOUBTED = 0.8, 0.25  # factors on opacities
+_TRUSTED, _DOUBTED = 0.8, 0.25  # factors on opacities; of the learned step's at least
 _SKY = 3.0  # distance of the sky, in that of the farthest plane
 _BYTES_PER_CELL = 12  # of a plane: matching volume, costs and smoothed costs in float32
 
@@ -198,7 +198,9 @@ def sweep_depth(
         found = _judged(depth, score, good if mask is None else good & mask[0], maps, judges)
     if sky:
         found = _with_sky(found, sky[0] >= 0.5, cameras, float(far.max()))
-        found = replace(found, doubted=torch.where(found.floating, 0.0, 0.5 * found.score))
+        found = replace(
+            found, doubted=torch.where(found.floating, 0.0, (0.5 * found.score).clamp(min=_DOUBTED))
+        )
     return replace(found, limits=limits[None], mask=mask).to(device)
 
 

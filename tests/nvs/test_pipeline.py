@@ -110,7 +110,7 @@ def test_minutes_limit_the_seeds_after_a_trial(capture, monkeypatch):
 def test_auto_sweeps_where_it_can_and_should(capture):
     views = capture[0]
     unposed = Views(images=views.images)
-    assert choose_depth("auto", views, knows_depth=False) == "sweep"
+    assert choose_depth("auto", views, knows_depth=False) == "stereo"
     assert choose_depth("stereo", views, knows_depth=True) == "stereo"
     assert choose_depth("auto", views, knows_depth=True) == "network"
     assert choose_depth("auto", unposed, knows_depth=False) == "network"
