@@ -6,7 +6,6 @@ from pathlib import Path
 from eval.commands.words import dashed
 from geometry.commands.arguments import positive
 from geometry.errors import InputError, run_command
-from geometry.formats.text import read_object
 from nvs.options import METRICS
 
 DESCRIPTION = """The targets with the lowest and highest scores, photo, rendering, error and depth, in one
@@ -34,6 +33,7 @@ def run(args: argparse.Namespace) -> int:
     from eval.commands.config import benchmark_of
     from eval.report import make_report, write_report
     from eval.run_folder import Store
+    from geometry.formats.text import read_object
     from geometry.stored_config import with_present_names
 
     stores = [Store(folder) for folder in args.runs]

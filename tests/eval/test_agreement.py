@@ -51,10 +51,10 @@ def per_target(metrics):
 
 @pytest.mark.parametrize("refine", [0, 6])
 def test_render_and_benchmark_measure_the_same(room, tmp_path, refine):
-    words = ["--refine", refine]
+    words = ["--refine", refine, "--depth", "sweep"]
     metrics = rendered(room, tmp_path / "render", *words)
     assert metrics["size"] == [54, 96]
-    psnr = benchmark_psnr(room, tmp_path / "eval", f"refine={refine}")
+    psnr = benchmark_psnr(room, tmp_path / "eval", f"refine={refine}", "depth=sweep")
     assert read_object(Store(tmp_path / "eval").summary, "a run")["sizes"] == [[54, 96]]
     assert per_target(metrics) == pytest.approx(psnr, abs=TOLERANCE_DB)
 

@@ -53,7 +53,7 @@ def test_depth_is_swept_in_runs_of_neighbours(monkeypatch):
     monkeypatch.setattr(pipeline_module, "AT_ONCE", 6)
     monkeypatch.setattr(pipeline_module, "SHARED", 2)
     views = views_of(make_arc(12, (70, 98)))
-    draft = GaussianOptions(quality="draft", spacing=2.0, prune=False)
+    draft = GaussianOptions(quality="draft", depth="sweep", spacing=2.0, prune=False)
     whole, runs = (
         Pipeline(splatter=photo_colours(), options=draft, in_chunks=each)(views) for each in (False, True)
     )

@@ -46,7 +46,7 @@ def test_a_model_says_what_it_is(model):
 
 
 def test_photos_in_memory_become_a_scene_in_the_given_world(scene, photos):
-    assert scene.depth_kind == "sweep"
+    assert scene.depth_kind == "stereo"
     torch.testing.assert_close(scene.cameras.extrinsics, photos[1].extrinsics, rtol=1e-4, atol=1e-5)
     view = scene.render(scene.cameras[:, 1:2])
     error = (view.rgb[0, 0] - scene.views.images[0, 1]).abs().mean()

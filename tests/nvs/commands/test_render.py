@@ -52,7 +52,7 @@ def folder(posed, tmp_path_factory):
     out = tmp_path_factory.mktemp("out") / "scene"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TORCH_HOME", str(tmp_path_factory.mktemp("hub")))  # LPIPS finds no trunk
-        assert render(posed, "--out", out, "--holdout", "4", "--no-pose-check") in DONE
+        assert render(posed, "--out", out, "--holdout", "4", "--depth", "sweep", "--no-pose-check") in DONE
     return out
 
 
@@ -234,8 +234,8 @@ def test_a_sweep_needs_poses(posed, tmp_path, capsys):
 
 
 def test_y_up_turns_every_file(posed, folder, tmp_path):
-    out = tmp_path / "turned"
-    assert render(posed, "--out", out, "--holdout", "4", "--no-pose-check", "--world", "y-up") in DONE
+    out, words = tmp_path / "turned", ("--holdout", "4", "--depth", "sweep", "--no-pose-check")
+    assert render(posed, "--out", out, *words, "--world", "y-up") in DONE
     cameras = transforms_json.read_scene(out / "transforms.json")
     assert (cameras.extrinsics[:, 1, 1] < -0.99).all()  # the images' down axis is the world's -y
     first, second = (np.asarray(Image.open(o / "frames" / "0001.png"), float) for o in (folder, out))
