@@ -10,9 +10,7 @@ def _double(values):
 
 
 def test_compilation_is_said_once_and_a_cached_kernel_is_not_compiled(tmp_path, monkeypatch):
-    monkeypatch.setenv(
-        "NUMBA_CACHE_DIR", str(tmp_path)
-    )  # read again where it changed
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))  # read again where it changed
     monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path))
     lines = []
     for _ in range(2):
