@@ -118,15 +118,31 @@ def processes(parallel: Parallel, device: str | torch.device | None) -> Iterator
 
 
 _joins = itertools.count()
+_PLACE = ("MASTER_ADDR", "MASTER_PORT", "RANK", "WORLD_SIZE")
 
 
 def _join(backend: str, timeout_minutes: float) -> None:
     wait = datetime.timedelta(minutes=timeout_minutes)
-    store, rank, world_size = next(dist.rendezvous("env://", timeout=wait))
+    shared, rank, world_size = _store(*(os.environ.get(name) for name in _PLACE), wait=wait)
     # The store outlives a group of processes. Under the same names the next group (the second run of a
     # comparison) would at times find the addresses of the one before and wait forever.
-    store = dist.PrefixStore(f"join_{next(_joins)}", store)
+    store = dist.PrefixStore(f"join_{next(_joins)}", shared)
+    store.set_timeout(wait)
     dist.init_process_group(backend, store=store, rank=rank, world_size=world_size, timeout=wait)
+
+
+_stores: dict[tuple[str | None, ...], tuple[dist.Store, int, int]] = {}
+
+
+def _store(*place: str | None, wait: datetime.timedelta) -> tuple[dist.Store, int, int]:
+    """The store of a place, its rank and world size, made once and kept.
+
+    Made anew for each group, the other processes could still meet the last one as it closes, and the first
+    process would wait for them forever.
+    """
+    if place not in _stores:
+        _stores[place] = next(dist.rendezvous("env://", timeout=wait))
+    return _stores[place]
 
 
 class StepModule(nn.Module):

@@ -1,8 +1,10 @@
 """Two gloo processes against one: same losses, same checkpoints, for DDP and for FSDP."""
 
 import json
+import shutil
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,7 @@ import torch
 import toy
 from programs import ROOT, run_ranks
 
-from geometry.engine import Schedule, load_weights
+from geometry.engine import Schedule, distributed, load_weights
 from geometry.engine.distributed import weighted_means
 
 # Under FSDP a branch that is not used has gradient zero, not none, which AdamW tells apart: no branch here.
@@ -135,6 +137,20 @@ def test_three_copies_of_two_shards_and_two_of_three(tmp_path, shards):
     assert_same(toy.losses(tmp_path / "run"), whole)
 
 
+def test_groups_of_one_run_meet_at_one_store(monkeypatch):
+    made = []
+    monkeypatch.setattr(distributed, "_stores", {})
+    monkeypatch.setattr(
+        distributed.dist, "rendezvous", lambda *_, **__: made.append(1) or iter([("store", 0, 2)])
+    )
+    wait = timedelta(minutes=1)
+    first = distributed._store("host", "1", "0", "2", wait=wait)
+    assert distributed._store("host", "1", "0", "2", wait=wait) is first
+    assert len(made) == 1
+    distributed._store("host", "2", "0", "2", wait=wait)
+    assert len(made) == 2
+
+
 def test_fsdp_allows_a_branch_that_one_process_does_not_take(two, tmp_path):
     ours, theirs = toy.losses(two / "fsdp_branch"), one_process(tmp_path, accumulate=2)
     assert list(ours.values())[:2] == pytest.approx(list(theirs.values())[:2], rel=2e-5)
@@ -147,8 +163,9 @@ def test_one_process_goes_on_from_a_sharded_checkpoint(two, tmp_path):
     assert weights.keys() == expected.keys()
     for name in expected:
         torch.testing.assert_close(weights[name], expected[name], rtol=1e-4, atol=1e-6)
+    shutil.copytree(two / "fsdp", tmp_path / "copy")
     with pytest.warns(UserWarning, match=r"resuming on 1 processes \(2 parts a step\) what 2 trained"):
-        longer = one_process(two / "fsdp", steps=16, accumulate=2, **SAME)
+        longer = one_process(tmp_path / "copy", steps=16, accumulate=2, **SAME)
     assert_same(longer, one_process(tmp_path / "longer", steps=16, accumulate=2, **SAME))
 
 
