@@ -6,9 +6,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from geometry.scenes.view_selection import evenly_spaced
 from geometry.views import Views
 from nvs.gaussians import Gaussians, sh_to_rgb
-from nvs.rasterizer.gather import asked, gather
+from nvs.rasterizer.gather import MOST_ASKED, gather
 
 ENOUGH = 6  # photos from which on their agreement is worth asking for
 _OPAQUE, _MOST = 0.99, 20.0  # alpha above which nothing is missed; times that optical depth grows again
@@ -42,7 +43,7 @@ def _disagreement(gaussians: Gaussians, views: Views, backend: str) -> Float[Ten
     channels = gaussians.means.new_tensor((_LUMINANCE, _RED_LESS_BLUE))
     own = channels @ sh_to_rgb(gaussians.sh[0, :, 0]).mT
     total, votes = own.new_zeros(len(own[0])), own.new_zeros(len(own[0]))
-    for v in asked(views.images.shape[1]):
+    for v in evenly_spaced(views.images.shape[1], MOST_ASKED):
         photo = torch.einsum("ij,jhw->ihw", channels, views.images[0, v].to(channels))
         picture = torch.cat((torch.ones_like(photo[:1]), photo))
         if views.mask is not None:
@@ -72,7 +73,7 @@ def _around(
         mean = drawn[0] / drawn[1].clamp(min=1e-3)
         return torch.stack((mean, torch.ones_like(mean), torch.zeros_like(mean)))
 
-    for v in asked(views.images.shape[1]):
+    for v in evenly_spaced(views.images.shape[1], MOST_ASKED):
         found, weight, _ = gather(
             gaussians,
             views.cameras[:, v : v + 1],
@@ -90,7 +91,7 @@ def _lost(
 ) -> Float[Tensor, " N"]:
     """From 1: how many times more optical depth these alphas mean than pictures have where each is seen."""
     before, after = torch.zeros_like(thinned.opacities[0]), torch.zeros_like(thinned.opacities[0])
-    for v, alpha in zip(asked(views.images.shape[1]), alphas):
+    for v, alpha in zip(evenly_spaced(views.images.shape[1], MOST_ASKED), alphas):
 
         def depths(drawn: Float[Tensor, "3 H W"], alpha: Float[Tensor, "H W"] = alpha) -> Tensor:
             return _optical_depth(torch.stack((alpha, drawn[0], torch.zeros_like(alpha))), _OPAQUE)

@@ -10,11 +10,12 @@ from torch import Tensor
 
 from geometry.ops import se3
 from geometry.ops.rotations import quat_xyzw_from_matrix, wxyz_from_xyzw
+from geometry.scenes.view_selection import evenly_spaced
 from geometry.tensors import TensorRecord
 from geometry.views import Cameras
 from nvs.gaussians import SH_C0, Gaussians
 from nvs.gaussians.transform import covariances
-from nvs.rasterizer.gather import asked, gather
+from nvs.rasterizer.gather import MOST_ASKED, gather
 
 _NEIGHBOURS = 6  # that may be merged with a Gaussian
 _COLOUR = 0.1  # deviation of a colour, 0..1: so much apart counts as a standard deviation apart in space
@@ -43,7 +44,7 @@ def visibility(
     """
     pixels, eye = torch.zeros_like(gaussians.opacities[0]), torch.zeros_like(gaussians.means[0])
     centres = se3.centres(cameras.extrinsics)[0]
-    for v in asked(len(centres)):
+    for v in evenly_spaced(len(centres), MOST_ASKED):
         camera, ones = cameras[:, v : v + 1], pixels.new_ones(3, *size)
         weight = gather(gaussians, camera, ones, size, backend=backend)[0]
         pixels, eye = pixels + weight, eye + weight[:, None] * centres[v]

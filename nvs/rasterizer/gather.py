@@ -44,9 +44,3 @@ def gather(
 def _free(tensor: Tensor) -> Tensor:
     """Without a gradient, and not of an inference mode."""
     return tensor.detach().clone() if tensor.is_inference() else tensor.detach()
-
-
-def asked(views: int) -> list[int]:
-    """Numbers of at most `MOST_ASKED` views, spread over all."""
-    few = min(views, MOST_ASKED)
-    return sorted({round(i * (views - 1) / max(1, few - 1)) for i in range(few)})

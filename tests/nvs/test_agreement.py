@@ -7,12 +7,13 @@ from pretended_cuda import pretended_cuda
 from scenes import cameras_at
 from torch.testing import assert_close
 
+from geometry.scenes.view_selection import evenly_spaced
 from geometry.views import Views
 from nvs.agreement import thinned_out
 from nvs.gaussians import Gaussians, rgb_to_sh
 from nvs.metrics import psnr
 from nvs.rasterizer import rasterize
-from nvs.rasterizer.gather import asked, gather
+from nvs.rasterizer.gather import MOST_ASKED, gather
 
 SIZE = (24, 32)
 
@@ -56,8 +57,9 @@ def test_sums_of_a_picture_are_those_of_its_blending(generator):
     assert_close(sums[:, 7], (alone * picture).flatten(1).sum(-1))
     mean = gather(gaussians, camera, lambda drawn: drawn / 2, SIZE, colors=one[0])
     assert_close(mean[:, 7], (alone * alone / 2).flatten(1).sum(-1))
-    assert asked(3) == [0, 1, 2]
-    assert (len(asked(1000)), asked(1000)[0], asked(1000)[-1]) == (16, 0, 999)
+    assert evenly_spaced(3, MOST_ASKED) == [0, 1, 2]
+    many = evenly_spaced(1000, MOST_ASKED)
+    assert (len(many), many[0], many[-1]) == (16, 0, 999)
 
 
 def test_a_floater_goes_and_the_wall_behind_it_stays(generator):
