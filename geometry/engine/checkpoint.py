@@ -215,8 +215,9 @@ def list_checkpoints(folder: Path) -> list[Path]:
 def find_damage(checkpoint: Path) -> str | None:
     """What is wrong with a checkpoint, or None when every file has its size and hash."""
     try:
-        files = read_meta(checkpoint)["files"]
-        stated = {name: (facts["bytes"], facts["sha256"]) for name, facts in files.items()}
+        meta = read_meta(checkpoint)
+        stated = {name: (facts["bytes"], facts["sha256"]) for name, facts in meta["files"].items()}
+        int(meta["format"])
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         return f"meta.json cannot be read ({error})"
     for name, (size, sha256) in stated.items():

@@ -6,6 +6,7 @@ arrays of None, tuples and dicts: here an unpickler knows numpy's arrays, dtypes
 
 import io
 import pickle
+import pickletools
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,7 @@ import numpy as np
 
 from geometry.errors import InputError, reading
 
+_PUTS = ("PUT", "BINPUT", "LONG_BINPUT")
 _NUMPY_CORES = ("numpy.core", "numpy._core")  # the name before and after numpy 2
 
 
@@ -54,8 +56,14 @@ def load_numpy_pickle(file: io.BufferedIOBase) -> Any:
 
     Raises:
         ForeignPickle: it names anything else.
+        ValueError, pickle.UnpicklingError: it is damaged.
     """
-    return _NumpyUnpickler(file, encoding="latin1").load()  # latin1: numpy bytes pickled by Python 2
+    content = file.read()
+    for operation, argument, _ in pickletools.genops(content):
+        # Memory is set aside for as many memories as the highest number says.
+        if operation.name in _PUTS and argument > len(content):
+            raise pickle.UnpicklingError(f"memory {argument} in {len(content)} bytes")
+    return _NumpyUnpickler(io.BytesIO(content), encoding="latin1").load()  # as Python 2 pickled numpy's bytes
 
 
 def _read_array(file: io.BufferedIOBase) -> np.ndarray:

@@ -34,6 +34,7 @@ from geometry.formats.images import (
     turned_size,
 )
 
+_FARTHEST = 1e15  # from the origin: squares of single precision end at 1e19
 _SHORTEST = 0.1  # focal length in long sides: half of what a fisheye of 220 degrees has
 
 
@@ -389,6 +390,8 @@ def _fault(pose: np.ndarray) -> str | None:
         return f"a matrix of shape {list(pose.shape)}"
     if not np.isfinite(pose).all():
         return "one with NaN or infinite entries"
+    if np.abs(pose[:3, 3]).max() > _FARTHEST:
+        return f"one that stands at {pose[:3, 3].tolist()}, beyond what can be computed with"
     if not np.abs(pose[3] - (0, 0, 0, 1)).max() < 1e-6:
         return f"one whose last row is {pose[3].tolist()}; is it transposed?"
     rotation = pose[:3, :3]

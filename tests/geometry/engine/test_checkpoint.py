@@ -50,17 +50,19 @@ def test_rubbish_of_a_killed_write_is_cleared_and_ignored(tmp_path):
 
 
 def test_every_kind_of_damage_is_found(tmp_path):
-    cut, flipped, missing, meta = (write(tmp_path, i) for i in range(4))
+    cut, flipped, missing, meta, nameless = (write(tmp_path, i) for i in range(5))
     os.truncate(cut / WEIGHTS, 10)
     data = bytearray((flipped / WEIGHTS).read_bytes())
     data[len(data) // 2] ^= 1
     (flipped / WEIGHTS).write_bytes(data)
     (missing / WEIGHTS).unlink()
     (meta / "meta.json").write_text('{"step": 3, "fi')
+    (nameless / "meta.json").write_text((nameless / "meta.json").read_text().replace("format", "f9rmat"))
     assert "has 10 bytes" in find_damage(cut)
     assert "SHA-256" in find_damage(flipped)
     assert f"{WEIGHTS} is missing" in find_damage(missing)
     assert "meta.json cannot be read" in find_damage(meta)
+    assert "meta.json cannot be read" in find_damage(nameless)
     with pytest.raises(InputError, match="SHA-256"):
         load_weights(flipped)
 

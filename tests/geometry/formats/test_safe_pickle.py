@@ -3,6 +3,7 @@
 import io
 import os
 import pickle
+import tracemalloc
 import zipfile
 
 import numpy as np
@@ -85,6 +86,20 @@ def test_object_scalars_and_array_subclasses_are_refused():
     for attack in (np.ma.masked_array([1]), Attack(np.matrix, [1])):
         with pytest.raises(InputError):
             load_numpy_pickle(io.BytesIO(pickle.dumps(attack)))
+
+
+@pytest.mark.parametrize(
+    "more",
+    [pickle.LONG_BINPUT + b"\xff\xff\xff\x0f", pickle.BYTEARRAY8 + (2**31).to_bytes(8, "little")],
+    ids=["memory", "bytearray"],
+)
+def test_no_memory_is_set_aside_for_what_is_not_there(more):
+    data = pickle.dumps([1], protocol=2)
+    tracemalloc.start()
+    with pytest.raises((ValueError, pickle.UnpicklingError)):
+        load_numpy_pickle(io.BytesIO(data[:-1] + more + pickle.STOP))
+    assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    tracemalloc.stop()
 
 
 def test_damage_is_one_line(tmp_path):

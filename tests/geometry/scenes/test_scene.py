@@ -123,6 +123,7 @@ def test_poses_that_are_not_rigid_are_refused():
         (POSE @ np.diag([3, 3, 3, 1]), "scales by 3"),
         (tilted, "orthonormal"),
         (POSE.T, "transposed"),
+        (POSE + 1e308 * np.eye(4, k=3), "stands at"),
     ]:
         with pytest.raises(InputError, match=message):
             check_pose(pose, "a")
