@@ -1,41 +1,63 @@
 """How far photos agree with Gaussians made of them: what they disagree with floats, or has moved."""
 
+import math
 from dataclasses import replace
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from geometry.ops.pinhole import project
 from geometry.scenes.view_selection import evenly_spaced
 from geometry.views import Views
 from nvs.gaussians import Gaussians, sh_to_rgb
 from nvs.rasterizer.gather import MOST_ASKED, gather
 
 ENOUGH = 6  # photos from which on their agreement is worth asking for
+_STRICT, _STRICTEST, _LAYERS = 2.0, 4.0, 8.0  # exponents, and the layers up to which the first one holds
 _OPAQUE, _MOST = 0.99, 20.0  # alpha above which nothing is missed; times that optical depth grows again
 _FAINT = 0.25  # pixels: a Gaussian that weighs so much in a photo has half a vote
 _LUMINANCE, _RED_LESS_BLUE = (0.299, 0.587, 0.114), (0.5, 0.0, -0.5)
 
 
 @torch.no_grad()
-def thinned_out(gaussians: Gaussians, views: Views, *, backend: str = "auto") -> Gaussians:
+def thinned_out(
+    gaussians: Gaussians, views: Views, *, photos: int | None = None, backend: str = "auto"
+) -> Gaussians:
     """One scene's Gaussians, each as opaque as photos from all over the capture bear out.
 
     A photo disagrees with a Gaussian by the squared difference of their colours where it would show it; the
     mean over photos counts, as the ratio R to the same mean over all that is drawn at the same pixels. So a
     floater before a surface that photos agree on becomes transparent. Optical depth, -log(1 - opacity), is
-    multiplied by 2 / (1 + 2 R)^2, and by as much again as pictures would otherwise lose of theirs there: what
-    nothing better stands behind stays.
+    multiplied by 2 / (1 + 2 R)^p, and by as much again as pictures would otherwise lose of theirs there: what
+    nothing better stands behind stays. The more photos show the same, the stricter: p is 2, 3, 4 at 8, 18, 32
+    photos whose Gaussians lie in one picture.
 
     Args:
         views: with cameras in the Gaussians' world; what their masks hide says nothing.
+        photos: that the Gaussians were made from; None: all of them.
     """
     differences = _disagreement(gaussians, views, backend)
     around, alphas = _around(gaussians, views, differences, backend)
     ratio = differences / around.clamp(min=1e-8)
-    depth = 2 * _optical_depth(gaussians.opacities, 0.999) / (1 + 2 * ratio).square()
+    layers = _in_picture(gaussians, views) * (photos or views.images.shape[1])
+    strict = min(max(_STRICT * math.sqrt(layers / _LAYERS), _STRICT), _STRICTEST)
+    depth = 2 * _optical_depth(gaussians.opacities, 0.999) / (1 + 2 * ratio) ** strict
     thinned = replace(gaussians, opacities=-torch.expm1(-depth))
     return replace(gaussians, opacities=-torch.expm1(-depth * _lost(thinned, views, alphas, backend)))
+
+
+def _in_picture(gaussians: Gaussians, views: Views) -> float:
+    """The share of the Gaussians that lie in a photo's frustum, hidden or not; mean over photos."""
+    H, W = views.image_size
+    shares = []
+    for v in evenly_spaced(views.images.shape[1], MOST_ASKED):
+        (x, y), z = (
+            t[0, 0].movedim(-1, 0) for t in project(gaussians.means[:, None], views.cameras[:, v : v + 1])
+        )
+        inside = (z > 0) & (x > 0) & (x < W) & (y > 0) & (y < H)
+        shares.append(inside.float().mean())
+    return float(torch.stack(shares).mean())
 
 
 def _disagreement(gaussians: Gaussians, views: Views, backend: str) -> Float[Tensor, " N"]:

@@ -157,7 +157,7 @@ class Pipeline:
         posed = replace(views, cameras=joined.geometry.cameras) if len(seeds) == V else views
         if options.prune and kind in SWEPT and V >= ENOUGH:
             with self.watch("agreement"):
-                gaussians = thinned_out(gaussians, posed, backend=options.backend)
+                gaussians = thinned_out(gaussians, posed, photos=len(seeds), backend=options.backend)
                 gaussians = gaussians[:, gaussians.opacities[0] >= MIN_OPACITY]
         budget = options.budget(gaussians.means.shape[1])
         if budget < gaussians.means.shape[1]:

@@ -77,6 +77,17 @@ def test_a_floater_goes_and_the_wall_behind_it_stays(generator):
     assert_close(1 - unsaid.opacities, (1 - with_floater(gaussians).opacities).square())
 
 
+def test_the_more_photos_show_the_same_the_stricter(generator):
+    gaussians, views = wall(generator)
+    few, some, many, more = (
+        thinned_out(with_floater(gaussians, (0.8, 0.4, 0.8)), views, photos=n).opacities[0, -1]
+        for n in (4, 8, 32, 500)
+    )
+    assert_close(few, some)  # no more than 8 photos' Gaussians lie in one picture
+    assert many < 0.1 * some
+    assert more > 0.5 * many  # there is an end to it
+
+
 def test_what_nothing_competes_with_stays_however_wrong(generator):
     gaussians, views = wall(generator, n=1)
     alone = thinned_out(gaussians, replace(views, images=1 - views.images))
