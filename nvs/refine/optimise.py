@@ -115,7 +115,6 @@ def refine(
     V = photos.images.shape[1]
     drawn = {"background": background, "backend": backend}
     state = _State(gaussians, photos, rates or Rates(), move, drawn, exposure=exposure)
-    coarse = coarse_share(steps, V)
     order = _in_turns(V, torch.Generator().manual_seed(seed))
     interval = max(10, round(steps / _REPORTS))
     latest: deque[Tensor] = deque(maxlen=V)  # PSNR of the last round
@@ -125,11 +124,11 @@ def refine(
         try:
             for step in range(steps):
                 if most_seconds is not None and time.perf_counter() - start > most_seconds:
-                    report(f"refine: out of time at step {step} of {steps}")
+                    report(f"refine: the time is over at step {step} of {steps}")
                     break
                 view, over = next(order), (time.perf_counter() - start) / (most_seconds or math.inf)
                 progress = max(step / steps, over)  # rates fall to the end, also where time ends it
-                photo = _photo(photos, view, halved=progress < coarse)
+                photo = _photo(photos, view, halved=is_coarse(step, progress, V))
                 latest.append(state.learn(view, photo, progress, dissimilar))
                 done = step + 1
                 if done % interval == 0 or done == steps:
@@ -155,9 +154,9 @@ def _ordinary(tensor: Tensor) -> Tensor:
     return tensor.clone() if tensor.is_inference() else tensor
 
 
-def coarse_share(steps: int, photos: int) -> float:
-    """The share of the steps on photos of half the size."""
-    return min(COARSE_SHARE, COARSE_ROUNDS * photos / steps)
+def is_coarse(step: int, progress: float, photos: int) -> bool:
+    """Whether a step is on a photo of half the size; ``progress`` of all steps or of the time, 0..1."""
+    return step < COARSE_ROUNDS * photos and progress < COARSE_SHARE
 
 
 def _photo(photos: Views, view: int, *, halved: bool) -> Photo:

@@ -20,29 +20,32 @@ QUALITIES = {
     "good": Quality(rounds=18, least=500, most=1500, minutes=4.0),
     "best": Quality(rounds=40, least=1500, most=8000, minutes=20.0),
 }
-LEAST_STEPS = 30  # with fewer nothing is gained
+PAIR_STEPS = 120  # of two photos: more make their views better and all others worse
+LEAST_STEPS = 30  # that are given their time: with fewer nothing is gained
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Steps, and how long they will take."""
+    """Steps, and how long they may take."""
 
     steps: int
-    seconds: float
-    most_seconds: float | None = None  # where a time was promised: the machine may become busier
+    seconds: float  # that they are expected to take
+    most_seconds: float | None = None  # after which refinement ends, whatever step it is at
 
     @property
     def summary(self) -> str:
         """One line, before it starts."""
         minutes, seconds = divmod(round(self.seconds), 60)
         time = f"{minutes} min {seconds:02d} s" if minutes else f"{seconds} s"
-        return f"refining: {self.steps} steps, about {time}; Ctrl-C ends it early and keeps what was reached"
+        short = self.most_seconds is not None and self.seconds >= self.most_seconds
+        steps = f"up to {self.steps} steps in {time}" if short else f"{self.steps} steps, about {time}"
+        return f"refining: {steps}; Ctrl-C ends it early and keeps what was reached"
 
 
 def plan_refinement(
     options: GaussianOptions, photos: int, step_seconds: float, *, spent: float = 0.0
 ) -> Plan:
-    """The steps that options ask for.
+    """The steps that options ask for, and the time after which they end.
 
     Args:
         photos: how many there are to learn from.
@@ -56,5 +59,8 @@ def plan_refinement(
     wanted = min(max(quality.rounds * photos, quality.least), quality.most)
     if options.minutes and options.minutes > quality.minutes:
         wanted = max(wanted, QUALITIES["best"].most)
-    steps = max(LEAST_STEPS, min(wanted, int(seconds / max(step_seconds, 1e-6))))
-    return Plan(steps, steps * step_seconds, most_seconds=max(10.0, 1.2 * steps * step_seconds))
+    if photos <= 2:
+        wanted = min(wanted, PAIR_STEPS)
+    # Where others use the machine, the time of a step is a guess: the clock ends them, it does not cut them.
+    most = max(seconds, LEAST_STEPS * step_seconds)
+    return Plan(wanted, min(wanted * step_seconds, most), most_seconds=most)
