@@ -44,7 +44,7 @@ def depth_unit(depth: Float[np.ndarray, "*views H W"]) -> float:
 
 
 def _write(path: Path, pixels: np.ndarray) -> None:
-    # A frame should not take longer to store than to render: this is the quickest, and the smallest of photos.
+    # A frame should not take longer to store than to render: this is the quickest, of photos the smallest.
     quick = [cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE]
     options = quick if path.suffix.lower() == ".png" else []
     done, data = cv2.imencode(path.suffix, np.ascontiguousarray(pixels), options)
