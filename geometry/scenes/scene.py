@@ -34,7 +34,7 @@ from geometry.formats.images import (
     turned_size,
 )
 
-_FARTHEST = 1e15  # from the origin: squares of single precision end at 1e19
+_FARTHEST = 1e15  # scene units along an axis: squares of single precision end at 1e19
 _SHORTEST = 0.1  # focal length in long sides: half of what a fisheye of 220 degrees has
 
 
@@ -391,7 +391,7 @@ def _fault(pose: np.ndarray) -> str | None:
     if not np.isfinite(pose).all():
         return "one with NaN or infinite entries"
     if np.abs(pose[:3, 3]).max() > _FARTHEST:
-        return f"one that stands at {pose[:3, 3].tolist()}, beyond what can be computed with"
+        return f"one that stands at more than {_FARTHEST:g} from the origin"
     if not np.abs(pose[3] - (0, 0, 0, 1)).max() < 1e-6:
         return f"one whose last row is {pose[3].tolist()}; is it transposed?"
     rotation = pose[:3, :3]

@@ -83,7 +83,6 @@ def test_a_budget_is_met_and_merging_beats_dropping(generator):
     assert ours.means.shape[1] == 300
     whole = rasterize(gaussians, cameras, SIZE).rgb[0]
     scores = [psnr(rasterize(g, cameras, SIZE).rgb[0], whole).mean() for g in (ours, dropped)]
-    print(scores)
     assert scores[0] > scores[1]
     assert fuse(gaussians, seen, 600) is gaussians
     again = fuse(gaussians, seen, 300)

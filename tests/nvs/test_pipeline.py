@@ -96,6 +96,20 @@ def test_photos_beyond_the_seeds_refine_and_get_the_gaussians_depth(capture, mon
     torch.testing.assert_close(scene.cameras.extrinsics, context.cameras.extrinsics)
 
 
+def test_all_photos_are_asked_about_the_gaussians_of_the_seeds(capture, monkeypatch):
+    monkeypatch.setattr(pipeline_module, "ENOUGH", 5)
+    monkeypatch.setattr(seeds, "SEEDS", 3)
+    asked = []
+
+    def recorded(gaussians, views, *, photos, backend):
+        asked.append((views.images.shape[1], photos))
+        return gaussians
+
+    monkeypatch.setattr(pipeline_module, "thinned_out", recorded)
+    Pipeline(splatter=photo_colours(), options=GaussianOptions(refine=1)).splat(capture[0])
+    assert asked == [(5, 3)]
+
+
 def test_minutes_limit_the_seeds_after_a_trial(capture, monkeypatch):
     monkeypatch.setattr(pipeline_module, "FEWEST", 2)
     monkeypatch.setattr(
