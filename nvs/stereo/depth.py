@@ -8,12 +8,11 @@ from typing import ClassVar
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
-from scipy import ndimage
 from torch import Tensor
 
 from geometry.errors import InputError
 from geometry.ops.images import resize_images
-from geometry.ops.pinhole import resize_intrinsics, unproject
+from geometry.ops.pinhole import resize_intrinsics
 from geometry.tensors import TensorRecord
 from geometry.views import Cameras, Views
 from nvs.model.backbone import Encoding
@@ -21,6 +20,7 @@ from nvs.model.pooling import spaced_grid, whole_cells
 from nvs.stereo.limits import depth_limits
 from nvs.stereo.network import Estimate, Evidence, bundled_network
 from nvs.stereo.pixel_maps import pixel_maps
+from nvs.stereo.sky import distant, sky_of
 from nvs.stereo.sources import source_views
 from nvs.stereo.volume import matching_volume
 
@@ -28,8 +28,6 @@ _GREY = (0.299, 0.587, 0.114)
 _JUDGES = 8  # views whose depth is held against a view's own
 SWEEP_SPACING = 2.0  # pixels of the images between swept depths
 _TRUSTED, _DOUBTED = 0.8, 0.25  # factors on opacities; of the learned step's at least
-_SURE, _LEAST_SKY = 0.8, 0.02  # probability of sky; share of a photo that a part of it takes
-_SKY = 3.0  # distance of the sky, in that of the farthest plane
 _BYTES_PER_CELL = 12  # of a plane: matching volume, costs and smoothed costs in float32
 
 
@@ -199,9 +197,14 @@ def sweep_depth(
         good = (score > 0.5) & (sky[0] < 0.5) if sky else score > min_score
         found = _judged(depth, score, good if mask is None else good & mask[0], maps, judges)
     if sky:
-        found = _with_sky(found, large_parts(sky[0] >= _SURE), cameras, float(far.max()))
+        behind = sky_of(sky[0], cameras)
+        floating = found.floating & ~behind
         found = replace(
-            found, doubted=torch.where(found.floating, 0.0, (0.5 * found.score).clamp(min=_DOUBTED))
+            found,
+            depth=distant(found.depth, behind, cameras, float(far.max())),
+            trusted=found.trusted | behind,
+            floating=floating,
+            doubted=torch.where(floating, 0.0, (0.5 * found.score).clamp(min=_DOUBTED)),
         )
     return replace(found, limits=limits[None], mask=mask).to(device)
 
@@ -225,27 +228,6 @@ def _read(
         torch.cat([getattr(e, n) for e in said]) for n in ("plane", "confidence", "sky")
     )
     return 1 / (first + plane * step), confidence.sigmoid(), sky.sigmoid()
-
-
-def large_parts(sky: Bool[Tensor, "V h w"]) -> Bool[Tensor, "V h w"]:
-    """Connected parts that are large enough to be sky: pale patches of a wall look like it, but are small."""
-    kept = torch.zeros_like(sky)
-    for v, mask in enumerate(sky.numpy()):
-        parts, count = ndimage.label(mask)
-        sizes = np.bincount(parts.ravel(), minlength=count + 1)
-        sizes[0] = 0
-        kept[v] = torch.from_numpy((sizes >= _LEAST_SKY * mask.size)[parts])
-    return kept
-
-
-def _with_sky(found: SweptDepth, sky: Bool[Tensor, "V h w"], cameras: Cameras, far: float) -> SweptDepth:
-    """Sky on a sphere around every camera, behind everything."""
-    ones = torch.ones(1, *sky.shape)
-    rays = unproject(ones, replace(cameras, extrinsics=torch.eye(4).expand_as(cameras.extrinsics)))
-    depth = torch.where(sky[None], _SKY * far / rays.norm(dim=-1), found.depth)
-    return replace(
-        found, depth=depth, trusted=found.trusted | sky[None], floating=found.floating & ~sky[None]
-    )
 
 
 def _judged(

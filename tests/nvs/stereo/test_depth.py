@@ -9,7 +9,6 @@ import torch
 from geometry.errors import InputError
 from geometry.views import Views
 from nvs.stereo import sweep_depth
-from nvs.stereo.depth import large_parts
 
 _spec = importlib.util.spec_from_file_location("stereo_scene", Path(__file__).with_name("conftest.py"))
 scene = importlib.util.module_from_spec(_spec)
@@ -83,12 +82,3 @@ def test_blocks_of_views_bound_the_memory_and_change_nothing(board, swept):
     blocks = sweep_depth(views, scene.SIZE, memory_gb=2.1 * one_view)
     assert torch.equal(blocks.depth, swept.depth)
     assert torch.equal(blocks.trusted, swept.trusted)
-
-
-def test_small_pale_patches_are_no_sky():
-    sky = torch.zeros(1, 20, 30, dtype=torch.bool)
-    sky[0, :5] = True
-    sky[0, 10:12, 10:14] = True  # 8 of 600 cells
-    kept = large_parts(sky)
-    assert kept[0, :5].all()
-    assert not kept[0, 5:].any()
