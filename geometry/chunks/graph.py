@@ -13,7 +13,6 @@ from dataclasses import replace
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from scipy.optimize import least_squares
 from scipy.sparse import lil_matrix
 from scipy.spatial.transform import Rotation
 from torch import Tensor
@@ -128,6 +127,8 @@ def _solved(
             back / sizes[j][:, None],
         )
         return (np.concatenate(parts, axis=1) / errors[:, None]).ravel()
+
+    from scipy.optimize import least_squares  # here: its import takes .3 s, and most runs have one chunk
 
     x = np.zeros(7 * (len(sizes) - 1))
     pattern = _pattern(i, j, len(sizes))

@@ -48,8 +48,10 @@ def add_evidence(
         inverse: 1 / z-depth of each view's planes.
         reward, penalty: of one view; two views count double, further ones nothing.
     """
+    # Zero where nothing is known, and in a line below: there all that lies outside is looked up.
+    known = np.pad(np.where(trusted, depth, 0), ((0, 0), (0, 1), (0, 0))).reshape(len(depth), -1)
     weights = np.float32(reward), np.float32(penalty)
-    run(_add, cost, inverse, depth, trusted, maps.astype(np.float32), others, *weights)
+    run(_add, cost, inverse, known.astype(np.float32), maps.astype(np.float32), others, *weights)
 
 
 @compiled
@@ -99,27 +101,39 @@ def _count(worker, workers, depth, believed, maps, others, same, through):
 
 
 @compiled
-def _add(worker, workers, cost, inverse, depth, trusted, maps, others, reward, penalty):
+def _add(worker, workers, cost, inverse, known, maps, others, reward, penalty):
     V, H, W, P = cost.shape
-    one, two, tolerance = np.float32(1), np.float32(2), np.float32(TOLERANCE)
+    half, zero, one, two = np.float32(0.5), np.float32(0), np.float32(1), np.float32(2)
+    near, before = np.float32(TOLERANCE), one - np.float32(_CLEARLY * TOLERANCE)
+    right, bottom = np.float32(W), np.float32(H)
     support, against = np.empty((W, P), np.float32), np.empty((W, P), np.float32)
+    z, at, surface = np.empty(P, np.float32), np.empty(P, np.int32), np.empty(P, np.float32)
     for line in range(worker, V * H, workers):
         view, y = line // H, line % H
+        w = inverse[view]
         support[:] = 0
         against[:] = 0
         for s in range(others.shape[1]):
-            other, A, B = others[view, s], maps[view, s, 0], maps[view, s, 1]
+            seen, A, B = known[others[view, s]], maps[view, s, 0], maps[view, s, 1]
             shift = B[0, 2], B[1, 2], B[2, 2]
             for x in range(W):
                 far = _at_infinity(A, np.float32(x), np.float32(y))
+                for p in range(P):  # three loops, so that the first and the last are done many planes at once
+                    depth = far[2] + w[p] * shift[2]
+                    column = (far[0] + w[p] * shift[0]) / depth + half
+                    row = (far[1] + w[p] * shift[1]) / depth + half
+                    inside = (
+                        (depth > zero) & (column >= zero) & (column < right) & (row >= zero) & (row < bottom)
+                    )
+                    z[p] = depth
+                    column, row = column if inside else zero, row if inside else bottom
+                    at[p] = np.int32(row) * np.int32(W) + np.int32(column)
                 for p in range(P):
-                    row, column, ratio = _look(depth, other, far, shift, inverse[view, p])
-                    if row < 0 or not trusted[other, row, column]:
-                        continue
-                    if abs(ratio - one) < tolerance:
-                        support[x, p] += one
-                    elif ratio < one - np.float32(_CLEARLY) * tolerance:
-                        against[x, p] += one
+                    surface[p] = seen[np.uint32(at[p])]
+                for p in range(P):
+                    there = w[p] * surface[p]  # 0 where nothing is known: neither is true then
+                    support[x, p] += one if abs(z[p] - there) < near * there else zero
+                    against[x, p] += one if z[p] < before * there else zero
         for x in range(W):
             for p in range(P):
                 cost[view, y, x, p] += penalty * min(against[x, p], two) - reward * min(support[x, p], two)

@@ -113,6 +113,32 @@ def test_evidence_favours_surfaces_and_forbids_floaters():
     np.testing.assert_allclose(cost[1], 1)
 
 
+def test_evidence_is_that_of_points_in_the_other_view():
+    """Against the same by plain projection, with points beside the other picture and behind its camera."""
+    g = np.random.default_rng(0)
+    depth = g.uniform(3, 6, (2, 20, 30)).astype(np.float32)
+    trusted = g.random(depth.shape) < 0.7
+    inverse = np.tile(np.linspace(1 / 9, 1, 16, dtype=np.float32), (2, 1))
+    turned = pair(shift=4.0)
+    turned.extrinsics[0, 1, :3, :3] = torch.tensor([[0.6, 0, 0.8], [0, 1, 0], [-0.8, 0, 0.6]])
+    wanted = np.zeros((20, 30, 16))
+    E, K = (t[0].double().numpy() for t in (turned.extrinsics, turned.intrinsics))
+    for y, x, p in np.ndindex(*wanted.shape):
+        point = np.linalg.inv(E[0]) @ [*(np.linalg.inv(K[0]) @ [x + 0.5, y + 0.5, 1]) / inverse[0, p], 1]
+        seen = E[1, :3] @ point
+        if seen[2] <= 0:
+            continue
+        column, row = np.floor((K[1] @ seen)[:2] / seen[2]).astype(int)
+        if 0 <= column < 30 and 0 <= row < 20 and trusted[1, row, column]:
+            ratio = seen[2] / depth[1, row, column]
+            wanted[y, x, p] = 0.4 * (ratio < 1 - 3 * 0.015) - 0.2 * (abs(ratio - 1) < 0.015)
+    cost = np.zeros((2, 20, 30, 16), np.float32)
+    maps = pixel_maps(turned, EACH_OTHER)
+    add_evidence(cost, inverse, depth, trusted, maps, EACH_OTHER, reward=0.2, penalty=0.4)
+    assert 0.02 < (wanted != 0).mean() < 0.5
+    assert (np.abs(cost[0] - wanted) > 1e-6).mean() < 0.002  # on an edge of a pixel, by rounding
+
+
 def test_sources_are_near_but_not_at_the_same_place():
     """Centres at 0, 0.01, 1 and 4 before a scene at depth 7: eight degrees are about one unit."""
     extrinsics = torch.eye(4).repeat(1, 4, 1, 1)
