@@ -125,7 +125,7 @@ def _add(worker, workers, cost, inverse, known, maps, others, reward, penalty):
                     inside = (
                         (depth > zero) & (column >= zero) & (column < right) & (row >= zero) & (row < bottom)
                     )
-                    z[p] = depth
+                    z[p] = depth if inside else one
                     column, row = column if inside else zero, row if inside else bottom
                     at[p] = np.int32(row) * np.int32(W) + np.int32(column)
                 for p in range(P):
