@@ -30,7 +30,7 @@ from nvs.model.splatter import Splats, Splatter, join_views
 from nvs.options import GaussianOptions
 from nvs.refine import plan_refinement, refine, step_seconds
 from nvs.scene import SplatScene
-from nvs.seeds import FEWEST, affordable, choose_seeds, spread_gaussians
+from nvs.seeds import FEWEST, affordable, choose_seeds, sampled, spread_gaussians
 from nvs.stereo import SWEEP_SPACING, StereoDepth, SweptDepth
 from nvs.verdict import trust_in_words
 
@@ -159,6 +159,10 @@ class Pipeline:
             with self.watch("agreement"):
                 gaussians = thinned_out(gaussians, posed, photos=len(seeds), backend=options.backend)
                 gaussians = gaussians[:, gaussians.opacities[0] >= MIN_OPACITY]
+        if options.refines and options.spacing is None:
+            with self.watch("sampling"):
+                seen = visibility(gaussians, posed.cameras, posed.image_size, backend=options.backend)
+                gaussians = gaussians[:, sampled(seen.pixels, spacing, options.seed)]
         budget = options.budget(gaussians.means.shape[1])
         if budget < gaussians.means.shape[1]:
             with self.watch("fusion"):

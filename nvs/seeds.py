@@ -1,7 +1,8 @@
 """Which photos become Gaussians, and how densely: all of them in one pass; a part of them before refinement.
 
 Every photo that becomes Gaussians shows mostly what others have shown, and a step's time grows with the
-Gaussians. Refinement learns from all photos, so a spread part of them makes a better start than all.
+Gaussians. Refinement learns from all photos, so a spread part of them makes a better start than all, and of
+their Gaussians a sample of small ones a better start than all at a wider spacing, which are larger.
 Measured: docs/bundled-model.md.
 """
 
@@ -10,12 +11,18 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
 from geometry.scenes.view_selection import select_views
 from geometry.views import Views
 from nvs.options import GaussianOptions
 
-REFINED_SPACING = 4.0  # pixels between Gaussians that are to be refined: fewer converge faster, overfit less
-MOST_REFINED = 600_000  # Gaussians that are refined
+REFINED_SPACING = 4.0  # pixels for each Gaussian that is refined: fewer converge faster, overfit less
+FINEST = 2.0  # pixels between those of which they are a sample
+MOST_REFINED = 600_000  # Gaussians that are refined, and of which they are a sample
+_UNSEEN = 1e-2  # pixels that a Gaussian counts for at least
 MOST_GAUSSIANS = 3_000_000  # of a draft
 SEEDS, SEED_SHARE = 32, 1 / 3  # as many photos, or that share of them, make the Gaussians that are refined
 FEWEST = 8  # that are taken however few minutes there are
@@ -48,7 +55,23 @@ def spread_gaussians(
     """
     H, W = image_size
     most = MOST_REFINED if options.refines else MOST_GAUSSIANS
-    return max(REFINED_SPACING if options.refines else least, math.sqrt(views * H * W / most))
+    return max(FINEST if options.refines else least, math.sqrt(views * H * W / most))
+
+
+def sampled(pixels: Float[Tensor, " N"], spacing: float, seed: int) -> Int[Tensor, " n"]:
+    """As many Gaussians as lie `REFINED_SPACING` apart, of those ``spacing`` pixels apart; in their order.
+
+    Each has a chance in proportion to what pictures show of it, so of surfaces that many photos show a few
+    remain, small as they are, and hidden ones hardly any.
+
+    Args:
+        pixels: of `nvs.fusion.visibility`.
+
+    Source: weighted sampling without replacement by exponential keys, Efraimidis and Spirakis 2006.
+    """
+    count = round(len(pixels) * min(1.0, spacing / REFINED_SPACING) ** 2)
+    draws = torch.empty(len(pixels)).exponential_(generator=torch.Generator().manual_seed(seed))
+    return (pixels.clamp(min=_UNSEEN) / draws.to(pixels)).topk(count).indices.sort().values
 
 
 def affordable(views: Views, minutes: float, spent: float, splat: Callable[[Views], Any]) -> int:

@@ -9,7 +9,7 @@ import torch
 from geometry.views import Cameras, Views
 from nvs import seeds
 from nvs.options import GaussianOptions
-from nvs.seeds import affordable, choose_seeds, spread_gaussians
+from nvs.seeds import affordable, choose_seeds, sampled, spread_gaussians
 
 GOOD, DRAFT = GaussianOptions(), GaussianOptions(quality="draft")
 
@@ -41,10 +41,29 @@ def test_one_pass_and_photos_without_cameras_take_all():
 
 def test_seeds_share_a_budget_of_gaussians():
     few = views(12).image_size, 12
-    assert spread_gaussians(*few, GOOD, 2.0) == 4.0
+    assert spread_gaussians(*few, GOOD, 2.0) == 2.0
     assert spread_gaussians(*few, DRAFT, 2.0) == 2.0
+    assert spread_gaussians(*few, DRAFT, 1.0) == 1.0
     large = (1000, 2000), 32
     assert 32 * 1000 * 2000 / spread_gaussians(*large, GOOD, 2.0) ** 2 == pytest.approx(seeds.MOST_REFINED)
+
+
+def test_what_is_seen_twice_as_much_is_drawn_twice_as_often():
+    pixels = torch.tensor([1.0, 2.0, 0.0]).repeat_interleave(40_000)
+    drawn = sampled(pixels, 1.0, seed=0)
+    assert len(drawn) == len(pixels) / 16
+    assert (drawn.diff() > 0).all()
+    of_each = torch.bincount(drawn // 40_000, minlength=3)
+    # Without replacement: n w of each kind would be 2500 and 5000, less what was drawn before.
+    assert of_each[1] / of_each[0] == pytest.approx(1.93, abs=0.1)
+    assert of_each[2] < 60
+    assert torch.equal(drawn, sampled(pixels, 1.0, seed=0))
+    assert not torch.equal(drawn, sampled(pixels, 1.0, seed=1))
+
+
+def test_gaussians_no_finer_than_wanted_all_stay():
+    assert torch.equal(sampled(torch.rand(50), 4.0, seed=0), torch.arange(50))
+    assert torch.equal(sampled(torch.zeros(50), 5.0, seed=0), torch.arange(50))
 
 
 def test_a_third_of_the_minutes_makes_gaussians(monkeypatch):
