@@ -39,8 +39,8 @@ class GaussianOptions:
         depth: where they lie: at the ``network``'s depth, or, for photos with cameras, at that of a plane
             sweep, read by a small network of its own (``stereo``) or by classical means alone (``sweep``);
             ``auto`` is ``stereo`` where cameras are known and the network is weak.
-        spacing: pixels of the network's images from one Gaussian to the next; None: 1, 2 with swept depth, 4
-            where they are refined, and wider where photos are many.
+        spacing: pixels of the network's images from one Gaussian to the next; None: 1, 2 with swept depth,
+            wider where photos are many, and a sample of those 2 apart where they are refined (`nvs.seeds`).
         prune: leave out border, far and transparent Gaussians, and, with swept depth, make transparent what
             other photos disagree with (`nvs.agreement`).
         gaussians: at most so many; more are merged, before they are refined (`nvs.fusion`).

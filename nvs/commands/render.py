@@ -68,8 +68,8 @@ def parser() -> argparse.ArgumentParser:
         "--spacing",
         type=float,
         metavar="PX",
-        help="one Gaussian every PX pixels of the network's images (default 1; 2 with swept depth, 4 where "
-        "they are refined; wider where photos are many)",
+        help="one Gaussian every PX pixels of the network's images (default 1; 2 with swept depth; wider "
+        "where photos are many; where they are refined, a sample of those 2 apart)",
     )
     g.add_argument(
         "--gaussians",
