@@ -17,7 +17,7 @@ from nvs.options import GaussianOptions
 from nvs.pipeline import Pipeline, choose_depth
 
 SIZE = (70, 98)
-DRAFT = GaussianOptions(quality="draft")
+DRAFT, GOOD = GaussianOptions(quality="draft"), GaussianOptions()
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +73,18 @@ def test_the_network_takes_posed_photos_in_groups(capture, bundled):
     assert far.median() < 0.05 * whole.depth.median()
 
 
+def test_refinement_starts_from_a_sample_of_small_gaussians(capture):
+    context, _, _ = capture
+    draft, good = (Pipeline(splatter=photo_colours(), options=o).splat(context) for o in (DRAFT, GOOD))
+    fine, few = draft.gaussians, good.gaussians
+    assert few.means.shape[1] == round(fine.means.shape[1] / 4)
+    assert set(few.means[0, :, 0].tolist()) < set(fine.means[0, :, 0].tolist())
+    again = Pipeline(splatter=photo_colours(), options=GOOD).splat(context).gaussians
+    assert torch.equal(again.means, few.means)
+    spread = Pipeline(splatter=photo_colours(), options=replace(GOOD, spacing=4.0)).splat(context)
+    assert spread.gaussians.scales.median() > 1.5 * few.scales.median()
+
+
 def test_photos_beyond_the_seeds_refine_and_get_the_gaussians_depth(capture, monkeypatch):
     """Their depth is drawn, like the world's own."""
     monkeypatch.setattr(seeds, "SEEDS", 3)
@@ -88,10 +100,10 @@ def test_photos_beyond_the_seeds_refine_and_get_the_gaussians_depth(capture, mon
     assert scene.seed_depth.shape[1] == 3
     assert scene.depth.shape[:2] == (1, V)
     torch.testing.assert_close(scene.depth[:, chosen], scene.seed_depth)
-    whole = Pipeline(splatter=photo_colours(), options=GaussianOptions(quality="draft", spacing=4.0))(context)
+    whole = Pipeline(splatter=photo_colours(), options=GaussianOptions(quality="draft"))(context)
     drawn = scene.depth[:, others]
     error = (drawn / whole.depth[:, others] - 1).abs()[drawn > 0]
-    assert (drawn > 0).float().mean() > 0.9
+    assert (drawn > 0).float().mean() > 0.8
     assert error.median() < 0.2
     torch.testing.assert_close(scene.cameras.extrinsics, context.cameras.extrinsics)
 
