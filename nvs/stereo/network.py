@@ -105,7 +105,8 @@ class StereoNetwork(nn.Module):
                 x = x + F.leaky_relu(self.across[i - 1](x), 0.1)
             levels.append(x)
         for i in reversed(range(len(self.up))):
-            coarse = F.conv3d(levels[i + 1], self.up[i].weight[:, :, None], self.up[i].bias)
+            x = levels[i + 1]
+            coarse = self.up[i](x.flatten(2, 3)).unflatten(2, x.shape[2:4])  # pixel by pixel, of all planes
             x = levels[i] + F.interpolate(coarse, size=levels[i].shape[-3:])
             levels[i] = x + F.leaky_relu(self.joined[i](x), 0.1)
         coarse = self.last(levels[0]).movedim(1, 2).flatten(1, 2)  # [N, P, h / 2, w / 2]
