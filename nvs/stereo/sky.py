@@ -12,8 +12,7 @@ from geometry.ops.pinhole import unproject
 from geometry.views import Cameras
 
 _SURE, _LEAST = 0.8, 0.02  # probability of sky; share of a photo that a part of it takes
-_LIKELY = 0.5  # probability with which another photo says sky
-_BORNE_OUT, _BORNE_OUT_BELOW = 0.3, 0.5  # share that says so, of what touches the upper edge, and of the rest
+_LIKELY, _BORNE_OUT = 0.5, 0.3  # probability with which another photo says sky; share that has to say so
 _ASKED, _ANSWERS = 256, 0.5  # pixels of a part; answers for each of them, below which there is no telling
 _DISTANCE = 3.0  # of the sky, in that of the farthest plane
 
@@ -54,12 +53,11 @@ def _is_borne_out(
     a, b, z = (K @ to_cameras @ directions)[others].unbind(dim=1)
     column, row = (a / z).floor().long(), (b / z).floor().long()
     inside = (z > 0) & (column >= 0) & (column < w) & (row >= 0) & (row < h)
-    at_the_top = bool(part[0].any())
     if inside.sum() < _ANSWERS * _ASKED:
-        return at_the_top
+        return bool(part[0].any())
     photo = torch.arange(len(K))[others, None].expand_as(row)
     said = probability[photo[inside], row[inside], column[inside]] >= _LIKELY
-    return float(said.float().mean()) >= (_BORNE_OUT if at_the_top else _BORNE_OUT_BELOW)
+    return float(said.float().mean()) >= _BORNE_OUT
 
 
 def distant(
