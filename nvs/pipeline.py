@@ -30,7 +30,7 @@ from nvs.model.splatter import Splats, Splatter, join_views
 from nvs.options import GaussianOptions
 from nvs.refine import plan_refinement, refine, step_seconds
 from nvs.scene import SplatScene
-from nvs.seeds import FEWEST, affordable, choose_seeds, sampled, spread_gaussians
+from nvs.seeds import FEWEST, REFINED_SPACING, affordable, choose_seeds, sampled, spread_gaussians
 from nvs.stereo import SWEEP_SPACING, StereoDepth, SweptDepth
 from nvs.verdict import trust_in_words
 
@@ -159,7 +159,7 @@ class Pipeline:
             with self.watch("agreement"):
                 gaussians = thinned_out(gaussians, posed, photos=len(seeds), backend=options.backend)
                 gaussians = gaussians[:, gaussians.opacities[0] >= MIN_OPACITY]
-        if options.refines and options.spacing is None:
+        if options.refines and options.spacing is None and spacing < REFINED_SPACING:
             with self.watch("sampling"):
                 seen = visibility(gaussians, posed.cameras, posed.image_size, backend=options.backend)
                 gaussians = gaussians[:, sampled(seen.pixels, spacing, options.seed)]

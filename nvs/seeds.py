@@ -55,7 +55,9 @@ def spread_gaussians(
     """
     H, W = image_size
     most = MOST_REFINED if options.refines else MOST_GAUSSIANS
-    return max(FINEST if options.refines else least, math.sqrt(views * H * W / most))
+    if options.refines:  # a sample of what too few photos show would leave holes
+        least = FINEST if views >= (REFINED_SPACING / FINEST) ** 2 else REFINED_SPACING
+    return max(least, math.sqrt(views * H * W / most))
 
 
 def sampled(pixels: Float[Tensor, " N"], spacing: float, seed: int) -> Int[Tensor, " n"]:

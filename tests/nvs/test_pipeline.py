@@ -40,7 +40,7 @@ def test_a_view_between_the_photos_is_better_than_their_mean_colour(network, cap
     context, target, truth = capture
     scene = Pipeline(splatter=bundled if network else photo_colours(), options=DRAFT)(context)
     assert (scene.depth_kind, scene.refined) == ("stereo", None)
-    assert 0.1 < scene.trusted < 1
+    assert 0.15 < scene.trusted < 1  # the room's pale walls were sky, and trusted, once
     view = scene.render(target, SIZE).rgb
     flat = context.images.mean(dim=(0, 1, 3, 4))[:, None, None].expand_as(truth)
     assert psnr(view[0], truth[0]).mean() > psnr(flat[0], truth[0]).mean() + 3
@@ -100,10 +100,10 @@ def test_photos_beyond_the_seeds_refine_and_get_the_gaussians_depth(capture, mon
     assert scene.seed_depth.shape[1] == 3
     assert scene.depth.shape[:2] == (1, V)
     torch.testing.assert_close(scene.depth[:, chosen], scene.seed_depth)
-    whole = Pipeline(splatter=photo_colours(), options=GaussianOptions(quality="draft"))(context)
+    whole = Pipeline(splatter=photo_colours(), options=GaussianOptions(quality="draft", spacing=4.0))(context)
     drawn = scene.depth[:, others]
     error = (drawn / whole.depth[:, others] - 1).abs()[drawn > 0]
-    assert (drawn > 0).float().mean() > 0.8
+    assert (drawn > 0).float().mean() > 0.9
     assert error.median() < 0.2
     torch.testing.assert_close(scene.cameras.extrinsics, context.cameras.extrinsics)
 

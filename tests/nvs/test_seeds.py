@@ -42,6 +42,7 @@ def test_one_pass_and_photos_without_cameras_take_all():
 def test_seeds_share_a_budget_of_gaussians():
     few = views(12).image_size, 12
     assert spread_gaussians(*few, GOOD, 2.0) == 2.0
+    assert [spread_gaussians(few[0], n, GOOD, 2.0) for n in (1, 3, 4)] == [4.0, 4.0, 2.0]
     assert spread_gaussians(*few, DRAFT, 2.0) == 2.0
     assert spread_gaussians(*few, DRAFT, 1.0) == 1.0
     large = (1000, 2000), 32

@@ -7,7 +7,7 @@ from geometry.errors import InputError
 from geometry.worlds import ProceduralDataset
 from nvs.model.pooling import sample
 from nvs.stereo import StereoDepth, sweep_depth
-from nvs.stereo.network import Evidence, StereoNetwork, bundled_network, peak
+from nvs.stereo.network import Evidence, PlaneConv, StereoNetwork, bundled_network, peak
 
 GRID = (84, 112)
 
@@ -39,6 +39,17 @@ def test_views_are_read_one_by_one():
     given, network = evidence(), bundled_network()
     alone, together = network(given[1:]), network(given)
     assert torch.allclose(alone.scores, together.scores[1:], atol=1e-3)
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+@torch.no_grad()
+def test_both_ways_to_convolve_planes_are_one(stride):
+    x = torch.randn(2, 5, 8, 9, 11, generator=torch.Generator().manual_seed(0))
+    layer = PlaneConv(5, 4, stride=stride)
+    assert layer.few
+    direct = layer(x)
+    layer.few = False
+    torch.testing.assert_close(direct, layer(x))
 
 
 def test_the_peak_lies_between_planes():
