@@ -6,8 +6,11 @@
 Prints, for pixel-aligned scenes, medians of wall and process CPU time, the ratio to the reference, where the
 time goes, peak memory, and the cost against the numbers of Gaussians and of pixels. The reference is
 `nvs.rasterizer.twin`: gsplat 1.5.3's own PyTorch functions with a vectorised search for the pairs of pixel
-and Gaussian. On a busy machine only ratios of CPU time on one thread (``--threads 1``) mean anything:
-PyTorch's threads wait for each other, and a busy core then stalls all of them.
+and Gaussian. The floor of blending is the pairs that contribute, at the pace at which the kernel lays one
+Gaussian over one block after another in the first-level cache, all lanes used: no search, no order, no rest.
+``--busy N`` measures beside N other processes that multiply matrices. On a busy machine only ratios of CPU
+time on one thread (``--threads 1``) mean anything: PyTorch's threads wait for each other, and a busy core
+then stalls all of them.
 """
 
 import argparse
@@ -19,23 +22,30 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import NamedTuple
 from unittest import mock
 
 import numba
+import numpy as np
 import torch
+from numba import njit
 from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+import busy
+
 from eval.tables.formats import markdown_rows
+from geometry.compiled import OPTIONS
 from geometry.ops import se3
 from geometry.ops.pinhole import unproject
 from geometry.views import Cameras
 from nvs.gaussians import Gaussians, rgb_to_sh
 from nvs.rasterizer import rasterize, twin
+from nvs.rasterizer.cpu import blending
+from nvs.rasterizer.cpu.lanes import LANES, splat, store
 from nvs.rasterizer.cpu.workspace import workspace
 
 CONTEXT_VIEWS = 12
@@ -162,7 +172,38 @@ def time_stages(case: Case, rounds: int) -> list[object]:
     image = rasterize(scene, arc_cameras(1, case.image), case.image)
     *_, offsets, used = image.rgb.grad_fn.saved_tensors
     stages = [f"{statistics.median(times):.1f}" for times in zip(*laps[1:])]
-    return [case.name, *stages, int(offsets[-1]), f"{100 * used.sum() / offsets[-1]:.0f} %"]
+    pairs = contributing_pairs(case)
+    floor = f"{1e3 * pairs * seconds_per_pair() / torch.get_num_threads():.1f}"
+    return [case.name, *stages, floor, int(offsets[-1]), f"{100 * used.sum() / offsets[-1]:.0f} %", pairs]
+
+
+def contributing_pairs(case: Case) -> int:
+    """Pairs of pixel and Gaussian that the twin composites."""
+    with mock.patch.object(twin, "composite", wraps=twin.composite) as composite:
+        rasterize(make_scene(case), arc_cameras(1, case.image), case.image, backend="torch")
+    return len(composite.call_args.args[1])
+
+
+@cache
+def seconds_per_pair(blocks: int = 1 << 16) -> float:
+    """Of one thread, as a share of a block: sixteen blocks take turns, as in a tile."""
+    laps = []
+    for _ in range(12):
+        start = time.process_time()
+        lay_over_and_over(blocks, np.zeros(blending.STATE * 16, np.float32))
+        laps.append(time.process_time() - start)
+    return statistics.median(laps[2:]) / blocks / LANES
+
+
+@njit(**OPTIONS | {"cache": False})
+def lay_over_and_over(blocks, state):  # type: ignore[no-untyped-def]
+    shape = np.float32(0.01), np.float32(0.001), np.float32(0.01), np.float32(-3)
+    features = np.float32(0.2), np.float32(0.4), np.float32(0.6), np.float32(2)
+    for k in range(blocks):
+        at = blending.STATE * (k & 15)
+        if k & 511 < 16:  # transparent again
+            store(state, at, splat(np.float32(1)))
+        blending.blend_block(state, at, np.float32(k & 3), np.float32(2), shape, features)
 
 
 def first_call_memory(case: Case) -> list[object]:
@@ -187,7 +228,9 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="small sizes, few rounds")
     parser.add_argument("--rounds", type=int, help="timed calls of ours per case (7; 3 if quick)")
     parser.add_argument("--threads", type=int, help="torch's and so our number of threads (torch's default)")
+    parser.add_argument("--busy", type=int, default=0, metavar="N", help="other processes to run beside it")
     args = parser.parse_args()
+    busy.start(args.busy)
     torch.set_num_threads(args.threads or torch.get_num_threads())
     rounds = args.rounds or (3 if args.quick else 7)
     least, small = Case((22, 38), (128, 128)), Case((70, 124), (256, 256))
@@ -208,9 +251,10 @@ def main() -> None:
         rows += time_case(case, {"ours": "cpu", **compared}, rounds)
     title = "Time: median wall ms (process CPU ms), and how many times ours is faster"
     table(title, ["case", "backend", "forward", "forward + backward", "ratio f", "ratio f + b"], rows)
-    header = ["project + bin", "sort + blend", "blend backward", "project backward", "tile entries"]
+    header = ["project + bin", "sort + blend", "blend backward", "project backward", "floor of blending"]
+    header += ["tile entries", "of them used", "pairs that contribute"]
     rows = [time_stages(case, rounds) for case in cases]
-    table("Where the time goes: median wall ms per stage", ["case", *header, "of them used"], rows)
+    table("Where the time goes: median wall ms per stage", ["case", *header], rows)
 
 
 if __name__ == "__main__":

@@ -26,21 +26,22 @@ def attention_by_products(
 
 
 def attention_by_rows(
-    query: Float[Tensor, "n heads L d"],
+    query: Float[Tensor, "n heads Q d"],
     key: Float[Tensor, "n heads L d"],
     value: Float[Tensor, "n heads L d"],
-) -> Float[Tensor, "n heads L d"]:
-    """One head and some queries at a time, products by oneDNN; the result lies in memory as [n, L, heads, d].
+) -> Float[Tensor, "n heads Q d"]:
+    """One head and some queries at a time, products by oneDNN; the result lies in memory as [n, Q, heads, d].
 
     In bfloat16 a score keeps 8 bits, so the keys' mean is taken off first: it adds the same to all scores of
     a query, which the softmax does not see, and what is left of them is smaller.
     """
-    n, heads, L, d = query.shape
+    n, heads, Q, d = query.shape
+    L = key.shape[-2]
     dtype = product_dtype(query)
     if dtype != torch.float32:
         key = key - key.mean(dim=-2, keepdim=True, dtype=torch.float32)
-    rows = min(L, max(FEWEST_ROWS, SCORES_IN_CACHE // L))
-    mixed = query.new_empty(n, L, heads, d, dtype=dtype).transpose(1, 2)
+    rows = min(Q, max(FEWEST_ROWS, SCORES_IN_CACHE // L))
+    mixed = query.new_empty(n, Q, heads, d, dtype=dtype).transpose(1, 2)
     for q, k, v, out in zip(*map(_heads, (query, key, value, mixed))):
         keys = lay_out(k.to(dtype).contiguous(), rows)
         values = lay_out(v.to(dtype).mT.contiguous(), rows)

@@ -24,18 +24,22 @@ class Attention(nn.Module):
         self.k_norm = nn.LayerNorm(head_dim, eps=qk_norm_eps) if qk_norm_eps else nn.Identity()
 
     def forward(self, x: Float[Tensor, "n L D"], rotary: Rotary | None = None) -> Float[Tensor, "n L D"]:
+        return self.proj(self.mix(*self.project(x, rotary)).transpose(1, 2).flatten(-2))
+
+    def project(self, x: Float[Tensor, "n L D"], rotary: Rotary | None) -> list[Float[Tensor, "n heads L d"]]:
+        """Queries, keys and values."""
         query, key, value = self.qkv(x).unflatten(-1, (3, self.heads, -1)).unbind(-3)  # [n, L, heads, d]
         query, key = self.q_norm(query), self.k_norm(key)
-        query, key, value = (t.transpose(1, 2) for t in (query, key, value))  # [n, heads, L, d]
+        query, key, value = (t.transpose(1, 2) for t in (query, key, value))
         if rotary is not None:
             query, key = rotate_tokens(query, rotary), rotate_tokens(key, rotary)
-        return self.proj(self.mix(query, key, value).transpose(1, 2).flatten(-2))
+        return [query, key, value]
 
     def mix(
         self,
-        query: Float[Tensor, "n heads L d"],
+        query: Float[Tensor, "n heads Q d"],
         key: Float[Tensor, "n heads L d"],
         value: Float[Tensor, "n heads L d"],
-    ) -> Float[Tensor, "n heads L d"]:
+    ) -> Float[Tensor, "n heads Q d"]:
         """``softmax(query @ key.T / sqrt(d)) @ value``."""
         return F.scaled_dot_product_attention(query, key, value)

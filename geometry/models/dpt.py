@@ -1,6 +1,7 @@
 """Dense prediction transformer: reassemble and fuse. Every dense head is built from these parts."""
 
 from collections.abc import Callable, Sequence
+from threading import Lock
 
 import torch
 import torch.nn.functional as F
@@ -127,6 +128,11 @@ class DenseHead(nn.Module):
         """How many views to take at a time, at most ``chunk``; ``cells`` are those of a view's widest map."""
         return chunk
 
+    def each(self, part: Callable[[int], None], starts: Sequence[int], patches: Tensor) -> None:
+        """``part(start)`` of all, in any order; ``patches`` say where they run."""
+        for start in starts:
+            part(start)
+
     def over_views(
         self,
         function: Callable[..., tuple[Tensor, ...]],
@@ -159,10 +165,15 @@ class DenseHead(nn.Module):
         if torch.is_grad_enabled():
             joined = tuple(torch.cat(column) for column in zip(*map(part, starts)))
         else:
-            joined = ()  # filled as parts come, so that results are never held twice
-            for start in starts:
+            joined, alone = (), Lock()  # filled as parts come, so that results are never held twice
+
+            def write(start: int) -> None:
+                nonlocal joined
                 results = part(start)
-                joined = joined or tuple(r.new_empty(B * V, *r.shape[1:]) for r in results)
+                with alone:
+                    joined = joined or tuple(r.new_empty(B * V, *r.shape[1:]) for r in results)
                 for whole, result in zip(joined, results):
                     whole[start : start + chunk] = result
+
+            self.each(write, starts, tensors[0])
         return tuple(x.unflatten(0, (B, V)) for x in joined)

@@ -13,8 +13,9 @@ from geometry.accelerate import plan as plan_module
 from geometry.accelerate.forms import FastAttention, Form
 from geometry.accelerate.products import formats
 from geometry.layers.block import Block
-from geometry.layers.rope import within_view
+from geometry.layers.rope import across_views, within_view
 from geometry.models.zoo import build
+from geometry.threads import evenly, share
 from geometry.training.architecture import any_view_network
 from geometry.views import Views
 
@@ -76,6 +77,26 @@ def test_pieces_are_the_block(block, x, rows, products):
         accelerate(block, Plan(products=products, attention=products, long=4, rows=rows))
         assert_close(block(x, rotary), wanted, atol=1e-5, rtol=1e-5)
     assert_close(x, kept, atol=0, rtol=0)  # the input is the caller's
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+@pytest.mark.parametrize("n", [1, 2, 3, 4, 7])  # shared out by sequences, or by tokens and heads
+@pytest.mark.parametrize("across", [False, True])
+def test_threads_share_out_the_block(monkeypatch, block, generator, threads, n, across):
+    handed_out = []
+    monkeypatch.setattr(forms_module, "share", lambda f, parts: handed_out.append(1) or share(f, parts))
+    x = torch.randn(n, 27 if across else 9, 32, generator=generator)
+    rotary = across_views((2, 4), 16) if across else within_view((2, 4), 16)
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(threads)
+        with torch.inference_mode():
+            wanted = block(x, rotary)
+            accelerate(block, Plan(rows=10))
+            assert_close(block(x, rotary), wanted, atol=1e-5, rtol=1e-5)
+            assert len(handed_out) == (0 if threads == 1 else 1 if evenly(n) else 3)
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_bfloat16_stays_near(block, x):

@@ -1,0 +1,76 @@
+"""Pieces of work on Python threads, in each of which PyTorch uses one."""
+
+import threading
+
+import pytest
+import torch
+
+from geometry.threads import evenly, share
+
+
+@pytest.fixture(params=(1, 3))
+def threads(request):
+    before = torch.get_num_threads()
+    torch.set_num_threads(request.param)
+    yield request.param
+    torch.set_num_threads(before)
+
+
+def test_every_item_is_done_once_and_threads_stay_as_they_were(threads):
+    done, used = torch.zeros(40), set()
+
+    def add(k: int) -> None:
+        used.add(torch.get_num_threads())
+        done[k] += 1
+
+    share(add, range(40))
+    assert (done == 1).all()
+    assert used == {1}
+    assert torch.get_num_threads() == threads
+    later: list[int] = []
+    new = threading.Thread(target=lambda: later.append(torch.get_num_threads()))
+    new.start()
+    new.join()
+    assert later == [threads]  # a thread that begins afterwards gets ours, not the workers' one
+
+
+def test_modes_hold_in_every_thread(threads):
+    seen = []
+
+    def look(k: int) -> None:
+        seen.append((torch.is_inference_mode_enabled(), torch.is_grad_enabled(), (x @ x).dtype))
+
+    x = torch.ones(4, 4)
+    with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16):
+        share(look, range(8))
+    assert set(seen) == {(True, False, torch.bfloat16)}
+    seen.clear()
+    share(look, range(8))
+    assert set(seen) == {(False, False, torch.float32)}
+
+
+def test_an_error_is_raised_after_all_threads_have_ended(threads):
+    begun, ended = [], []
+
+    def fail_early(k: int) -> None:
+        begun.append(k)
+        if k == 0:
+            raise ValueError("piece 0")
+        threading.Event().wait(0.02)
+        ended.append(k)
+
+    with pytest.raises(ValueError, match="piece 0"):
+        share(fail_early, range(200))
+    assert len(begun) < 200
+    assert sorted(begun) == [0, *sorted(ended)]
+
+
+def test_few_pieces_keep_threads_busy_only_where_they_divide():
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        assert [n for n in range(1, 15) if evenly(n)] == [2, 4, 6, *range(8, 15)]
+        torch.set_num_threads(1)
+        assert not evenly(4)
+    finally:
+        torch.set_num_threads(before)
