@@ -33,12 +33,12 @@ _IDENTITY = 0.01  # weight of an exposure's squared distance from none
 class Rates:
     """Adam's learning rates at the first step; all fall to ``last`` of that by the last step."""
 
-    means: float = 0.5  # in the Gaussian's own first width: the scale of the world cancels
-    scales: float = 2e-2  # of the logarithm
-    quats: float = 2e-3
-    opacities: float = 6e-2  # of the logit
-    colours: float = 1.5e-2  # degree-0 coefficients
-    harmonics: float = 7.5e-4  # higher degrees: a twentieth, as in 3D Gaussian Splatting
+    means: float = 0.3  # in the Gaussian's own first width: the scale of the world cancels
+    scales: float = 0.2  # of the logarithm: small ones, as a sample starts with, have to grow
+    quats: float = 1.5e-2
+    opacities: float = 0.15  # of the logit
+    colours: float = 2.5e-2  # degree-0 coefficients
+    harmonics: float = 1.25e-3  # higher degrees: a twentieth, as in 3D Gaussian Splatting
     cameras: float = 3e-4  # radians, and shifts in median depths
     exposures: float = 1e-2  # of matrices on colours in 0..1
     last: float = 0.1

@@ -1,5 +1,7 @@
 """Refinement: it fits what it is shown, repeats itself, and can be ended early."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from scenes import cameras_at
@@ -87,6 +89,14 @@ def test_large_photos_are_learnt_small_first(monkeypatch):
         drawn = rasterize(made.gaussians, photos.cameras, photos.image_size).rgb[0]
         start = rasterize(spoilt(gaussians), photos.cameras, photos.image_size).rgb[0]
         assert (psnr(drawn, photos.images[0]) - psnr(start, photos.images[0]) > gain).all()
+
+
+def test_small_ones_grow_within_some_steps():
+    gaussians, photos = scene()
+    small = replace(gaussians, scales=gaussians.scales / 3)  # a sample of a dense start leaves gaps
+    quick, slow = (refine(small, photos, steps=40, rates=rates) for rates in (None, Rates(scales=0.02)))
+    assert (score(quick.gaussians, photos) > score(slow.gaussians, photos) + 2).all()
+    assert quick.gaussians.scales.median() == pytest.approx(0.15, rel=0.3)
 
 
 def test_deterministic_given_the_seed(refined):
