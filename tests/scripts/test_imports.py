@@ -12,4 +12,4 @@ SCRIPTS = sorted((Path(__file__).resolve().parents[2] / "scripts").glob("*.py"))
 def test_a_script_finds_its_imports(script, monkeypatch):
     monkeypatch.syspath_prepend(str(script.parent))  # as Python does for a script
     found = runpy.run_path(str(script), run_name="imported")
-    assert "main" in found or "on_files" in found  # a hook of MkDocs
+    assert found.keys() & {"main", "on_files", "start"}  # or a hook of MkDocs, or what benchmarks share
