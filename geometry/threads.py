@@ -69,9 +69,10 @@ def _pool(threads: int) -> ThreadPoolExecutor:
             torch.set_num_threads(1)
             begun.wait()
 
-        _pools[threads] = ThreadPoolExecutor(threads, thread_name_prefix="share", initializer=start)
+        pool = ThreadPoolExecutor(threads, thread_name_prefix="share", initializer=start)
         for _ in range(threads):
-            _pools[threads].submit(lambda: None)
+            pool.submit(lambda: None)
         begun.wait()
         torch.set_num_threads(threads)
+        _pools.setdefault(threads, pool)  # another thread may have made one meanwhile
     return _pools[threads]

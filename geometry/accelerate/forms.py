@@ -23,7 +23,7 @@ from geometry.layers.rope import Rotary
 from geometry.models.dpt import DenseHead
 from geometry.threads import evenly, share
 
-FEWEST_ROWS = 256  # tokens below which laying weights out costs more than the product gains
+FEWEST_ROWS = 256  # tokens below which neither laying weights out nor another thread pays
 SHORT = 128  # tokens up to which plain products are the quicker attention where gradients are wanted
 
 

@@ -1,10 +1,12 @@
 """Pieces of work on Python threads, in each of which PyTorch uses one."""
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
 
+from geometry import threads as threads_module
 from geometry.threads import evenly, share
 
 
@@ -63,6 +65,26 @@ def test_an_error_is_raised_after_all_threads_have_ended(threads):
         share(fail_early, range(200))
     assert len(begun) < 200
     assert sorted(begun) == [0, *sorted(ended)]
+
+
+def test_the_first_calls_may_come_at_once(threads, monkeypatch):
+    """Each makes its own pool at the same moment, and none waits for another's."""
+    monkeypatch.setattr(threads_module, "_pools", {})
+    met = threading.Barrier(2)
+
+    class Late(ThreadPoolExecutor):
+        def __init__(self, *args: object, **named: object) -> None:
+            super().__init__(*args, **named)
+            met.wait(10)
+
+    monkeypatch.setattr(threads_module, "ThreadPoolExecutor", Late)
+    done: list[int] = []
+    callers = [threading.Thread(target=share, args=(done.append, range(5)), daemon=True) for _ in range(2)]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join(10)
+    assert sorted(done) == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]
 
 
 def test_few_pieces_keep_threads_busy_only_where_they_divide():
