@@ -1,5 +1,6 @@
 """The `geometry` command: its subcommands, each in the module that does the work."""
 
+import gc
 import importlib
 import sys
 from pathlib import Path
@@ -22,7 +23,9 @@ def main(argv: list[str] | None = None) -> int:
 def dispatch(program: str, commands: dict[str, tuple[str, str]], argv: list[str]) -> int:
     """Run one of a program's subcommands, list them, or tell the version."""
     if argv and argv[0] in commands:
-        return importlib.import_module(commands[argv[0]][0]).main(argv[1:])
+        status = importlib.import_module(commands[argv[0]][0]).main(argv[1:])
+        gc.freeze()  # else the interpreter looks through all of torch once more before it ends: half a second
+        return status
     if argv == ["--version"]:
         from geometry.version import version
 

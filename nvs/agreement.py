@@ -16,6 +16,7 @@ from nvs.rasterizer.gather import MOST_ASKED, gather
 ENOUGH = 6  # photos from which on their agreement is worth asking for
 _STRICT, _STRICTEST, _LAYERS = 2.0, 4.0, 8.0  # exponents, and the layers up to which the first one holds
 _OPAQUE, _MOST = 0.99, 20.0  # alpha above which nothing is missed; times that optical depth grows again
+_HIDDEN = 0.25  # pixels, summed over photos: PSNR of others is the same without, within 0.01 dB
 _FAINT = 0.25  # pixels: a Gaussian that weighs so much in a photo has half a vote
 _LUMINANCE, _RED_LESS_BLUE = (0.299, 0.587, 0.114), (0.5, 0.0, -0.5)
 
@@ -31,7 +32,8 @@ def thinned_out(
     floater before a surface that photos agree on becomes transparent. Optical depth, -log(1 - opacity), is
     multiplied by 2 / (1 + 2 R)^p, and by as much again as pictures would otherwise lose of theirs there: what
     nothing better stands behind stays. The more photos show the same, the stricter: p is 2, 3, 4 at 8, 18, 32
-    photos whose Gaussians lie in one picture.
+    photos whose Gaussians lie in one picture. What all photos together then show less than `_HIDDEN` pixels
+    of is transparent, if all were asked.
 
     Args:
         views: with cameras in the Gaussians' world; what their masks hide says nothing.
@@ -44,7 +46,9 @@ def thinned_out(
     strict = min(max(_STRICT * math.sqrt(layers / _LAYERS), _STRICT), _STRICTEST)
     depth = 2 * _optical_depth(gaussians.opacities, 0.999) / (1 + 2 * ratio) ** strict
     thinned = replace(gaussians, opacities=-torch.expm1(-depth))
-    return replace(gaussians, opacities=-torch.expm1(-depth * _lost(thinned, views, alphas, backend)))
+    lost, pixels = _lost(thinned, views, alphas, backend)
+    hidden = (pixels < _HIDDEN) & (len(alphas) == views.images.shape[1])
+    return replace(gaussians, opacities=torch.where(hidden, 0.0, -torch.expm1(-depth * lost)))
 
 
 def _in_picture(gaussians: Gaussians, views: Views) -> float:
@@ -110,18 +114,22 @@ def _around(
 
 def _lost(
     thinned: Gaussians, views: Views, alphas: list[Float[Tensor, "H W"]], backend: str
-) -> Float[Tensor, " N"]:
-    """From 1: how many times more optical depth these alphas mean than pictures have where each is seen."""
-    before, after = torch.zeros_like(thinned.opacities[0]), torch.zeros_like(thinned.opacities[0])
+) -> tuple[Float[Tensor, " N"], Float[Tensor, " N"]]:
+    """From 1: how many times more optical depth these alphas mean than pictures have where each is seen.
+
+    And on how many pixels of all pictures together it is seen.
+    """
+    total = thinned.opacities.new_zeros(3, thinned.opacities.shape[1])
     for v, alpha in zip(evenly_spaced(views.images.shape[1], MOST_ASKED), alphas):
 
         def depths(drawn: Float[Tensor, "3 H W"], alpha: Float[Tensor, "H W"] = alpha) -> Tensor:
-            return _optical_depth(torch.stack((alpha, drawn[0], torch.zeros_like(alpha))), _OPAQUE)
+            depth = _optical_depth(torch.stack((alpha, drawn[0])), _OPAQUE)
+            return torch.cat((depth, torch.ones_like(depth[:1])))
 
-        camera = views.cameras[:, v : v + 1]
-        was, now, _ = gather(thinned, camera, depths, views.image_size, backend=backend)
-        before, after = before + was, after + now
-    return torch.where(after > 0, before / after.clamp(min=1e-6), 1.0).clamp(1, _MOST)
+        total += gather(thinned, views.cameras[:, v : v + 1], depths, views.image_size, backend=backend)
+    before, after, pixels = total
+    lost = torch.where(after > 0, before / after.clamp(min=1e-6), 1.0).clamp(1, _MOST)
+    return lost, pixels
 
 
 def _optical_depth(opacity: Tensor, most: float) -> Tensor:

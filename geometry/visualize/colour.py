@@ -2,6 +2,7 @@
 
 from functools import lru_cache
 
+import cv2
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
@@ -73,11 +74,13 @@ def _mapped(
     value: Float[np.ndarray, "*shape"], known: Bool[np.ndarray, "*shape"], name: str
 ) -> UInt8[np.ndarray, "*shape 3"]:
     index = np.round(255 * np.clip(value, 0, 1)).astype(np.uint8)
-    return np.where(known[..., None], _table(name)[index], _UNKNOWN)
+    colours = cv2.applyColorMap(index.reshape(-1, 1), _table(name)).reshape(*index.shape, 3)
+    colours[~known] = _UNKNOWN
+    return colours
 
 
 @lru_cache
-def _table(name: str) -> UInt8[np.ndarray, "256 3"]:
+def _table(name: str) -> UInt8[np.ndarray, "256 1 3"]:
     import matplotlib  # tenths of a second to import, and only its tables are wanted
 
-    return matplotlib.colormaps[name](np.arange(256), bytes=True)[:, :3]
+    return matplotlib.colormaps[name](np.arange(256), bytes=True)[:, None, :3].copy()

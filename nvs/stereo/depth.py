@@ -14,6 +14,7 @@ from geometry.errors import InputError
 from geometry.ops.images import resize_images
 from geometry.ops.pinhole import resize_intrinsics
 from geometry.tensors import TensorRecord
+from geometry.threads import evenly, share
 from geometry.views import Cameras, Views
 from nvs.model.backbone import Encoding
 from nvs.model.pooling import spaced_grid, whole_cells
@@ -217,15 +218,22 @@ def _read(
     others: Float[Tensor, "V h w P"],
     inverse: Float[Tensor, "V P"],
 ) -> tuple[Float[Tensor, "V h w"], Float[Tensor, "V h w"], Float[Tensor, "V h w"]]:
-    """Depth, the probability that it is right, and that of sky; one view at a time, which bounds memory."""
+    """Depth, the probability that it is right, and that of sky; a thread has one view at a time."""
     first, step = inverse[:, 0, None, None], (inverse[:, 1] - inverse[:, 0])[:, None, None]
-    said = []
-    for v in range(len(images)):
+    said: dict[int, Estimate] = {}
+
+    def read(v: int) -> None:
         planes = (t[v : v + 1].movedim(-1, 1).contiguous() for t in (volume, smooth, others))
         names = ("matching", "smoothed", "others")
-        said.append(network(Evidence(colours=images[v : v + 1], **dict(zip(names, planes)))))
+        said[v] = network(Evidence(colours=images[v : v + 1], **dict(zip(names, planes))))
+
+    if evenly(len(images)):
+        share(read, range(len(images)))
+    else:
+        for v in range(len(images)):
+            read(v)
     plane, confidence, sky = (
-        torch.cat([getattr(e, n) for e in said]) for n in ("plane", "confidence", "sky")
+        torch.cat([getattr(said[v], n) for v in range(len(images))]) for n in ("plane", "confidence", "sky")
     )
     return 1 / (first + plane * step), confidence.sigmoid(), sky.sigmoid()
 

@@ -1,5 +1,7 @@
 """Features of neighbouring photos, triangulated, and between which depths planes are worth trying."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import cv2
 import numpy as np
 import torch
@@ -43,7 +45,8 @@ def triangulated(
     extrinsics = cameras.extrinsics[0].double().cpu().numpy()
     intrinsics = cameras.intrinsics[0].double().cpu().numpy()
     masks = [None] * len(views.images[0]) if views.mask is None else views.mask[0]
-    found = [_features(image, most, keep) for image, keep in zip(views.images[0], masks)]
+    with ThreadPoolExecutor(max(1, torch.get_num_threads())) as pool:
+        found = list(pool.map(lambda image, keep: _features(image, most, keep), views.images[0], masks))
     points: list[list[np.ndarray]] = [[np.empty((0, 3))] for _ in found]
     done = set()
     for a, others in enumerate(_neighbours(cameras, neighbours)):

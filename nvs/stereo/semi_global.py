@@ -3,8 +3,10 @@
 import numpy as np
 from jaxtyping import Float
 
-from geometry.compiled import compiled
+from geometry.compiled import compiled, finite, inlined
 from nvs.rasterizer.cpu.threads import run
+
+QUARTER = np.float32(0.25)
 
 
 def semi_global(
@@ -26,41 +28,43 @@ def semi_global(
 
     Source: Hirschmueller 2008, with four directions.
     """
-    total = np.zeros_like(cost)
+    total = np.empty_like(cost)
     run(_directions, cost, grey, np.float32(step), np.float32(jump), np.float32(edge), total)
     return total
 
 
 @compiled
 def _directions(worker, workers, cost, grey, step, jump, edge, total):
-    """All four directions of every ``workers``-th view."""
+    """All four directions of every ``workers``-th view, in two passes: down, with both along rows, and up."""
     V, H, W, P = cost.shape
+    along, spare, upright = np.empty(P, np.float32), np.empty(P, np.float32), np.empty((W, P), np.float32)
     for view in range(worker, V, workers):
-        along = np.empty((W, P), np.float32)
-        for backward in range(2):
-            # Along rows: one path at a time.
-            for y in range(H):
-                for i in range(W):
-                    x = W - 1 - i if backward else i
-                    if i == 0:
-                        along[0] = cost[view, y, x]
-                    else:
-                        before = x + 1 if backward else x - 1
-                        price = _price(grey[view, y, x] - grey[view, y, before], step, jump, edge)
-                        _advance(along[0], cost[view, y, x], step, price, along[1])
-                    total[view, y, x] += np.float32(0.25) * along[0]
-            # Along columns: all of them row by row, so that memory is read in order.
-            spare = np.empty(P, np.float32)
-            for i in range(H):
-                y = H - 1 - i if backward else i
-                before = y + 1 if backward else y - 1
-                for x in range(W):
-                    if i == 0:
-                        along[x] = cost[view, y, x]
-                    else:
-                        price = _price(grey[view, y, x] - grey[view, before, x], step, jump, edge)
-                        _advance(along[x], cost[view, y, x], step, price, spare)
-                    total[view, y, x] += np.float32(0.25) * along[x]
+        costs, greys, totals = cost[view], grey[view], total[view]
+        for y in range(H):
+            for x in range(W):
+                _follow(along, costs[y, x], greys, y, x, y, x - 1, x == 0, step, jump, edge, spare)
+                _follow(upright[x], costs[y, x], greys, y, x, y - 1, x, y == 0, step, jump, edge, spare)
+                for p in range(P):
+                    totals[y, x, p] = QUARTER * along[p] + QUARTER * upright[x, p]
+            for x in range(W - 1, -1, -1):
+                _follow(along, costs[y, x], greys, y, x, y, x + 1, x == W - 1, step, jump, edge, spare)
+                for p in range(P):
+                    totals[y, x, p] += QUARTER * along[p]
+        for y in range(H - 1, -1, -1):
+            for x in range(W):
+                _follow(upright[x], costs[y, x], greys, y, x, y + 1, x, y == H - 1, step, jump, edge, spare)
+                for p in range(P):
+                    totals[y, x, p] += QUARTER * upright[x, p]
+
+
+@inlined
+def _follow(path, cost, grey, y, x, y_before, x_before, first, step, jump, edge, spare):
+    """Bring a path from the pixel before to this one, or start it."""
+    if first:
+        path[:] = cost
+    else:
+        price = _price(grey[y, x] - grey[y_before, x_before], step, jump, edge)
+        _advance(path, cost, step, price, spare)
 
 
 @compiled
@@ -68,18 +72,17 @@ def _price(difference, step, jump, edge):
     return step + (jump - step) / (np.float32(1) + abs(difference) / edge)
 
 
-@compiled
+@finite
 def _advance(path, cost, step, price, spare):
     """One pixel further: ``path`` in place."""
     P = len(path)
     least = path[0]
     for p in range(1, P):
         least = min(least, path[p])
+    jumped = least + price
+    spare[0] = min(min(path[0], jumped), path[1] + step)
+    for p in range(1, P - 1):
+        spare[p] = min(min(path[p], jumped), min(path[p - 1], path[p + 1]) + step)
+    spare[P - 1] = min(min(path[P - 1], jumped), path[P - 2] + step)
     for p in range(P):
-        spare[p] = min(path[p] - least, price)
-    for p in range(1, P):
-        spare[p] = min(spare[p], path[p - 1] - least + step)
-    for p in range(P - 1):
-        spare[p] = min(spare[p], path[p + 1] - least + step)
-    for p in range(P):
-        path[p] = spare[p] + cost[p]
+        path[p] = spare[p] - least + cost[p]

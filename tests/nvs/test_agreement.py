@@ -73,11 +73,37 @@ def test_a_floater_goes_and_the_wall_behind_it_stays(generator):
     truth = views.images[0, 1:4, :, 9:15, 10:22]
     assert (psnr(drawn, truth) > psnr(spoilt, truth) + 3).all()
     hidden = torch.zeros(1, 5, *SIZE, dtype=torch.bool)  # photos that may not be used disagree with nothing
-    unsaid = thinned_out(with_floater(gaussians), replace(views, mask=hidden))
-    assert_close(1 - unsaid.opacities, (1 - with_floater(gaussians).opacities).square())
+    unsaid = thinned_out(with_floater(gaussians), replace(views, mask=hidden)).opacities
+    seen = unsaid > 0
+    assert 0.5 < seen.float().mean() < 1
+    assert_close(1 - unsaid[seen], (1 - with_floater(gaussians).opacities[seen]).square())
 
 
-def test_the_more_photos_show_the_same_the_stricter(generator):
+def test_what_no_photo_shows_goes_unless_some_were_not_asked(generator, monkeypatch):
+    gaussians, views = wall(generator)
+    behind = replace(gaussians, means=torch.cat((gaussians.means[:, :-1], torch.tensor([[[0.0, 0, -9]]])), 1))
+    assert thinned_out(behind, views).opacities[0, -1] == 0
+    monkeypatch.setattr("nvs.agreement.MOST_ASKED", 3)
+    assert thinned_out(behind, views).opacities[0, -1] > 0.8
+
+
+def test_colours_alone_have_the_gradient_that_they_have_with_all_others(generator):
+    gaussians, views = wall(generator)
+    cameras = views.cameras[:, :2]
+    given = torch.rand(1, 400, 3, generator=generator).requires_grad_(True)
+    picture = torch.randn(1, 2, 3, *SIZE, generator=generator)
+    alone, *_ = torch.autograd.grad(
+        (rasterize(gaussians, cameras, SIZE, colors=given, backend="cpu").rgb * picture).sum(), given
+    )
+    free = replace(gaussians, means=gaussians.means.clone().requires_grad_(True))
+    drawn = rasterize(free, cameras, SIZE, colors=given, backend="cpu")
+    both, _ = torch.autograd.grad((drawn.rgb * picture).sum(), (given, free.means))
+    assert torch.equal(alone, both)
+    assert alone.abs().max() > 0
+
+
+def test_the_more_photos_show_the_same_the_stricter(generator, monkeypatch):
+    monkeypatch.setattr("nvs.agreement._HIDDEN", 0.0)
     gaussians, views = wall(generator)
     few, some, many, more = (
         thinned_out(with_floater(gaussians, (0.8, 0.4, 0.8)), views, photos=n).opacities[0, -1]

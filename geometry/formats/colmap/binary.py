@@ -11,6 +11,9 @@ from geometry.formats.colmap import records
 from geometry.formats.colmap.records import ColmapCamera, ColmapImage, ColmapModel, ColmapPoints
 
 _KEYPOINT = np.dtype([("xy", "<f8", 2), ("point", "<i8")])
+_POINT = np.dtype(
+    [("id", "<u8"), ("xyz", "<f8", 3), ("rgb", "u1", 3), ("error", "<f8"), ("length", "<u8")]
+)  # a track follows
 
 
 def read_cameras(path: Path) -> dict[int, ColmapCamera]:
@@ -65,9 +68,13 @@ def contents(model: ColmapModel) -> dict[str, bytes]:
         keypoints["xy"], keypoints["point"] = image.keypoints, image.point_ids
         images.append(struct.pack("<I7dI", image_id, *records.pose_numbers(image), image.camera_id))
         images.append(image.name.encode() + b"\0" + struct.pack("<Q", len(keypoints)) + keypoints.tobytes())
-    for point_id, xyz, rgb, error, track in records.point_rows(model.points):
-        points.append(struct.pack("<Q3d3BdQ", point_id, *xyz, *rgb, error, len(track)))
-        points.append(np.asarray(track, "<u4").tobytes())
+    heads = np.empty(len(model.points.ids), _POINT)
+    heads["id"], heads["xyz"], heads["rgb"] = model.points.ids, model.points.xyz, model.points.rgb
+    heads["error"] = model.points.errors_px
+    heads["length"] = [len(track) for track in model.points.tracks]
+    bare, size = heads.tobytes(), _POINT.itemsize
+    for i, track in enumerate(model.points.tracks):
+        points += bare[i * size : (i + 1) * size], track.astype("<u4").tobytes()
     return {"cameras": b"".join(cameras), "images": b"".join(images), "points3D": b"".join(points)}
 
 

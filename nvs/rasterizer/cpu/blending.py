@@ -15,6 +15,7 @@ from nvs.rasterizer.cpu.lanes import (
     lane_x,
     lane_y,
     load,
+    negative,
     prefetch,
     select,
     some,
@@ -28,6 +29,7 @@ F = np.float32
 ZERO, HALF, ONE = F(0), F(0.5), F(1)
 LOG_ALPHA_MIN, MOST_ALPHA = F(np.log2(ALPHA_MIN)), F(ALPHA_MAX)
 LIGHT_MIN = F(TRANSMITTANCE_MIN)
+UNREACHED = F(-128)
 
 # Words of a block's state: transmittance, then the four output channels, sixteen lanes each. The
 # transmittance of an opaque pixel is stored negative; a pixel outside the image starts opaque.
@@ -57,29 +59,35 @@ def read_record(records, record_ints, at, x0, y0):
 
 @inlined
 def exponents(x, y, shape):
-    """Pixel offsets of the mean, and the base-2 logarithm of alpha, in every lane."""
+    """Pixel offsets of the mean, and the base-2 logarithm of alpha in every lane; `UNREACHED` beyond it."""
     xx, xy, yy, log_opacity = shape
     dx, dy = x - lane_x(), y - lane_y()
-    return dx, dy, log_opacity - (dx * (xx * dx + xy * dy) + yy * dy * dy)
+    power = log_opacity - (dx * (xx * dx + xy * dy) + yy * dy * dy)
+    return dx, dy, select(power <= log_opacity, power, UNREACHED)
+
+
+@inlined
+def opacities(power):
+    """Alpha before it is cut off; 0 where it is under the threshold."""
+    reached = power >= LOG_ALPHA_MIN
+    return select(reached, exp2(select(reached, power, ZERO)), ZERO)
 
 
 @inlined
 def blend_block(state, at, x, y, shape, features):
     """Lay one Gaussian over one block; returns whether any pixel is not yet opaque."""
-    light = load(state, at)
     _, _, power = exponents(x, y, shape)
-    reached = (power >= LOG_ALPHA_MIN) & (power <= shape[3]) & (light > ZERO)
-    if not some(reached):
+    if not some(power >= LOG_ALPHA_MIN):
         return True
-    alpha = exp2(select(reached, power, ZERO))
+    light, alpha = load(state, at), opacities(power)
     alpha = select(alpha < MOST_ALPHA, alpha, MOST_ALPHA)
-    left = light - light * alpha
-    used = reached & (left > LIGHT_MIN)
+    left = light - light * alpha  # as it was where nothing is laid over a pixel, negative of an opaque one
+    used = left > LIGHT_MIN
     weight = select(used, light * alpha, ZERO)
     for k in range(4):
         channel = at + (k + 1) * LANES
         store(state, channel, load(state, channel) + weight * features[k])
-    light = select(used, left, select(reached, -light, light))
+    light = select(used, left, negative(light))
     store(state, at, light)
     return some(light > ZERO)
 

@@ -10,7 +10,7 @@ With w = light * alpha and q = sum of channel gradients times the Gaussian's cha
 
 import numpy as np
 
-from geometry.compiled import compiled
+from geometry.compiled import compiled, inlined
 from nvs.rasterizer.cpu import layout as L
 from nvs.rasterizer.cpu.blending import (
     INDEX,
@@ -18,11 +18,23 @@ from nvs.rasterizer.cpu.blending import (
     LOG_ALPHA_MIN,
     MOST_ALPHA,
     exponents,
+    opacities,
     reached_blocks,
     read_record,
     start_tile,
 )
-from nvs.rasterizer.cpu.lanes import LANES, element, exp2, load, prefetch, select, some, splat, store, sums
+from nvs.rasterizer.cpu.lanes import (
+    LANES,
+    element,
+    load,
+    negative,
+    prefetch,
+    select,
+    some,
+    splat,
+    store,
+    sums,
+)
 
 F = np.float32
 ZERO, HALF, ONE = F(0), F(0.5), F(1)
@@ -32,6 +44,14 @@ AHEAD = 16  # records fetched ahead of the one being used
 STATE = 6 * LANES
 BEHIND = LANES
 GRADIENTS = 2 * LANES
+
+
+@inlined
+def place_of_tile(tile, tiles_x, columns, rows):
+    """Where a tile comes among those that a Gaussian's pixel ranges reach."""
+    first_x, last_x = (columns & 0xFFFF) >> L.TILE_SHIFT, columns >> 16 >> L.TILE_SHIFT
+    first_y = (rows & 0xFFFF) >> L.TILE_SHIFT
+    return (tile // tiles_x - first_y) * (last_x - first_x + 1) + tile % tiles_x - first_x
 
 
 @compiled
@@ -81,17 +101,16 @@ def blend_tile_backward(
                 if not live >> block & 1:
                     continue
                 word = STATE * block
-                light = load(state, word)
                 dx, dy, power = exponents(x - F(4 * column), y - F(4 * row), shape)
-                reached = (power >= LOG_ALPHA_MIN) & (power <= shape[3]) & (light > ZERO)
+                reached = power >= LOG_ALPHA_MIN
                 if not some(reached):
                     continue
                 hit = True
-                raw = exp2(select(reached, power, ZERO))
+                light, raw = load(state, word), opacities(power)
                 alpha = select(raw < MOST_ALPHA, raw, MOST_ALPHA)
                 remains = ONE - alpha
                 left_over = light - light * alpha
-                used = reached & (left_over > LIGHT_MIN)
+                used = left_over > LIGHT_MIN
                 weight = select(used, light * alpha, ZERO)
                 g_red, g_green = load(state, word + GRADIENTS), load(state, word + GRADIENTS + LANES)
                 g_blue = load(state, word + GRADIENTS + 2 * LANES)
@@ -99,26 +118,22 @@ def blend_tile_backward(
                 q = g_red * red + g_green * green + g_blue * blue + g_depth * depth
                 behind = load(state, word + BEHIND) - weight * q
                 store(state, word + BEHIND, behind)
+                one = select(used, alpha * (light * q - behind / remains), ZERO)
                 # Where alpha is cut off, it no longer depends on the Gaussian's shape and opacity.
-                one = select(used & (raw <= MOST_ALPHA), alpha * (light * q - behind / remains), ZERO)
+                one = select(raw <= MOST_ALPHA, one, ZERO)
+                one = select(reached, one, ZERO)
                 one_x, one_y = one * dx, one * dy
                 v, v_x, v_y = v + one, v_x + one_x, v_y + one_y
                 v_xx, v_xy, v_yy = v_xx + one_x * dx, v_xy + one_x * dy, v_yy + one_y * dy
                 v_red, v_green = v_red + weight * g_red, v_green + weight * g_green
                 v_blue, v_depth = v_blue + weight * g_blue, v_depth + weight * g_depth
-                light = select(used, left_over, select(reached, -light, light))
+                light = select(used, left_over, negative(light))
                 store(state, word, light)
                 if not some(light > ZERO):
                     live &= ~(1 << block)
         if hit:
-            first_x, last_x = (columns & 0xFFFF) >> L.TILE_SHIFT, columns >> 16 >> L.TILE_SHIFT
-            first_y = (rows & 0xFFFF) >> L.TILE_SHIFT
-            slot = (
-                chunk_slots[index >> chunk_shift]
-                + element(record_ints, at + L.SLOT)
-                + (tile_y - first_y) * (last_x - first_x + 1)
-                + tile_x - first_x
-            )  # fmt: skip
+            first = chunk_slots[index >> chunk_shift] + element(record_ints, at + L.SLOT)
+            slot = first + place_of_tile(tile, tiles_x, columns, rows)
             touched[slot] = 1
             store(
                 entry_sums,

@@ -18,6 +18,7 @@ from nvs.rasterizer.cpu.view import (
     Scene,
     blend_view,
     blend_view_backward,
+    gather_view,
     project_view,
     project_view_backward,
 )
@@ -77,9 +78,10 @@ class _Rasterize(torch.autograd.Function):
         inputs, (packed, *image), views = saved[:5], saved[5:9], saved[9:]
         B, V = packed.shape[:2]
         given = [t.contiguous() for t in image_gradients]
+        if ctx.degree < 0 and ctx.needs_input_grad[2:] == (*4 * [False], True, *3 * [False]):
+            return *6 * [None], _of_colors(ctx.settings, inputs[4], given[0], views), *3 * [None]
         gradients = [torch.from_numpy(workspace.take(tuple(t.shape))) for t in inputs]
         camera_gradients = torch.zeros(packed.shape, dtype=torch.float64)
-        per_view = len(Binned.__dataclass_fields__)
         for b in range(B):
             scene = _scene(inputs, b, ctx.degree)
             outputs = [t[b].view(-1).numpy() for t in gradients]
@@ -87,8 +89,7 @@ class _Rasterize(torch.autograd.Function):
                 for output in outputs:
                     output.fill(0)
             for v in range(V):
-                at = per_view * (b * V + v)
-                binned = Binned(*(t.numpy() for t in views[at : at + per_view]))
+                binned = _binned(views, b * V + v)
                 planes = ([t[b, v].numpy() for t in tensors] for tensors in (image, given))
                 shift = chunk_shift(scene.count)
                 sums = blend_view_backward(binned, ctx.settings, shift, *planes)
@@ -97,6 +98,23 @@ class _Rasterize(torch.autograd.Function):
                 )
                 camera_gradients[b, v] = torch.from_numpy(of_camera)
         return None, None, *gradients, *_unpack_cameras(camera_gradients.to(torch.float32))
+
+
+def _of_colors(
+    settings: Settings, colors: Tensor, given: Float[Tensor, "B V 3 H W"], views: Sequence[Tensor]
+) -> Float[Tensor, "B N 3"]:
+    """The colours' gradient, where nothing else's is asked for: a fraction of the work."""
+    gradient = torch.zeros_like(colors)
+    for b in range(given.shape[0]):
+        for v in range(given.shape[1]):
+            binned, output = _binned(views, b * given.shape[1] + v), gradient[b].view(-1).numpy()
+            gather_view(binned, settings, given[b, v].numpy(), output, fresh=v == 0)
+    return gradient
+
+
+def _binned(views: Sequence[Tensor], view: int) -> Binned:
+    per_view = len(Binned.__dataclass_fields__)
+    return Binned(*(t.numpy() for t in views[per_view * view : per_view * (view + 1)]))
 
 
 def _scene(inputs: Sequence[Tensor], b: int, degree: int) -> Scene:

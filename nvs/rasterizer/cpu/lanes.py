@@ -190,6 +190,17 @@ def select(typing, condition, yes, no):
 
 
 @intrinsic
+def negative(typing, value):
+    """Minus the absolute value of each lane."""
+
+    def emit(builder, value):
+        bits = builder.or_(builder.bitcast(value, _INTS), _whole(1 << 31))
+        return builder.bitcast(bits, _VECTOR)
+
+    return lanes(lanes), _inline(emit)
+
+
+@intrinsic
 def some(typing, condition):
     """Whether the mask holds in any lane."""
 

@@ -9,6 +9,8 @@ from nvs.rasterizer.cpu.binning import chunk_shift, place_chunks, scatter
 from nvs.rasterizer.cpu.blending import STATE, blend
 from nvs.rasterizer.cpu.blending_backward import STATE as STATE_BACKWARD
 from nvs.rasterizer.cpu.blending_backward import blend_backward
+from nvs.rasterizer.cpu.gathering import STATE as STATE_GATHER
+from nvs.rasterizer.cpu.gathering import collect, gather
 from nvs.rasterizer.cpu.projection import project
 from nvs.rasterizer.cpu.projection_backward import project_backward
 from nvs.rasterizer.cpu.threads import run, worker_count
@@ -129,3 +131,28 @@ def project_view_backward(
         binned.places, entry_sums, touched, fresh, *gradients, camera_gradient,
     )  # fmt: skip
     return camera_gradient.sum(axis=0)
+
+
+def gather_view(
+    binned: Binned,
+    settings: Settings,
+    rgb_gradient: np.ndarray,
+    color_gradient: np.ndarray,
+    *,
+    fresh: bool,
+) -> None:
+    """Write (or add) the gradient of the colours alone; see `project_view_backward`."""
+    total, count = int(binned.offsets[-1]), len(binned.places) // L.PLACE
+    states, shift = workspace.take((worker_count(), 16 * STATE_GATHER)), chunk_shift(count)
+    entry_sums, touched = workspace.take(total * L.SUMS), workspace.take(total, np.uint8)
+    touched.fill(0)
+    run(
+        gather,
+        *settings.image_size, binned.records, binned.records.view(np.int32), binned.order, binned.offsets,
+        binned.used, states, rgb_gradient, shift, binned.chunk_slots, entry_sums, touched,
+        workers=len(states),
+    )  # fmt: skip
+    run(
+        collect,
+        count, shift, binned.chunk_slots, binned.places, entry_sums, touched, fresh, color_gradient,
+    )  # fmt: skip
