@@ -52,6 +52,7 @@ class GaussianOptions:
             same number gives the same Gaussians, on whatever machine time was short.
         refine_cameras: optimise the photos' poses with them.
         exposure: estimate exposure and white balance of each photo that is refined on.
+        moving: leave out of refinement what moved between the photos (`nvs.refine.moving`).
         seed: of every random choice.
         backend: of the rasterizer: auto, cuda, cpu or torch.
     """
@@ -66,6 +67,7 @@ class GaussianOptions:
     refine: int | None = None
     refine_cameras: bool = False
     exposure: bool = False
+    moving: bool = False
     seed: int = 0
     backend: str = "auto"
 
@@ -82,6 +84,8 @@ class GaussianOptions:
         require_one_of("quality", self.quality, QUALITIES)
         if self.refine is not None and self.refine < 0:
             raise InputError(f"refine: expected 0 steps or more, got {self.refine}")
+        if self.moving and not self.refines:
+            raise InputError("moving: expected refinement, in which it is found; got a draft")
         if self.minutes is not None and not self.minutes > 0:
             raise InputError(f"minutes: expected more than 0, got {self.minutes}")
 

@@ -228,6 +228,7 @@ class Pipeline:
                 seed=options.seed,
                 move=range(1, photos.images.shape[1]) if options.refine_cameras else move,
                 exposure=options.exposure,
+                moving=options.moving,
                 report=self.report,
                 **drawn,
             )

@@ -106,6 +106,12 @@ def parser() -> argparse.ArgumentParser:
         help="for photos that were not exposed alike: estimate each one's exposure and white balance, so "
         "that the Gaussians have the colours of the mean photo",
     )
+    g.add_argument(
+        "--moving",
+        action="store_true",
+        help="leave out what moved while the photos were taken: parts of a photo that show what the others "
+        "do not (needs refinement)",
+    )
     g.add_argument("--seed", type=int, default=0, help="of --cameras sfm and --refine (default 0)")
     g = p.add_argument_group("views")
     g.add_argument(

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from geometry.errors import InputError
@@ -21,6 +21,7 @@ from nvs.gaussians import Gaussians
 from nvs.metrics import psnr, unmasked
 from nvs.model.pooling import whole_cells
 from nvs.rasterizer import rasterize
+from nvs.refine.moving import LOOKS, moved
 from nvs.refine.ssim_loss import Photo, dissimilarity
 
 _REPORTS = 12  # lines of progress, in even steps
@@ -55,6 +56,7 @@ class Refined:
     seconds: float
     psnr: float  # dB, mean of the training photos before their last step
     interrupted: bool = False
+    moved: float | None = None  # share of the used pixels that was left out at the end; None: not looked for
 
     @property
     def summary(self) -> str:
@@ -69,6 +71,7 @@ class Refined:
             "training_psnr": round(self.psnr, 4),
             "exposures": None if self.exposures is None else self.exposures.cpu().numpy().round(4).tolist(),
             "interrupted": self.interrupted,
+            "moved": None if self.moved is None else round(self.moved, 4),
         }
 
 
@@ -83,6 +86,7 @@ def refine(
     most_seconds: float | None = None,
     move: Sequence[int] = (),
     exposure: bool = False,
+    moving: bool = False,
     background: Float[Tensor, " 3"] | None = None,
     backend: str = "auto",
     report: Callable[[str], None] = lambda line: None,
@@ -102,6 +106,7 @@ def refine(
         move: photos whose poses are optimised, too; one at least should stay, to hold the world in place.
         exposure: an affine map of colours per photo is estimated, for exposure and white balance. The mean
             of the maps is held at the identity, so the Gaussians have the colours of the mean photo.
+        moving: parts of photos that show what the others do not are left out from a fifth of the steps on.
         report: takes a line of progress now and then.
 
     Raises:
@@ -119,6 +124,7 @@ def refine(
     interval = max(10, round(steps / _REPORTS))
     latest: deque[Tensor] = deque(maxlen=V)  # PSNR of the last round
     start, interrupted, done = time.perf_counter(), False, 0
+    looks, given, gone = deque(LOOKS if moving else ()), photos.mask, None
 
     with torch.inference_mode(False), torch.enable_grad():
         try:
@@ -128,6 +134,14 @@ def refine(
                     break
                 view, over = next(order), (time.perf_counter() - start) / (most_seconds or math.inf)
                 progress = max(step / steps, over)  # rates fall to the end, also where time ends it
+                if looks and progress >= looks[0]:
+                    looks.popleft()
+                    still = torch.stack([~state.moved(v) for v in range(V)])[None]
+                    photos = replace(photos, mask=still if given is None else still & given)
+                    gone = 1 - float((still if given is None else still[given]).float().mean())
+                    report(
+                        f"refine: step {step} of {steps}, {gone:.1%} of the photos has moved and is left out"
+                    )
                 photo = _photo(photos, view, halved=is_coarse(step, progress, V))
                 latest.append(state.learn(view, photo, progress, dissimilar))
                 done = step + 1
@@ -146,6 +160,7 @@ def refine(
         seconds=time.perf_counter() - start,
         psnr=_mean(latest),
         interrupted=interrupted,
+        moved=gone,
     )
 
 
@@ -285,6 +300,14 @@ class _State:
         self._optimizer.step()
         kept = None if photo.mask is None else photo.mask[None]
         return psnr(drawn.detach().clamp(0, 1)[None], photo.image[None], kept)[0]
+
+    @torch.no_grad()
+    def moved(self, view: int) -> Bool[Tensor, "H W"]:
+        """Where a photo shows what the others do not."""
+        photo = _photo(self._photos, view, halved=False).image
+        camera = self.cameras()[:, view : view + 1]
+        drawn = rasterize(self.gaussians(), camera, self._photos.image_size, **self._drawn)
+        return moved(self._exposed(drawn.rgb[0, 0], view)[0], drawn.alpha[0, 0], photo)
 
     def _exposed(self, drawn: Float[Tensor, "3 H W"], view: int) -> tuple[Tensor, Tensor | float]:
         """A rendering as a photo was exposed, and how far (squared) that is from leaving it as it is."""

@@ -13,6 +13,7 @@ from nvs.gaussians import Gaussians, rgb_to_sh
 from nvs.metrics import psnr
 from nvs.rasterizer import rasterize
 from nvs.refine import Rates, optimise, refine, step_seconds
+from nvs.refine.moving import LOOKS, moved
 
 SIZE = (24, 32)
 
@@ -168,6 +169,49 @@ def test_photos_of_other_exposures_leave_the_mean_photos_colours():
     found = with_map.exposures[:, :, :3].diagonal(dim1=-2, dim2=-1)
     assert_close(with_map.exposures.mean(dim=0), torch.eye(3, 4))
     assert torch.corrcoef(torch.stack((found.flatten(), gains.flatten())))[0, 1] > 0.9
+
+
+def with_a_figure(photos, view, colour=(1.0, 0.0, 1.0)):
+    """The photos, one of them with something that stood before it for a moment."""
+    images = photos.images.clone()
+    images[0, view, :, 8:18, 12:20] = torch.tensor(colour)[:, None, None]
+    return replace(photos, images=images)
+
+
+def test_what_moved_is_left_out():
+    gaussians, photos = scene()
+    crowded = with_a_figure(with_a_figure(photos, 1), 4)
+    lines = []
+    left_out, kept = (
+        refine(spoilt(gaussians), crowded, steps=180, moving=m, report=lines.append) for m in (True, False)
+    )
+    ours, theirs = (score(done.gaussians, photos)[[1, 4]].mean() for done in (left_out, kept))
+    assert ours > theirs + 1
+    assert kept.moved is None
+    figures = 2 * 10 * 8 / (6 * SIZE[0] * SIZE[1])
+    assert 0.5 * figures < left_out.moved < 3 * figures
+    assert sum("has moved and is left out" in line for line in lines) == len(LOOKS)
+
+
+def test_given_masks_hold_beside_what_moved():
+    gaussians, photos = scene()
+    mask = torch.ones(1, 6, *SIZE, dtype=torch.bool)
+    mask[0, 2, :, :16] = False
+    done = refine(spoilt(gaussians), replace(photos, mask=mask), steps=60, moving=True)
+    assert done.moved < 0.02  # what is masked anyway does not count, and nothing else moved
+
+
+def test_a_part_that_differs_has_moved_if_something_is_known_there():
+    photo = torch.rand(3, 80, 120, generator=torch.Generator().manual_seed(0)) * 0.05 + 0.4
+    drawn, alpha = photo.clone(), torch.ones(80, 120)
+    drawn[:, 30:50, 40:70] += 0.4
+    found = moved(drawn, alpha, photo)
+    assert found[30:50, 40:70].all()
+    assert found.float().mean() < 0.15
+    assert not moved(drawn, 0 * alpha, photo).any()
+    assert not moved(photo, alpha, photo).any()
+    assert not moved(photo + 0.4, alpha, photo).any()  # all of it: not a thing that moved
+    assert not moved(torch.where(found, photo + 0.15, photo), alpha, photo).any()  # a shade
 
 
 def test_higher_harmonics_are_kept():

@@ -2,6 +2,7 @@
 
 import pytest
 
+from geometry.errors import InputError
 from nvs.options import GaussianOptions
 from nvs.refine import plan_refinement
 
@@ -55,3 +56,9 @@ def test_the_time_is_said_before_and_kept():
     assert not GaussianOptions(quality="draft").refines
     assert not GaussianOptions(refine=0).refines
     assert GaussianOptions().refines
+
+
+def test_a_draft_has_no_step_in_which_to_find_what_moved():
+    with pytest.raises(InputError, match="expected refinement"):
+        GaussianOptions(moving=True, quality="draft")
+    assert GaussianOptions(moving=True, quality="draft", refine=10).refines
