@@ -23,7 +23,14 @@ from geometry.stored_config import changes
 
 VERSION = 1
 # What a model's run did before its identity said so.
-_UNSTATED = {"depth": "network", "refine": 0, "refine_cameras": False, "exposure": False, "seed": 0}
+_UNSTATED = {
+    "depth": "network",
+    "refine": 0,
+    "refine_cameras": False,
+    "exposure": False,
+    "moving": False,
+    "seed": 0,
+}
 
 
 class Store:
