@@ -23,7 +23,12 @@ _LUMINANCE, _RED_LESS_BLUE = (0.299, 0.587, 0.114), (0.5, 0.0, -0.5)
 
 @torch.no_grad()
 def thinned_out(
-    gaussians: Gaussians, views: Views, *, photos: int | None = None, backend: str = "auto"
+    gaussians: Gaussians,
+    views: Views,
+    *,
+    photos: int | None = None,
+    keep_hidden: bool = False,
+    backend: str = "auto",
 ) -> Gaussians:
     """One scene's Gaussians, each as opaque as photos from all over the capture bear out.
 
@@ -38,6 +43,7 @@ def thinned_out(
     Args:
         views: with cameras in the Gaussians' world; what their masks hide says nothing.
         photos: that the Gaussians were made from; None: all of them.
+        keep_hidden: what photos show next to nothing of stays as well.
     """
     differences = _disagreement(gaussians, views, backend)
     around, alphas = _around(gaussians, views, differences, backend)
@@ -47,8 +53,10 @@ def thinned_out(
     depth = 2 * _optical_depth(gaussians.opacities, 0.999) / (1 + 2 * ratio) ** strict
     thinned = replace(gaussians, opacities=-torch.expm1(-depth))
     lost, pixels = _lost(thinned, views, alphas, backend)
-    hidden = (pixels < _HIDDEN) & (len(alphas) == views.images.shape[1])
-    return replace(gaussians, opacities=torch.where(hidden, 0.0, -torch.expm1(-depth * lost)))
+    opacities = -torch.expm1(-depth * lost)
+    if not keep_hidden and len(alphas) == views.images.shape[1]:
+        opacities = torch.where(pixels < _HIDDEN, 0.0, opacities)
+    return replace(gaussians, opacities=opacities)
 
 
 def _in_picture(gaussians: Gaussians, views: Views) -> float:

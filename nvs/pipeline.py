@@ -157,7 +157,13 @@ class Pipeline:
         posed = replace(views, cameras=joined.geometry.cameras) if len(seeds) == V else views
         if options.prune and kind in SWEPT and V >= ENOUGH:
             with self.watch("agreement"):
-                gaussians = thinned_out(gaussians, posed, photos=len(seeds), backend=options.backend)
+                gaussians = thinned_out(
+                    gaussians,
+                    posed,
+                    photos=len(seeds),
+                    keep_hidden=options.refines,  # else the sample below had fewer
+                    backend=options.backend,
+                )
                 gaussians = gaussians[:, gaussians.opacities[0] >= MIN_OPACITY]
         if options.refines and options.spacing is None and spacing < REFINED_SPACING:
             with self.watch("sampling"):

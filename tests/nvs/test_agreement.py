@@ -83,6 +83,7 @@ def test_what_no_photo_shows_goes_unless_some_were_not_asked(generator, monkeypa
     gaussians, views = wall(generator)
     behind = replace(gaussians, means=torch.cat((gaussians.means[:, :-1], torch.tensor([[[0.0, 0, -9]]])), 1))
     assert thinned_out(behind, views).opacities[0, -1] == 0
+    assert thinned_out(behind, views, keep_hidden=True).opacities[0, -1] > 0.8
     monkeypatch.setattr("nvs.agreement.MOST_ASKED", 3)
     assert thinned_out(behind, views).opacities[0, -1] > 0.8
 
