@@ -113,13 +113,14 @@ def test_all_photos_are_asked_about_the_gaussians_of_the_seeds(capture, monkeypa
     monkeypatch.setattr(seeds, "SEEDS", 3)
     asked = []
 
-    def recorded(gaussians, views, *, photos, backend):
-        asked.append((views.images.shape[1], photos))
+    def recorded(gaussians, views, *, photos, keep_hidden, backend):
+        asked.append((views.images.shape[1], photos, keep_hidden))
         return gaussians
 
     monkeypatch.setattr(pipeline_module, "thinned_out", recorded)
-    Pipeline(splatter=photo_colours(), options=GaussianOptions(refine=1)).splat(capture[0])
-    assert asked == [(5, 3)]
+    for steps in (1, 0):  # hidden ones are sampled before refinement, and left out of a draft
+        Pipeline(splatter=photo_colours(), options=GaussianOptions(refine=steps)).splat(capture[0])
+    assert asked == [(5, 3, True), (5, 5, False)]
 
 
 def test_minutes_limit_the_seeds_after_a_trial(capture, monkeypatch):
