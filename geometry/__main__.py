@@ -1,5 +1,6 @@
 """The `geometry` command: its subcommands, each in the module that does the work."""
 
+import atexit
 import gc
 import importlib
 import sys
@@ -23,9 +24,9 @@ def main(argv: list[str] | None = None) -> int:
 def dispatch(program: str, commands: dict[str, tuple[str, str]], argv: list[str]) -> int:
     """Run one of a program's subcommands, list them, or tell the version."""
     if argv and argv[0] in commands:
-        status = importlib.import_module(commands[argv[0]][0]).main(argv[1:])
-        gc.freeze()  # else the interpreter looks through all of torch once more before it ends: half a second
-        return status
+        # Else the interpreter looks through all of torch once more before it ends: half a second.
+        atexit.register(gc.freeze)
+        return importlib.import_module(commands[argv[0]][0]).main(argv[1:])
     if argv == ["--version"]:
         from geometry.version import version
 

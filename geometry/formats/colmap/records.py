@@ -1,6 +1,6 @@
 """A COLMAP model in memory, and the rules that its two file forms share."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -152,12 +152,6 @@ def pose_numbers(image: ColmapImage) -> list[float]:
     rotation = torch.from_numpy(np.ascontiguousarray(image.extrinsics[:3, :3]))
     quat = rotations.wxyz_from_xyzw(rotations.quat_xyzw_from_matrix(rotation))
     return [*quat.tolist(), *image.extrinsics[:3, 3].tolist()]
-
-
-def point_rows(points: ColmapPoints) -> Iterator[tuple]:
-    """(id, xyz, rgb, error, track) of each point."""
-    columns = (points.ids, points.xyz, points.rgb, points.errors_px)
-    return zip(*(column.tolist() for column in columns), points.tracks)
 
 
 def model_from_cameras(

@@ -104,7 +104,7 @@ def _of_colors(
     settings: Settings, colors: Tensor, given: Float[Tensor, "B V 3 H W"], views: Sequence[Tensor]
 ) -> Float[Tensor, "B N 3"]:
     """The colours' gradient, where nothing else's is asked for: a fraction of the work."""
-    gradient = torch.zeros_like(colors)
+    gradient = torch.zeros_like(colors)  # of no view it is none
     for b in range(given.shape[0]):
         for v in range(given.shape[1]):
             binned, output = _binned(views, b * given.shape[1] + v), gradient[b].view(-1).numpy()
