@@ -1,6 +1,8 @@
 """What the commands share."""
 
+import os
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -9,6 +11,7 @@ from pretended_cuda import pretended_cuda
 
 from eval.__main__ import main as eval_main
 from geometry import __version__, version
+from geometry.__main__ import SPINS
 from geometry.__main__ import main as geometry_main
 from geometry.device import pick_device
 from geometry.errors import InputError
@@ -39,6 +42,29 @@ def test_every_program_tells_its_version(main, program, capsys):
     said = capsys.readouterr().out
     assert said.startswith(f"{program} {__version__}")
     assert (commit() or "") in said
+
+
+@pytest.mark.parametrize(
+    ("stated", "spins"),
+    [({}, SPINS), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "None")],
+)
+def test_commands_bound_how_long_threads_spin_before_torch_is_imported(stated, spins, tmp_path):
+    """Beside other work refinement took six times as long without (docs/performance.md)."""
+    (tmp_path / "told.py").write_text(
+        "import os, sys\n"
+        "def main(argv):\n"
+        "    print('torch' in sys.modules, os.environ.get('GOMP_SPINCOUNT'))\n"
+    )
+    code = "from geometry.__main__ import dispatch; dispatch('nvs', {'x': ('told', '')}, ['x'])"
+    bare = {k: v for k, v in os.environ.items() if k not in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")}
+    told = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**bare, **stated, "PYTHONPATH": f"{ROOT}{os.pathsep}{tmp_path}"},
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    assert told.stdout.split() == ["False", spins]
 
 
 def test_a_commit_is_that_of_this_code_alone(tmp_path, monkeypatch):
