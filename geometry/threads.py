@@ -7,14 +7,14 @@ takes pieces of the work through many operations, and they meet once.
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor, wait
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from threading import Barrier
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 
-Item = TypeVar("Item")
+Item, Result = TypeVar("Item"), TypeVar("Result")
 IDLE = 0.1  # share of the threads' time that may be lost where pieces are few
 _pools: dict[int, ThreadPoolExecutor] = {}
 
@@ -36,19 +36,16 @@ def share(function: Callable[[Item], object], items: Iterable[Item]) -> None:
     (autocast, inference) hold. Returns, or raises what one of them raised or Ctrl-C, when all have ended.
     """
     rest = deque(items)
-    inference, narrow = torch.is_inference_mode_enabled(), torch.is_autocast_enabled("cpu")
-    dtype = torch.get_autocast_dtype("cpu")
 
-    def work() -> None:
-        modes = torch.inference_mode(inference), torch.autocast("cpu", dtype=dtype, enabled=narrow)
-        with modes[0], modes[1], torch.no_grad():
-            while rest:
-                try:
-                    item = rest.popleft()
-                except IndexError:  # another thread was quicker
-                    return
-                function(item)
+    def take() -> None:
+        while rest:
+            try:
+                item = rest.popleft()
+            except IndexError:  # another thread was quicker
+                return
+            function(item)
 
+    work = _in_these_modes(take)
     threads = torch.get_num_threads()
     futures = [_pool(threads).submit(work) for _ in range(threads)]
     try:
@@ -57,6 +54,46 @@ def share(function: Callable[[Item], object], items: Iterable[Item]) -> None:
     finally:
         rest.clear()  # what is not begun, if something failed
         wait(futures)
+
+
+def in_order(
+    function: Callable[[Item], Result], items: Sequence[Item], device: torch.device
+) -> Iterator[Result]:
+    """``function(item)`` for all items, in their order and as they are asked for; without gradients.
+
+    On a CPU, where items are `evenly` many, every thread takes whole ones as in `share`; as many as there are
+    threads, and one more, are begun before they are asked for. Else each item has all threads.
+    """
+    work = _in_these_modes(function)
+    if device.type != "cpu" or not evenly(len(items)):
+        yield from map(work, items)
+        return
+    threads = torch.get_num_threads()
+    begun: deque[Future[Result]] = deque()
+    try:
+        for item in items:
+            begun.append(_pool(threads).submit(work, item))
+            if len(begun) > threads:
+                yield begun.popleft().result()
+        while begun:
+            yield begun.popleft().result()
+    finally:
+        for future in begun:
+            future.cancel()
+        wait(begun)
+
+
+def _in_these_modes(function: Callable[..., Result]) -> Callable[..., Result]:
+    """The function without gradients, in the inference mode and autocast of the thread that calls this."""
+    inference, narrow = torch.is_inference_mode_enabled(), torch.is_autocast_enabled("cpu")
+    dtype = torch.get_autocast_dtype("cpu")
+
+    def work(*arguments: Any) -> Result:
+        modes = torch.inference_mode(inference), torch.autocast("cpu", dtype=dtype, enabled=narrow)
+        with modes[0], modes[1], torch.no_grad():
+            return function(*arguments)
+
+    return work
 
 
 def _pool(threads: int) -> ThreadPoolExecutor:

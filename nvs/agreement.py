@@ -9,6 +9,7 @@ from torch import Tensor
 
 from geometry.ops.pinhole import project
 from geometry.scenes.view_selection import evenly_spaced
+from geometry.threads import in_order
 from geometry.views import Views
 from nvs.gaussians import Gaussians, sh_to_rgb
 from nvs.rasterizer.gather import MOST_ASKED, gather
@@ -63,7 +64,7 @@ def _in_picture(gaussians: Gaussians, views: Views) -> float:
     """The share of the Gaussians that lie in a photo's frustum, hidden or not; mean over photos."""
     H, W = views.image_size
     shares = []
-    for v in evenly_spaced(views.images.shape[1], MOST_ASKED):
+    for v in _asked(views):
         (x, y), z = (
             t[0, 0].movedim(-1, 0) for t in project(gaussians.means[:, None], views.cameras[:, v : v + 1])
         )
@@ -77,14 +78,15 @@ def _disagreement(gaussians: Gaussians, views: Views, backend: str) -> Float[Ten
     channels = gaussians.means.new_tensor((_LUMINANCE, _RED_LESS_BLUE))
     own = channels @ sh_to_rgb(gaussians.sh[0, :, 0]).mT
     total, votes = own.new_zeros(len(own[0])), own.new_zeros(len(own[0]))
-    for v in evenly_spaced(views.images.shape[1], MOST_ASKED):
+
+    def said(v: int) -> Float[Tensor, "3 N"]:
         photo = torch.einsum("ij,jhw->ihw", channels, views.images[0, v].to(channels))
         picture = torch.cat((torch.ones_like(photo[:1]), photo))
         if views.mask is not None:
             picture = picture * views.mask[0, v].to(picture)
-        weight, *seen = gather(
-            gaussians, views.cameras[:, v : v + 1], picture, views.image_size, backend=backend
-        )
+        return gather(gaussians, views.cameras[:, v : v + 1], picture, views.image_size, backend=backend)
+
+    for weight, *seen in in_order(said, _asked(views), own.device):
         vote = weight / (weight + _FAINT)
         total += vote * (torch.stack(seen) / weight.clamp(min=1e-6) - own).square().mean(dim=0)
         votes += vote
@@ -93,22 +95,22 @@ def _disagreement(gaussians: Gaussians, views: Views, backend: str) -> Float[Ten
 
 def _around(
     gaussians: Gaussians, views: Views, values: Float[Tensor, " N"], backend: str
-) -> tuple[Float[Tensor, " N"], list[Float[Tensor, "H W"]]]:
-    """The mean of all Gaussians' values where each is seen, by blending weight; and the pictures' alpha.
+) -> tuple[Float[Tensor, " N"], dict[int, Float[Tensor, "H W"]]]:
+    """The mean of all Gaussians' values where each is seen, by blending weight; and alpha by picture.
 
     Of what no picture shows the mean is 0.
     """
-    alphas = []
+    alphas: dict[int, Float[Tensor, "H W"]] = {}
     colors = torch.stack((values, torch.ones_like(values), torch.zeros_like(values)), dim=-1)
     total, weights = torch.zeros_like(values), torch.zeros_like(values)
 
-    def blended(drawn: Float[Tensor, "3 H W"]) -> Float[Tensor, "3 H W"]:
-        alphas.append(drawn[1])
-        mean = drawn[0] / drawn[1].clamp(min=1e-3)
-        return torch.stack((mean, torch.ones_like(mean), torch.zeros_like(mean)))
+    def mean_of(v: int) -> Float[Tensor, "3 N"]:
+        def blended(drawn: Float[Tensor, "3 H W"]) -> Float[Tensor, "3 H W"]:
+            alphas[v] = drawn[1]
+            mean = drawn[0] / drawn[1].clamp(min=1e-3)
+            return torch.stack((mean, torch.ones_like(mean), torch.zeros_like(mean)))
 
-    for v in evenly_spaced(views.images.shape[1], MOST_ASKED):
-        found, weight, _ = gather(
+        return gather(
             gaussians,
             views.cameras[:, v : v + 1],
             blended,
@@ -116,28 +118,37 @@ def _around(
             colors=colors,
             backend=backend,
         )
+
+    for found, weight, _ in in_order(mean_of, _asked(views), values.device):
         total, weights = total + found, weights + weight
     return total / weights.clamp(min=1e-6), alphas
 
 
 def _lost(
-    thinned: Gaussians, views: Views, alphas: list[Float[Tensor, "H W"]], backend: str
+    thinned: Gaussians, views: Views, alphas: dict[int, Float[Tensor, "H W"]], backend: str
 ) -> tuple[Float[Tensor, " N"], Float[Tensor, " N"]]:
     """From 1: how many times more optical depth these alphas mean than pictures have where each is seen.
 
     And on how many pixels of all pictures together it is seen.
     """
     total = thinned.opacities.new_zeros(3, thinned.opacities.shape[1])
-    for v, alpha in zip(evenly_spaced(views.images.shape[1], MOST_ASKED), alphas):
 
-        def depths(drawn: Float[Tensor, "3 H W"], alpha: Float[Tensor, "H W"] = alpha) -> Tensor:
-            depth = _optical_depth(torch.stack((alpha, drawn[0])), _OPAQUE)
+    def depths_of(v: int) -> Float[Tensor, "3 N"]:
+        def depths(drawn: Float[Tensor, "3 H W"]) -> Float[Tensor, "3 H W"]:
+            depth = _optical_depth(torch.stack((alphas[v], drawn[0])), _OPAQUE)
             return torch.cat((depth, torch.ones_like(depth[:1])))
 
-        total += gather(thinned, views.cameras[:, v : v + 1], depths, views.image_size, backend=backend)
+        return gather(thinned, views.cameras[:, v : v + 1], depths, views.image_size, backend=backend)
+
+    for sums in in_order(depths_of, _asked(views), total.device):
+        total += sums
     before, after, pixels = total
     lost = torch.where(after > 0, before / after.clamp(min=1e-6), 1.0).clamp(1, _MOST)
     return lost, pixels
+
+
+def _asked(views: Views) -> list[int]:
+    return evenly_spaced(views.images.shape[1], MOST_ASKED)
 
 
 def _optical_depth(opacity: Tensor, most: float) -> Tensor:

@@ -12,6 +12,7 @@ from geometry.ops import se3
 from geometry.ops.rotations import quat_xyzw_from_matrix, wxyz_from_xyzw
 from geometry.scenes.view_selection import evenly_spaced
 from geometry.tensors import TensorRecord
+from geometry.threads import in_order
 from geometry.views import Cameras
 from nvs.gaussians import SH_C0, Gaussians
 from nvs.gaussians.transform import covariances
@@ -44,9 +45,12 @@ def visibility(
     """
     pixels, eye = torch.zeros_like(gaussians.opacities[0]), torch.zeros_like(gaussians.means[0])
     centres = se3.centres(cameras.extrinsics)[0]
-    for v in evenly_spaced(len(centres), MOST_ASKED):
-        camera, ones = cameras[:, v : v + 1], pixels.new_ones(3, *size)
-        weight = gather(gaussians, camera, ones, size, backend=backend)[0]
+    ones, asked = pixels.new_ones(3, *size), evenly_spaced(len(centres), MOST_ASKED)
+
+    def weights(v: int) -> Float[Tensor, " N"]:
+        return gather(gaussians, cameras[:, v : v + 1], ones, size, backend=backend)[0]
+
+    for v, weight in zip(asked, in_order(weights, asked, pixels.device)):
         pixels, eye = pixels + weight, eye + weight[:, None] * centres[v]
     seen = pixels > 0
     eye = torch.where(seen[:, None], eye / pixels.clamp(min=1e-20)[:, None], centres.mean(dim=0))

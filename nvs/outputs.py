@@ -13,6 +13,7 @@ from torch import Tensor
 from geometry.console import counted, say
 from geometry.results import file_names
 from geometry.scenes import transforms_json
+from geometry.threads import in_order
 from geometry.views import Cameras
 from geometry.visualize import (
     MOST,
@@ -44,11 +45,13 @@ def render_frames(
     background: Float[Tensor, " 3"] | None = None,
     backend: str,
 ) -> Iterator[Frame]:
-    """Colour, z-depth and alpha of every camera of one scene, one at a time."""
-    for f in range(cameras.extrinsics.shape[1]):
-        camera = cameras[:, f : f + 1]
-        view = gaussians.render(camera, size, background=background, backend=backend)
-        yield to_bytes(view.rgb[0, 0]), view.depth[0, 0].cpu().numpy(), view.alpha[0, 0].cpu().numpy()
+    """Colour, z-depth and alpha of every camera of one scene, in order (`in_order`)."""
+
+    def frame(f: int) -> Frame:
+        view = gaussians.render(cameras[:, f : f + 1], size, background=background, backend=backend)
+        return to_bytes(view.rgb[0, 0]), view.depth[0, 0].cpu().numpy(), view.alpha[0, 0].cpu().numpy()
+
+    return in_order(frame, range(cameras.extrinsics.shape[1]), gaussians.means.device)
 
 
 def write_frames(

@@ -176,7 +176,8 @@ def sweep_depth(
                 mask=None if mask is None else mask[0].numpy(),
             )
             kept = volume if len(blocks) == 1 else None
-        cost = 1 - volume.clip(min=0)  # anticorrelation is no stronger evidence than no correlation
+        cost = volume.clip(min=0)  # anticorrelation is no stronger evidence than no correlation
+        np.subtract(1, cost, out=cost)
         if found is not None:
             known = found.depth[0].numpy(), found.trusted[0].numpy()
             add_evidence(cost, inverse[block].numpy(), *known, maps[block], judges[block])

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from geometry import threads as threads_module
-from geometry.threads import evenly, share
+from geometry.threads import evenly, in_order, share
 
 
 @pytest.fixture(params=(1, 3))
@@ -65,6 +65,44 @@ def test_an_error_is_raised_after_all_threads_have_ended(threads):
         share(fail_early, range(200))
     assert len(begun) < 200
     assert sorted(begun) == [0, *sorted(ended)]
+
+
+def test_results_come_in_order_and_only_a_few_ahead(threads):
+    begun: list[int] = []
+
+    def slowest_first(k: int) -> tuple[int, bool, int]:
+        begun.append(k)
+        threading.Event().wait(0.02 if k == 0 else 0)
+        return k, torch.is_grad_enabled(), torch.get_num_threads()
+
+    found = in_order(slowest_first, range(30), torch.device("cpu"))
+    assert next(found) == (0, False, 1)
+    assert len(begun) <= threads + 2
+    assert [k for k, _, _ in found] == list(range(1, 30))
+    assert begun[0] == 0
+    assert sorted(begun) == list(range(30))
+    assert torch.get_num_threads() == threads
+
+
+def test_uneven_items_have_all_threads(threads):
+    found = in_order(lambda k: torch.get_num_threads(), range(1), torch.device("cpu"))
+    assert list(found) == [threads]
+
+
+def test_an_error_in_order_is_raised_where_it_stands_and_ends_the_others(threads):
+    begun = []
+
+    def fail(k: int) -> int:
+        begun.append(k)
+        if k == 3:
+            raise ValueError("piece 3")
+        return k
+
+    found = in_order(fail, range(300), torch.device("cpu"))
+    with pytest.raises(ValueError, match="piece 3"):
+        list(found)
+    assert len(begun) < 20
+    assert list(found) == []
 
 
 def test_the_first_calls_may_come_at_once(threads, monkeypatch):

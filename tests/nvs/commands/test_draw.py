@@ -10,9 +10,11 @@ from torch.testing import assert_close
 
 from geometry.formats import colmap
 from geometry.formats.images import read_image, read_map
+from geometry.threads import evenly
 from geometry.visualize import to_bytes
 from nvs.commands.draw import main
 from nvs.gaussians import Gaussians
+from nvs.outputs import render_frames
 
 SIZE = (48, 64)
 
@@ -53,6 +55,18 @@ def cameras(room, tmp_path):
 
 def run(*arguments) -> int:
     return main([str(a) for a in arguments])
+
+
+def test_frames_that_threads_draw_for_themselves_are_the_same_and_in_order(splats, room):
+    scene, cameras = Gaussians.load(splats), cameras_of(room * 4)
+    assert torch.get_num_threads() == 1 or evenly(cameras.extrinsics.shape[1])
+    frames = list(render_frames(scene, cameras, SIZE, backend="cpu"))
+    assert len(frames) == len(room) * 4
+    for f, (rgb, depth, alpha) in enumerate(frames):
+        alone = scene.render(cameras[:, f : f + 1], SIZE, backend="cpu")
+        assert (rgb == to_bytes(alone.rgb[0, 0])).all()
+        assert (depth == alone.depth[0, 0].numpy()).all()
+        assert (alpha == alone.alpha[0, 0].numpy()).all()
 
 
 @pytest.mark.parametrize("form", ["json", "folder", "colmap"])
