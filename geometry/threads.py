@@ -14,7 +14,8 @@ from typing import Any, TypeVar
 
 import torch
 
-Item, Result = TypeVar("Item"), TypeVar("Result")
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 IDLE = 0.1  # share of the threads' time that may be lost where pieces are few
 _pools: dict[int, ThreadPoolExecutor] = {}
 
