@@ -10,7 +10,7 @@ from geometry.views import Cameras
 from nvs.gaussians import Gaussians
 from nvs.rasterizer.api import rasterize
 
-MOST_ASKED = 16  # views that are asked about Gaussians
+MOST_ASKED = 24  # views that are asked about Gaussians
 
 
 def gather(

@@ -59,7 +59,7 @@ def test_sums_of_a_picture_are_those_of_its_blending(generator):
     assert_close(mean[:, 7], (alone * alone / 2).flatten(1).sum(-1))
     assert evenly_spaced(3, MOST_ASKED) == [0, 1, 2]
     many = evenly_spaced(1000, MOST_ASKED)
-    assert (len(many), many[0], many[-1]) == (16, 0, 999)
+    assert (len(many), many[0], many[-1]) == (MOST_ASKED, 0, 999)
 
 
 def test_a_floater_goes_and_the_wall_behind_it_stays(generator):
