@@ -25,10 +25,12 @@ from nvs.agreement import ENOUGH, thinned_out
 from nvs.fusion import fuse, visibility
 from nvs.gaussians.capping import capped
 from nvs.model.depth import KnownDepth
+from nvs.model.pooling import whole_cells
 from nvs.model.prune import MIN_OPACITY, worth_keeping
 from nvs.model.splatter import Splats, Splatter, join_views
 from nvs.options import GaussianOptions
-from nvs.refine import plan_refinement, refine, step_seconds
+from nvs.refine import Refined, plan_refinement, refine, step_seconds
+from nvs.refine.moving import SHARE
 from nvs.scene import SplatScene
 from nvs.seeds import FEWEST, REFINED_SPACING, affordable, choose_seeds, sampled, spread_gaussians
 from nvs.stereo import SWEEP_SPACING, StereoDepth, SweptDepth
@@ -97,6 +99,7 @@ class Pipeline:
         *,
         background: Float[Tensor, " 3"] | None = None,
         known: Float[Tensor, "1 V H W"] | None = None,
+        seeds: Sequence[int] | None = None,
     ) -> SplatScene:
         """One feed-forward pass, posed views in groups that the network takes at a time.
 
@@ -104,12 +107,13 @@ class Pipeline:
 
         Args:
             known: the network's depth, where it was asked before; swept depth is then taken only by name.
+            seeds: views that become Gaussians; None: as `seeds` chooses.
         """
         options, splatter = self.options, self.splatter
         wanted = "network" if known is not None and options.depth == "auto" else options.depth
         kind = choose_depth(wanted, views, knows_depth=splatter.knows_depth)
         V = views.images.shape[1]
-        seeds = self.seeds(views)
+        seeds = self.seeds(views) if seeds is None else list(seeds)
         device = views.images.device if views.cameras is None else views.cameras.extrinsics.device
         least = SWEEP_SPACING if kind in SWEPT else 1.0
         spacing = options.spacing or spread_gaussians(views.image_size, len(seeds), options, least)
@@ -219,12 +223,30 @@ class Pipeline:
         Args:
             move: photos whose poses are optimised in any case.
         """
-        options, photos = self.options, scene.views if photos is None else photos
+        photos = scene.views if photos is None else photos
+        seeks = self.options.moving
+        refined = self._refined(scene, photos, move, share=SHARE if seeks else 1.0)
+        if seeks and not refined.interrupted:
+            assert refined.still is not None
+            self.report(f"{refined.moved:.1%} of the photos has moved: Gaussians are made anew without it")
+            scene, photos = self._without(refined.still, scene), replace(photos, mask=refined.still)
+            refined = replace(self._refined(scene, photos, move), moved=refined.moved)
+        gaussians, too_large = capped(refined.gaussians)
+        if too_large:
+            self.report(f"{counted(too_large, 'Gaussian')} grew over every picture and came out smaller")
+        cameras = replace(scene.cameras, extrinsics=refined.cameras.extrinsics)
+        return replace(
+            scene, gaussians=gaussians, views=replace(scene.views, cameras=cameras), refined=refined
+        )
+
+    def _refined(self, scene: SplatScene, photos: Views, move: Sequence[int], share: float = 1.0) -> Refined:
+        """Gradient steps as the options plan them, or before them a ``share`` in which to find what moves."""
+        options = self.options
         drawn: Any = {"background": scene.background, "backend": options.backend}
         spent = sum(self.watch.seconds.values())
         with self.watch("refine"):
             one = step_seconds(scene.gaussians, photos, **drawn)
-            plan = plan_refinement(options, photos.images.shape[1], one, spent=spent + 10 * one)
+            plan = plan_refinement(options, photos.images.shape[1], one, spent=spent + 10 * one).part(share)
             self.report(plan.summary)
             refined = refine(
                 scene.gaussians,
@@ -234,15 +256,19 @@ class Pipeline:
                 seed=options.seed,
                 move=range(1, photos.images.shape[1]) if options.refine_cameras else move,
                 exposure=options.exposure,
-                moving=options.moving,
+                moving=share < 1,
                 report=self.report,
                 **drawn,
             )
         self.report(refined.summary)
-        gaussians, too_large = capped(refined.gaussians)
-        if too_large:
-            self.report(f"{counted(too_large, 'Gaussian')} grew over every picture and came out smaller")
-        cameras = replace(scene.cameras, extrinsics=refined.cameras.extrinsics)
-        return replace(
-            scene, gaussians=gaussians, views=replace(scene.views, cameras=cameras), refined=refined
-        )
+        return refined
+
+    def _without(self, still: Bool[Tensor, "1 V H W"], scene: SplatScene) -> SplatScene:
+        """The scene made anew, of what ``still`` leaves of its photos; a network's depth stays as it is."""
+        views = replace(scene.views, mask=whole_cells(still, scene.image_size))
+        known = None
+        if scene.depth_kind not in SWEPT:
+            known = scene.seed_depth.new_ones(1, views.images.shape[1], *scene.seed_depth.shape[2:])
+            known[:, list(scene.seeds)] = scene.seed_depth
+        again = self.splat(views, background=scene.background, known=known, seeds=scene.seeds)
+        return replace(again, names=scene.names, origin=scene.origin)

@@ -6,7 +6,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-LOOKS = (0.2, 0.35, 0.5, 0.65)  # of the steps, after which photos are held against what all have taught
+LOOKS = (0.4, 0.7)  # of the steps, after which photos are held against what all have taught; and at the end
+SHARE = 0.5  # of refinement's steps, done before it to find what has moved
 _WINDOW = 1 / 40  # of a photo's shorter side: differences count in the mean over it
 _SURE, _DOUBTED = 0.3, 0.08  # difference of a colour, 0..1: somewhere in a part, and all over it
 _LEAST, _MOST = 0.001, 0.5  # of a photo: smaller parts stay; where more differs, it is not what has moved

@@ -56,7 +56,8 @@ class Refined:
     seconds: float
     psnr: float  # dB, mean of the training photos before their last step
     interrupted: bool = False
-    moved: float | None = None  # share of the used pixels that was left out at the end; None: not looked for
+    still: Bool[Tensor, "1 V H W"] | None = None  # what is used of the photos and has not moved
+    moved: float | None = None  # share of the used pixels that has; None: not looked for
 
     @property
     def summary(self) -> str:
@@ -106,7 +107,8 @@ def refine(
         move: photos whose poses are optimised, too; one at least should stay, to hold the world in place.
         exposure: an affine map of colours per photo is estimated, for exposure and white balance. The mean
             of the maps is held at the identity, so the Gaussians have the colours of the mean photo.
-        moving: parts of photos that show what the others do not are left out from a fifth of the steps on.
+        moving: parts of photos that show what the others do not are sought and left out meanwhile, and named
+            in the end (``still``).
         report: takes a line of progress now and then.
 
     Raises:
@@ -124,7 +126,7 @@ def refine(
     interval = max(10, round(steps / _REPORTS))
     latest: deque[Tensor] = deque(maxlen=V)  # PSNR of the last round
     start, interrupted, done = time.perf_counter(), False, 0
-    looks, given, gone = deque(LOOKS if moving else ()), photos.mask, None
+    looks, given = deque(LOOKS if moving else ()), photos.mask
 
     with torch.inference_mode(False), torch.enable_grad():
         try:
@@ -136,9 +138,8 @@ def refine(
                 progress = max(step / steps, over)  # rates fall to the end, also where time ends it
                 if looks and progress >= looks[0]:
                     looks.popleft()
-                    still = torch.stack([~state.moved(v) for v in range(V)])[None]
-                    photos = replace(photos, mask=still if given is None else still & given)
-                    gone = 1 - float((still if given is None else still[given]).float().mean())
+                    still, gone = state.still(given)
+                    photos = replace(photos, mask=still)
                     report(
                         f"refine: step {step} of {steps}, {gone:.1%} of the photos has moved and is left out"
                     )
@@ -152,6 +153,7 @@ def refine(
             interrupted = True
             report(f"refine: interrupted at step {done} of {steps}; what was reached is kept")
     final, cameras = state.result()
+    still, gone = state.still(given) if moving else (None, None)
     return Refined(
         gaussians=final[:, final.opacities[0] > 1 / 255],
         cameras=cameras,
@@ -160,6 +162,7 @@ def refine(
         seconds=time.perf_counter() - start,
         psnr=_mean(latest),
         interrupted=interrupted,
+        still=still,
         moved=gone,
     )
 
@@ -301,8 +304,14 @@ class _State:
         kept = None if photo.mask is None else photo.mask[None]
         return psnr(drawn.detach().clamp(0, 1)[None], photo.image[None], kept)[0]
 
+    def still(self, given: Bool[Tensor, "1 V H W"] | None) -> tuple[Bool[Tensor, "1 V H W"], float]:
+        """What is used of the photos and shows what the others do; and the share of it that does not."""
+        still = torch.stack([~self._moved(v) for v in range(self._photos.images.shape[1])])[None]
+        used = still if given is None else still & given
+        return used, 1 - float((still if given is None else still[given]).float().mean())
+
     @torch.no_grad()
-    def moved(self, view: int) -> Bool[Tensor, "H W"]:
+    def _moved(self, view: int) -> Bool[Tensor, "H W"]:
         """Where a photo shows what the others do not."""
         photo = _photo(self._photos, view, halved=False).image
         camera = self.cameras()[:, view : view + 1]

@@ -32,6 +32,11 @@ class Plan:
     seconds: float  # that they are expected to take
     most_seconds: float | None = None  # after which refinement ends, whatever step it is at
 
+    def part(self, share: float) -> "Plan":
+        """A share of its steps in the same share of its time."""
+        most = None if self.most_seconds is None else share * self.most_seconds
+        return Plan(max(1, round(share * self.steps)), share * self.seconds, most_seconds=most)
+
     @property
     def summary(self) -> str:
         """One line, before it starts."""

@@ -11,6 +11,7 @@ from geometry.weights.checkpoint import find_checkpoint
 from geometry.worlds import ProceduralDataset
 from nvs import pipeline as pipeline_module
 from nvs import seeds
+from nvs.gaussians import SH_C0
 from nvs.metrics import psnr
 from nvs.model.splatter import load_splatter, photo_colours
 from nvs.options import GaussianOptions
@@ -59,6 +60,31 @@ def test_refinement_is_part_of_it(capture, bundled):
     assert scores[1] > scores[0] + 0.5
     assert any("trusted" in line for line in said)
     assert any(line.startswith("refined: ") for line in said)
+
+
+def test_what_moved_is_found_first_and_no_gaussian_is_made_of_it(capture):
+    context, _, _ = capture
+    images, figure = context.images.clone(), torch.zeros(1, 5, *SIZE, dtype=torch.bool)
+    figure[:, 2, 20:50, 40:60] = True
+    images[0, 2, :, 20:50, 40:60] = torch.tensor((1.0, 0.0, 1.0))[:, None, None]
+    crowded, said = replace(context, images=images), []
+    made = {}
+    for moving in (False, True):
+        pipeline = Pipeline(
+            splatter=photo_colours(), options=GaussianOptions(refine=60, moving=moving), report=said.append
+        )
+        made[moving] = pipeline(crowded)
+    left_out = made[True]
+    assert left_out.refined.steps == 60
+    assert 0.5 * float(figure.float().mean()) < left_out.refined.moved < 0.2
+    assert left_out.views.mask[figure].float().mean() < 0.15
+    magenta = [
+        ((s.gaussians.sh[0, :, 0] * SH_C0 + 0.5 - torch.tensor((1.0, 0.0, 1.0))).abs().amax(-1) < 0.25).sum()
+        for s in made.values()
+    ]
+    assert magenta[1] < 0.1 * magenta[0]
+    assert sum("made anew" in line for line in said) == 1
+    assert sum(line.startswith("refined: ") for line in said) == 3
 
 
 def test_the_network_takes_posed_photos_in_groups(capture, bundled):
