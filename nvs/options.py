@@ -52,7 +52,7 @@ class GaussianOptions:
             same number gives the same Gaussians, on whatever machine time was short.
         refine_cameras: optimise the photos' poses with them.
         exposure: estimate exposure and white balance of each photo that is refined on.
-        moving: leave out of refinement what moved between the photos (`nvs.refine.moving`).
+        moving: find what moved between the photos and leave it out (`nvs.refine.moving`); twice the time.
         seed: of every random choice.
         backend: of the rasterizer: auto, cuda, cpu or torch.
     """

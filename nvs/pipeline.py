@@ -212,7 +212,8 @@ class Pipeline:
             )
             spent = sum(self.watch.seconds.values())
             with self.watch("trial"):
-                most = affordable(views, options.minutes, spent, trial.splat)
+                minutes = options.minutes / 2 if options.moving else options.minutes  # made twice
+                most = affordable(views, minutes, spent, trial.splat)
         return choose_seeds(views, options, most)
 
     def refine(
@@ -244,6 +245,7 @@ class Pipeline:
         options = self.options
         drawn: Any = {"background": scene.background, "backend": options.backend}
         spent = sum(self.watch.seconds.values())
+        spent += spent if share < 1 else 0  # the Gaussians are made once more
         with self.watch("refine"):
             one = step_seconds(scene.gaussians, photos, **drawn)
             plan = plan_refinement(options, photos.images.shape[1], one, spent=spent + 10 * one).part(share)

@@ -110,7 +110,7 @@ def parser() -> argparse.ArgumentParser:
         "--moving",
         action="store_true",
         help="leave out what moved while the photos were taken: parts of a photo that show what the others "
-        "do not (needs refinement)",
+        "do not (needs refinement, and takes twice as long)",
     )
     g.add_argument("--seed", type=int, default=0, help="of --cameras sfm and --refine (default 0)")
     g = p.add_argument_group("views")

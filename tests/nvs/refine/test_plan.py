@@ -62,3 +62,11 @@ def test_a_draft_has_no_step_in_which_to_find_what_moved():
     with pytest.raises(InputError, match="expected refinement"):
         GaussianOptions(moving=True, quality="draft")
     assert GaussianOptions(moving=True, quality="draft", refine=10).refines
+
+
+def test_a_part_has_its_share_of_steps_and_time():
+    plan = plan_refinement(GaussianOptions(), 43, 0.1)
+    half = plan.part(0.5)
+    assert (half.steps, half.seconds, half.most_seconds) == (387, plan.seconds / 2, 120)
+    assert plan.part(1.0) == plan
+    assert plan_refinement(GaussianOptions(refine=1), 43, 0.1).part(0.5).steps == 1
