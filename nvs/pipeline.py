@@ -22,6 +22,7 @@ from geometry.ops import se3
 from geometry.options import NetworkOptions
 from geometry.views import Cameras, Views
 from nvs.agreement import ENOUGH, thinned_out
+from nvs.colours import matched_colours
 from nvs.fusion import fuse, visibility
 from nvs.gaussians.capping import capped
 from nvs.model.depth import KnownDepth
@@ -113,6 +114,7 @@ class Pipeline:
         wanted = "network" if known is not None and options.depth == "auto" else options.depth
         kind = choose_depth(wanted, views, knows_depth=splatter.knows_depth)
         V = views.images.shape[1]
+        behind = (views.mean_colour()[0] if background is None else background).to(views.images.device)
         seeds = self.seeds(views) if seeds is None else list(seeds)
         device = views.images.device if views.cameras is None else views.cameras.extrinsics.device
         least = SWEEP_SPACING if kind in SWEPT else 1.0
@@ -169,6 +171,9 @@ class Pipeline:
                     backend=options.backend,
                 )
                 gaussians = gaussians[:, gaussians.opacities[0] >= MIN_OPACITY]
+            if not options.refines:
+                with self.watch("colours"):
+                    gaussians = matched_colours(gaussians, posed, background=behind, backend=options.backend)
         if options.refines and options.spacing is None and spacing < REFINED_SPACING:
             with self.watch("sampling"):
                 seen = visibility(gaussians, posed.cameras, posed.image_size, backend=options.backend)
@@ -187,7 +192,7 @@ class Pipeline:
             seed_depth=joined.geometry.depth,
             depth_kind=kind,
             trusted=sum(shares) if shares else None,
-            background=(views.mean_colour()[0] if background is None else background).to(device),
+            background=behind.to(device),
             agreed=torch.cat(agreed, dim=1)[:, np.argsort(owned)] if agreed else None,
             backend=options.backend,
         )

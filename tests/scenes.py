@@ -26,10 +26,12 @@ from geometry.scenes import transforms_json
 from geometry.scenes.scene import Frame, Scene
 from geometry.views import Cameras, Views
 from nvs.cameras.orbit import look_at
-from nvs.gaussians import Gaussians
+from nvs.gaussians import Gaussians, rgb_to_sh
+from nvs.rasterizer import rasterize
 
 LOW, HIGH = np.array([-3.0, -2.0, -3.5]), np.array([3.0, 2.0, 3.5])
 ARC_SIZE = (36, 64)  # the shape of 270 x 480
+WALL = (24, 32)
 
 
 @dataclass(frozen=True)
@@ -339,6 +341,22 @@ def make_gaussians(
         opacities=uniform() * 0.98 + 0.01,
         sh=normal((degree + 1) ** 2, 3) * 0.4,
     )
+
+
+def make_wall(generator, n=400):
+    """A patterned wall, and photos of it from a row of cameras."""
+    means = torch.rand(1, n, 3, generator=generator) * torch.tensor([4.0, 3.0, 0.1]) - torch.tensor(
+        [2.0, 1.5, -4]
+    )
+    gaussians = Gaussians(
+        means=means,
+        quats=torch.tensor([1.0, 0, 0, 0]).expand(1, n, 4).contiguous(),
+        scales=torch.full((1, n, 3), 0.12),
+        opacities=torch.full((1, n), 0.8),
+        sh=rgb_to_sh(0.5 + 0.4 * torch.sin(3 * means))[:, :, None],
+    )
+    cameras = cameras_at([(x, 0.0, 0.0) for x in (-0.6, -0.3, 0.0, 0.3, 0.6)], (30.0, 30.0), (16.0, 12.0))
+    return gaussians, Views(images=rasterize(gaussians, cameras, WALL).rgb, cameras=cameras)
 
 
 def turned_cameras(views: int, image_size: tuple[int, int], *, batch: int = 1) -> Cameras:

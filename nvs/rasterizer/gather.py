@@ -20,6 +20,7 @@ def gather(
     size: tuple[int, int],
     *,
     colors: Float[Tensor, "N 3"] | None = None,
+    background: Float[Tensor, " 3"] | None = None,
     backend: str = "auto",
 ) -> Float[Tensor, "3 N"]:
     """Sums over a picture's pixels of what each Gaussian weighs there, in blending, times the pixel.
@@ -28,15 +29,17 @@ def gather(
 
     Args:
         camera: [1, 1, ...].
-        picture: on that camera's image plane, or made from what is drawn there over black.
+        picture: on that camera's image plane, or made from what is drawn there.
         size: (H, W) to which the intrinsics refer.
         colors: with which it is drawn; None: ones.
+        background: over which; None: black.
     """
     with torch.inference_mode(False), torch.enable_grad():
         scene, camera = gaussians.map(_free), camera.map(_free)
         given = torch.ones_like(scene.means) if colors is None else _free(colors)[None]
         given.requires_grad_(True)
-        rgb = rasterize(scene, camera, size, colors=given, backend=backend).rgb[0, 0]
+        behind = None if background is None else _free(background)
+        rgb = rasterize(scene, camera, size, colors=given, background=behind, backend=backend).rgb[0, 0]
         pixels = picture if isinstance(picture, Tensor) else picture(rgb.detach())
         # Of a sum: a gradient that is given by hand has PyTorch import a computer algebra system.
         return torch.autograd.grad((rgb * _free(pixels)).sum(), given)[0][0].mT

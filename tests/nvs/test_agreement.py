@@ -4,34 +4,15 @@ from dataclasses import replace
 
 import torch
 from pretended_cuda import pretended_cuda
-from scenes import cameras_at
+from scenes import WALL, make_wall
 from torch.testing import assert_close
 
 from geometry.scenes.view_selection import evenly_spaced
-from geometry.views import Views
 from nvs.agreement import thinned_out
 from nvs.gaussians import Gaussians, rgb_to_sh
 from nvs.metrics import psnr
 from nvs.rasterizer import rasterize
 from nvs.rasterizer.gather import MOST_ASKED, gather
-
-SIZE = (24, 32)
-
-
-def wall(generator, n=400):
-    """A patterned wall, and photos of it from a row of cameras."""
-    means = torch.rand(1, n, 3, generator=generator) * torch.tensor([4.0, 3.0, 0.1]) - torch.tensor(
-        [2.0, 1.5, -4]
-    )
-    gaussians = Gaussians(
-        means=means,
-        quats=torch.tensor([1.0, 0, 0, 0]).expand(1, n, 4).contiguous(),
-        scales=torch.full((1, n, 3), 0.12),
-        opacities=torch.full((1, n), 0.8),
-        sh=rgb_to_sh(0.5 + 0.4 * torch.sin(3 * means))[:, :, None],
-    )
-    cameras = cameras_at([(x, 0.0, 0.0) for x in (-0.6, -0.3, 0.0, 0.3, 0.6)], (30.0, 30.0), (16.0, 12.0))
-    return gaussians, Views(images=rasterize(gaussians, cameras, SIZE).rgb, cameras=cameras)
 
 
 def with_floater(gaussians, colour=(1.0, 0.0, 1.0)):
@@ -46,16 +27,16 @@ def with_floater(gaussians, colour=(1.0, 0.0, 1.0)):
 
 
 def test_sums_of_a_picture_are_those_of_its_blending(generator):
-    gaussians, views = wall(generator)
-    picture = torch.rand(3, *SIZE, generator=generator)
+    gaussians, views = make_wall(generator)
+    picture = torch.rand(3, *WALL, generator=generator)
     camera = views.cameras[:, :1]
     with torch.inference_mode():
-        sums = gather(gaussians, camera, picture, SIZE)
+        sums = gather(gaussians, camera, picture, WALL)
         one = torch.zeros(1, 400, 3)
         one[0, 7] = 1
-        alone = rasterize(gaussians, camera, SIZE, colors=one).rgb[0, 0]
+        alone = rasterize(gaussians, camera, WALL, colors=one).rgb[0, 0]
     assert_close(sums[:, 7], (alone * picture).flatten(1).sum(-1))
-    mean = gather(gaussians, camera, lambda drawn: drawn / 2, SIZE, colors=one[0])
+    mean = gather(gaussians, camera, lambda drawn: drawn / 2, WALL, colors=one[0])
     assert_close(mean[:, 7], (alone * alone / 2).flatten(1).sum(-1))
     assert evenly_spaced(3, MOST_ASKED) == [0, 1, 2]
     many = evenly_spaced(1000, MOST_ASKED)
@@ -63,16 +44,16 @@ def test_sums_of_a_picture_are_those_of_its_blending(generator):
 
 
 def test_a_floater_goes_and_the_wall_behind_it_stays(generator):
-    gaussians, views = wall(generator)
+    gaussians, views = make_wall(generator)
     ours = thinned_out(with_floater(gaussians), views)
     assert ours.opacities[0, -1] < 0.1
     drawn, spoilt = (
-        rasterize(g, views.cameras[:, 1:4], SIZE).rgb[0, :, :, 9:15, 10:22]  # before which it floats
+        rasterize(g, views.cameras[:, 1:4], WALL).rgb[0, :, :, 9:15, 10:22]  # before which it floats
         for g in (ours, with_floater(gaussians))
     )
     truth = views.images[0, 1:4, :, 9:15, 10:22]
     assert (psnr(drawn, truth) > psnr(spoilt, truth) + 3).all()
-    hidden = torch.zeros(1, 5, *SIZE, dtype=torch.bool)  # photos that may not be used disagree with nothing
+    hidden = torch.zeros(1, 5, *WALL, dtype=torch.bool)  # photos that may not be used disagree with nothing
     unsaid = thinned_out(with_floater(gaussians), replace(views, mask=hidden)).opacities
     seen = unsaid > 0
     assert 0.5 < seen.float().mean() < 1
@@ -80,7 +61,7 @@ def test_a_floater_goes_and_the_wall_behind_it_stays(generator):
 
 
 def test_what_no_photo_shows_goes_unless_some_were_not_asked(generator, monkeypatch):
-    gaussians, views = wall(generator)
+    gaussians, views = make_wall(generator)
     behind = replace(gaussians, means=torch.cat((gaussians.means[:, :-1], torch.tensor([[[0.0, 0, -9]]])), 1))
     assert thinned_out(behind, views).opacities[0, -1] == 0
     assert thinned_out(behind, views, keep_hidden=True).opacities[0, -1] > 0.8
@@ -89,15 +70,15 @@ def test_what_no_photo_shows_goes_unless_some_were_not_asked(generator, monkeypa
 
 
 def test_colours_alone_have_the_gradient_that_they_have_with_all_others(generator):
-    gaussians, views = wall(generator)
+    gaussians, views = make_wall(generator)
     cameras = views.cameras[:, :2]
     given = torch.rand(1, 400, 3, generator=generator).requires_grad_(True)
-    picture = torch.randn(1, 2, 3, *SIZE, generator=generator)
+    picture = torch.randn(1, 2, 3, *WALL, generator=generator)
     alone, *_ = torch.autograd.grad(
-        (rasterize(gaussians, cameras, SIZE, colors=given, backend="cpu").rgb * picture).sum(), given
+        (rasterize(gaussians, cameras, WALL, colors=given, backend="cpu").rgb * picture).sum(), given
     )
     free = replace(gaussians, means=gaussians.means.clone().requires_grad_(True))
-    drawn = rasterize(free, cameras, SIZE, colors=given, backend="cpu")
+    drawn = rasterize(free, cameras, WALL, colors=given, backend="cpu")
     both, _ = torch.autograd.grad((drawn.rgb * picture).sum(), (given, free.means))
     assert torch.equal(alone, both)
     assert alone.abs().max() > 0
@@ -105,7 +86,7 @@ def test_colours_alone_have_the_gradient_that_they_have_with_all_others(generato
 
 def test_the_more_photos_show_the_same_the_stricter(generator, monkeypatch):
     monkeypatch.setattr("nvs.agreement._HIDDEN", 0.0)
-    gaussians, views = wall(generator)
+    gaussians, views = make_wall(generator)
     few, some, many, more = (
         thinned_out(with_floater(gaussians, (0.8, 0.4, 0.8)), views, photos=n).opacities[0, -1]
         for n in (4, 8, 32, 500)
@@ -116,13 +97,13 @@ def test_the_more_photos_show_the_same_the_stricter(generator, monkeypatch):
 
 
 def test_what_nothing_competes_with_stays_however_wrong(generator):
-    gaussians, views = wall(generator, n=1)
+    gaussians, views = make_wall(generator, n=1)
     alone = thinned_out(gaussians, replace(views, images=1 - views.images))
     assert_close(alone.opacities, gaussians.opacities, atol=0.1, rtol=0)
 
 
 def test_on_cuda_it_is_the_same(generator):
-    gaussians, views = wall(generator, n=60)
+    gaussians, views = make_wall(generator, n=60)
     wanted = thinned_out(gaussians, views, backend="torch")
     with pretended_cuda():
         there = thinned_out(gaussians.to("cuda"), views.to("cuda"), backend="torch")
