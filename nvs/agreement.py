@@ -8,11 +8,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from geometry.ops.pinhole import project
-from geometry.scenes.view_selection import evenly_spaced
 from geometry.threads import in_order
 from geometry.views import Views
 from nvs.gaussians import Gaussians, sh_to_rgb
-from nvs.rasterizer.gather import MOST_ASKED, gather
+from nvs.rasterizer.gather import asked_views, gather
 
 ENOUGH = 6  # photos from which on their agreement is worth asking for
 _STRICT, _STRICTEST, _LAYERS = 2.0, 4.0, 8.0  # exponents, and the layers up to which the first one holds
@@ -64,7 +63,7 @@ def _in_picture(gaussians: Gaussians, views: Views) -> float:
     """The share of the Gaussians that lie in a photo's frustum, hidden or not; mean over photos."""
     H, W = views.image_size
     shares = []
-    for v in _asked(views):
+    for v in asked_views(views.images.shape[1]):
         (x, y), z = (
             t[0, 0].movedim(-1, 0) for t in project(gaussians.means[:, None], views.cameras[:, v : v + 1])
         )
@@ -86,7 +85,7 @@ def _disagreement(gaussians: Gaussians, views: Views, backend: str) -> Float[Ten
             picture = picture * views.mask[0, v].to(picture)
         return gather(gaussians, views.cameras[:, v : v + 1], picture, views.image_size, backend=backend)
 
-    for weight, *seen in in_order(said, _asked(views), own.device):
+    for weight, *seen in in_order(said, asked_views(views.images.shape[1]), own.device):
         vote = weight / (weight + _FAINT)
         total += vote * (torch.stack(seen) / weight.clamp(min=1e-6) - own).square().mean(dim=0)
         votes += vote
@@ -119,7 +118,7 @@ def _around(
             backend=backend,
         )
 
-    for found, weight, _ in in_order(mean_of, _asked(views), values.device):
+    for found, weight, _ in in_order(mean_of, asked_views(views.images.shape[1]), values.device):
         total, weights = total + found, weights + weight
     return total / weights.clamp(min=1e-6), alphas
 
@@ -140,15 +139,11 @@ def _lost(
 
         return gather(thinned, views.cameras[:, v : v + 1], depths, views.image_size, backend=backend)
 
-    for sums in in_order(depths_of, _asked(views), total.device):
+    for sums in in_order(depths_of, asked_views(views.images.shape[1]), total.device):
         total += sums
     before, after, pixels = total
     lost = torch.where(after > 0, before / after.clamp(min=1e-6), 1.0).clamp(1, _MOST)
     return lost, pixels
-
-
-def _asked(views: Views) -> list[int]:
-    return evenly_spaced(views.images.shape[1], MOST_ASKED)
 
 
 def _optical_depth(opacity: Tensor, most: float) -> Tensor:

@@ -5,16 +5,14 @@ from dataclasses import replace
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn import functional as F
 
 from geometry.ops import se3
-from geometry.scenes.view_selection import evenly_spaced
 from geometry.threads import in_order
 from geometry.views import Views
 from nvs.fusion import visibility
 from nvs.gaussians import SH_C0, Gaussians
-from nvs.gaussians.spherical_harmonics import sh_basis
-from nvs.rasterizer.gather import MOST_ASKED, gather
+from nvs.gaussians.spherical_harmonics import sh_colours
+from nvs.rasterizer.gather import asked_views, gather
 
 # Of what is missing: the first step settles large areas, the second sharpens (zeros of a polynomial in the
 # eigenvalues, which are 1 for a whole surface and smaller for detail).
@@ -34,20 +32,19 @@ def matched_colours(
 
     Args:
         views: with cameras in the Gaussians' world; what their masks hide says nothing.
-        background: behind the Gaussians.
+        background: behind the Gaussians; on their device.
 
     Source: simultaneous iterative reconstruction (SIRT), Gilbert 1972.
     """
-    size, asked = views.image_size, evenly_spaced(views.images.shape[1], MOST_ASKED)
+    size, asked = views.image_size, asked_views(views.images.shape[1])
     assert views.cameras is not None
     weights = visibility(gaussians, views.cameras, size, backend=backend).pixels.clamp(min=_SEEN)
     sh = gaussians.sh
 
     def missing(v: int) -> Float[Tensor, "3 N"]:
         camera = views.cameras[:, v : v + 1]
-        away = F.normalize(gaussians.means[0] - se3.centres(camera.extrinsics)[0, 0], dim=-1)
-        basis = sh_basis(away, gaussians.sh_degree)
-        colors = (0.5 + torch.einsum("nk,nkc->nc", basis, sh[0])).clamp(min=0)
+        away = gaussians.means[0] - se3.centres(camera.extrinsics)[0, 0]
+        colors = sh_colours(sh[0], away, gaussians.sh_degree)
         photo = views.images[0, v].to(colors)
         used = 1.0 if views.mask is None else views.mask[0, v].to(colors)
 

@@ -10,13 +10,12 @@ from torch import Tensor
 
 from geometry.ops import se3
 from geometry.ops.rotations import quat_xyzw_from_matrix, wxyz_from_xyzw
-from geometry.scenes.view_selection import evenly_spaced
 from geometry.tensors import TensorRecord
 from geometry.threads import in_order
 from geometry.views import Cameras
 from nvs.gaussians import SH_C0, Gaussians
 from nvs.gaussians.transform import covariances
-from nvs.rasterizer.gather import MOST_ASKED, gather
+from nvs.rasterizer.gather import asked_views, gather
 
 _NEIGHBOURS = 6  # that may be merged with a Gaussian
 _COLOUR = 0.1  # deviation of a colour, 0..1: so much apart counts as a standard deviation apart in space
@@ -45,7 +44,7 @@ def visibility(
     """
     pixels, eye = torch.zeros_like(gaussians.opacities[0]), torch.zeros_like(gaussians.means[0])
     centres = se3.centres(cameras.extrinsics)[0]
-    ones, asked = pixels.new_ones(3, *size), evenly_spaced(len(centres), MOST_ASKED)
+    ones, asked = pixels.new_ones(3, *size), asked_views(len(centres))
 
     def weights(v: int) -> Float[Tensor, " N"]:
         return gather(gaussians, cameras[:, v : v + 1], ones, size, backend=backend)[0]

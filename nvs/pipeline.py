@@ -114,9 +114,9 @@ class Pipeline:
         wanted = "network" if known is not None and options.depth == "auto" else options.depth
         kind = choose_depth(wanted, views, knows_depth=splatter.knows_depth)
         V = views.images.shape[1]
-        behind = (views.mean_colour()[0] if background is None else background).to(views.images.device)
         seeds = self.seeds(views) if seeds is None else list(seeds)
         device = views.images.device if views.cameras is None else views.cameras.extrinsics.device
+        behind = (views.mean_colour()[0] if background is None else background).to(device)
         least = SWEEP_SPACING if kind in SWEPT else 1.0
         spacing = options.spacing or spread_gaussians(views.image_size, len(seeds), options, least)
         splats: list[Splats] = []
@@ -192,7 +192,7 @@ class Pipeline:
             seed_depth=joined.geometry.depth,
             depth_kind=kind,
             trusted=sum(shares) if shares else None,
-            background=behind.to(device),
+            background=behind,
             agreed=torch.cat(agreed, dim=1)[:, np.argsort(owned)] if agreed else None,
             backend=options.backend,
         )
@@ -272,7 +272,8 @@ class Pipeline:
 
     def _without(self, still: Bool[Tensor, "1 V H W"], scene: SplatScene) -> SplatScene:
         """The scene made anew, of what ``still`` leaves of its photos; a network's depth stays as it is."""
-        views = replace(scene.views, mask=whole_cells(still, scene.image_size))
+        whole = whole_cells(still, scene.image_size).to(scene.views.images.device)  # may lie on the disk
+        views = replace(scene.views, mask=whole)
         known = None
         if scene.depth_kind not in SWEPT:
             known = scene.seed_depth.new_ones(1, views.images.shape[1], *scene.seed_depth.shape[2:])

@@ -9,6 +9,7 @@ from functools import lru_cache
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn import functional as F
 
 MAX_DEGREE = 3
 
@@ -47,6 +48,18 @@ def sh_basis(directions: Float[Tensor, "*batch 3"], degree: int) -> Float[Tensor
             -0.5900435899266435 * x * (xx - 3 * yy),
         ]
     return torch.stack(terms, dim=-1)
+
+
+def sh_colours(
+    sh: Float[Tensor, "N K 3"], directions: Float[Tensor, "N 3"], degree: int
+) -> Float[Tensor, "N 3"]:
+    """Colours as they are drawn, from 0 on, of coefficients up to ``degree``.
+
+    Args:
+        directions: from the camera to the Gaussians, of any length, in the frame of the coefficients.
+    """
+    basis = sh_basis(F.normalize(directions, dim=-1), degree)
+    return (torch.einsum("nk,nkc->nc", basis, sh[:, : basis.shape[1]]) + 0.5).clamp(min=0)
 
 
 def rotate_sh(

@@ -6,11 +6,17 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from geometry.scenes.view_selection import evenly_spaced
 from geometry.views import Cameras
 from nvs.gaussians import Gaussians
 from nvs.rasterizer.api import rasterize
 
 MOST_ASKED = 24  # views that are asked about Gaussians
+
+
+def asked_views(count: int) -> list[int]:
+    """Which of so many views are asked: at most `MOST_ASKED`, from all over them."""
+    return evenly_spaced(count, MOST_ASKED)
 
 
 def gather(

@@ -307,8 +307,10 @@ class _State:
     def still(self, given: Bool[Tensor, "1 V H W"] | None) -> tuple[Bool[Tensor, "1 V H W"], float]:
         """What is used of the photos and shows what the others do; and the share of it that does not."""
         still = torch.stack([~self._moved(v) for v in range(self._photos.images.shape[1])])[None]
-        used = still if given is None else still & given
-        return used, 1 - float((still if given is None else still[given]).float().mean())
+        if given is None:
+            return still, 1 - float(still.float().mean())
+        given = given.to(still.device)
+        return still & given, 1 - float(still[given].float().mean())
 
     @torch.no_grad()
     def _moved(self, view: int) -> Bool[Tensor, "H W"]:

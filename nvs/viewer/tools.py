@@ -15,7 +15,7 @@ from geometry.scenes.scene import Frame
 from geometry.views import Cameras
 from nvs.cameras.spline import spline
 from nvs.gaussians import Gaussians
-from nvs.gaussians.spherical_harmonics import sh_basis
+from nvs.gaussians.spherical_harmonics import sh_colours
 
 _SEEN = 0.5  # of what lies behind, still seen where a surface is taken to be
 
@@ -30,9 +30,7 @@ def most_visible(gaussians: Gaussians, count: int) -> Gaussians:
 
 def colours_from(gaussians: Gaussians, eye: Float[Tensor, "3"], degree: int) -> Float[Tensor, "N 3"]:
     """sRGB in 0..1 of one scene's Gaussians seen from ``eye``, with SH up to a degree."""
-    directions = torch.nn.functional.normalize(gaussians.means[0] - eye.to(gaussians.means), dim=-1)
-    basis = sh_basis(directions, degree)
-    return (torch.einsum("nk,nkc->nc", basis, gaussians.sh[0, :, : basis.shape[1]]) + 0.5).clamp(0, 1)
+    return sh_colours(gaussians.sh[0], gaussians.means[0] - eye.to(gaussians.means), degree).clamp(max=1)
 
 
 def inside_box(

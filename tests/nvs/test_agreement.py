@@ -7,12 +7,11 @@ from pretended_cuda import pretended_cuda
 from scenes import WALL, make_wall
 from torch.testing import assert_close
 
-from geometry.scenes.view_selection import evenly_spaced
 from nvs.agreement import thinned_out
 from nvs.gaussians import Gaussians, rgb_to_sh
 from nvs.metrics import psnr
 from nvs.rasterizer import rasterize
-from nvs.rasterizer.gather import MOST_ASKED, gather
+from nvs.rasterizer.gather import MOST_ASKED, asked_views, gather
 
 
 def with_floater(gaussians, colour=(1.0, 0.0, 1.0)):
@@ -38,8 +37,8 @@ def test_sums_of_a_picture_are_those_of_its_blending(generator):
     assert_close(sums[:, 7], (alone * picture).flatten(1).sum(-1))
     mean = gather(gaussians, camera, lambda drawn: drawn / 2, WALL, colors=one[0])
     assert_close(mean[:, 7], (alone * alone / 2).flatten(1).sum(-1))
-    assert evenly_spaced(3, MOST_ASKED) == [0, 1, 2]
-    many = evenly_spaced(1000, MOST_ASKED)
+    assert asked_views(3) == [0, 1, 2]
+    many = asked_views(1000)
     assert (len(many), many[0], many[-1]) == (MOST_ASKED, 0, 999)
 
 
@@ -65,7 +64,7 @@ def test_what_no_photo_shows_goes_unless_some_were_not_asked(generator, monkeypa
     behind = replace(gaussians, means=torch.cat((gaussians.means[:, :-1], torch.tensor([[[0.0, 0, -9]]])), 1))
     assert thinned_out(behind, views).opacities[0, -1] == 0
     assert thinned_out(behind, views, keep_hidden=True).opacities[0, -1] > 0.8
-    monkeypatch.setattr("nvs.agreement.MOST_ASKED", 3)
+    monkeypatch.setattr("nvs.rasterizer.gather.MOST_ASKED", 3)
     assert thinned_out(behind, views).opacities[0, -1] > 0.8
 
 

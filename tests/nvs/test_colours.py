@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from pretended_cuda import pretended_cuda
 from scenes import WALL, make_wall
 from torch.testing import assert_close
 
@@ -43,13 +44,11 @@ def test_one_gaussian_gets_the_mean_of_its_pixels_in_one_step(generator, monkeyp
     monkeypatch.setattr("nvs.colours.STEPS", (1.0,))
     gaussians, views = make_wall(generator)
     alone = gaussians[:, 150:151]
-    shows = rasterize(alone, views.cameras, WALL).alpha > 0
     red = torch.tensor((0.9, 0.2, 0.1))
-    photos = replace(views, images=torch.zeros_like(views.images))
     weight = rasterize(alone, views.cameras, WALL).alpha  # alpha alone: its blending weight
-    assert shows.any()
+    assert (weight > 0).any()
     start = 0.5 + SH_C0 * alone.sh[0, 0, 0]
-    photos = replace(photos, images=(weight[:, :, None] * red[:, None, None]).clamp(0, 1))
+    photos = replace(views, images=(weight[:, :, None] * red[:, None, None]).clamp(0, 1))
     found = 0.5 + SH_C0 * matched_colours(alone, photos, background=BLACK).sh[0, 0, 0]
     by_hand = start + (red - start) * weight.square().sum() / weight.sum()
     assert_close(found, by_hand, atol=1e-4, rtol=1e-4)
@@ -63,3 +62,15 @@ def test_what_masks_hide_says_nothing(generator):
         mask=torch.zeros(1, views.images.shape[1], *WALL, dtype=torch.bool),
     )
     assert torch.equal(matched_colours(gaussians, other, background=BLACK).sh, gaussians.sh)
+
+
+def test_on_cuda_it_is_the_same_with_photos_that_stay_in_memory(generator):
+    gaussians, views = make_wall(generator, n=60)
+    photos = replace(views, images=1 - views.images)
+    wanted = matched_colours(gaussians, photos, background=BLACK, backend="torch").sh
+    with pretended_cuda():
+        there = replace(photos, cameras=photos.cameras.to("cuda"))
+        found = matched_colours(gaussians.to("cuda"), there, background=BLACK.to("cuda"), backend="torch")
+        assert found.sh.is_cuda
+        actual = found.sh.to("cpu")
+    assert_close(actual, wanted)
