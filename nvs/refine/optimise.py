@@ -21,6 +21,7 @@ from nvs.gaussians import Gaussians
 from nvs.metrics import psnr, unmasked
 from nvs.model.pooling import whole_cells
 from nvs.rasterizer import rasterize
+from nvs.refine.dropping import dropped_share, without_some
 from nvs.refine.moving import LOOKS, moved
 from nvs.refine.ssim_loss import Photo, dissimilarity
 
@@ -94,14 +95,15 @@ def refine(
 ) -> Refined:
     """Gradient steps on one photo each: (1 - w) L1 + w (1 - SSIM), as in 3D Gaussian Splatting.
 
-    No Gaussian is added. Every photo is trained on, first at half its size. Deterministic given the seed,
-    unless ``most_seconds`` become short (rates then follow the clock) or Ctrl-C ends it: what was reached is
-    the result.
+    No Gaussian is added. Every photo is trained on, first at half its size. Of few photos each step does
+    without a part of the Gaussians (`nvs.refine.dropping`). Deterministic given the seed, unless
+    ``most_seconds`` become short (rates then follow the clock) or Ctrl-C ends it: what was reached is the
+    result.
 
     Args:
         gaussians: one scene, in the world of the photos' cameras.
         photos: with cameras, at the size that is rendered; smaller is quicker. float16 halves their memory.
-        seed: of the order of the photos.
+        seed: of the order of the photos, and of what is left out.
         dissimilar: the weight w.
         most_seconds: after which it ends, whatever step it is at; None takes the time that it takes.
         move: photos whose poses are optimised, too; one at least should stay, to hold the world in place.
@@ -122,7 +124,8 @@ def refine(
     V = photos.images.shape[1]
     drawn = {"background": background, "backend": backend}
     state = _State(gaussians, photos, rates or Rates(), move, drawn, exposure=exposure)
-    order = _in_turns(V, torch.Generator().manual_seed(seed))
+    generator = torch.Generator().manual_seed(seed)
+    order = _in_turns(V, generator)
     interval = max(10, round(steps / _REPORTS))
     latest: deque[Tensor] = deque(maxlen=V)  # PSNR of the last round
     start, interrupted, done = time.perf_counter(), False, 0
@@ -144,7 +147,7 @@ def refine(
                         f"refine: step {step} of {steps}, {gone:.1%} of the photos has moved and is left out"
                     )
                 photo = _photo(photos, view, halved=is_coarse(step, progress, V))
-                latest.append(state.learn(view, photo, progress, dissimilar))
+                latest.append(state.learn(view, photo, progress, dissimilar, generator))
                 done = step + 1
                 if done % interval == 0 or done == steps:
                     seconds = time.perf_counter() - start
@@ -206,6 +209,7 @@ def step_seconds(
     V = photos.images.shape[1]
     views = sorted({round(i * (V - 1) / 3) for i in range(4)})
     seconds: list[list[float]] = []
+    generator = torch.Generator().manual_seed(0)
     with torch.inference_mode(False), torch.enable_grad():
         drawn = {"background": background, "backend": backend}
         state = _State(gaussians, photos, Rates(), (), drawn, exposure=False)
@@ -213,7 +217,7 @@ def step_seconds(
             seconds.append([])
             for view in (views[0], *views):  # the first one compiles kernels
                 photo, start = _photo(photos, view, halved=halved), time.perf_counter()
-                state.learn(view, photo, 0.0, dissimilar=0.2)
+                state.learn(view, photo, 0.0, 0.2, generator)
                 seconds[-1].append(time.perf_counter() - start)
     small, full = (sorted(times[1:])[len(times[1:]) // 2] for times in seconds)
     return (small + full) / 2
@@ -284,13 +288,18 @@ class _State:
         moved = step[None] @ given.extrinsics[:, self._move]
         return replace(given, extrinsics=given.extrinsics.index_copy(1, self._move, moved))
 
-    def learn(self, view: int, photo: Photo, progress: float, dissimilar: float) -> Float[Tensor, ""]:
+    def learn(
+        self, view: int, photo: Photo, progress: float, dissimilar: float, generator: torch.Generator
+    ) -> Float[Tensor, ""]:
         """One gradient step on a photo, of any size; its PSNR before it."""
         H, W = photo.image.shape[1:]
         camera = self.cameras()[:, view : view + 1]
         smaller = resize_intrinsics(camera.intrinsics, self._photos.image_size, (H, W))
         camera = replace(camera, intrinsics=smaller)
-        drawn = rasterize(self.gaussians(), camera, (H, W), **self._drawn).rgb[0, 0]
+        gaussians, share = self.gaussians(), dropped_share(self._photos.images.shape[1], progress)
+        if share:
+            gaussians = without_some(gaussians, share, generator)
+        drawn = rasterize(gaussians, camera, (H, W), **self._drawn).rgb[0, 0]
         drawn, moved = self._exposed(drawn, view)
         rgb = unmasked(drawn, photo.image, photo.mask)
         loss = (1 - dissimilar) * (rgb - photo.image).abs().mean() + _IDENTITY * moved

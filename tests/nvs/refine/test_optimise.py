@@ -81,6 +81,7 @@ def test_large_photos_are_learnt_small_first(monkeypatch):
         return rasterize(gaussians, cameras, size, **options)
 
     monkeypatch.setattr(optimise, "rasterize", recorded)
+    monkeypatch.setattr(optimise, "dropped_share", lambda *_: 0.0)  # so few Gaussians cannot spare any
     done = refine(spoilt(gaussians), photos, steps=50)
     assert sizes == [(72, 96)] * 20 + [(144, 192)] * 30  # ten rounds of two photos
     assert optimise.is_coarse(69, 0.69, 43)
@@ -179,7 +180,7 @@ def with_a_figure(photos, view, colour=(1.0, 0.0, 1.0)):
 
 
 def test_what_moved_is_left_out():
-    gaussians, photos = scene()
+    gaussians, photos = scene(views=7)
     crowded = with_a_figure(with_a_figure(photos, 1), 4)
     lines = []
     left_out, kept = (
@@ -189,7 +190,7 @@ def test_what_moved_is_left_out():
     assert ours > theirs + 0.3
     assert (kept.still, kept.moved) == (None, None)
     assert not left_out.still[0, [1, 4], 9:17, 13:19].any()
-    figures = 2 * 10 * 8 / (6 * SIZE[0] * SIZE[1])
+    figures = 2 * 10 * 8 / (7 * SIZE[0] * SIZE[1])
     assert_close(left_out.moved, 1 - left_out.still.float().mean().item())
     assert 0.5 * figures < left_out.moved < 3 * figures
     assert sum("has moved and is left out" in line for line in lines) == len(LOOKS)
