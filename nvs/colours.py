@@ -9,7 +9,6 @@ from torch import Tensor
 from geometry.ops import se3
 from geometry.threads import in_order
 from geometry.views import Views
-from nvs.fusion import visibility
 from nvs.gaussians import SH_C0, Gaussians
 from nvs.gaussians.spherical_harmonics import sh_colours
 from nvs.rasterizer.gather import asked_views, gather
@@ -38,25 +37,27 @@ def matched_colours(
     """
     size, asked = views.image_size, asked_views(views.images.shape[1])
     assert views.cameras is not None
-    weights = visibility(gaussians, views.cameras, size, backend=backend).pixels.clamp(min=_SEEN)
-    sh = gaussians.sh
+    sh, weights = gaussians.sh, None
 
-    def missing(v: int) -> Float[Tensor, "3 N"]:
+    def missing(v: int) -> Float[Tensor, "*K 3 N"]:
         camera = views.cameras[:, v : v + 1]
         away = gaussians.means[0] - se3.centres(camera.extrinsics)[0, 0]
         colors = sh_colours(sh[0], away, gaussians.sh_degree)
         photo = views.images[0, v].to(colors)
         used = 1.0 if views.mask is None else views.mask[0, v].to(colors)
 
-        def residual(drawn: Float[Tensor, "3 H W"]) -> Float[Tensor, "3 H W"]:
-            return (photo - drawn) * used
+        def residual(drawn: Float[Tensor, "3 H W"]) -> Float[Tensor, "*K 3 H W"]:
+            left = (photo - drawn) * used
+            return torch.stack((left, torch.ones_like(left))) if weights is None else left
 
         return gather(
             gaussians, camera, residual, size, colors=colors, background=background, backend=backend
         )
 
     for step in STEPS:
-        total = sum(in_order(missing, asked, sh.device))
+        total = sum(in_order(missing, asked, sh.device), sh.new_zeros(()))
+        if weights is None:
+            total, weights = total[0], total[1, 0].clamp(min=_SEEN)
         moved = sh[0, :, 0] + step / SH_C0 * (total / weights).mT
         sh = torch.cat((moved[None, :, None], sh[:, :, 1:]), dim=2)
     return replace(gaussians, sh=sh)

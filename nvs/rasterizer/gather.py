@@ -22,20 +22,20 @@ def asked_views(count: int) -> list[int]:
 def gather(
     gaussians: Gaussians,
     camera: Cameras,
-    picture: Float[Tensor, "3 H W"] | Callable[[Float[Tensor, "3 H W"]], Float[Tensor, "3 H W"]],
+    picture: Float[Tensor, "*K 3 H W"] | Callable[[Float[Tensor, "3 H W"]], Float[Tensor, "*K 3 H W"]],
     size: tuple[int, int],
     *,
     colors: Float[Tensor, "N 3"] | None = None,
     background: Float[Tensor, " 3"] | None = None,
     backend: str = "auto",
-) -> Float[Tensor, "3 N"]:
+) -> Float[Tensor, "*K 3 N"]:
     """Sums over a picture's pixels of what each Gaussian weighs there, in blending, times the pixel.
 
     A rendering is linear in the Gaussians' colours, so its gradient is that sum, on every backend.
 
     Args:
         camera: [1, 1, ...].
-        picture: on that camera's image plane, or made from what is drawn there.
+        picture: on that camera's image plane, or made from what is drawn there; K of them cost one drawing.
         size: (H, W) to which the intrinsics refer.
         colors: with which it is drawn; None: ones.
         background: over which; None: black.
@@ -47,8 +47,12 @@ def gather(
         behind = None if background is None else _free(background)
         rgb = rasterize(scene, camera, size, colors=given, background=behind, backend=backend).rgb[0, 0]
         pixels = picture if isinstance(picture, Tensor) else picture(rgb.detach())
-        # Of a sum: a gradient that is given by hand has PyTorch import a computer algebra system.
-        return torch.autograd.grad((rgb * _free(pixels)).sum(), given)[0][0].mT
+        # Of sums: a gradient that is given by hand has PyTorch import a computer algebra system.
+        found = [
+            torch.autograd.grad((rgb * one).sum(), given, retain_graph=True)[0][0].mT
+            for one in _free(pixels).view(-1, *rgb.shape)
+        ]
+        return torch.stack(found).view(*pixels.shape[:-3], *found[0].shape)
 
 
 def _free(tensor: Tensor) -> Tensor:

@@ -4,7 +4,8 @@ LLVM turns each operation into packed instructions of whatever width the machine
 two AVX, four SSE or NEON). In the rasterizer the lanes are the pixels of a 4 x 4 block, row by row.
 
 Only what the kernels use exists: ``+ - *`` and ``/`` between lanes or lanes and a float32, comparisons
-giving `Mask`, ``&`` of masks, and the functions below. A float64 operand is a typing error on purpose.
+giving `Mask`, and the functions below. Masks are not combined: without AVX-512 LLVM packs and unpacks them
+for that (docs/rasterizer.md). A float64 operand is a typing error on purpose.
 """
 
 import operator
@@ -99,7 +100,6 @@ for _operation, _name in {"add": "fadd", "sub": "fsub", "mul": "fmul", "truediv"
 for _operation, _name in {"lt": "<", "le": "<=", "gt": ">", "ge": ">="}.items():
     _register(getattr(operator, _operation), partial(_comparison, _name), mask, _PAIRS)
 _register(operator.neg, lambda builder, a: builder.fneg(a), lanes, [(lanes,)])
-_register(operator.and_, lambda builder, a, b: builder.and_(a, b), mask, [(mask, mask)])
 
 
 def _pointer(context, builder, array_type, array, index, element):
