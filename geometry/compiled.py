@@ -1,4 +1,8 @@
-"""Kernels compiled by numba: their options, and a line where a machine compiles them for the first time."""
+"""Kernels compiled by numba: their options, and a line where a machine compiles them for the first time.
+
+Kernels copy rows element by element: to assign a slice or a row brings in checks of shapes, whose messages
+take three seconds to compile in each kernel.
+"""
 
 from typing import Any
 

@@ -61,7 +61,8 @@ def _directions(worker, workers, cost, grey, step, jump, edge, total):
 def _follow(path, cost, grey, y, x, y_before, x_before, first, step, jump, edge, spare):
     """Bring a path from the pixel before to this one, or start it."""
     if first:
-        path[:] = cost
+        for p in range(len(path)):
+            path[p] = cost[p]
     else:
         price = _price(grey[y, x] - grey[y_before, x_before], step, jump, edge)
         _advance(path, cost, step, price, spare)

@@ -250,4 +250,5 @@ def project_backward(
             v_cam[7] += v_mz * y + v_c0 * o0y + v_c1 * o1y + v_c2 * o2y
             v_cam[8] += v_mz * z + v_c0 * o0z + v_c1 * o1z + v_c2 * o2z
             put(v_cam, 9, (v_mx, v_my, v_mz, v_fx, v_fy, v_cx, v_cy), False)
-        v_camera[chunk] = v_cam
+        for k in range(L.CAMERA):
+            v_camera[chunk, k] = v_cam[k]

@@ -63,7 +63,8 @@ def sort_range(values, spare, begin, end):
         insertion_sort(values, k, min(k + INSERTION, end))
     run = INSERTION
     while run < end - begin:
-        spare[begin:end] = values[begin:end]
+        for k in range(begin, end):
+            spare[k] = values[k]
         for first in range(begin, end, 2 * run):
             a, a_end = first, min(first + run, end)
             b, b_end = a_end, min(first + 2 * run, end)
