@@ -20,7 +20,7 @@ QUALITIES = {
     "good": Quality(rounds=18, least=500, most=1500, minutes=4.0),
     "best": Quality(rounds=40, least=1500, most=8000, minutes=20.0),
 }
-PAIR_STEPS = 120  # of two photos: more make their views better and all others worse
+PAIR_STEPS = 300  # of two photos: some views get worse with more
 LEAST_STEPS = 30  # that are given their time: with fewer nothing is gained
 
 

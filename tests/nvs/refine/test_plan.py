@@ -13,8 +13,8 @@ from nvs.refine import plan_refinement
         ({"refine": 150}, 43, 9.0, 150),  # said is done, however long it takes
         ({}, 43, 0.1, 18 * 43),  # every photo 18 times
         ({}, 12, 0.1, 500),  # a few photos: at least so many
-        ({}, 2, 0.1, 120),  # two photos: all other views become worse with more
-        ({"minutes": 30.0}, 2, 0.1, 120),
+        ({}, 2, 0.1, 300),  # two photos: some views become worse with more
+        ({"minutes": 30.0}, 2, 0.1, 300),
         ({}, 300, 0.1, 1500),
         ({"minutes": 1.0}, 43, 0.1, 18 * 43),
         ({"quality": "best"}, 43, 0.1, 40 * 43),
