@@ -161,7 +161,8 @@ class Pipeline:
         shown = joined.gaussians.opacities[0] > 0  # not of what masks hide
         gaussians = joined.gaussians[:, worth_keeping(joined) if options.prune else shown]
         posed = replace(views, cameras=joined.geometry.cameras) if len(seeds) == V else views
-        if options.prune and kind in SWEPT and V >= ENOUGH:
+        agree = options.prune and kind in SWEPT and V >= ENOUGH
+        if agree:
             with self.watch("agreement"):
                 gaussians = thinned_out(
                     gaussians,
@@ -171,9 +172,6 @@ class Pipeline:
                     backend=options.backend,
                 )
                 gaussians = gaussians[:, gaussians.opacities[0] >= MIN_OPACITY]
-            if not options.refines:
-                with self.watch("colours"):
-                    gaussians = matched_colours(gaussians, posed, background=behind, backend=options.backend)
         if options.refines and options.spacing is None and spacing < REFINED_SPACING:
             with self.watch("sampling"):
                 seen = visibility(gaussians, posed.cameras, posed.image_size, backend=options.backend)
@@ -183,6 +181,9 @@ class Pipeline:
             with self.watch("fusion"):
                 seen = visibility(gaussians, posed.cameras, posed.image_size, backend=options.backend)
                 gaussians = fuse(gaussians, seen, budget)
+        if agree and not options.refines:
+            with self.watch("colours"):
+                gaussians = matched_colours(gaussians, posed, background=behind, backend=options.backend)
         of = counted(V, "photo") if len(seeds) == V else f"{len(seeds)} of {V} photos; all refine them"
         self.report(f"{gaussians.means.shape[1]:,} Gaussians from {of}")
         return SplatScene(

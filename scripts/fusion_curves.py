@@ -17,7 +17,7 @@ from geometry.capture import load_views, open_capture
 from geometry.options import NetworkOptions, PhotoOptions
 from geometry.weights.checkpoint import find_checkpoint
 from nvs.cameras.fit import default_size, window_size
-from nvs.fusion import fuse, visibility
+from nvs.fusion import visibility
 from nvs.model.splatter import load_splatter
 from nvs.options import GaussianOptions
 from nvs.pipeline import Pipeline
@@ -57,9 +57,8 @@ def budget(capture: Capture, factors: list[float]) -> None:
     for factor in factors:
         count = round(gaussians.means.shape[1] / factor)
         most = seen.pixels.topk(count).indices.sort().values
-        fused = replace(whole, gaussians=fuse(gaussians, seen, count))
         ways = {
-            "fused": fused,
+            "fused": capture.splat(compression=factor),
             "most visible": replace(whole, gaussians=gaussians[:, most]),
             "wider spacing": capture.splat(spacing=spacing * math.sqrt(factor)),
         }

@@ -50,7 +50,7 @@ def gather(
         # Of sums: a gradient that is given by hand has PyTorch import a computer algebra system.
         found = [
             torch.autograd.grad((rgb * one).sum(), given, retain_graph=True)[0][0].mT
-            for one in _free(pixels).view(-1, *rgb.shape)
+            for one in _free(pixels).reshape(-1, *rgb.shape)
         ]
         return torch.stack(found).view(*pixels.shape[:-3], *found[0].shape)
 
