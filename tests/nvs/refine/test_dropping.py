@@ -15,7 +15,7 @@ from nvs.refine.dropping import dropped_share, without_some
 
 
 def layers(count=400):
-    """A red blob before a blue one, opaque, so often, and a black photo of them all: N = 2 x count."""
+    """A red blob before a blue one, both opaque, ``count`` times: N = 2 x count."""
     z = torch.tensor([2.0, 3.0]).repeat(count)
     means = torch.stack((torch.zeros_like(z), torch.zeros_like(z), z), dim=-1)[None]
     colours = torch.tensor([[1.0, 0, 0], [0, 0, 1.0]]).repeat(count, 1)
