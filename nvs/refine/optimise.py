@@ -28,12 +28,19 @@ from nvs.refine.ssim_loss import Photo, dissimilarity
 _REPORTS = 12  # lines of progress, in even steps
 # Photos of half the size are quicker and reach further: what they teach is learnt in some rounds.
 COARSE_ROUNDS, COARSE_SHARE, SMALL = 10, 0.7, 128
+# Adam moves what a step does not show on by its momentum, and moves what is first shown late by the root of
+# the steps until then, or 1 / sqrt(1 - second): with the usual (0.9, 0.999) hundreds of photos fall apart.
+BETAS = 0.7, 0.95
+MANY, SLOWEST = 24, 0.5
 _IDENTITY = 0.01  # weight of an exposure's squared distance from none
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rates:
-    """Adam's learning rates at the first step; all fall to ``last`` of that by the last step."""
+    """Adam's learning rates at the first step; all fall to ``last`` of that by the last step.
+
+    Those of Gaussians are lower for more than `MANY` photos (`pace`).
+    """
 
     means: float = 0.3  # in the Gaussian's own first width: the scale of the world cancels
     scales: float = 0.2  # of the logarithm: small ones, as a sample starts with, have to grow
@@ -180,6 +187,11 @@ def is_coarse(step: int, progress: float, photos: int) -> bool:
     return step < COARSE_ROUNDS * photos and progress < COARSE_SHARE
 
 
+def pace(photos: int) -> float:
+    """What is left of the rates, 1 to `SLOWEST`: more photos pull a Gaussian to more sides, by turns."""
+    return max(min(math.sqrt(MANY / photos), 1.0), SLOWEST)
+
+
 def _photo(photos: Views, view: int, *, halved: bool) -> Photo:
     """A photo and its mask; halved, each pixel is the mean of those it covers, and a small one stays."""
     device = photos.cameras.extrinsics.device  # the images may lie on the disk
@@ -268,7 +280,7 @@ class _State:
             if values.numel():
                 values.requires_grad_(True)
                 groups.append({"params": [values], "name": name})
-        self._optimizer = torch.optim.Adam(groups, eps=1e-15, fused=True)
+        self._optimizer = torch.optim.Adam(groups, betas=BETAS, eps=1e-15, fused=True)
 
     def gaussians(self) -> Gaussians:
         free = self._free
@@ -305,8 +317,11 @@ class _State:
         loss = (1 - dissimilar) * (rgb - photo.image).abs().mean() + _IDENTITY * moved
         if dissimilar > 0:
             loss = loss + dissimilar * dissimilarity(rgb, photo)
+        slower = pace(self._photos.images.shape[1])
         for group in self._optimizer.param_groups:
-            group["lr"] = getattr(self._rates, group["name"]) * self._rates.last**progress
+            own = group["name"] in ("cameras", "exposures")  # one photo's
+            rate = getattr(self._rates, group["name"]) * self._rates.last**progress
+            group["lr"] = rate if own else rate * slower
         self._optimizer.zero_grad()
         loss.backward()
         self._optimizer.step()
