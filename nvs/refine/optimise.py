@@ -28,10 +28,10 @@ from nvs.refine.ssim_loss import Photo, dissimilarity
 _REPORTS = 12  # lines of progress, in even steps
 # Photos of half the size are quicker and reach further: what they teach is learnt in some rounds.
 COARSE_ROUNDS, COARSE_SHARE, SMALL = 10, 0.7, 128
-# Adam moves what a step does not show on by its momentum, and moves what is first shown late by the root of
-# the steps until then, or 1 / sqrt(1 - second): with the usual (0.9, 0.999) hundreds of photos fall apart.
+# Adam's decays. Momentum moves on what a step does not show; what is first shown at step t moves by sqrt(t)
+# rates, 1 / sqrt(1 - second) at most: with the usual (0.9, 0.999) hundreds of photos fall apart.
 BETAS = 0.7, 0.95
-MANY, SLOWEST = 24, 0.5
+MANY, SLOWEST = 24, 0.5  # photos from which on rates fall, and how far
 _IDENTITY = 0.01  # weight of an exposure's squared distance from none
 
 
