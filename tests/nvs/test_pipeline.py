@@ -82,7 +82,7 @@ def test_what_moved_is_found_first_and_no_gaussian_is_made_of_it(capture):
         ((s.gaussians.sh[0, :, 0] * SH_C0 + 0.5 - torch.tensor((1.0, 0.0, 1.0))).abs().amax(-1) < 0.25).sum()
         for s in made.values()
     ]
-    assert magenta[1] < 0.2 * magenta[0]  # refinement alone leaves some already
+    assert magenta[1] < 0.2 * magenta[0]  # refinement alone leaves few of them
     assert sum("made anew" in line for line in said) == 1
     assert sum(line.startswith("refined: ") for line in said) == 3
 
