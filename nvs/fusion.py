@@ -1,6 +1,7 @@
 """Fewer Gaussians that say the same: those of overlapping views are merged, in the renderer's own terms."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -33,7 +34,12 @@ class Visibility(TensorRecord):
 
 @torch.no_grad()
 def visibility(
-    gaussians: Gaussians, cameras: Cameras, size: tuple[int, int], *, backend: str = "auto"
+    gaussians: Gaussians,
+    cameras: Cameras,
+    size: tuple[int, int],
+    *,
+    asked: Sequence[int] | None = None,
+    backend: str = "auto",
 ) -> Visibility:
     """Blending weights of one scene's Gaussians, summed over pictures at cameras [1, V, ...].
 
@@ -41,10 +47,12 @@ def visibility(
 
     Args:
         size: (H, W) to which the intrinsics refer.
+        asked: cameras that have a say; None: `nvs.rasterizer.gather.asked_views`.
     """
     pixels, eye = torch.zeros_like(gaussians.opacities[0]), torch.zeros_like(gaussians.means[0])
     centres = se3.centres(cameras.extrinsics)[0]
-    ones, asked = pixels.new_ones(3, *size), asked_views(len(centres))
+    asked = asked_views(len(centres)) if asked is None else asked
+    ones = pixels.new_ones(3, *size)
 
     def weights(v: int) -> Float[Tensor, " N"]:
         return gather(gaussians, cameras[:, v : v + 1], ones, size, backend=backend)[0]

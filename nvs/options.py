@@ -43,7 +43,7 @@ class GaussianOptions:
             wider where photos are many, and a sample of those 2 apart where they are refined (`nvs.seeds`).
         prune: leave out border, far and transparent Gaussians, and, with swept depth, make transparent what
             other photos disagree with (`nvs.agreement`).
-        gaussians: at most so many; more are merged, before they are refined (`nvs.fusion`).
+        gaussians: at most so many; more are merged (`nvs.fusion`), in the middle of any refinement.
         compression: merge them to so many times fewer, instead.
         quality: ``draft`` is one feed-forward pass; ``good`` optimises the Gaussians on the photos for at
             most some 4 minutes, ``best`` for at most some 20 (`nvs.refine.plan`).

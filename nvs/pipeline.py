@@ -177,7 +177,7 @@ class Pipeline:
                 seen = visibility(gaussians, posed.cameras, posed.image_size, backend=options.backend)
                 gaussians = gaussians[:, sampled(seen.pixels, spacing, options.seed)]
         budget = options.budget(gaussians.means.shape[1])
-        if budget < gaussians.means.shape[1]:
+        if budget < gaussians.means.shape[1] and not options.refines:  # else on the way
             with self.watch("fusion"):
                 seen = visibility(gaussians, posed.cameras, posed.image_size, backend=options.backend)
                 gaussians = fuse(gaussians, seen, budget)
@@ -265,6 +265,7 @@ class Pipeline:
                 move=range(1, photos.images.shape[1]) if options.refine_cameras else move,
                 exposure=options.exposure,
                 moving=share < 1,
+                most=options.budget(scene.gaussians.means.shape[1]),
                 report=self.report,
                 **drawn,
             )

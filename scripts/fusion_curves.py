@@ -33,37 +33,43 @@ class Capture:
         self.views, self.maps = load_views(self.capture, self.capture.context, options, device)
         self.options, self.pipeline = options, pipeline
 
-    def splat(self, **changes):
-        pipeline = replace(self.pipeline, options=replace(self.pipeline.options, **changes))
-        return pipeline.splat(self.views)
+    def score(self, **changes) -> str:
+        """Number of Gaussians, PSNR and SSIM by these options."""
+        return self.score_of(self.splat(**changes), **changes)
 
-    def score(self, scene) -> str:
-        """Number of Gaussians, PSNR and SSIM, refined where the options say so."""
-        size = default_size(window_size(self.maps))
-        if self.pipeline.options.refines:
+    def splat(self, **changes):
+        return self._changed(changes).splat(self.views)
+
+    def score_of(self, scene, **changes) -> str:
+        """Of what was made, refined where the options say so."""
+        size, pipeline = default_size(window_size(self.maps)), self._changed(changes)
+        if pipeline.options.refines:
             photos = refinement_photos(self.capture, self.maps, self.views, scene.cameras, size)
-            scene = self.pipeline.refine(scene, photos)
+            scene = pipeline.refine(scene, photos)
         holdout = hold_out(self.capture, self.options, self.pipeline, self.views, scene.cameras, size)
         found = score(scene, holdout)
         return f"{scene.gaussians.means.shape[1]:>9,} {found['psnr']:6.2f} dB {found['ssim']:.3f}"
+
+    def _changed(self, changes) -> Pipeline:
+        return replace(self.pipeline, options=replace(self.pipeline.options, **changes))
 
 
 def budget(capture: Capture, factors: list[float]) -> None:
     whole = capture.splat()
     gaussians, size = whole.gaussians, whole.image_size
     seen = visibility(gaussians, whole.cameras, size)
-    print(f"  all               {capture.score(whole)}", flush=True)
+    print(f"  all               {capture.score_of(whole)}", flush=True)
     spacing = math.sqrt(len(whole.seeds) * size[0] * size[1] / max(1, gaussians.means.shape[1]))
     for factor in factors:
         count = round(gaussians.means.shape[1] / factor)
         most = seen.pixels.topk(count).indices.sort().values
         ways = {
-            "fused": capture.splat(compression=factor),
-            "most visible": replace(whole, gaussians=gaussians[:, most]),
-            "wider spacing": capture.splat(spacing=spacing * math.sqrt(factor)),
+            "fused": capture.score(compression=factor),
+            "most visible": capture.score_of(replace(whole, gaussians=gaussians[:, most])),
+            "wider spacing": capture.score(spacing=spacing * math.sqrt(factor)),
         }
-        for name, scene in ways.items():
-            print(f"  1/{factor:g} {name:<14} {capture.score(scene)}", flush=True)
+        for name, found in ways.items():
+            print(f"  1/{factor:g} {name:<14} {found}", flush=True)
 
 
 @torch.no_grad()
@@ -90,7 +96,7 @@ def main() -> None:
             continue
         for number in args.numbers or [6, 12, 24, 48]:
             capture = Capture(path, int(number), pipeline)
-            print(f"  {capture.views.images.shape[1]:>3} photos {capture.score(capture.splat())}", flush=True)
+            print(f"  {capture.views.images.shape[1]:>3} photos {capture.score()}", flush=True)
             if capture.views.images.shape[1] < number:
                 break  # there are no more
 

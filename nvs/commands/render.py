@@ -75,7 +75,7 @@ def parser() -> argparse.ArgumentParser:
         "--gaussians",
         type=positive,
         metavar="N",
-        help="merge those that say the same until at most N are left",
+        help="merge those that say the same until at most N are left, in the middle of refinement",
     )
     g.add_argument("--compression", type=float, metavar="X", help="the same, until X times fewer are left")
     g.add_argument(

@@ -17,6 +17,7 @@ from geometry.ops import se3
 from geometry.ops.pinhole import resize_intrinsics
 from geometry.views import Cameras, Views
 from nvs.cameras.transform import small_motion
+from nvs.fusion import fuse, visibility
 from nvs.gaussians import Gaussians
 from nvs.metrics import psnr, unmasked
 from nvs.model.pooling import whole_cells
@@ -32,6 +33,7 @@ COARSE_ROUNDS, COARSE_SHARE, SMALL = 10, 0.7, 128
 # rates, 1 / sqrt(1 - second) at most: with the usual (0.9, 0.999) hundreds of photos fall apart.
 BETAS = 0.7, 0.95
 MANY, SLOWEST = 24, 0.5  # photos from which on rates fall, and how far
+FUSED = 0.5  # of the steps, after which Gaussians beyond the budget are merged: by then they have settled
 _IDENTITY = 0.01  # weight of an exposure's squared distance from none
 
 
@@ -96,6 +98,7 @@ def refine(
     move: Sequence[int] = (),
     exposure: bool = False,
     moving: bool = False,
+    most: int | None = None,
     background: Float[Tensor, " 3"] | None = None,
     backend: str = "auto",
     report: Callable[[str], None] = lambda line: None,
@@ -118,6 +121,8 @@ def refine(
             of the maps is held at the identity, so the Gaussians have the colours of the mean photo.
         moving: parts of photos that show what the others do not are sought and left out meanwhile, and named
             in the end (``still``).
+        most: Gaussians that are left in the end. More are merged (`nvs.fusion`) after half of the steps, when
+            it is known what each is for: half as many then cost .1 dB, before the first step .4.
         report: takes a line of progress now and then.
 
     Raises:
@@ -138,6 +143,12 @@ def refine(
     start, interrupted, done = time.perf_counter(), False, 0
     looks, given = deque(LOOKS if moving else ()), photos.mask
 
+    def within_budget() -> None:
+        count = state.count
+        if most is not None and count > most:
+            state.fuse(most)
+            report(f"refine: step {done} of {steps}, {count:,} Gaussians became {state.count:,}")
+
     with torch.inference_mode(False), torch.enable_grad():
         try:
             for step in range(steps):
@@ -153,6 +164,8 @@ def refine(
                     report(
                         f"refine: step {step} of {steps}, {gone:.1%} of the photos has moved and is left out"
                     )
+                if progress >= FUSED:
+                    within_budget()
                 photo = _photo(photos, view, halved=is_coarse(step, progress, V))
                 latest.append(state.learn(view, photo, progress, dissimilar, generator))
                 done = step + 1
@@ -162,6 +175,7 @@ def refine(
         except KeyboardInterrupt:
             interrupted = True
             report(f"refine: interrupted at step {done} of {steps}; what was reached is kept")
+        within_budget()  # where it ended before
     final, cameras = state.result()
     still, gone = state.still(given) if moving else (None, None)
     return Refined(
@@ -198,11 +212,16 @@ def _photo(photos: Views, view: int, *, halved: bool) -> Photo:
     image = photos.images[0, view].to(device).float()
     mask = None if photos.mask is None else photos.mask[0, view].to(device)
     H, W = image.shape[1:]
-    if halved and min(H, W) >= SMALL:
-        half = H // 2, W // 2
+    if halved and (half := _halved((H, W))) != (H, W):
         image = F.interpolate(image[None], half, mode="area")[0]
         mask = None if mask is None else whole_cells(mask[None, None], half)[0, 0]
     return Photo(image, mask)
+
+
+def _halved(size: tuple[int, int]) -> tuple[int, int]:
+    """Half of it; a small one stays."""
+    H, W = size
+    return (H // 2, W // 2) if min(H, W) >= SMALL else (H, W)
 
 
 def _mean(values: Collection[Tensor]) -> float:
@@ -254,9 +273,21 @@ class _State:
         *,
         exposure: bool,
     ) -> None:
-        self._drawn = drawn
-        start = gaussians.map(torch.detach)
-        self._means, self._photos, self._rates = start.means, photos, rates
+        self._drawn, self._photos, self._rates = drawn, photos, rates
+        start, moves = gaussians.map(torch.detach), []
+        if len(move):
+            self._move = torch.tensor(list(move), device=start.means.device)
+            moves = [start.means.new_zeros(len(move), 6)]
+            z = (start.means[0] - se3.centres(photos.cameras.extrinsics[0])[0]).norm(dim=-1)
+            self._distance = z.median()
+        # What is added to the identity. One tensor a photo: Adam leaves those alone that a step does not use.
+        maps = start.means.new_zeros(photos.images.shape[1] if exposure else 0, 3, 4)
+        self._moves, self._maps = moves, list(maps)
+        self._begin(start)
+
+    def _begin(self, start: Gaussians) -> None:
+        """These as free numbers, beside what has been learnt of the photos, and an optimizer of all."""
+        self._means = start.means
         self._width = start.scales.mean(dim=-1, keepdim=True)
         self._free = {
             "means": torch.zeros_like(start.means),
@@ -266,21 +297,28 @@ class _State:
             "colours": start.sh[..., :1, :].clone(),
             "harmonics": start.sh[..., 1:, :].clone(),
         }
-        if len(move):
-            self._move = torch.tensor(list(move), device=start.means.device)
-            self._free["cameras"] = start.means.new_zeros(len(move), 6)
-            z = (start.means[0] - se3.centres(photos.cameras.extrinsics[0])[0]).norm(dim=-1)
-            self._distance = z.median()
-        # What is added to the identity. One tensor a photo: Adam leaves those alone that a step does not use.
-        self._maps = list(start.means.new_zeros(photos.images.shape[1] if exposure else 0, 3, 4))
-        groups: list[dict[str, Any]] = []
-        if exposure:
-            groups.append({"params": [m.requires_grad_(True) for m in self._maps], "name": "exposures"})
-        for name, values in self._free.items():
-            if values.numel():
-                values.requires_grad_(True)
-                groups.append({"params": [values], "name": name})
+        named = {"exposures": self._maps, **{name: [values] for name, values in self._free.items()}}
+        groups = [
+            {"params": [values.requires_grad_(True) for values in some], "name": name}
+            for name, some in {**named, "cameras": self._moves}.items()
+            if sum(values.numel() for values in some)
+        ]
         self._optimizer = torch.optim.Adam(groups, betas=BETAS, eps=1e-15, fused=True)
+
+    @property
+    def count(self) -> int:
+        return self._means.shape[1]
+
+    @torch.no_grad()
+    def fuse(self, most: int) -> None:
+        """Go on with so many Gaussians: all photos say which are seen, at half their size to be quick."""
+        size = _halved(self._photos.image_size)
+        cameras = self.cameras()
+        smaller = resize_intrinsics(cameras.intrinsics, self._photos.image_size, size)
+        cameras = replace(cameras, intrinsics=smaller)
+        gaussians, asked = self.gaussians(), range(self._photos.images.shape[1])
+        seen = visibility(gaussians, cameras, size, asked=asked, backend=self._drawn["backend"])
+        self._begin(fuse(gaussians, seen, most))
 
     def gaussians(self) -> Gaussians:
         free = self._free
@@ -294,9 +332,9 @@ class _State:
 
     def cameras(self) -> Cameras:
         given = self._photos.cameras
-        if "cameras" not in self._free:
+        if not self._moves:
             return given
-        step = small_motion(self._free["cameras"], self._distance)
+        step = small_motion(self._moves[0], self._distance)
         moved = step[None] @ given.extrinsics[:, self._move]
         return replace(given, extrinsics=given.extrinsics.index_copy(1, self._move, moved))
 

@@ -99,6 +99,15 @@ def test_the_network_takes_posed_photos_in_groups(capture, bundled):
     assert far.median() < 0.05 * whole.depth.median()
 
 
+def test_a_budget_is_met_in_the_middle_of_refinement(capture):
+    options, said = GaussianOptions(refine=2, compression=2), []
+    pipeline = Pipeline(splatter=photo_colours(), options=options, report=said.append)
+    start = pipeline.splat(capture[0])
+    done = pipeline.refine(start)
+    assert 0 < done.gaussians.means.shape[1] <= start.gaussians.means.shape[1] / 2 + 1
+    assert any(line.startswith("refine: step 1 of 2") and "became" in line for line in said)
+
+
 def test_refinement_starts_from_a_sample_of_small_gaussians(capture):
     context, _, _ = capture
     draft, good = (Pipeline(splatter=photo_colours(), options=o).splat(context) for o in (DRAFT, GOOD))

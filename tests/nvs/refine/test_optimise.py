@@ -9,6 +9,7 @@ from torch.testing import assert_close
 
 from geometry.errors import InputError
 from geometry.views import Cameras, Views
+from nvs.fusion import fuse, visibility
 from nvs.gaussians import Gaussians, rgb_to_sh
 from nvs.metrics import psnr
 from nvs.rasterizer import rasterize
@@ -101,19 +102,49 @@ def test_small_ones_grow_within_some_steps():
     assert quick.gaussians.scales.median() == pytest.approx(0.15, rel=0.3)
 
 
-def test_what_few_of_many_photos_show_is_fitted(monkeypatch):
+def forty_places():
+    """A place for each photo, where no other looks."""
     one, photo = scene(views=1)
-    apart = 20.0 * torch.arange(40)  # a place for each photo, where no other looks
+    apart = 20.0 * torch.arange(40)
     gaussians = one.map(lambda values: values.repeat(1, 40, *[1] * (values.ndim - 2)))
     gaussians.means[..., 0] += apart.repeat_interleave(150)
     cameras = photo.cameras.map(lambda values: values.repeat(1, 40, 1, 1))
     cameras.extrinsics[..., 0, 3] -= apart
-    photos = Views(images=photo.images.repeat(1, 40, 1, 1, 1), cameras=cameras)
+    return gaussians, Views(images=photo.images.repeat(1, 40, 1, 1, 1), cameras=cameras)
+
+
+def test_what_few_of_many_photos_show_is_fitted(monkeypatch):
+    gaussians, photos = forty_places()
     start = score(spoilt(gaussians), photos)
     assert score(gaussians, photos).min() > 60
     assert (score(refine(spoilt(gaussians), photos, steps=240).gaussians, photos) > start + 2).all()
     monkeypatch.setattr(optimise, "BETAS", (0.9, 0.999))
     assert (score(refine(spoilt(gaussians), photos, steps=240).gaussians, photos) < start + 2).any()
+
+
+def test_a_budget_is_met_on_the_way():
+    gaussians, photos = scene()
+    haze = replace(gaussians, means=0.7 * gaussians.means, opacities=0.3 * gaussians.opacities)
+    haze = replace(haze, scales=1.5 * haze.scales, sh=torch.zeros_like(haze.sh))
+    parts = vars(spoilt(gaussians)).items()
+    start = Gaussians(**{name: torch.cat((value, getattr(haze, name)), 1) for name, value in parts})
+    lines = []
+    before = refine(fuse(start, visibility(start, photos.cameras, SIZE), 150), photos, steps=120)
+    done = refine(start, photos, steps=120, most=150, report=lines.append)
+    assert "refine: step 60 of 120, 300 Gaussians became 150" in lines
+    assert done.gaussians.means.shape[1] <= 150
+    # What is in the way looks as worthy as the others before it has been learnt to be.
+    assert score(done.gaussians, photos).mean() > score(before.gaussians, photos).mean() + 1
+    ended = refine(start, photos, steps=120, most=75, most_seconds=0.0)
+    assert (ended.steps, ended.gaussians.means.shape[1]) == (0, 75)
+
+
+def test_all_photos_say_what_a_budget_keeps():
+    gaussians, photos = forty_places()
+    start = spoilt(gaussians)
+    done = refine(start, photos, steps=40, most=start.means.shape[1] // 2)
+    alpha = rasterize(done.gaussians, photos.cameras, SIZE).alpha
+    assert alpha.mean(dim=(0, 2, 3)).min() > 0.5 * alpha.mean()
 
 
 def test_many_photos_are_learnt_more_slowly():
@@ -172,6 +203,8 @@ def test_cameras_find_back():
         score(gaussians, Views(images=photos.images, cameras=c)) for c in (off.cameras, done.cameras)
     )
     assert (after[1:] > before[1:] + 4).all()
+    fewer = refine(gaussians, off, steps=100, move=range(1, 6), rates=still, most=149)
+    assert_close(fewer.cameras.extrinsics, done.cameras.extrinsics, atol=0.01, rtol=0)  # they stay found
     fixed = refine(gaussians, off, steps=2)
     assert torch.equal(fixed.cameras.extrinsics, extrinsics)
 
@@ -184,12 +217,14 @@ def test_photos_of_other_exposures_leave_the_mean_photos_colours():
     varied = Views(images=photos.images * gains[None, :, :, None, None], cameras=photos.cameras)
     start = spoilt(gaussians)
     with_map, without = (refine(start, varied, steps=240, exposure=e) for e in (True, False))
+    fewer = refine(start, varied, steps=240, exposure=True, most=140)
     ours, theirs = (score(done.gaussians, photos).mean() for done in (with_map, without))
     assert ours > theirs + 2
     assert without.exposures is None
-    found = with_map.exposures[:, :, :3].diagonal(dim1=-2, dim2=-1)
-    assert_close(with_map.exposures.mean(dim=0), torch.eye(3, 4))
-    assert torch.corrcoef(torch.stack((found.flatten(), gains.flatten())))[0, 1] > 0.9
+    for done in (with_map, fewer):
+        found = done.exposures[:, :, :3].diagonal(dim1=-2, dim2=-1)
+        assert_close(done.exposures.mean(dim=0), torch.eye(3, 4))
+        assert torch.corrcoef(torch.stack((found.flatten(), gains.flatten())))[0, 1] > 0.9
 
 
 def with_a_figure(photos, view, colour=(1.0, 0.0, 1.0)):
