@@ -1,6 +1,6 @@
 """PSNR of held-out photos by number of Gaussians, and by number of context photos.
 
-    python scripts/fusion_curves.py budget CAPTURE... --refine 0
+    python scripts/fusion_curves.py budget CAPTURE... --refine 300
     python scripts/fusion_curves.py context CAPTURE... --refine 0 --numbers 6 12 24 48
 
 ``budget`` compares three ways to fewer Gaussians: fusing them (``nvs render --compression``), leaving out
