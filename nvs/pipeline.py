@@ -184,8 +184,9 @@ class Pipeline:
         if agree and not options.refines:
             with self.watch("colours"):
                 gaussians = matched_colours(gaussians, posed, background=behind, backend=options.backend)
-        of = counted(V, "photo") if len(seeds) == V else f"{len(seeds)} of {V} photos; all refine them"
-        self.report(f"{gaussians.means.shape[1]:,} Gaussians from {of}")
+        of = counted(V, "photo") if len(seeds) == V else f"{len(seeds)} of {V} photos"
+        rest = "; all refine them" if options.refines and len(seeds) < V else ""
+        self.report(f"{gaussians.means.shape[1]:,} Gaussians from {of}{rest}")
         return SplatScene(
             gaussians=gaussians,
             views=posed,

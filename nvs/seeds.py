@@ -1,4 +1,4 @@
-"""Which photos become Gaussians, and how densely: all of them in one pass; a part of them before refinement.
+"""Which photos become Gaussians, and how densely: a part of them before refinement, and of very many ever.
 
 Every photo that becomes Gaussians shows mostly what others have shown, and a step's time grows with the
 Gaussians. Refinement learns from all photos, so a spread part of them makes a better start than all, and of
@@ -37,11 +37,16 @@ def choose_seeds(views: Views, options: GaussianOptions, most: int | None = None
         most: that time allows; None: any number.
     """
     V = views.images.shape[1]
-    if views.cameras is None or not options.refines:
+    if views.cameras is None:
         return list(range(V))
     H, W = views.image_size
-    room = int(MOST_REFINED * (options.spacing or REFINED_SPACING) ** 2 / (H * W))
-    count = max(SEEDS, min(room, round(SEED_SHARE * V)))
+    share = round(SEED_SHARE * V)
+    if options.refines:
+        room = int(MOST_REFINED * (options.spacing or REFINED_SPACING) ** 2 / (H * W))
+        count = max(SEEDS, min(room, share))
+    else:  # what more photos add to a draft is mostly haze
+        room = int(MOST_GAUSSIANS * (options.spacing or FINEST) ** 2 / (H * W))
+        count = max(SEEDS, room, share)
     return _spread(views, count if most is None else min(count, max(FEWEST, most)))
 
 

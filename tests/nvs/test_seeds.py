@@ -1,4 +1,4 @@
-"""Which photos become Gaussians: all in one pass, a spread part before refinement, few in few minutes."""
+"""Which photos become Gaussians: what fits in one pass, a spread part before refinement, few in few minutes."""
 
 import time
 from itertools import pairwise
@@ -34,8 +34,16 @@ def test_refinement_starts_from_a_spread_third_of_many_photos():
     assert max(b - a for a, b in pairwise(chosen)) < 40
 
 
-def test_one_pass_and_photos_without_cameras_take_all():
-    assert choose_seeds(views(200), DRAFT) == list(range(200))
+def test_one_pass_takes_as_many_as_fit_two_pixels_apart_or_a_third():
+    assert choose_seeds(views(85), DRAFT) == list(range(85))
+    chosen = choose_seeds(views(200), DRAFT)
+    assert len(chosen) == int(3_000_000 * 4 / (280 * 504)) == 85
+    assert max(b - a for a, b in pairwise(chosen)) < 5
+    assert len(choose_seeds(views(900), DRAFT)) == 300
+
+
+def test_photos_without_cameras_are_all_taken():
+    assert choose_seeds(views(200, posed=False), DRAFT) == list(range(200))
     assert choose_seeds(views(200, posed=False), GOOD) == list(range(200))
 
 
