@@ -1,4 +1,4 @@
-"""Which photos become Gaussians: what fits in one pass, a spread part before refinement, few in few minutes."""
+"""Which photos become Gaussians: what fits in one pass, a part before refinement, few in few minutes."""
 
 import time
 from itertools import pairwise
