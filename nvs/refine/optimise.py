@@ -175,7 +175,11 @@ def refine(
         except KeyboardInterrupt:
             interrupted = True
             report(f"refine: interrupted at step {done} of {steps}; what was reached is kept")
-        within_budget()  # where it ended before
+        try:
+            within_budget()  # where it ended before
+        except KeyboardInterrupt:
+            interrupted = True
+            report(f"refine: interrupted while Gaussians were merged; all {state.count:,} are kept")
     final, cameras = state.result()
     still, gone = state.still(given) if moving else (None, None)
     return Refined(

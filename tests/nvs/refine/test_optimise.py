@@ -156,6 +156,18 @@ def test_a_budget_leaves_what_was_learnt_of_the_photos():
     assert torch.equal(fewer.exposures, whole.exposures)
 
 
+def test_ctrl_c_while_they_are_merged_keeps_all(monkeypatch):
+    def press(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(optimise, "fuse", press)
+    gaussians, photos = scene()
+    lines = []
+    done = refine(spoilt(gaussians), photos, steps=20, most=75, report=lines.append)
+    assert (done.steps, done.interrupted, done.gaussians.means.shape[1]) == (10, True, 150)
+    assert lines[-1].endswith("all 150 are kept")
+
+
 def test_all_photos_say_what_a_budget_keeps():
     gaussians, photos = forty_places()
     start = spoilt(gaussians)
