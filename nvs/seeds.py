@@ -1,4 +1,4 @@
-"""Which photos become Gaussians, and how densely: a part of them before refinement, and of very many ever.
+"""Which photos become Gaussians, and how densely: a part of them before refinement, and of very many always.
 
 Every photo that becomes Gaussians shows mostly what others have shown, and a step's time grows with the
 Gaussians. Refinement learns from all photos, so a spread part of them makes a better start than all, and of

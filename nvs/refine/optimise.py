@@ -14,13 +14,12 @@ from torch import Tensor
 
 from geometry.errors import InputError
 from geometry.ops import se3
-from geometry.ops.pinhole import resize_intrinsics
 from geometry.views import Cameras, Views
 from nvs.cameras.transform import small_motion
 from nvs.fusion import fuse, visibility
 from nvs.gaussians import Gaussians
 from nvs.metrics import psnr, unmasked
-from nvs.model.pooling import whole_cells
+from nvs.model.pooling import resize_cameras, whole_cells
 from nvs.rasterizer import rasterize
 from nvs.refine.dropping import dropped_share, without_some
 from nvs.refine.moving import LOOKS, moved
@@ -122,7 +121,7 @@ def refine(
         moving: parts of photos that show what the others do not are sought and left out meanwhile, and named
             in the end (``still``).
         most: Gaussians that are left in the end. More are merged (`nvs.fusion`) after half of the steps, when
-            it is known what each is for: half as many then cost .1 dB, before the first step .4.
+            it is known what each is for, or where it ends before.
         report: takes a line of progress now and then.
 
     Raises:
@@ -286,7 +285,7 @@ class _State:
             self._distance = z.median()
         # What is added to the identity. One tensor a photo: Adam leaves those alone that a step does not use.
         maps = start.means.new_zeros(photos.images.shape[1] if exposure else 0, 3, 4)
-        self._moves, self._maps = moves, list(maps)
+        self._moves, self._maps = moves, list(maps)  # moves: none, or one tensor of all
         self._begin(start)
 
     def _begin(self, start: Gaussians) -> None:
@@ -317,9 +316,7 @@ class _State:
     def fuse(self, most: int) -> None:
         """Go on with so many Gaussians: all photos say which are seen, at half their size to be quick."""
         size = _halved(self._photos.image_size)
-        cameras = self.cameras()
-        smaller = resize_intrinsics(cameras.intrinsics, self._photos.image_size, size)
-        cameras = replace(cameras, intrinsics=smaller)
+        cameras = resize_cameras(self.cameras(), self._photos.image_size, size)
         gaussians, asked = self.gaussians(), range(self._photos.images.shape[1])
         seen = visibility(gaussians, cameras, size, asked=asked, backend=self._drawn["backend"])
         self._begin(fuse(gaussians, seen, most))
@@ -347,9 +344,7 @@ class _State:
     ) -> Float[Tensor, ""]:
         """One gradient step on a photo, of any size; its PSNR before it."""
         H, W = photo.image.shape[1:]
-        camera = self.cameras()[:, view : view + 1]
-        smaller = resize_intrinsics(camera.intrinsics, self._photos.image_size, (H, W))
-        camera = replace(camera, intrinsics=smaller)
+        camera = resize_cameras(self.cameras()[:, view : view + 1], self._photos.image_size, (H, W))
         gaussians, share = self.gaussians(), dropped_share(self._photos.images.shape[1], progress)
         if share:
             gaussians = without_some(gaussians, share, generator)

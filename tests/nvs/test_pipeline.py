@@ -143,6 +143,16 @@ def test_photos_beyond_the_seeds_refine_and_get_the_gaussians_depth(capture, mon
     torch.testing.assert_close(scene.cameras.extrinsics, context.cameras.extrinsics)
 
 
+def test_a_draft_of_more_photos_than_fit_is_of_a_part_of_them(capture, monkeypatch):
+    monkeypatch.setattr(seeds, "SEEDS", 2)
+    monkeypatch.setattr(seeds, "MOST_GAUSSIANS", 3 * SIZE[0] * SIZE[1] // 4)  # of three photos
+    lines = []
+    scene = Pipeline(splatter=photo_colours(), options=DRAFT, report=lines.append)(capture[0])
+    assert len(scene.seeds) == 3
+    assert lines[-1].endswith("Gaussians from 3 of 5 photos")
+    assert (scene.depth > 0).float().mean(dim=(0, 2, 3)).min() > 0.8  # also where others are drawn
+
+
 def test_all_photos_are_asked_about_the_gaussians_of_the_seeds(capture, monkeypatch):
     monkeypatch.setattr(pipeline_module, "ENOUGH", 5)
     monkeypatch.setattr(seeds, "SEEDS", 3)
