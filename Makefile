@@ -1,11 +1,13 @@
-# Two commands do all set-up: `make demo` runs the main job, `make test` checks everything.
+# Two commands do all set-up: `make demo` runs the main job, `make test` checks everything quickly.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PHOTOS ?=
 OUT ?= outputs/demo
 
-.PHONY: setup demo test lint docs clean
+PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal
+
+.PHONY: setup demo test test-extended lint docs clean
 
 setup: $(VENV)/.ready
 
@@ -21,7 +23,10 @@ demo: setup
 	$(BIN)/nvs render "$(or $(PHOTOS),$(OUT)/capture)" --out "$(OUT)/scene"
 
 test: setup
-	$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal
+	$(PYTEST)
+
+test-extended: setup
+	$(PYTEST) -m "extended and not gpu and not weights and not slow"
 
 lint: setup
 	$(BIN)/ruff check .

@@ -40,11 +40,7 @@ class Unshaped(MetaPathFinder):
 
 
 # Annotated shapes and types hold at every call of our functions, or the test that makes the call fails.
-# An int is a float here, as PEP 484 has it.
-jaxtyping.install_import_hook(
-    ("geometry", "nvs", "eval"),
-    "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))",
-)
+jaxtyping.install_import_hook(("geometry", "nvs", "eval"), "shape_checks.when_called")
 sys.meta_path.insert(0, Unshaped())
 
 

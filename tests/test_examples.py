@@ -12,6 +12,8 @@ from PIL import Image
 
 from geometry.commands.make_capture import main as make_capture
 
+pytestmark = pytest.mark.extended  # whole runs, seconds each
+
 ROOT = Path(__file__).resolve().parents[1]
 EXAMPLES = ROOT / "examples"
 

@@ -23,6 +23,8 @@ from geometry.weights.files import fingerprint
 from nvs.commands import train as train_nvs
 from nvs.model.splatter import load_splatter
 
+pytestmark = pytest.mark.extended  # whole runs, seconds each
+
 ARCHIVE = Path(__file__).with_name("stored_runs.tar.xz")
 MICRO = {
     "width": 4,

@@ -11,6 +11,8 @@ from geometry.formats.text import read_object
 from nvs.commands import finetune, render
 from nvs.training import cases
 
+pytestmark = pytest.mark.extended  # whole runs, seconds each
+
 CONTEXT, HOLDOUT, PROCESS_RES = 4, 8, 84
 # The benchmark judges stored pictures. Rounding to 8 bits adds an error of variance (1/255)^2 / 12, 59 dB:
 # below 30 dB that is less than 0.006 dB. The rest is the network's images: nvs resizes photos to them in two

@@ -73,6 +73,7 @@ def test_turned_or_other_photos_have_far_hashes():
     assert [int(np.unpackbits(bits[0] ^ b).sum()) > 60 for b in bits] == [False, True, True]
 
 
+@pytest.mark.extended
 def test_the_command_and_the_tables_footnote(tmp_path, benchmark, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     data = ["benchmark.root=bench", "benchmark.rule.context=2", "benchmark.long_side=64", "metrics=[psnr]"]

@@ -13,6 +13,8 @@ from eval.run_folder import Store
 from geometry.formats.text import read_object
 from geometry.scenes.photos import open_photos
 
+pytestmark = pytest.mark.extended  # whole runs, seconds each
+
 COMMON = ["benchmark.rule.context=4", "benchmark.size=[30,48]"]
 
 

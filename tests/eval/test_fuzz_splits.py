@@ -32,6 +32,7 @@ def signed(content):
     return content | {"checksum": splits._digest(content)}
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("examples", EXAMPLES)
 @pytest.mark.parametrize("strategy", [EDITS, CHANGES], ids=["bytes", "values"])
 def test_any_content(tmp_path, examples, strategy):

@@ -202,6 +202,7 @@ def run(protocol, out, *more):
     return read_object(Store(out, protocol).summary, "a run")
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("benchmark", list(WRITERS))
 def test_every_layout_gives_exact_geometry_a_full_score(tmp_path, room, benchmark, capsys, monkeypatch):
     root, answer, views = tmp_path / "data", tmp_path / "made", room
@@ -229,6 +230,7 @@ def test_every_layout_gives_exact_geometry_a_full_score(tmp_path, room, benchmar
     assert "| arrays of made |" in table
 
 
+@pytest.mark.extended
 def test_wrong_scale_of_depth_and_a_lost_camera_cost(tmp_path, room):
     root, answer = tmp_path / "data", tmp_path / "made"
     write_hiroom(root, room)
@@ -329,6 +331,7 @@ def test_a_sets_mean_of_depth_is_over_photos(tmp_path, room):
     assert summary["means"]["abs_rel"] == pytest.approx((2 * flat + 4 * right) / 6)
 
 
+@pytest.mark.extended
 def test_depth_of_photos_seen_together_has_one_scale(tmp_path, room):
     root, answer = write_capture(tmp_path / "room", room, depth=True), tmp_path / "made"
     write_answer(answer, "room", room)
@@ -353,6 +356,7 @@ def test_chance_is_one_depth_and_dealt_cameras(tmp_path, room):
     assert run("depth", tmp_path / "a", *data)["means"]["abs_rel"] == pytest.approx(flat, rel=0.01)
 
 
+@pytest.mark.extended
 def test_networks_functions_and_references_are_rows_of_one_table(tmp_path, room, capsys, monkeypatch):
     write_hiroom(tmp_path / "data", room)
     (tmp_path / "mine.py").write_text(
@@ -447,6 +451,7 @@ def test_features_are_truth_where_no_points_are(tmp_path):
     assert np.median(np.concatenate(errors)) < 0.03
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [

@@ -71,6 +71,7 @@ def test_sweep_finds_the_walls(task, rendered):
     assert ((depth / truth - 1).abs() < 0.1).float().mean() > 0.5
 
 
+@pytest.mark.extended
 def test_optimisation_improves_the_sweep(task, rendered):
     scores = []
     for steps in (0, 40):
@@ -174,6 +175,7 @@ def test_folder_of_renders(task, tmp_path):
         Renders(tmp_path / "absent", weights="w", licence="l")
 
 
+@pytest.mark.extended
 def test_the_pipelines_background_is_drawn_where_no_gaussian_is(task, unchecked):
     prediction = optimised(GaussianOptions(), torch.device("cpu")).predict(task)
     torch.testing.assert_close(prediction.background, task.context.images.mean(dim=(0, 1, 3, 4)))

@@ -112,6 +112,7 @@ def test_tanks_and_temples(tmp_path, views, capsys):
     assert [scene.name for scene in split.scenes] == list(scenes)
 
 
+@pytest.mark.extended
 def test_megadepth_benchmark(tmp_path, views, capsys):
     places = [str(place) for place in range(5000, 5019)]
     (tmp_path / "MegaDepth_v1_SfM/5000/sparse/manhattan/0").mkdir(parents=True)

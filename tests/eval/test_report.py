@@ -13,6 +13,8 @@ from eval.run_folder import Store
 from eval.tables.html import page, panel, table
 from geometry.formats.text import read_object
 
+pytestmark = pytest.mark.extended  # whole runs, seconds each
+
 
 @pytest.fixture
 def finished(tmp_path, captures):

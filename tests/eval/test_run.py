@@ -68,6 +68,7 @@ def test_scenes_that_are_not_there_are_named(tmp_path, capsys, views):
     assert "expected 6 listed scenes, 5 of them are not there (Caterpillar" in capsys.readouterr().err
 
 
+@pytest.mark.extended
 def test_files_that_no_run_wrote_are_not_replaced(tmp_path, captures, capsys):
     data = [f"benchmark.root={captures}", "method=nearest", *SMALL]
     own = tmp_path / "own"
@@ -91,6 +92,7 @@ def test_files_that_no_run_wrote_are_not_replaced(tmp_path, captures, capsys):
         assert nvs_eval("split", f"split={tmp_path / 'split.json'}", *data) == 0
 
 
+@pytest.mark.extended
 def test_resume_goes_on_where_it_stopped(tmp_path, captures, monkeypatch):
     whole = run(tmp_path / "a", f"benchmark.root={captures}", "method=nearest")
     asked = []
@@ -117,6 +119,7 @@ def test_resume_goes_on_where_it_stopped(tmp_path, captures, monkeypatch):
     assert read_object(Store(tmp_path / "b").summary, "a run")["means"] == whole["means"]
 
 
+@pytest.mark.extended
 def test_scoring_again_asks_no_method_and_decodes_no_photo(tmp_path, captures, monkeypatch):
     first = run(tmp_path / "a", f"benchmark.root={captures}", "method=nearest")
     monkeypatch.setattr(predict_module, "predict_scene", None)
@@ -128,6 +131,7 @@ def test_scoring_again_asks_no_method_and_decodes_no_photo(tmp_path, captures, m
     assert fewer["means"]["ssim"] == first["means"]["ssim"]
 
 
+@pytest.mark.extended
 def test_pictures_that_were_made_anew_are_scored_anew(tmp_path, captures):
     run(tmp_path / "a", f"benchmark.root={captures}", "method=nearest")
     store = Store(tmp_path / "a")
@@ -138,6 +142,7 @@ def test_pictures_that_were_made_anew_are_scored_anew(tmp_path, captures):
     assert read_object(store.scores("hall"), "a run")["means"] == stored["means"]
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
@@ -168,6 +173,7 @@ def test_a_run_that_failed_before_a_prediction_does_not_block_its_folder(tmp_pat
     run(tmp_path / "a", *renders)  # the pictures are others: so are the settings
 
 
+@pytest.mark.extended
 def test_a_photo_that_cannot_be_decoded_fails_its_scene_alone(tmp_path, captures, capsys):
     whole = run(tmp_path / "whole", f"benchmark.root={captures}", "method=nearest")
     photo = captures / "hall/images/frame_1.png"
@@ -265,6 +271,7 @@ def walls(monkeypatch, views, tmp_path):
     return made
 
 
+@pytest.mark.extended
 def test_pose_modes(tmp_path, capture, walls, capsys):
     """With true cameras given or predicted all modes see the same room; photometric can only gain."""
     data = [f"benchmark.root={capture}", "method=walls:splat", "photometric.steps=4"]
@@ -306,6 +313,7 @@ def test_the_context_is_all_a_method_gets(tmp_path, captures, monkeypatch):
     assert seen == [(4, 4, None)]
 
 
+@pytest.mark.extended
 def test_several_processes_give_the_same_table(tmp_path, captures):
     one = run(tmp_path / "one", f"benchmark.root={captures}", "method=nearest")
     words = ["run", f"out={tmp_path / 'two'}", *SMALL, f"benchmark.root={captures}", "method=nearest"]

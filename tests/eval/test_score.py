@@ -47,6 +47,7 @@ def test_psnr_and_ssim_equal_scikit_image_on_real_photos(photos):
     assert float(ssim(*photos)) == pytest.approx(theirs, abs=1e-5)
 
 
+@pytest.mark.extended
 def test_torchmetrics_agrees_but_for_its_borders(photos):
     """Its mean takes in positions where the window hangs over the border; inside them it is ours."""
     picture, photo = (image.double() for image in photos)

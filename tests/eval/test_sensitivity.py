@@ -2,10 +2,14 @@
 
 import re
 
+import pytest
+
 from eval.__main__ import main
 from eval.run_folder import Store
 from eval.sensitivity import CHOICES
 from geometry.formats.text import read_object
+
+pytestmark = pytest.mark.extended  # whole runs, seconds each
 
 
 def test_every_choice_has_its_line(tmp_path, capture, capsys):

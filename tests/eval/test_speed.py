@@ -10,6 +10,7 @@ from eval.tables.rows import make_tables
 from geometry.formats.text import read_object
 
 
+@pytest.mark.extended
 def test_json_and_table(tmp_path, capsys):
     words = [
         "protocol=speed",

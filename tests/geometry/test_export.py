@@ -39,6 +39,7 @@ def tiny():
     return load_network(find_checkpoint("tiny"))
 
 
+@pytest.mark.extended
 def test_the_graph_leaves_the_number_of_views_open(monkeypatch):
     sizes = {"width": 48, "depth": 4, "output_blocks": (0, 1, 2, 3), "alternate_from": 1, "features": 8}
     micro = replace(VARIANTS["tiny"], channels=(8, 8, 8, 8), camera_encoder_depth=1, **sizes)

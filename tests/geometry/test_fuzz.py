@@ -22,6 +22,8 @@ from geometry.training.labels import read_label, write_label
 from geometry.weights.checkpoint import FORMAT, read_checkpoint
 from geometry.weights.files import write_safetensors
 
+pytestmark = pytest.mark.extended  # whole runs, seconds each
+
 
 @pytest.fixture
 def no_large_photos(monkeypatch):

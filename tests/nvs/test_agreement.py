@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import pytest
 import torch
 from pretended_cuda import pretended_cuda
 from scenes import WALL, make_wall
@@ -101,6 +102,7 @@ def test_what_nothing_competes_with_stays_however_wrong(generator):
     assert_close(alone.opacities, gaussians.opacities, atol=0.1, rtol=0)
 
 
+@pytest.mark.extended
 def test_on_cuda_it_is_the_same(generator):
     gaussians, views = make_wall(generator, n=60)
     wanted = thinned_out(gaussians, views, backend="torch")

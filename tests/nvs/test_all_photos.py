@@ -12,6 +12,8 @@ from nvs.model.splatter import photo_colours
 from nvs.options import GaussianOptions
 from nvs.pipeline import Pipeline
 
+pytestmark = pytest.mark.extended  # whole runs, seconds each
+
 SMALL = {"all_photos": True, "max_views": 4, "process_res": 70, "refine": 4, "frames": 3, "size": (36, 64)}
 
 

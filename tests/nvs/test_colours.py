@@ -64,6 +64,7 @@ def test_what_masks_hide_says_nothing(generator):
     assert torch.equal(matched_colours(gaussians, other, background=BLACK).sh, gaussians.sh)
 
 
+@pytest.mark.extended
 def test_on_cuda_it_is_the_same_with_photos_that_stay_in_memory(generator):
     gaussians, views = make_wall(generator, n=60)
     photos = replace(views, images=1 - views.images)

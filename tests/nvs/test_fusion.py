@@ -89,6 +89,7 @@ def test_a_budget_is_met_and_merging_beats_dropping(generator):
     assert torch.equal(again.means, ours.means)
 
 
+@pytest.mark.extended
 def test_on_cuda_it_is_the_same(generator):
     gaussians, cameras = make_gaussians(60, generator), turned_cameras(2, SIZE)
     wanted = fuse(gaussians, visibility(gaussians, cameras, SIZE, backend="torch"), 30)

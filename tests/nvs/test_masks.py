@@ -54,6 +54,7 @@ def scene(capture, model):
     return model.predict(capture, **DRAFT)
 
 
+@pytest.mark.extended
 def test_no_gaussian_comes_from_what_is_masked(capture, model, scene):
     whole = model.predict(capture, masks="none", **DRAFT)
     grid = tuple(whole.depth.shape[-2:])

@@ -36,6 +36,7 @@ def bundled():
     return load_splatter(find_checkpoint("tiny"))
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("network", [False, True])
 def test_a_view_between_the_photos_is_better_than_their_mean_colour(network, capture, bundled):
     context, target, truth = capture
@@ -62,6 +63,7 @@ def test_refinement_is_part_of_it(capture, bundled):
     assert any(line.startswith("refined: ") for line in said)
 
 
+@pytest.mark.extended
 def test_what_moved_is_found_first_and_no_gaussian_is_made_of_it(capture):
     context, _, _ = capture
     images, figure = context.images.clone(), torch.zeros(1, 5, *SIZE, dtype=torch.bool)
@@ -87,6 +89,7 @@ def test_what_moved_is_found_first_and_no_gaussian_is_made_of_it(capture):
     assert sum(line.startswith("refined: ") for line in said) == 3
 
 
+@pytest.mark.extended
 def test_the_network_takes_posed_photos_in_groups(capture, bundled):
     """What one pass makes, and what groups make, lie in one world and in the photos' order."""
     context, _, _ = capture
@@ -108,6 +111,7 @@ def test_a_budget_is_met_in_the_middle_of_refinement(capture):
     assert any(line.startswith("refine: step 1 of 2") and "became" in line for line in said)
 
 
+@pytest.mark.extended
 def test_refinement_starts_from_a_sample_of_small_gaussians(capture):
     context, _, _ = capture
     draft, good = (Pipeline(splatter=photo_colours(), options=o).splat(context) for o in (DRAFT, GOOD))
@@ -120,6 +124,7 @@ def test_refinement_starts_from_a_sample_of_small_gaussians(capture):
     assert spread.gaussians.scales.median() > 1.5 * few.scales.median()
 
 
+@pytest.mark.extended
 def test_photos_beyond_the_seeds_refine_and_get_the_gaussians_depth(capture, monkeypatch):
     """Their depth is drawn, like the world's own."""
     monkeypatch.setattr(seeds, "SEEDS", 3)

@@ -28,6 +28,7 @@ def test_its_batch_is_one_that_losses_accept(script):
     assert batch.truth.valid.all()
 
 
+@pytest.mark.extended
 def test_a_row_is_measured_on_a_cpu(script):
     small = ["--models", "tiny", "--views", "2", "--size", "28x42", "--updates", "1", "--device", "cpu"]
     args = script.parse([*small, "--peak", "1", "--override", "loop.precision.compute=float32"])

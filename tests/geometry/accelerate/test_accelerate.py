@@ -149,6 +149,7 @@ def test_copies_are_networks_of_their_own(block, x):
         assert_close(block(x), wanted)
 
 
+@pytest.mark.extended
 def test_gradients_and_compiled_graphs_take_the_plain_way(block, x, no_measuring, unchecked):
     wanted = torch.autograd.grad(block(x).sum(), block.attn.qkv.weight)
     accelerate(block)

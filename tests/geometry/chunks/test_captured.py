@@ -28,6 +28,7 @@ def arc():
     return make_arc(10)
 
 
+@pytest.mark.extended
 def test_all_photos_go_through_the_network_and_none_twice(tiny, arc, tmp_path, monkeypatch):
     write_room(tmp_path / "photos", arc)
     computed = []
@@ -50,6 +51,7 @@ def test_all_photos_go_through_the_network_and_none_twice(tiny, arc, tmp_path, m
     assert passes < len(computed) < 2 * passes + 2
 
 
+@pytest.mark.extended
 def test_a_run_that_was_stopped_goes_on_to_the_same_numbers(tiny, arc, tmp_path, monkeypatch):
     write_room(tmp_path / "photos", arc)
     whole = tiny.predict(tmp_path / "photos", cameras=False, work=tmp_path / "a", **SMALL)

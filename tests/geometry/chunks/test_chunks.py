@@ -20,6 +20,8 @@ from geometry.worlds.generate import procedural_world
 from geometry.worlds.rendering import render
 from nvs.cameras.orbit import look_at
 
+pytestmark = pytest.mark.extended  # whole runs, seconds each
+
 SIZE, PHOTOS, CHUNK = (98, 126), 64, 12
 
 

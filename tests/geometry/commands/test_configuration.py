@@ -68,6 +68,7 @@ def elsewhere(tmp_path):
     return run
 
 
+@pytest.mark.extended
 def test_other_folders_of_these_names_do_not_matter(elsewhere):
     """As the installed commands start: by the entry points of pyproject.toml."""
     done = elsewhere(

@@ -11,6 +11,8 @@ from geometry.models.zoo import build
 from geometry.weights.checkpoint import find_checkpoint, load_network, save_checkpoint
 from geometry.weights.hub import NON_COMMERCIAL
 
+pytestmark = pytest.mark.extended  # whole runs, seconds each
+
 OPTIONS = [
     "experiment=geometry/finetune",
     "validation=none",

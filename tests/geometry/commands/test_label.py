@@ -2,6 +2,7 @@
 
 import signal
 
+import pytest
 import torch
 from programs import ranks, run_ranks
 from scenes import make_room, write_capture
@@ -12,6 +13,8 @@ from geometry.options import LabelOptions
 from geometry.training.labelling import label_source, read_reports
 from geometry.training.labels import FOLDER
 from geometry.weights.checkpoint import save_checkpoint
+
+pytestmark = pytest.mark.extended  # whole runs, seconds each
 
 SCENES, PHOTOS = 4, 6
 

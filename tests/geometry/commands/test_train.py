@@ -48,6 +48,7 @@ def test_a_run_ends_with_its_two_numbers_and_an_exported_model(tmp_path, capsys)
     assert list((tmp_path / "images").rglob("*.png"))
 
 
+@pytest.mark.extended
 def test_two_sharded_processes_with_a_frozen_backbone_validate_one_sample_and_export(tmp_path):
     options = [*SHORT, "data.sampler.batch_size=2", "validation.training.samples=1", "guess=false"]
     options += ["loop.steps=1", "loop.parallel.strategy=fsdp", "+step.learning_rates.backbone=0"]
@@ -64,6 +65,7 @@ def test_two_sharded_processes_with_a_frozen_backbone_validate_one_sample_and_ex
     assert all(torch.equal(weights[name], trained[name]) for name in trained)
 
 
+@pytest.mark.extended
 def test_a_resumed_run_equals_an_unbroken_one(tmp_path):
     """A constant rate, as a schedule stretches with the number of steps."""
     steady = ["loop.schedule.kind=constant", "loop.validate_every=null", "export.variant=null", "guess=false"]
@@ -76,6 +78,7 @@ def test_a_resumed_run_equals_an_unbroken_one(tmp_path):
     assert all(torch.equal(whole[k], parts[k]) for k in whole)
 
 
+@pytest.mark.extended
 def test_two_ablations_from_one_command(tmp_path, capsys):
     assert run(tmp_path, "loop.steps=1", "ablation=depth_ray,depth_cam") == 0
     table = capsys.readouterr().out.strip().splitlines()

@@ -17,6 +17,8 @@ from geometry.engine import INTERRUPTED, load_weights
 from geometry.engine.checkpoint import list_checkpoints
 from geometry.training.student import StudentStep
 
+pytestmark = pytest.mark.extended  # whole runs, seconds each
+
 QUICK = ["threads=1", "guess=false", "export.variant=null", "loop.log_every=1", "loop.validate_every=null"]
 QUICK += ["loop.validate_first=false", "loop.schedule.warmup_steps=1", "loop.tensorboard=false"]
 WORLDS = [

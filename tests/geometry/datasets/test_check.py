@@ -43,6 +43,7 @@ def test_a_good_download(tmp_path, long_room, capsys):
     assert content["scenes"][0]["agreement"] > 0.95
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize(
     ("options", "message"),
     [

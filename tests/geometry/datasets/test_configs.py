@@ -42,6 +42,7 @@ def check_targets(node, path=""):
             check_targets(value, f"{path}[{i}]")
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("name", TOP)
 def test_compositions_fit_the_signatures(name, monkeypatch):
     monkeypatch.setenv("DATA_ROOT", "somewhere")
@@ -64,6 +65,7 @@ def test_samplers_have_room_for_their_largest_sample(name):
         assert sampler.requests(step, seed=0, parts=1, length=None)
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("name", ["geometry_procedural", "nvs_procedural"])
 def test_procedural_configs_give_batches(name):
     stream = instantiate(

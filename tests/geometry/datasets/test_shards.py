@@ -44,6 +44,7 @@ def pack(root, out, *options):
     assert pack_main([str(root), str(out), *options]) == 0
 
 
+@pytest.mark.extended
 def test_samples_are_those_of_the_unpacked_set(worlds, tmp_path):
     scene = TransformsFolders(worlds).read("000001")
     for frame in scene.frames:
@@ -90,6 +91,7 @@ def many(tmp_path):
     return tmp_path / "packed"
 
 
+@pytest.mark.extended
 def test_tars_are_used_in_turn_and_few_lie_on_the_disk(many, tmp_path):
     source = Shards(many, cache=tmp_path / "cache", pool=2, steps_of_shard=5)
     assert len(source._shards) == 10

@@ -15,6 +15,8 @@ from programs import ROOT, run_ranks
 from geometry.engine import Schedule, distributed, load_weights
 from geometry.engine.distributed import weighted_means
 
+pytestmark = pytest.mark.extended  # whole runs, seconds each
+
 # Under FSDP a branch that is not used has gradient zero, not none, which AdamW tells apart: no branch here.
 SAME = {"branch": False, "noise": 0.1}
 FSDP = {"parallel": {"strategy": "fsdp"}, **SAME}

@@ -102,6 +102,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.extended
 def test_workers_end_with_a_training_that_was_killed(tmp_path):
     (tmp_path / "killed.py").write_text(KILLED)
     program = Program([tmp_path / "killed.py"], tmp_path / "said.txt")

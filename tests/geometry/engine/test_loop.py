@@ -161,6 +161,7 @@ def test_narrow_formats_train_and_keep_weights_wide(tmp_path, compute):
     assert narrow[20] == pytest.approx(wide[20], rel=0.25)
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize(
     ("where", "word"), [("loss", "loss is not finite"), ("gradient", "gradient is not finite")]
 )
@@ -460,6 +461,7 @@ def test_an_error_in_the_data_names_itself(tmp_path):
         toy.train(tmp_path, data=data)
 
 
+@pytest.mark.extended
 def test_any_optimizer_works_and_resumes(tmp_path):
     sgd = partial(torch.optim.SGD, lr=1e-2, momentum=0.9)
     constant = Schedule(kind="constant")

@@ -33,6 +33,7 @@ def wait_for_step(out: Path, step: int, program: Program) -> None:
     program.wait_for(lambda: log.exists() and f'"step": {step},' in log.read_text())
 
 
+@pytest.mark.extended
 def test_after_kill_9_the_losses_are_those_of_an_unbroken_run(tmp_path):
     toy.train(tmp_path / "unbroken", steps=24, dropout=0.2, noise=0.1)
     program = start(tmp_path / "killed", steps=24, dropout=0.2, noise=0.1, pause_s=0.05, workers=1)
@@ -50,6 +51,7 @@ def test_after_kill_9_the_losses_are_those_of_an_unbroken_run(tmp_path):
         assert all(torch.equal(ours[n], theirs[n]) for n in theirs)
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
 def test_a_signal_finishes_the_step_saves_and_says_how_to_go_on(tmp_path, number):
     program = start(tmp_path, steps=1000, pause_s=0.02, every=1000, workers=1)

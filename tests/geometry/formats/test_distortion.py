@@ -117,6 +117,7 @@ def test_thin_prism_by_hand():
     np.testing.assert_allclose(model.distort(np.array([np.tan(0.5), 0.0])), [0.525, 0.05], atol=1e-12)
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("name", LENSES)
 def test_undistorted_straight_lines_are_straight(name):
     """Render a smooth pattern through the lens, undo it, compare with the pattern through the pinhole."""

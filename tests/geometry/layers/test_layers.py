@@ -1,5 +1,6 @@
 """Layers against PyTorch's plain operations."""
 
+import pytest
 import torch
 from torch.testing import assert_close
 
@@ -8,6 +9,7 @@ from geometry.layers.rope import Rotary, across_views, rotary_tables, rotate, ro
 from geometry.layers.uv_embed import add_uv_embedding, uv_axes
 
 
+@pytest.mark.extended
 def test_block_compiles_to_the_same_numbers(generator, unchecked):
     block = Block(32, 2, qk_norm_eps=1e-6).eval()
     x = torch.randn(2, 9, 32, generator=generator)

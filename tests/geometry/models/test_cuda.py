@@ -13,6 +13,8 @@ from geometry.layers import uv_embed
 from geometry.models.zoo import build
 from geometry.views import Cameras, Views
 
+pytestmark = pytest.mark.extended  # whole runs, seconds each
+
 SIZE = (70, 98)
 
 

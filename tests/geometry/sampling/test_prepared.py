@@ -273,6 +273,7 @@ def test_the_command_indexes_all_and_names_what_it_cannot(rgbd, capsys):
     assert len(list((root / FOLDER).rglob("*.npz"))) == 1
 
 
+@pytest.mark.extended
 def test_worlds_on_disk_have_depth_and_sky(tmp_path):
     assert write_world(tmp_path, 3, photos=3, image_size=(28, 42))
     assert not write_world(tmp_path, 3, photos=3, image_size=(28, 42))

@@ -32,6 +32,7 @@ def film(path, wall, shifts, blurred=()):
     return path
 
 
+@pytest.mark.extended
 def test_steps_are_even_in_what_the_picture_moves_and_blurred_frames_are_avoided(tmp_path, wall):
     shifts = [0] * 60 + list(range(120)) + [120] * 60 + list(range(120, 240))
     blurred = {k for k in range(60, 360) if k % 3}

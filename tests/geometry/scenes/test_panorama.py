@@ -45,6 +45,7 @@ def assert_views(frames, E=None):
     assert covered.all()
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("said", [True, False])
 def test_one_panorama_is_a_rig_of_known_turns(tmp_path, said):
     E = make_arc(3)[1].extrinsics
@@ -67,6 +68,7 @@ def test_a_view_is_sharp_as_its_panorama():
     assert frame_focal == pytest.approx(4096 / (2 * np.pi), rel=1e-3)
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("kind", ["transforms", "colmap", "Metashape"])
 def test_panoramas_with_poses(tmp_path, kind):
     arc = make_arc(2)
@@ -122,6 +124,7 @@ def fisheye(E, size, degrees):
     return along_rays(E, rays)[0], focal
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize(
     ("size", "degrees", "views", "seen"),
     [((400, 400), 95, 5, 93), ((240, 400), 80, 3, 78), ((240, 400), 68, 1, 0)],

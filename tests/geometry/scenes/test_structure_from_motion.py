@@ -36,6 +36,7 @@ def capture(tmp_path_factory):
     return folder, cameras
 
 
+@pytest.mark.extended
 @needs_pycolmap
 def test_cameras_are_found_and_the_stranger_is_named(capture):
     folder, truth = capture

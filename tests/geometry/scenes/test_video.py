@@ -74,6 +74,7 @@ def test_every_frame_of_a_varying_rate_comes_once_and_in_order(clip, tmp_path):
     np.testing.assert_allclose(levels(varying), 10 * np.array([*range(6), 9, 15, 17, 18, 19]), atol=4)
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("suffix", ["avi", "mkv", "ts", "m2ts", "mpg", "webm"])
 def test_containers(clip, tmp_path, suffix):
     other = tmp_path / f"other.{suffix}"

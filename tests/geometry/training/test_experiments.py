@@ -36,12 +36,14 @@ def test_every_experiment_builds(name):
     assert name in cfg.out or name == "da3"
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("name", ABLATIONS)
 def test_every_ablation_fits_the_recipe(name):
     cfg = load_config(["experiment=geometry/da3_tiny", f"ablation={name}"])
     assert step_of(cfg).trainable_parameters()
 
 
+@pytest.mark.extended
 def test_ablations_change_the_network_that_they_name():
     def at(name):
         return load_config(["experiment=geometry/da3_tiny", f"ablation={name}"])
@@ -62,6 +64,7 @@ def test_a_misspelt_override_is_one_line():
         load_config(["experiment=geometry/nothing"])
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("name", ["full_alternation", "two_transformers", "separate_heads"])
 def test_ablated_networks_run(name):
     from geometry.views import Views

@@ -20,6 +20,8 @@ from geometry.views import Views
 from geometry.weights.checkpoint import find_checkpoint, load_network, save_checkpoint
 from tests.golden.weights import filled_network
 
+pytestmark = pytest.mark.extended  # whole runs, seconds each
+
 SMALL = [
     "experiment=geometry/finetune",
     "model.variant=tiny",

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import pytest
 import torch
 from torch.testing import assert_close
 
@@ -12,6 +13,8 @@ from geometry.prediction import Geometry
 from geometry.training.architecture import monocular_network, teacher_network
 from geometry.training.monocular import MetricStep, RelativeDepthStep
 from geometry.training.validation import ValidationSet
+
+pytestmark = pytest.mark.extended  # whole runs, seconds each
 
 
 def labelled(batch):

@@ -136,6 +136,7 @@ def test_scores_see_a_wrong_depth_and_a_wrong_camera(oracle, batch):
     assert scores["auc30"] < 0.9
 
 
+@pytest.mark.extended
 def test_one_batch_is_learned_term_by_term(batch):
     torch.manual_seed(0)
     step = step_of(any_view_network("tiny"), pose_probability=0.5)
@@ -194,6 +195,7 @@ def test_a_share_that_is_none_is_refused(share):
         step_of(model, dense_share=share)
 
 
+@pytest.mark.extended
 def test_recomputed_blocks_and_dense_heads_give_the_same_gradients(batch):
     """With views decoded one at a time, as where memory is short."""
     gradients = []

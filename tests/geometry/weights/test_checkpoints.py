@@ -53,6 +53,7 @@ def test_variant_is_seen_from_shapes_without_config(network, released_file, tmp_
     assert read_checkpoint(path).variant == "small"
 
 
+@pytest.mark.extended
 def test_ours_round_trip_in_half_precision(tmp_path):
     torch.manual_seed(1)
     tiny = build("tiny").eval()

@@ -50,12 +50,14 @@ def agree(ours, theirs, size, generator, *, grad):
     assert_close(ours.norm(features.camera_tokens[-1][0]), tokens[:, 0], atol=2e-4, rtol=1e-4)
 
 
+@pytest.mark.extended
 def test_small_is_dinov2(timm_small, generator):
     ours = plain(384, 12, 6)
     assert load_dinov2(ours, timm_small.state_dict()) == ()
     agree(ours, timm_small, (84, 126), generator, grad=False)
 
 
+@pytest.mark.extended
 def test_dinov2_at_its_own_grid(generator):
     """1370 tokens, positions as stored; three blocks, since this size takes its time."""
     theirs = timm.create_model("vit_small_patch14_dinov2", pretrained=False, num_classes=0, depth=3)
@@ -103,6 +105,7 @@ def test_the_additions_keep_their_initialisation(timm_small):
     assert_close(ours.blocks[7].attn.qkv.weight, timm_small.blocks[7].attn.qkv.weight)
 
 
+@pytest.mark.extended
 def test_other_weights_are_refused(timm_small):
     state = timm_small.state_dict()
     with pytest.raises(InputError, match="missing"):
@@ -126,6 +129,7 @@ def test_the_second_of_two_transformers_stays_fresh(generator):
     assert_close(two.blocks[12].mlp.fc1.weight, before)
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("size", ["small", "giant"])
 def test_released_sizes_have_timms_names_and_shapes(size):
     with torch.device("meta"):

@@ -31,6 +31,7 @@ def our_shapes(variant, with_gaussians):
     return shapes
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("variant", FILES)
 def test_every_released_key_maps_to_one_of_ours(variant, keys_dir):
     keys = json.loads((keys_dir / FILES[variant]).read_text())["state_dict"]

@@ -15,6 +15,7 @@ from geometry.worlds.paths import PATHS, look_at
 SIZE = (48, 64)
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("path", PATHS)
 def test_views_overlap_in_a_chain_and_stand_free(path):
     world = procedural_world(hash_of(path), KINDS[hash_of(path) % len(KINDS)], texture_size=64)

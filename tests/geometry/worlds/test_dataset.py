@@ -15,6 +15,7 @@ def digest(example) -> list[float]:
     return [float(example.views.images.double().sum()), float(example.truth.depth.double().sum())]
 
 
+@pytest.mark.extended
 def test_a_sample_is_the_same_in_any_order_and_in_another_process(tmp_path):
     dataset = ProceduralDataset(5, texture_size=64)
     later, first = dataset.sample(3, **SHAPE), dataset.sample(0, **SHAPE)
@@ -60,6 +61,7 @@ def test_samples_may_share_a_world():
     assert not torch.equal(a.truth.cameras.extrinsics[:, :1], b.truth.cameras.extrinsics[:, :1])
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("kind", KINDS)
 def test_worlds_of_every_kind_differ_by_seed_and_repeat(kind):
     one, again, other = (procedural_world(seed, kind, texture_size=64) for seed in (8, 8, 9))

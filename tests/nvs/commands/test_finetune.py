@@ -23,6 +23,8 @@ from nvs.model.splatter import (
 from nvs.training import cases
 from nvs.training.finetuning import lpips_weight
 
+pytestmark = pytest.mark.extended  # whole runs, seconds each
+
 H, W, PHOTOS = 60, 90, 9
 COMMON = ["--process-res", "56", "--context", "4", "--holdout", "8", "--no-pose-check"]
 

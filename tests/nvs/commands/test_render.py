@@ -212,6 +212,7 @@ def test_ply_holds_finite_gaussians(folder):
         assert torch.isfinite(tensor).all()
 
 
+@pytest.mark.extended
 def test_refinement_is_measured_against_what_was_before(posed, tmp_path, capsys):
     out = tmp_path / "out"
     options = ("--depth", "sweep", "--refine", "20", "--refine-cameras", "--background", "black")
@@ -242,6 +243,7 @@ def test_y_up_turns_every_file(posed, folder, tmp_path):
     assert np.abs(first - second).mean() < 2  # the pictures are the same
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("path", ["orbit", "smooth", "FILE"])
 def test_paths(path, posed, folder, tmp_path):
     out = tmp_path / "out"
@@ -324,6 +326,7 @@ def gpu_without_compiler(monkeypatch):
         yield
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("options", [["--holdout", "4", "--path", "orbit"], ["--refine", "3"]])
 def test_a_gpu_gives_what_the_cpu_gives(options, posed, tmp_path, gpu_without_compiler):
     options = [posed, *options, "--no-pose-check", "--precision", "float32"]

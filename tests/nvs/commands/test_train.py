@@ -50,6 +50,7 @@ def test_a_run_ends_with_its_psnr_and_leaves_logs_pictures_and_a_head(tmp_path, 
     assert load_splatter(find_checkpoint(str(tmp_path / "last.safetensors"))).head is not None
 
 
+@pytest.mark.extended
 def test_two_sharded_processes_write_their_head(tmp_path):
     out = tmp_path / "run"
     options = ["data.sampler.batch_size=2", "loop.steps=1", "loop.parallel.strategy=fsdp", f"out={out}"]
@@ -60,6 +61,7 @@ def test_two_sharded_processes_write_their_head(tmp_path):
     assert all(torch.equal(tensor, trained[f"head.{name}"]) for name, tensor in head.items())
 
 
+@pytest.mark.extended
 def test_a_resumed_run_equals_an_unbroken_one(tmp_path):
     run(tmp_path / "whole", "loop.steps=3", "loop.validate_every=null")
     run(tmp_path / "parts", "loop.steps=2", "loop.validate_every=null")
@@ -70,6 +72,7 @@ def test_a_resumed_run_equals_an_unbroken_one(tmp_path):
     assert all(torch.equal(whole[k], parts[k]) for k in whole)
 
 
+@pytest.mark.extended
 def test_a_run_that_breaks_stops_with_a_word_and_keeps_its_last_good_checkpoint(tmp_path, capsys):
     saving = ["loop.steps=2", "loop.saving.every=1", "loop.validate_every=null"]
     assert run(tmp_path, *saving) == 0

@@ -74,6 +74,7 @@ def close(found: Gaussians, wanted: Gaussians, ending: str) -> None:
         assert wanted.sh_degree == 0 or (found.sh - wanted.sh)[:, :, 1:].abs().max() <= sh + 1e-6
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("degree", [0, 1, 2, 3])
 @pytest.mark.parametrize("ending", ENDINGS)
 def test_read_back(tmp_path, generator, ending, degree):

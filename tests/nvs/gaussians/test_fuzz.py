@@ -42,6 +42,7 @@ def test_bytes_of_splat_files(tmp_path, examples, ending):
     hold(read, EDITS, examples)
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("examples", EXAMPLES)
 @pytest.mark.parametrize("ending", ["sog", "glb"])
 def test_values_of_splat_files(tmp_path, examples, ending):

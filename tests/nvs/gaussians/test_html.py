@@ -66,6 +66,7 @@ def test_titles_and_paths_cannot_end_the_script(tmp_path):
     assert "&lt;/title&gt;" in text
 
 
+@pytest.mark.extended
 @pytest.mark.browser
 @pytest.mark.parametrize("world", ["y_down", "y_up"])
 def test_a_browser_draws_what_we_draw(tmp_path, world):

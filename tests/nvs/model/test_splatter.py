@@ -68,6 +68,7 @@ def test_chunks_do_not_change_the_gaussians(splatter, generator):
     assert_close(whole.opacities, parts.opacities, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("adapter", [GaussianAdapter("sh", sh_degree=1), GaussianAdapter("rgb")])
 def test_saved_and_loaded_it_is_the_same(adapter, tmp_path, generator):
     checkpoint = untrained("tiny")

@@ -113,6 +113,7 @@ def forty_places():
     return gaussians, Views(images=photo.images.repeat(1, 40, 1, 1, 1), cameras=cameras)
 
 
+@pytest.mark.extended
 def test_what_few_of_many_photos_show_is_fitted(monkeypatch):
     gaussians, photos = forty_places()
     start = score(spoilt(gaussians), photos)
@@ -122,6 +123,7 @@ def test_what_few_of_many_photos_show_is_fitted(monkeypatch):
     assert (score(refine(spoilt(gaussians), photos, steps=240).gaussians, photos) < start + 2).any()
 
 
+@pytest.mark.extended
 def test_a_budget_is_met_on_the_way():
     gaussians, photos = scene()
     haze = replace(gaussians, means=0.7 * gaussians.means, opacities=0.3 * gaussians.opacities)
@@ -187,6 +189,7 @@ def test_many_photos_are_learnt_more_slowly():
     assert float(lit) == pytest.approx(Rates().exposures * 39 / 40, rel=1e-3)
 
 
+@pytest.mark.extended
 def test_deterministic_given_the_seed(refined):
     gaussians, photos = scene()
     again = refine(spoilt(gaussians), photos, steps=60)
@@ -242,6 +245,7 @@ def test_cameras_find_back():
     assert torch.equal(fixed.cameras.extrinsics, extrinsics)
 
 
+@pytest.mark.extended
 def test_photos_of_other_exposures_leave_the_mean_photos_colours():
     gaussians, photos = scene()
     balance = torch.tensor([[1.1, 1.0, 0.9], [0.9, 1.0, 1.1]]).repeat(3, 1)
@@ -265,6 +269,7 @@ def with_a_figure(photos, view, colour=(1.0, 0.0, 1.0)):
     return replace(photos, images=images)
 
 
+@pytest.mark.extended
 def test_what_moved_is_left_out():
     gaussians, photos = scene(views=7)
     crowded, where = photos, [1, 3, 5]

@@ -37,6 +37,7 @@ def test_trust_is_earned(board, swept):
     assert not (swept.trusted & swept.floating).any()
 
 
+@pytest.mark.extended
 def test_second_round_helps(board):
     views, truth = board
     first, second = (sweep_depth(views, scene.SIZE, rounds=r) for r in (1, 2))

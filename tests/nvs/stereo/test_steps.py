@@ -114,6 +114,7 @@ def test_evidence_favours_surfaces_and_forbids_floaters():
     np.testing.assert_allclose(cost[1], 1)
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("ahead", [0.6, -0.6])
 def test_evidence_is_that_of_points_in_the_other_view(ahead):
     """Against the same by plain projection, with points beside the other picture and behind its camera."""

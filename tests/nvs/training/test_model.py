@@ -40,6 +40,7 @@ def trained_weights(model):
     return {n: p.detach() + 0.01 for n, p in model.named_parameters() if p.requires_grad}
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize(
     "adapter", [GaussianAdapter("rgb"), GaussianAdapter("sh", sh_degree=1), ReleasedAdapter()]
 )
@@ -71,6 +72,7 @@ def test_weights_without_a_head_get_a_new_one_of_the_wanted_flavour():
     assert (model.adapter.flavour, model.warm) == ("rgb", False)
 
 
+@pytest.mark.extended
 def test_a_head_on_a_frozen_backbone_is_written_alone_and_found_with_it(tmp_path, monkeypatch):
     model = build_model("untrained:tiny")
     weights = trained_weights(model)

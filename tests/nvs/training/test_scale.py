@@ -8,6 +8,8 @@ import head_runs
 import pytest
 from programs import Program, run_ranks
 
+pytestmark = pytest.mark.extended  # whole runs, seconds each
+
 RUNS = {
     "ddp": {"posed": 0.5},
     "fsdp": {"strategy": "fsdp", "posed": 0.5},

@@ -46,6 +46,7 @@ def test_the_frozen_backbone_keeps_every_bit_and_gets_no_gradient_and_no_optimiz
     assert step.model.head.training
 
 
+@pytest.mark.extended
 def test_unfreezing_trains_the_backbone_at_its_own_rate(tmp_path):
     step = make_step(factors={"head": 1.0, "network": 0.1, "network.camera_decoder": 0.0})
     before = {n: p.detach().clone() for n, p in step.model.named_parameters()}
@@ -150,6 +151,7 @@ def test_a_cache_that_is_full_drops_the_longest_unused():
     assert step.cache.bytes <= step.cache.limit
 
 
+@pytest.mark.extended
 def test_several_processes_score_each_case_once():
     step = make_step(cases=3)
     step.model.eval()
@@ -175,6 +177,7 @@ def test_several_processes_score_each_case_once():
     assert sheet.max() <= 1
 
 
+@pytest.mark.extended
 def test_cases_of_one_name_are_scored_on_their_own_features_and_leave_a_sheet_each():
     def validated(*names):
         step = make_step(cases=3, cache_gb=1.0, depth=0.0)

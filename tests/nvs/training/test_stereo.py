@@ -68,6 +68,7 @@ def test_crops_follow_from_the_request_alone(sweep):
     assert not torch.equal(one.evidence.smoothed, other.evidence.smoothed)
 
 
+@pytest.mark.extended
 def test_a_stopped_run_resumes_to_the_same_weights(sweep, tmp_path):
     def run(folder, *stops):
         for steps in stops:

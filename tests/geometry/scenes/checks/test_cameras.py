@@ -53,6 +53,7 @@ def ring(count, radius=4.0, outward=False):
     return [look(c, np.multiply(c, 2) * (1, 1, 0.5) if outward else (0, 0, 1)) for c in centres]
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("wrong", ["inverted", "flipped"])
 @pytest.mark.parametrize("capture", ["fox_phone", "sceaux_castle"])
 def test_real_captures_pass_and_wrong_conventions_are_named(captures_dir, capture, wrong, recwarn):

@@ -70,6 +70,7 @@ MISTAKES = {
 }
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_mistakes_are_named(scene, mistake):
     make, reading = MISTAKES[mistake]
@@ -80,6 +81,7 @@ def test_mistakes_are_named(scene, mistake):
     assert not found.rivals
 
 
+@pytest.mark.extended
 def test_right_scenes_are_left_alone(scene):
     found = check_depth(scene)
     assert found.verdict == "consistent"
@@ -89,6 +91,7 @@ def test_right_scenes_are_left_alone(scene):
     assert check_depth(noisy).verdict == "consistent"
 
 
+@pytest.mark.extended
 def test_depth_of_another_resolution_than_the_photo(scene):
     assert check_depth(with_depth(scene, lambda f, d: d[::2, ::2])).verdict == "consistent"
 

@@ -137,6 +137,7 @@ def with_gradients(gaussians, cameras, colors, backend, **options):
     return [t.detach() for t in outputs], [t.grad for t in leaves if t.grad is not None]
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize(
     ("degree", "options"),
     [

@@ -145,6 +145,7 @@ def test_no_gaussians_give_the_background(scene, cameras, backend):
         assert nothing.means.grad.shape == (1, 0, 3)
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("same_depth", [False, True])
 def test_a_million_gaussians_in_one_tile(scene, cameras, same_depth):
     gaussians = scene(1_000_000)

@@ -3,6 +3,7 @@
 import gc
 
 import numpy as np
+import pytest
 import torch
 
 from nvs.rasterizer.cpu.workspace import ALIGNMENT, SMALLEST, Workspace
@@ -18,6 +19,7 @@ def test_arrays_are_aligned_and_exclusive():
         assert (array == k).all()
 
 
+@pytest.mark.extended
 def test_a_returned_buffer_is_lent_again():
     workspace = Workspace()
     array = workspace.take(10_000)
