@@ -1,7 +1,7 @@
 """Train the stereo network that ships: train_stereo.py [OUT]. Stopped, the same command resumes.
 
-Sweeps of procedural worlds are made once and kept under OUT/sweeps, some 20 MB each; then the network learns
-from crops of them, in bfloat16.
+Sweeps of procedural worlds are made once and kept under OUT/sweeps, some 20 MB each, half of them with
+plants; then the network learns from crops of them, in bfloat16 where the processor has it.
 """
 
 import argparse
@@ -52,7 +52,7 @@ def main(argv: list[str] | None = None) -> int:
         out=args.out / "run",
         ema_decay=0.995,
         schedule=Schedule(warmup_steps=50, final_factor=0.03),
-        precision=Precision(compute="bf16"),
+        precision=Precision(compute="bf16" if torch.ops.mkldnn._is_mkldnn_bf16_supported() else "float32"),
         saving=Saving(every=100, keep_last=1),
         validate_every=500,
         log_every=25,

@@ -40,6 +40,7 @@ class ProceduralDataset:
     photometry: float = 1.0
     samples_per_world: int = 1
     texture_size: int = 256
+    overgrown: float = 0.0  # share of worlds with plants and thin things among the others
 
     def __post_init__(self) -> None:
         if self.samples_per_world < 1:
@@ -80,6 +81,12 @@ class ProceduralDataset:
             if self.kinds:
                 rng = np.random.default_rng(np.random.SeedSequence((self.seed, number, 3)))
                 kind = str(rng.choice(self.kinds))
-            world = procedural_world((self.seed, number), kind, texture_size=self.texture_size)
+            grown = np.random.default_rng(np.random.SeedSequence((self.seed, number, 4))).random()
+            world = procedural_world(
+                (self.seed, number),
+                kind,
+                texture_size=self.texture_size,
+                overgrown=bool(grown < self.overgrown),
+            )
             self._recent = (number, world)
         return self._recent[1]

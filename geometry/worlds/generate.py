@@ -9,6 +9,7 @@ from geometry.worlds import columns as at
 from geometry.worlds.builder import Builder
 from geometry.worlds.cameras import sample_cameras
 from geometry.worlds.layouts import LAYOUTS
+from geometry.worlds.layouts.growth import overgrow
 from geometry.worlds.photometry import meter
 from geometry.worlds.rendering import render
 from geometry.worlds.world import World
@@ -20,7 +21,11 @@ DRAWS = 8
 
 
 def procedural_world(
-    seed: int | tuple[int, ...], kind: str | None = None, *, texture_size: int = 256
+    seed: int | tuple[int, ...],
+    kind: str | None = None,
+    *,
+    texture_size: int = 256,
+    overgrown: bool = False,
 ) -> World:
     """Build the world of a seed: primitives, materials, lights, sky, and where cameras may stand.
 
@@ -32,6 +37,7 @@ def procedural_world(
         kind: one of `KINDS`; drawn by default.
         texture_size: texels on a side of one material's tile, a power of two from 64 on. 256 suits
             pictures of about 250 pixels, 512 those of about 1000.
+        overgrown: with plants and thin things among the others (`geometry.worlds.layouts.growth`).
 
     Raises:
         ValueError: unknown kind, or a texture size that is no such power of two.
@@ -47,6 +53,8 @@ def procedural_world(
         name = kind or str(drawn)
         builder = Builder(rng, texture_size)
         stage = LAYOUTS[name](builder)
+        if overgrown:
+            overgrow(builder, stage)
         world = builder.finish(name=name, seed=entropy[-2], **stage._asdict())
         try:
             return _exposed(world, int(rng.integers(2**31)))

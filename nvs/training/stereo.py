@@ -26,6 +26,7 @@ RIGHT, RIGHT_PLANES = 0.02, 0.5  # depth is right within 2 %, or within half a p
 SIZES = ((168, 224), (224, 168), (196, 280), (168, 280))  # (H, W) of photos; sweeps are half as large
 PATHS = ("orbit", "forward", "handheld", "looks", "wide", "slide")  # a pan has no parallax
 VIEWS = (3, 8)
+OVERGROWN = 0.5  # share of worlds with plants and thin things
 SHAKE = 0.6  # pixels of the photos, at most, by which cameras are wrong
 _ALL = slice(None)
 # How the parts of `Evidence` are kept, as bytes: type and number of steps to one.
@@ -77,7 +78,7 @@ def _bytes(values: Tensor, kind: type, steps: int) -> np.ndarray:
 
 def write_sweeps(folder: Path, seed: int, count: int) -> list[Path]:
     """Files of as many worlds; those that are there already are kept."""
-    worlds = ProceduralDataset(seed=seed, samples_per_world=2)
+    worlds = ProceduralDataset(seed=seed, samples_per_world=2, overgrown=OVERGROWN)
     folder.mkdir(parents=True, exist_ok=True)
     files = [folder / f"{i:05d}.npz" for i in range(count)]
     for i, file in enumerate(files):

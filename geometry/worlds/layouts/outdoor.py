@@ -9,7 +9,7 @@ from geometry.worlds.layouts import things
 from geometry.worlds.textures import palette
 
 
-def _greens(b: Builder) -> np.ndarray:
+def greens(b: Builder) -> np.ndarray:
     """A palette for plants: mostly green, at times autumnal or anything."""
     if b.rng.random() < 0.25:
         return palette(b.rng, 4)
@@ -24,7 +24,7 @@ def build(b: Builder) -> Stage:
     relief = rng.uniform(0.2, 3.5)
     heights = b.relief(relief, slope=rng.uniform(1.9, 2.6))
     pattern = rng.choice(["strokes", "leaves", "speckle", None], p=[0.4, 0.15, 0.15, 0.3])
-    ground = b.material(pattern, scale=rng.uniform(0.25, 0.8), colours=_greens(b), mirror=0.0)
+    ground = b.material(pattern, scale=rng.uniform(0.25, 0.8), colours=greens(b), mirror=0.0)
     b.sheet((0, 0, 0), (reach, reach, relief + 0.5), heights, ground, foreground=False)
 
     def ground_at(x: float, y: float) -> float:
@@ -37,7 +37,7 @@ def build(b: Builder) -> Stage:
         return x, y, ground_at(x, y)
 
     leaf = [
-        b.material(rng.choice(["strokes", "leaves", "speckle", "cells"]), colours=_greens(b), mirror=0.0)
+        b.material(rng.choice(["strokes", "leaves", "speckle", "cells"]), colours=greens(b), mirror=0.0)
         for _ in range(2)
     ]
     bark = b.material("grain", scale=1.0, mirror=0.0)
