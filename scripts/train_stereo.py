@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 from bundle_tiny import commit
 
+from geometry.accelerate.products import formats
 from geometry.engine import FixedBatchSampler, Precision, Saving, Schedule, fit, load_weights
 from geometry.engine.loader import DataStream
 from geometry.errors import run_command
@@ -52,7 +53,7 @@ def main(argv: list[str] | None = None) -> int:
         out=args.out / "run",
         ema_decay=0.995,
         schedule=Schedule(warmup_steps=50, final_factor=0.03),
-        precision=Precision(compute="bf16" if torch.ops.mkldnn._is_mkldnn_bf16_supported() else "float32"),
+        precision=Precision(compute="bf16" if torch.bfloat16 in formats() else "float32"),
         saving=Saving(every=100, keep_last=1),
         validate_every=500,
         log_every=25,

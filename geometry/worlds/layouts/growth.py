@@ -119,10 +119,10 @@ def railing(b: Builder, foot: NDArray, length: float, height: float, metal: int)
 
 
 def rod(b: Builder, start: Vector, end: Vector, thick: float, material: int, *, top: float = 1.0) -> None:
-    """A round bar from one point to another, ``top`` of its thickness there."""
+    """A round bar of radius ``thick`` from one point to another one, ``top`` times as thick there."""
     start, end = np.asarray(start, np.float64), np.asarray(end, np.float64)
     along = end - start
-    length = max(float(np.linalg.norm(along)), 1e-6)
+    length = float(np.linalg.norm(along))
     z = along / length
     x = np.cross(z, (1.0, 0, 0) if abs(z[0]) < 0.7 else (0, 1.0, 0))
     x /= np.linalg.norm(x)
