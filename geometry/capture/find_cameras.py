@@ -14,6 +14,7 @@ from geometry.scenes.calibration import with_exif
 from geometry.scenes.view_selection import evenly_spaced, select_views
 
 _BESIDE = 8  # photos with cameras that help to place one without
+_BETWEEN = 60  # photos at most of a second trial, with those between the chosen
 _FAR_OFF = 0.1  # of their spread: cameras of structure from motion that lie further off are not believed
 
 
@@ -96,7 +97,7 @@ def _completed(capture: Capture, seed: int, *, place: bool) -> Capture:
     placed, found = [], 0.0
     if place and missing and len(known) > 1 and sfm.available():
         beside = sorted(known, key=lambda i: min(abs(i - m) for m in missing))
-        beside = beside[: max(_BESIDE, min(sfm.EXHAUSTIVE, _BESIDE * len(missing)))]
+        beside = beside[: max(_BESIDE, min(_BETWEEN, _BESIDE * len(missing)))]
         solved = sfm.place_photos(scene, [*missing, *beside], seed=seed)
         rows = [row for row, i in enumerate(solved.indices) if i in set(known)]
         if len(rows) > 1:
@@ -129,9 +130,11 @@ def _completed(capture: Capture, seed: int, *, place: bool) -> Capture:
 
 def _place(capture: Capture, seed: int) -> sfm.Placed:
     """Structure from motion of the chosen photos; where that is too little, of those between them too."""
-    placed = sfm.place_photos(capture.scene, [*capture.context, *capture.targets], seed=seed)
+    photos = [*capture.context, *capture.targets]
+    say(f"cameras: looking for those of {len(photos)} photos by structure from motion")
+    placed = sfm.place_photos(capture.scene, photos, seed=seed)
     candidates = [i for i in range(len(capture.scene)) if i not in capture.targets]
-    room = sfm.EXHAUSTIVE - len(capture.targets)
+    room = _BETWEEN - len(capture.targets)
     if _enough(placed, capture) or len(candidates) == len(capture.context) or room <= len(capture.context):
         return placed
     more = [candidates[i] for i in evenly_spaced(len(candidates), room)]

@@ -15,6 +15,7 @@ from jaxtyping import Float
 from scipy.cluster.vq import kmeans2
 from torch import Tensor
 
+from geometry.scenes.features import find_features
 from geometry.scenes.view_selection import evenly_spaced
 from geometry.visualize import to_bytes
 
@@ -83,8 +84,5 @@ def same_place(one: Float[Tensor, "3 H W"], other: Float[Tensor, "3 H W"]) -> bo
 def _features(image: Float[Tensor, "3 H W"]) -> tuple[Float[np.ndarray, "n 2"], Float[np.ndarray, "n 128"]]:
     """Places and root SIFT of a photo's strongest features."""
     grey = cv2.cvtColor(to_bytes(image), cv2.COLOR_RGB2GRAY)
-    places, features = cv2.SIFT.create(_FEATURES).detectAndCompute(grey, None)
-    if features is None:
-        return np.zeros((0, 2), np.float32), np.zeros((0, 128), np.float32)
-    features = np.sqrt(features / np.maximum(features.sum(1, keepdims=True), 1e-9))
-    return np.array([p.pt for p in places], np.float32), features.astype(np.float32)
+    found = find_features(grey, _FEATURES, layers=3, contrast=0.04)
+    return found.places, found.descriptors

@@ -1,8 +1,9 @@
 """Cameras of photos that have none, by classical structure from motion with COLMAP's library, pycolmap.
 
-SIFT features, matches of every pair, incremental mapping; no network. Photos are handed over reduced, upright
-and grey, so that EXIF turns, videos and odd file formats are settled by our own reader; `Frame.load` then
-undoes the distortion that is found. pycolmap is an optional package, imported when it is needed.
+SIFT features, matches of the pairs that share most, incremental mapping; no network. Photos are handed over
+reduced, upright and grey, so that EXIF turns, videos and odd file formats are settled by our own reader;
+`Frame.load` then undoes the distortion that is found. pycolmap is an optional package, imported when it is
+needed.
 
 Source: Schönberger and Frahm 2016 (COLMAP).
 """
@@ -27,12 +28,15 @@ from geometry.formats.images import ExifLens, read_exif_lens
 from geometry.ops import se3
 from geometry.scenes import panorama
 from geometry.scenes.calibration import FILM_WIDTH_MM
+from geometry.scenes.features import Features, find_features, largest, pairs_to_match
+from geometry.scenes.mapping import best_model
 from geometry.scenes.scene import Frame, Scene
 
 SOURCE = "structure from motion"  # what a `Scene` of placed photos calls the source of its cameras
-SIDE = 960  # pixels of the long side that features are found in: COLMAP's own limit of 3200 takes minutes
-FEATURES = 4096  # per photo, the strongest; matching grows with its square
-EXHAUSTIVE = 60  # photos at most for which all pairs are matched, beyond it neighbours in order
+SIDE = 960  # pixels of the long side that features are found in
+FEATURES = 6144  # per photo, the strongest; matching grows with its square
+ALL_PAIRS = 30  # photos at most of which all pairs are matched
+PARTNERS = 12  # of more photos, how many each is matched with at least: those that share most with it
 _GUESSED_FOCAL = 1.2  # in long sides, where EXIF says nothing: a phone's, and where COLMAP starts too
 
 
@@ -137,9 +141,9 @@ def _write_photos(folder: Path, scene: Scene, photos: list[int]) -> list[_Group]
             size = [round(side * factor) for side in grey.shape[::-1]]
             grey = cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
         cv2.imwrite(str(folder / _name(index)), grey, [cv2.IMWRITE_PNG_COMPRESSION, 1])
-        if masked:  # COLMAP wants one for each photo
-            keep = np.ones_like(grey) if keep is None else cv2.resize(keep.astype(np.uint8), grey.shape[::-1])
-            cv2.imwrite(str(masks / f"{_name(index)}.png"), keep * 255)
+        if keep is not None:
+            keep = cv2.resize(keep.astype(np.uint8), grey.shape[::-1])
+            cv2.imwrite(str(masks / _name(index)), keep * 255)
         return grey.shape
 
     with ThreadPoolExecutor(torch.get_num_threads()) as threads:
@@ -175,49 +179,59 @@ def _reconstruct(folder: Path, groups: list[_Group], *, count: int, seed: int) -
     """The largest model of the photos in ``folder / "photos"``, None if no two of them are connected."""
     import pycolmap
 
-    database, photos, models = folder / "database.db", folder / "photos", folder / "models"
-    cpu, threads = pycolmap.Device.cpu, torch.get_num_threads()
-    extraction = pycolmap.FeatureExtractionOptions(num_threads=threads, use_gpu=False)
-    extraction.sift.max_num_features = FEATURES
+    database, photos, model = folder / "database.db", folder / "photos", folder / "model"
     pycolmap.Database.open(database).close()  # makes the file
-    for names, model, params, _ in groups:
+    for names, lens, params, _ in groups:
         reader = pycolmap.ImageReaderOptions(
-            camera_model=model,
-            camera_params=params,
-            default_focal_length_factor=_GUESSED_FOCAL,
-            mask_path=folder / "masks" if (folder / "masks").is_dir() else "",
+            camera_model=lens, camera_params=params, default_focal_length_factor=_GUESSED_FOCAL
         )
-        # Rows are made here, in order: threads that extract would number photos as they finish.
         pycolmap.import_images(database, photos, pycolmap.CameraMode.SINGLE, names, reader)
-        pycolmap.extract_features(
-            database, photos, names, reader_options=reader, extraction_options=extraction, device=cpu
-        )
+    _match(database, photos, seed)
+    # Cameras are numbered from 1 in the order in which they were made.
+    exact = {number for number, (*_, known) in enumerate(groups, start=1) if known}
+    best = best_model(database, photos, count=count, exact=exact, seed=seed)
+    if best is None:
+        return None
+    model.mkdir()
+    best.write_binary(model)
+    return read_model(model)
 
-    matching = pycolmap.FeatureMatchingOptions(num_threads=threads, use_gpu=False)
+
+def _match(database: Path, photos: Path, seed: int) -> None:
+    """Write features of all photos, and verified matches of pairs that show the same, to the database."""
+    import pycolmap
+
+    threads = torch.get_num_threads()
+    with pycolmap.Database.open(database) as rows:
+        numbers = {image.name: image.image_id for image in rows.read_all_images()}
+        names = sorted(numbers)
+        few = []
+        with ThreadPoolExecutor(threads) as pool:
+            for name, found in zip(names, pool.map(lambda name: _features(photos / name), names)):
+                few.append(largest(found))
+                stored = (512 * found.descriptors).round().clip(0, 255).astype(np.uint8)
+                sift = pycolmap.FeatureDescriptors(pycolmap.FeatureExtractorType.SIFT, stored)
+                places = np.column_stack([found.places, found.scales, found.angles])
+                rows.write_keypoints(numbers[name], places)
+                rows.write_descriptors(numbers[name], sift)
+    partners = PARTNERS if len(names) > ALL_PAIRS else ALL_PAIRS
+    pairs = database.with_name("pairs.txt")
+    pairs.write_text("".join(f"{names[i]} {names[j]}\n" for i, j in pairs_to_match(few, partners)))
     verification = pycolmap.TwoViewGeometryOptions()
     verification.ransac.random_seed = seed
-    match = pycolmap.match_exhaustive if count <= EXHAUSTIVE else pycolmap.match_sequential
-    match(database, matching, verification_options=verification, device=cpu)
+    pycolmap.match_image_pairs(
+        database,
+        pycolmap.FeatureMatchingOptions(num_threads=threads, use_gpu=False),
+        pairing_options=pycolmap.ImportedPairingOptions(match_list_path=pairs),
+        verification_options=verification,
+        device=pycolmap.Device.cpu,
+    )
 
-    # One thread: sums of several come out in any order, and mapping is the short part.
-    mapping = pycolmap.IncrementalPipelineOptions(num_threads=1, random_seed=seed, extract_colors=False)
-    # A pair is worth keeping only where two photos are all there is.
-    mapping.min_model_size = min(3, count)
-    # Cameras are numbered from 1 in the order in which they were made.
-    mapping.constant_cameras = {number for number, (*_, exact) in enumerate(groups, start=1) if exact}
-    mapping.mapper.random_seed = mapping.triangulation.random_seed = seed
-    # COLMAP does not start from photos taken walking ahead, nor from less than 100 matches and 16 degrees:
-    # captures of a walk along a street have nothing else.
-    mapping.mapper.init_max_forward_motion = 1.0
-    mapping.mapper.init_min_num_inliers, mapping.mapper.init_min_tri_angle = 50, 8.0
-    pycolmap.set_random_seed(seed)
-    models.mkdir()
-    found = pycolmap.incremental_mapping(database, photos, models, mapping)
-    if not found:
-        return None
-    largest = max(found.values(), key=lambda model: (model.num_reg_images(), model.num_points3D()))
-    largest.write_binary(models)
-    return read_model(models)
+
+def _features(photo: Path) -> Features:
+    mask = photo.parents[1] / "masks" / photo.name
+    keep = cv2.imread(str(mask), cv2.IMREAD_GRAYSCALE) > 0 if mask.is_file() else None
+    return find_features(cv2.imread(str(photo), cv2.IMREAD_GRAYSCALE), FEATURES, keep=keep)
 
 
 @contextmanager
