@@ -20,10 +20,10 @@ import torch
 _ANGLES = 16.0, 8.0
 _EQUAL = 0.1  # relative difference of the errors of two models that are the same
 # Points at least by which a photo is placed: COLMAP's 30 lose the ends of sparse captures. Then it has to see
-# some more: photos that were placed wrongly saw 8 to 29, the others 56 and more.
+# some more: photos that were placed wrongly saw 8 to 29, the others 38 and more.
 _INLIERS, _SEEN = 20, 30
-# Of many photos, by how much a model grows until all of it is adjusted again. COLMAP's 1.1 takes a third more time
-# for 50 photos, to the same cameras.
+# Of many photos, by how much a model grows until all of it is adjusted again. COLMAP's 1.1 takes a third
+# more time for 50 photos, to the same cameras.
 _MANY, _GROWTH = 30, 1.3
 
 
