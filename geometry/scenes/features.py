@@ -37,7 +37,7 @@ def find_features(
     Args:
         keep: where they may lie, None for everywhere.
         layers: scales of an octave; 4 find as many matches between photos taken far apart as COLMAP's own
-            features, 3 find a tenth fewer.
+            features, 3 find a seventh fewer.
         contrast: of 1, that a feature has at least, summed over the layers.
 
     Source: Lowe 2004; Arandjelović and Zisserman 2012.

@@ -62,10 +62,11 @@ def test_cameras_are_found_and_the_stranger_is_named(capture):
 
 
 @needs_pycolmap
-def test_photos_of_nothing_are_not_placed(tmp_path, capfd):
+@pytest.mark.parametrize("contrast", [255, 1])  # noise, and without a feature
+def test_photos_of_nothing_are_not_placed(tmp_path, capfd, contrast):
     rng = np.random.default_rng(0)
     for v in range(2):
-        save(tmp_path / f"{v}.png", rng.integers(0, 255, (64, 64, 3), dtype=np.uint8))
+        save(tmp_path / f"{v}.png", rng.integers(0, contrast, (64, 64, 3), dtype=np.uint8))
     placed = sfm.place_photos(open_photos(tmp_path))
     assert (placed.indices, placed.missing, len(placed.scene)) == ([], [0, 1], 0)
     assert capfd.readouterr() == ("", "")
