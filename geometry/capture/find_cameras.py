@@ -14,7 +14,7 @@ from geometry.scenes.calibration import with_exif
 from geometry.scenes.view_selection import evenly_spaced, select_views
 
 _BESIDE = 8  # photos with cameras that help to place one without
-_BETWEEN = 60  # photos at most of a second trial, with those between the chosen
+_BETWEEN = 60  # photos at most, with those that are only there to connect the others
 _FAR_OFF = 0.1  # of their spread: cameras of structure from motion that lie further off are not believed
 
 

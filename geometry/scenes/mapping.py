@@ -62,7 +62,7 @@ def _agree(models: Sequence[Any | None]) -> bool:
 def _largest(
     database: Path, photos: Path, angle: float, *, count: int, exact: set[int], seed: int
 ) -> Any | None:
-    """The largest of the unconnected models from one beginning."""
+    """The largest of the unconnected models from one beginning, of two photos at least; None without one."""
     import pycolmap
 
     # One thread: sums of several come out in any order.
@@ -85,4 +85,5 @@ def _largest(
         for image in list(model.images.values()) if count > 2 else []:
             if image.has_pose and image.num_points3D < _SEEN:
                 model.deregister_frame(image.frame_id)
+    found = [model for model in found if model.num_reg_frames() > 1]
     return max(found, key=lambda m: (m.num_reg_frames(), m.num_points3D()), default=None)

@@ -35,7 +35,7 @@ from geometry.scenes.scene import Frame, Scene
 SOURCE = "structure from motion"  # what a `Scene` of placed photos calls the source of its cameras
 SIDE = 960  # pixels of the long side that features are found in
 FEATURES = 6144  # per photo, the strongest; matching grows with its square
-ALL_PAIRS = 30  # photos at most of which all pairs are matched
+ALL_PAIRS = 40  # photos at most of which all pairs are matched
 PARTNERS = 12  # of more photos, how many each is matched with at least: those that share most with it
 _GUESSED_FOCAL = 1.2  # in long sides, where EXIF says nothing: a phone's, and where COLMAP starts too
 

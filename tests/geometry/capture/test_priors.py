@@ -24,6 +24,7 @@ from geometry.scenes import structure_from_motion as sfm
 from geometry.scenes.photos import open_photos
 from geometry.views import Views
 from geometry.weights.checkpoint import find_checkpoint, load_network
+from geometry.worlds import procedural_world, render, sample_cameras
 
 CPU = torch.device("cpu")
 TURN = torch.from_numpy(cv2.Rodrigues(np.array([0.3, -0.8, 0.4]))[0])
@@ -344,8 +345,13 @@ def test_the_focal_length_of_exif_is_what_the_network_goes_by(arc, tmp_path, wan
 @pytest.mark.slow
 def test_known_intrinsics_are_exact_in_structure_from_motion(tmp_path):
     pytest.importorskip("pycolmap")
-    write_capture(tmp_path, make_arc(8, (270, 480)))
-    scene = open_photos(tmp_path, unposed=True, focal=440)
+    world = procedural_world(12, "room", texture_size=256)  # photos with features, which those of an arc lack
+    cameras = sample_cameras(world, 6, (240, 320), torch.Generator().manual_seed(3), "orbit", zoom=False)
+    K = torch.tensor([[300.0, 0.0, 160.0], [0.0, 300.0, 120.0], [0.0, 0.0, 1.0]])
+    cameras = replace(cameras, intrinsics=K.expand_as(cameras.intrinsics))
+    for v, photo in enumerate(render(world, cameras, (240, 320)).radiance[0].clamp(0, 1)):
+        save(tmp_path / f"{v}.png", (photo.permute(1, 2, 0) * 255).round().byte().numpy())
+    scene = open_photos(tmp_path, unposed=True, focal=300)
     placed = sfm.place_photos(scene)
     assert len(placed.indices) >= 6
     for frame in placed.scene.frames:

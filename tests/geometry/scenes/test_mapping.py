@@ -84,3 +84,7 @@ def test_photos_that_see_next_to_nothing_are_dropped_before_models_are_compared(
     (tmp_path / "5").mkdir()
     assert run(5) is whole
     assert len(sparse.images) == 2
+    sparse.images.popitem()
+    whole.images.clear()
+    (tmp_path / "3").mkdir()
+    assert run(3) is None  # one photo is no model, nor is none
