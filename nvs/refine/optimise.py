@@ -4,7 +4,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import torch
@@ -21,6 +21,7 @@ from nvs.gaussians import Gaussians
 from nvs.metrics import psnr, unmasked
 from nvs.model.pooling import resize_cameras, whole_cells
 from nvs.rasterizer import rasterize
+from nvs.refine.adam import Adam
 from nvs.refine.dropping import dropped_share, without_some
 from nvs.refine.moving import LOOKS, moved
 from nvs.refine.ssim_loss import Photo, dissimilarity
@@ -28,9 +29,6 @@ from nvs.refine.ssim_loss import Photo, dissimilarity
 _REPORTS = 12  # lines of progress, in even steps
 # Photos of half the size are quicker and reach further: what they teach is learnt in some rounds.
 COARSE_ROUNDS, COARSE_SHARE, SMALL = 10, 0.7, 128
-# Adam's decays. Momentum moves on what a step does not show; what is first shown at step t moves by sqrt(t)
-# rates, 1 / sqrt(1 - second) at most: with the usual (0.9, 0.999) hundreds of photos fall apart.
-BETAS = 0.7, 0.95
 MANY, SLOWEST = 24, 0.5  # photos from which on rates fall, and how far
 FUSED = 0.5  # of the steps, after which Gaussians beyond the budget are merged: by then they have settled
 _IDENTITY = 0.01  # weight of an exposure's squared distance from none
@@ -52,6 +50,12 @@ class Rates:
     cameras: float = 3e-4  # radians, and shifts in median depths
     exposures: float = 1e-2  # of matrices on colours in 0..1
     last: float = 0.1
+
+    def at(self, progress: float, slower: float) -> dict[str, float]:
+        """By name, at a share of all steps; those of Gaussians, which photos share, times ``slower``."""
+        rates = {f.name: getattr(self, f.name) * self.last**progress for f in fields(self)}
+        own = "cameras", "exposures"  # one photo's
+        return {name: rate if name in own else rate * slower for name, rate in rates.items()}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -301,12 +305,12 @@ class _State:
             "harmonics": start.sh[..., 1:, :].clone(),
         }
         named = {"exposures": self._maps, **{name: [values] for name, values in self._free.items()}}
-        groups = [
-            {"params": [values.requires_grad_(True) for values in some], "name": name}
-            for name, some in {**named, "cameras": self._moves}.items()
-            if sum(values.numel() for values in some)
-        ]
-        self._optimizer = torch.optim.Adam(groups, betas=BETAS, eps=1e-15, fused=True)
+        self._optimizer = Adam(
+            {
+                name: [values.requires_grad_(True) for values in some if values.numel()]
+                for name, some in {**named, "cameras": self._moves}.items()
+            }
+        )
 
     @property
     def count(self) -> int:
@@ -354,14 +358,8 @@ class _State:
         loss = (1 - dissimilar) * (rgb - photo.image).abs().mean() + _IDENTITY * moved
         if dissimilar > 0:
             loss = loss + dissimilar * dissimilarity(rgb, photo)
-        slower = pace(self._photos.images.shape[1])
-        for group in self._optimizer.param_groups:
-            own = group["name"] in ("cameras", "exposures")  # one photo's
-            rate = getattr(self._rates, group["name"]) * self._rates.last**progress
-            group["lr"] = rate if own else rate * slower
-        self._optimizer.zero_grad()
         loss.backward()
-        self._optimizer.step()
+        self._optimizer.step(self._rates.at(progress, pace(self._photos.images.shape[1])))
         kept = None if photo.mask is None else photo.mask[None]
         return psnr(drawn.detach().clamp(0, 1)[None], photo.image[None], kept)[0]
 

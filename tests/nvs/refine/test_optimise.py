@@ -13,7 +13,7 @@ from nvs.fusion import fuse, visibility
 from nvs.gaussians import Gaussians, rgb_to_sh
 from nvs.metrics import psnr
 from nvs.rasterizer import rasterize
-from nvs.refine import Rates, optimise, refine, step_seconds
+from nvs.refine import Rates, adam, optimise, refine, step_seconds
 from nvs.refine.moving import LOOKS, moved
 
 SIZE = (24, 32)
@@ -119,7 +119,7 @@ def test_what_few_of_many_photos_show_is_fitted(monkeypatch):
     start = score(spoilt(gaussians), photos)
     assert score(gaussians, photos).min() > 60
     assert (score(refine(spoilt(gaussians), photos, steps=240).gaussians, photos) > start + 2).all()
-    monkeypatch.setattr(optimise, "BETAS", (0.9, 0.999))
+    monkeypatch.setattr(adam, "BETAS", (0.9, 0.999))
     assert (score(refine(spoilt(gaussians), photos, steps=240).gaussians, photos) < start + 2).any()
 
 
