@@ -22,9 +22,9 @@ _EQUAL = 0.1  # relative difference of the errors of two models that are the sam
 # Points at least by which a photo is placed: COLMAP's 30 lose the ends of sparse captures. Then it has to see
 # some more: photos that were placed wrongly saw 8 to 29, the others 38 and more.
 _INLIERS, _SEEN = 20, 30
-# Of many photos, by how much a model grows until all of it is adjusted again. COLMAP's 1.1 takes a third
-# more time for 50 photos, to the same cameras.
-_MANY, _GROWTH = 30, 1.3
+# Of many photos, by how much a model grows until all of it is adjusted again, and the relative gain of a step
+# below which an adjustment ends. COLMAP's 1.1 and 0 take a third more time each, to the same cameras.
+_MANY, _GROWTH, _GAIN = 30, 1.3, 1e-5
 
 
 def best_model(database: Path, photos: Path, *, count: int, exact: set[int], seed: int) -> Any | None:
@@ -77,6 +77,7 @@ def _largest(
     options.mapper.init_min_tri_angle, options.mapper.abs_pose_min_num_inliers = angle, _INLIERS
     if count > _MANY:
         options.ba_global_frames_ratio = options.ba_global_points_ratio = _GROWTH
+        options.ba_global_function_tolerance = options.ba_local_function_tolerance = _GAIN
     pycolmap.set_random_seed(seed)
     folder = database.with_name(f"models-{seed}-{angle:g}")
     folder.mkdir()

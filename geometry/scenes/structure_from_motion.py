@@ -34,8 +34,9 @@ from geometry.scenes.scene import Frame, Scene
 
 SOURCE = "structure from motion"  # what a `Scene` of placed photos calls the source of its cameras
 SIDE = 960  # pixels of the long side that features are found in
-FEATURES = 6144  # per photo, the strongest; matching grows with its square
 ALL_PAIRS = 40  # photos at most of which all pairs are matched
+# Per photo, the strongest; matching grows with the square. More photos than those show everything more often.
+FEATURES, FEATURES_OF_MANY = 6144, 3072
 PARTNERS = 12  # of more photos, how many each is matched with at least: those that share most with it
 _GUESSED_FOCAL = 1.2  # in long sides, where EXIF says nothing: a phone's, and where COLMAP starts too
 
@@ -205,16 +206,16 @@ def _match(database: Path, photos: Path, seed: int) -> None:
     with pycolmap.Database.open(database) as rows:
         numbers = {image.name: image.image_id for image in rows.read_all_images()}
         names = sorted(numbers)
+        most, partners = (FEATURES, ALL_PAIRS) if len(names) <= ALL_PAIRS else (FEATURES_OF_MANY, PARTNERS)
         few = []
         with ThreadPoolExecutor(threads) as pool:
-            for name, found in zip(names, pool.map(lambda name: _features(photos / name), names)):
+            for name, found in zip(names, pool.map(lambda name: _features(photos / name, most), names)):
                 few.append(largest(found))
                 stored = (512 * found.descriptors).round().clip(0, 255).astype(np.uint8)
                 sift = pycolmap.FeatureDescriptors(pycolmap.FeatureExtractorType.SIFT, stored)
                 places = np.column_stack([found.places, found.scales, found.angles])
                 rows.write_keypoints(numbers[name], places)
                 rows.write_descriptors(numbers[name], sift)
-    partners = PARTNERS if len(names) > ALL_PAIRS else ALL_PAIRS
     pairs = database.with_name("pairs.txt")
     pairs.write_text("".join(f"{names[i]} {names[j]}\n" for i, j in pairs_to_match(few, partners)))
     verification = pycolmap.TwoViewGeometryOptions()
@@ -228,10 +229,10 @@ def _match(database: Path, photos: Path, seed: int) -> None:
     )
 
 
-def _features(photo: Path) -> Features:
+def _features(photo: Path, most: int) -> Features:
     mask = photo.parents[1] / "masks" / photo.name
     keep = cv2.imread(str(mask), cv2.IMREAD_GRAYSCALE) > 0 if mask.is_file() else None
-    return find_features(cv2.imread(str(photo), cv2.IMREAD_GRAYSCALE), FEATURES, keep=keep)
+    return find_features(cv2.imread(str(photo), cv2.IMREAD_GRAYSCALE), most, keep=keep)
 
 
 @contextmanager
