@@ -28,7 +28,7 @@ class Plan:
     rows: int | None = 2048
     # Dense heads take as many views at a time as keep their widest maps within this; None: as they are told.
     head_bytes: int | None = 16 << 20
-    kept_bytes: int = 512 << 20  # blocks with weights up to this keep them laid out between calls
+    kept_bytes: int = 128 << 20  # blocks with weights up to this keep them laid out, too, between calls
 
     @staticmethod
     def for_machine(dtype: torch.dtype = torch.float32) -> "Plan":
