@@ -7,6 +7,7 @@ larger errors. So there are two beginnings at once, and two more where those dis
 Source: Schönberger and Frahm 2016 (COLMAP).
 """
 
+import shutil
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -81,7 +82,9 @@ def _largest(
     pycolmap.set_random_seed(seed)
     folder = database.with_name(f"models-{seed}-{angle:g}")
     folder.mkdir()
-    found = list(pycolmap.incremental_mapping(database, photos, folder, options).values())
+    # A copy of its own: COLMAP fails where two open one database at the same moment.
+    own = shutil.copyfile(database, folder.with_suffix(".db"))
+    found = list(pycolmap.incremental_mapping(own, photos, folder, options).values())
     for model in found:
         for image in list(model.images.values()) if count > 2 else []:
             if image.has_pose and image.num_points3D < _SEEN:

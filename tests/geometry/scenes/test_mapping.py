@@ -75,16 +75,30 @@ def test_photos_that_see_next_to_nothing_are_dropped_before_models_are_compared(
     monkeypatch.setattr(pycolmap, "incremental_mapping", lambda *_: {0: sparse, 1: whole})
 
     def run(count):
-        return mapping._largest(
-            tmp_path / f"{count}" / "database.db", tmp_path, 8.0, count=count, exact=set(), seed=0
-        )
+        database = tmp_path / f"{count}" / "database.db"
+        database.parent.mkdir()
+        database.touch()
+        return mapping._largest(database, tmp_path, 8.0, count=count, exact=set(), seed=0)
 
-    (tmp_path / "2").mkdir()
     assert run(2) is sparse  # two are all there is
-    (tmp_path / "5").mkdir()
     assert run(5) is whole
     assert len(sparse.images) == 2
     sparse.images.popitem()
     whole.images.clear()
-    (tmp_path / "3").mkdir()
     assert run(3) is None  # one photo is no model, nor is none
+
+
+def test_each_beginning_opens_a_database_of_its_own(tmp_path, monkeypatch):
+    pycolmap = pytest.importorskip("pycolmap")
+    opened = []
+
+    def incremental_mapping(database, *_):
+        opened.append(database)
+        assert database.read_bytes() == b"matches"
+        return {0: Model(99, 99)}
+
+    monkeypatch.setattr(pycolmap, "incremental_mapping", incremental_mapping)
+    (tmp_path / "database.db").write_bytes(b"matches")
+    best(tmp_path)
+    # Two that open one file at the same moment fail: "No registered database factory succeeded".
+    assert len({*opened, tmp_path / "database.db"}) == 3
