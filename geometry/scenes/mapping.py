@@ -24,7 +24,7 @@ _EQUAL = 0.1  # relative difference of the errors of two models that are the sam
 # some more: photos that were placed wrongly saw 8 to 29, the others 38 and more.
 _INLIERS, _SEEN = 20, 30
 # Of many photos, by how much a model grows until all of it is adjusted again, and the relative gain of a step
-# below which an adjustment ends. COLMAP's 1.1 and 0 take a third more time each, to the same cameras.
+# below which an adjustment ends. COLMAP's 1.1 and 0 take a third and a fifth more time, to the same cameras.
 _MANY, _GROWTH, _GAIN = 30, 1.3, 1e-5
 
 
@@ -85,6 +85,7 @@ def _largest(
     # A copy of its own: COLMAP fails where two open one database at the same moment.
     own = shutil.copyfile(database, folder.with_suffix(".db"))
     found = list(pycolmap.incremental_mapping(own, photos, folder, options).values())
+    own.unlink()  # hundreds of megabytes where photos are many
     for model in found:
         for image in list(model.images.values()) if count > 2 else []:
             if image.has_pose and image.num_points3D < _SEEN:

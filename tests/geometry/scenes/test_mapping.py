@@ -100,5 +100,6 @@ def test_each_beginning_opens_a_database_of_its_own(tmp_path, monkeypatch):
     monkeypatch.setattr(pycolmap, "incremental_mapping", incremental_mapping)
     (tmp_path / "database.db").write_bytes(b"matches")
     best(tmp_path)
+    assert [path.name for path in tmp_path.glob("*.db")] == ["database.db"]  # the copies are gone
     # Two that open one file at the same moment fail: "No registered database factory succeeded".
     assert len({*opened, tmp_path / "database.db"}) == 3

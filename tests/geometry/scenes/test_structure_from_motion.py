@@ -12,6 +12,7 @@ from geometry.errors import InputError
 from geometry.formats.images import ExifLens, read_exif_lens
 from geometry.metrics.pose import pose_auc
 from geometry.scenes import structure_from_motion as sfm
+from geometry.scenes.features import find_features
 from geometry.scenes.photos import open_photos
 from geometry.worlds import procedural_world, render, sample_cameras
 
@@ -59,6 +60,24 @@ def test_cameras_are_found_and_the_stranger_is_named(capture):
         torch.set_num_threads(threads)
     np.testing.assert_array_equal(again.scene.extrinsics, placed.scene.extrinsics)
     np.testing.assert_array_equal(again.scene.intrinsics, placed.scene.intrinsics)
+
+
+@needs_pycolmap
+def test_photos_of_many_have_fewer_features(tmp_path, monkeypatch):
+    asked = set()
+
+    def recorded(grey, most, **options):
+        asked.add(most)
+        return find_features(grey, most, **options)
+
+    monkeypatch.setattr(sfm, "find_features", recorded)
+    for v in range(3):
+        save(tmp_path / f"{v}.png", np.zeros((64, 64, 3), np.uint8))
+    sfm.place_photos(open_photos(tmp_path))
+    assert asked == {sfm.FEATURES}
+    monkeypatch.setattr(sfm, "ALL_PAIRS", 2)
+    sfm.place_photos(open_photos(tmp_path))
+    assert asked == {sfm.FEATURES, sfm.FEATURES_OF_MANY}
 
 
 @needs_pycolmap
