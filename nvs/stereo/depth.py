@@ -96,7 +96,7 @@ def sweep_depth(
     views: Views,
     grid: tuple[int, int],
     *,
-    planes: int = 64,
+    planes: int = 80,
     sources: int = 4,
     window: int = 5,
     min_score: float = 0.5,

@@ -62,7 +62,8 @@ def triangulated(
 
 def _limits(depths: np.ndarray) -> tuple[float, float]:
     near, far = np.percentile(depths, (2, 98))
-    return float(0.8 * near), float(1.5 * far)
+    # Floors and grass before the camera have few features, and lie nearer than those of everything else.
+    return float(0.5 * near), float(1.5 * far)
 
 
 def _features(

@@ -34,7 +34,7 @@ def test_kept_planes_are_the_true_depth(sweep):
     product = (inverse * depth)[seen]
     assert (product / product.median() - 1).abs().median() < 1e-3
     matching = kept.evidence.matching
-    assert matching.shape == (1, 64, 56, 56)
+    assert matching.shape == (1, 80, 56, 56)
     assert matching.abs().max() <= 1
 
 
