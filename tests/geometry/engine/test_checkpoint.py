@@ -41,6 +41,17 @@ def test_a_failure_while_writing_leaves_the_older_one_alone(tmp_path, monkeypatc
     assert [p.name for p in tmp_path.iterdir()] == ["step_00000001"]
 
 
+def test_ctrl_c_while_a_checkpoint_is_read_stays_one(tmp_path, monkeypatch):
+    path = write(tmp_path, 1)
+
+    def read_data(self, plan, planner):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("torch.distributed.checkpoint.HuggingFaceStorageReader.read_data", read_data)
+    with pytest.raises(KeyboardInterrupt):
+        load_weights(path)
+
+
 def test_rubbish_of_a_killed_write_is_cleared_and_ignored(tmp_path):
     write(tmp_path, 1)
     (tmp_path / "step_00000002.partial").mkdir()
