@@ -18,7 +18,7 @@ from geometry.threads import evenly, share
 from geometry.views import Cameras, Views
 from nvs.model.backbone import Encoding
 from nvs.model.pooling import spaced_grid, whole_cells
-from nvs.stereo.limits import depth_limits
+from nvs.stereo.limits import FEATURES_FROM, depth_limits
 from nvs.stereo.network import Estimate, Evidence, bundled_network
 from nvs.stereo.pixel_maps import pixel_maps
 from nvs.stereo.sky import distant, sky_of
@@ -208,7 +208,10 @@ def sweep_depth(
             floating=floating,
             doubted=torch.where(floating, 0.0, (0.5 * found.score).clamp(min=_DOUBTED)),
         )
-    return replace(found, limits=limits[None], mask=mask).to(device)
+    # Nearer than features only what is trusted: a guess there would hide what lies behind.
+    guess = found.depth.clamp(min=(FEATURES_FROM * near)[:, None, None])
+    depth = torch.where(found.trusted, found.depth, guess)
+    return replace(found, depth=depth, limits=limits[None], mask=mask).to(device)
 
 
 def _read(

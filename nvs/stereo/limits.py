@@ -12,6 +12,8 @@ from geometry.ops import se3
 from geometry.scenes.view_selection import pose_distances
 from geometry.views import Cameras, Views
 
+FEATURES_FROM = 1.6  # of the near limit: from there on features lie
+
 
 def depth_limits(views: Views, *, most: int = 800) -> list[tuple[float, float]]:
     """(near, far) of every view, from SIFT features triangulated between neighbours with the given poses.
@@ -63,7 +65,7 @@ def triangulated(
 def _limits(depths: np.ndarray) -> tuple[float, float]:
     near, far = np.percentile(depths, (2, 98))
     # Floors and grass before the camera have few features, and lie nearer than those of everything else.
-    return float(0.5 * near), float(1.5 * far)
+    return float(0.8 * near / FEATURES_FROM), float(1.5 * far)
 
 
 def _features(
