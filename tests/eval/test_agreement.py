@@ -52,7 +52,7 @@ def per_target(metrics):
 
 
 # Steps add to what differs before them, and one Gaussian more changes which ones a step does without.
-@pytest.mark.parametrize(("refine", "tolerance"), [(0, TOLERANCE_DB), (6, 3 * TOLERANCE_DB)])
+@pytest.mark.parametrize(("refine", "tolerance"), [(0, TOLERANCE_DB), (6, 4 * TOLERANCE_DB)])
 def test_render_and_benchmark_measure_the_same(room, tmp_path, refine, tolerance):
     words = ["--refine", refine, "--depth", "sweep"]
     metrics = rendered(room, tmp_path / "render", *words)
