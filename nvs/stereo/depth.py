@@ -110,7 +110,8 @@ def sweep_depth(
     round smooths the matching volume and keeps what views agree on. Further rounds start again from the
     matching volume, with what was agreed on before as evidence: planes on a surface that another view
     trusts cost less, planes in front of one more. That fills walls without texture from the views that
-    know better, and takes floaters away.
+    know better, and takes floaters away. Depth that is not trusted lies at `FEATURES_FROM` near limits or
+    farther.
 
     It runs on the CPU, wherever the views are. Where the volumes of all views do not fit into ``memory_gb``,
     views are swept in blocks, and matched anew in each round: the same numbers in bounded memory.

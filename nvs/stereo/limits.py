@@ -12,12 +12,13 @@ from geometry.ops import se3
 from geometry.scenes.view_selection import pose_distances
 from geometry.views import Cameras, Views
 
-FEATURES_FROM = 1.6  # of the near limit: from there on features lie
+FEATURES_FROM = 1.6  # near limits: .8 of the nearest features' depth, where guesses begin
 
 
 def depth_limits(views: Views, *, most: int = 800) -> list[tuple[float, float]]:
     """(near, far) of every view, from SIFT features triangulated between neighbours with the given poses.
 
+    z-depths in scene units: half the depth of the nearest features, 1.5 times that of the farthest.
     A view with fewer than 20 such points takes the limits of all points together; if the whole scene has
     fewer, near and far are 0.3 and 30 times the largest distance between cameras, a guess.
     """
